@@ -1,0 +1,95 @@
+"""Megatron-core 0.19 without a GPU.
+
+Megatron-core has no CPU path, but little stands between it and gloo: it asks CUDA for the current device and
+stream, keeps CUDA random states, writes `device="cuda"` in a few factory calls, and recognises parameters by
+CUDA type names. `install` answers those questions for the CPU, in Megatron's own modules where that suffices and
+in `torch.cuda` where it does not. It is applied only where CUDA is absent; `tests/shared/backend` notices when a
+Megatron release no longer needs a piece of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import sys
+from types import ModuleType
+
+import torch
+
+# The modules of megatron.core that spell out device="cuda" on the path this suite takes.
+CUDA_LITERALS = (
+    "megatron.core.pipeline_parallel.schedules",
+    "megatron.core.optimizer.optimizer",
+    "megatron.core.optimizer.clip_grads",
+    "megatron.core.utils",
+)
+
+
+class _NoStream:
+    """Stands for the one queue of work a CPU has: everything in it is already done."""
+
+    def wait_stream(self, _stream) -> None: ...
+
+    def synchronize(self) -> None: ...
+
+
+class _CpuTorch(ModuleType):
+    """`torch`, but its factories put on the CPU what was asked for on "cuda"."""
+
+    def __init__(self):
+        super().__init__("torch")
+
+    def __getattr__(self, name: str):
+        return getattr(torch, name)
+
+    def __dir__(self):
+        return dir(torch)
+
+    @staticmethod
+    def _on_cpu(factory):
+        def create(*args, device=None, **kwargs):
+            return factory(*args, device="cpu" if str(device).startswith("cuda") else device, **kwargs)
+
+        return create
+
+
+for _name in ("zeros", "ones", "empty", "full", "tensor", "zeros_like", "empty_like"):
+    setattr(_CpuTorch, _name, staticmethod(_CpuTorch._on_cpu(getattr(torch, _name))))
+
+
+def install() -> None:
+    """Make Megatron-core run on the CPU of this process. Calling it again changes nothing."""
+    if torch.cuda.is_available() or getattr(torch.cuda, "_answers_for_cpu", False):
+        return
+    torch.cuda._answers_for_cpu = True
+
+    stream = _NoStream()
+    torch.cuda.current_device = lambda: torch.device("cpu")
+    torch.cuda.current_stream = lambda device=None: stream
+    torch.cuda.stream = lambda _stream: contextlib.nullcontext()
+    torch.cuda.synchronize = lambda device=None: None
+    torch.cuda.get_rng_state = lambda device="cuda": torch.get_rng_state()
+    torch.cuda.set_rng_state = lambda state, device="cuda": torch.set_rng_state(state)
+    torch.cuda.manual_seed = lambda seed: torch.manual_seed(seed)
+
+    from megatron.core.tensor_parallel import random
+
+    random._get_cuda_rng_state = lambda device="cuda", clone=False, graph_safe=False: torch.get_rng_state()
+    random._set_cuda_rng_state = lambda state, device=-1, graph_safe=False: torch.set_rng_state(state)
+
+    cpu_torch = _CpuTorch()
+    for name in CUDA_LITERALS:
+        importlib.import_module(name).torch = cpu_torch
+
+    tensor_type = torch.Tensor.type
+
+    def type_seen_by(self, dtype=None, *args, **kwargs):
+        """`Tensor.type()`, answering Megatron's optimizer as if a CPU tensor were a CUDA one, and nobody else."""
+        if dtype is not None:
+            return tensor_type(self, dtype, *args, **kwargs)
+        name = tensor_type(self)
+        asked_by = sys._getframe(1).f_globals.get("__name__", "")
+        return name.replace("torch.", "torch.cuda.", 1) if asked_by.startswith("megatron.core.optimizer") else name
+
+    torch.Tensor.type = type_seen_by
+    torch.Tensor.cuda = lambda self, *args, **kwargs: self

@@ -1,0 +1,109 @@
+"""Device, precision and process groups."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import resource
+from dataclasses import dataclass
+
+import psutil
+import torch
+
+# Dense bf16 peak, FLOP/s, from the vendor's data sheets.
+_PEAKS = {"A100": 312e12, "H100": 989e12, "H200": 989e12, "B200": 2250e12, "L40S": 362e12}
+
+
+def device() -> torch.device:
+    """The device this process trains on: its own GPU, or the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+    return torch.device("cpu")
+
+
+def resolve_precision(precision: str) -> str:
+    """`auto` becomes bf16 where the hardware multiplies bf16 faster than fp32, else fp32."""
+    if precision != "auto":
+        return precision
+    if torch.cuda.is_available():
+        return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
+    return "bf16" if torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported() else "fp32"
+
+
+def matmul_peak() -> float | None:
+    """FLOP/s that this process's device can do in bf16, where the data sheet is known."""
+    if not torch.cuda.is_available():
+        return None
+    name = torch.cuda.get_device_name()
+    return next((peak for key, peak in _PEAKS.items() if key in name), None)
+
+
+def synchronize() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def peak_memory_bytes() -> int:
+    """The most memory this process has held: GPU memory, or resident memory on CPU."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+@dataclass(frozen=True)
+class Processes:
+    """Where this process stands among all. `data_rank` of `data_parallel` is which samples it sees."""
+
+    rank: int
+    world_size: int
+    data_rank: int
+    data_parallel: int
+    is_first_stage: bool
+    is_last_stage: bool
+
+
+def start_processes(
+    tensor_parallel: int = 1, pipeline_parallel: int = 1, timeout: datetime.timedelta | None = None
+) -> Processes:
+    """Join torch.distributed (from the environment, or as the only process) and make Megatron's groups."""
+    rank, world_size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    if torch.cuda.is_available():
+        torch.cuda.set_device(device())
+    else:
+        if "OMP_NUM_THREADS" not in os.environ:
+            torch.set_num_threads(max(1, (psutil.cpu_count(logical=False) or 1)))
+        from qwen_shared.backend import cpu
+
+        cpu.install()
+
+    kind = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    timeout = timeout or datetime.timedelta(minutes=30)
+    if world_size == 1 and "MASTER_ADDR" not in os.environ:
+        # No port: two single-process runs on one machine must not meet.
+        store = torch.distributed.HashStore()
+        torch.distributed.init_process_group(kind, store=store, rank=0, world_size=1, timeout=timeout)
+    else:
+        torch.distributed.init_process_group(kind, rank=rank, world_size=world_size, timeout=timeout)
+
+    from megatron.core import parallel_state
+
+    parallel_state.initialize_model_parallel(
+        tensor_model_parallel_size=tensor_parallel, pipeline_model_parallel_size=pipeline_parallel
+    )
+    return Processes(
+        rank=rank,
+        world_size=world_size,
+        data_rank=parallel_state.get_data_parallel_rank(),
+        data_parallel=parallel_state.get_data_parallel_world_size(),
+        is_first_stage=parallel_state.is_pipeline_first_stage(),
+        is_last_stage=parallel_state.is_pipeline_last_stage(),
+    )
+
+
+def stop_processes() -> None:
+    """Leave the process groups; safe to call when none were made."""
+    if torch.distributed.is_initialized():
+        from megatron.core import parallel_state
+
+        parallel_state.destroy_model_parallel()
+        torch.distributed.destroy_process_group()

@@ -1,0 +1,78 @@
+"""Directories that are built once and are whole or absent, whoever else builds or dies."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO
+
+_ALIVE = ".alive"
+
+
+def build_once(directory: Path, build: Callable[[Path], None], is_whole: Callable[[Path], bool]) -> None:
+    """Makes `directory` by `build(temporary directory)` unless `is_whole(directory)` already.
+
+    The temporary directory lies beside it and takes its name when everything is on disk. Its builder holds a file
+    lock in it, which ends with the process however that ends; what builders left that are dead is removed here. Of
+    two processes that build the same directory the first to finish leaves it, and both go on with it.
+    """
+    if is_whole(directory):
+        return
+    parent = directory.parent
+    parent.mkdir(parents=True, exist_ok=True)
+    temporary = parent / f".{directory.name}.{uuid.uuid4().hex[:12]}.tmp"
+    with _locked(parent / ".lock"):
+        _remove_leftovers(parent)
+        temporary.mkdir()
+        alive = (temporary / _ALIVE).open("w")
+        _lock(alive, fcntl.LOCK_EX)
+    try:
+        build(temporary)
+        _sync(temporary)
+        with _locked(parent / ".lock"):
+            if is_whole(directory):
+                return
+            shutil.rmtree(directory, ignore_errors=True)  # there but damaged
+            (temporary / _ALIVE).unlink()
+            temporary.rename(directory)
+        _sync(parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        alive.close()
+
+
+def _remove_leftovers(parent: Path) -> None:
+    for path in parent.glob(".*.tmp"):
+        # The lock is free only if the builder is gone. Without a lock file it died before it could make one.
+        with contextlib.suppress(OSError):
+            if (path / _ALIVE).exists():
+                with (path / _ALIVE).open("w") as file:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(path, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("w") as file:
+        _lock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _lock(file: IO, how: int) -> None:
+    # Some network file systems know no locks. Names are unique and the last step is one rename, so work goes on
+    # without; only leftovers stay.
+    with contextlib.suppress(OSError):
+        fcntl.flock(file, how)
+
+
+def _sync(directory: Path) -> None:
+    fd = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,109 @@
+"""What can be said about data sources in milliseconds, before anything heavy is imported."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+from qwen_shared.errors import UserError
+from qwen_shared.recipe.schema import Data, Source
+
+STDLIB = "stdlib"
+HF = "hf:"
+SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet", ".txt", ".md")
+
+
+def check_sources(data: Data) -> None:
+    """Raises UserError for the first source that cannot be read: missing, empty, unreadable, of an unknown kind.
+
+    Contents are not looked at, and a dataset name on a hub is not looked up.
+    """
+    given = [source.weight is not None for source in data.sources]
+    if any(given) and not all(given):
+        raise UserError(
+            f"data.sources.{given.index(False)}.weight is missing: give every source a weight, or none, "
+            "which weighs them by their tokens"
+        )
+    for i, source in enumerate(data.sources):
+        where = f"data.sources.{i}.path={source.path}"
+        if source.path.startswith(HF):
+            _check_hf(source, where)
+        elif source.path != STDLIB:
+            for path in source_files(source, where):
+                _check_readable(path, where)
+
+
+def source_files(source: Source, where: str | None = None) -> list[Path]:
+    """The files of a path source: itself, or what a directory holds below it, sorted, without hidden and empty ones."""
+    where = where or f"data source {source.path}"
+    path = Path(source.path).expanduser()
+    if path.is_dir():
+        found = sorted(p for p in path.rglob("*") if _suffix(p) and p.is_file() and not _is_hidden(p, path))
+        if not found:
+            raise UserError(f"{where}: no file in this directory ends in {_one_of(SUFFIXES)}")
+        files = [p for p in found if p.stat().st_size]
+        if not files:
+            raise UserError(f"{where}: all {len(found)} files in this directory are empty")
+        return files
+    if not path.exists():
+        raise UserError(f"{where}: {_missing(path, source.path)}")
+    if not path.is_file():
+        raise UserError(f"{where}: neither a file nor a directory")
+    if not _suffix(path):
+        hint = "; one JSON object a line is .jsonl" if path.suffix.lower() == ".json" else ""
+        raise UserError(f"{where}: cannot read '{path.suffix or path.name}' files, only {_one_of(SUFFIXES)}{hint}")
+    if not path.stat().st_size:
+        raise UserError(f"{where}: the file is empty")
+    return [path]
+
+
+def hf_directory(source: Source) -> Path | None:
+    """The directory that `hf:…` means, or None where it is a dataset's name on a hub."""
+    name = source.path.removeprefix(HF)
+    path = Path(name).expanduser()
+    return path if path.exists() or name.startswith(("/", "./", "../", "~")) or name.count("/") > 1 else None
+
+
+def _check_hf(source: Source, where: str) -> None:
+    if source.path == HF:
+        raise UserError(f"{where}: a dataset's name or directory must follow 'hf:'")
+    directory = hf_directory(source)
+    if directory is None:
+        return
+    if not directory.exists():
+        raise UserError(f"{where}: {_missing(directory, source.path)}")
+    if not directory.is_dir():
+        raise UserError(f"{where}: a file, not a dataset's directory; leave out 'hf:' to read it")
+
+
+def _check_readable(path: Path, where: str) -> None:
+    try:
+        with path.open("rb") as file:
+            file.read(1)
+    except OSError as error:
+        named = "" if where.endswith(str(path)) else f" {path}:"
+        raise UserError(f"{where}:{named} cannot be read ({error.strerror})") from None
+
+
+def _missing(path: Path, written: str) -> str:
+    """'no such file …', with the nearest name that is there."""
+    while not path.parent.is_dir():
+        path = path.parent  # the first part that does not exist
+    names = {p.name: str(p) for p in path.parent.iterdir()}
+    if "/" not in written:
+        names[STDLIB] = STDLIB
+    near = difflib.get_close_matches(path.name, names, n=1, cutoff=0.4)
+    return f"no such file or directory: {path}" + (f"; nearest: {names[near[0]]}" if near else "")
+
+
+def _suffix(path: Path) -> str | None:
+    name = path.name.lower()
+    return next((suffix for suffix in SUFFIXES if name.endswith(suffix)), None)
+
+
+def _is_hidden(path: Path, root: Path) -> bool:
+    return any(part.startswith(".") for part in path.relative_to(root).parts)
+
+
+def _one_of(words: tuple[str, ...]) -> str:
+    return ", ".join(words[:-1]) + " or " + words[-1]

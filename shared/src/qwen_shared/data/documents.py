@@ -1,0 +1,44 @@
+"""What every source yields: one document of text."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+FileIdentity = tuple[str, int, int]  # path, bytes, mtime in ns: what a cache key knows of an input file
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One text with a name for error messages. `held_out` is None where the split is left to the text's hash."""
+
+    text: str
+    name: str
+    held_out: bool | None = None
+
+
+class Meter:
+    """How far reading has come, in bytes of input; `total` is None where it cannot be known."""
+
+    def __init__(self, report: Callable[[int, int | None], None] | None = None):
+        self.total: int | None = None
+        self.done = 0
+        self._report = report
+        self._reported_at = 0.0
+
+    def at(self, done: int) -> None:
+        """Reading stands at byte `done`. Told on at most ten times a second."""
+        self.done = done
+        if self._report and time.monotonic() - self._reported_at > 0.1:
+            self._reported_at = time.monotonic()
+            self._report(done, self.total)
+
+
+def without_lone_surrogates(text: str) -> str:
+    """`text` with halves of UTF-16 pairs (JSON's `\\ud800` alone) replaced by U+FFFD: they have no UTF-8 form."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text

@@ -1,0 +1,162 @@
+"""Which tokens a training step sees: endless shuffled streams, packed to seq_length and blended by weight.
+
+Everything here is a function of seed, data and sample number. Nothing is kept from call to call but caches, so any
+process can ask for any sample in any order, and every parallel layout and every resumed run sees the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+
+from qwen_shared.data.prepare import PreparedSource
+from qwen_shared.data.token_file import TokenFile
+from qwen_shared.errors import UserError
+
+# What a random stream is for, so that no two uses share one.
+_DOCUMENTS, _BLOCKS = 0, 1
+_BLOCK = 1024  # samples over which a blend keeps its shares
+_ONE = 1 << 32  # weights are counted in 2^-32, so that positions are exact integers however long a run is
+
+
+class PackedTokens:
+    """An endless stream of a file's documents, in an order drawn anew each epoch, cut into samples.
+
+    Documents follow each other without padding (report, section 2), each ending in its `<|endoftext|>`. Sample i is
+    tokens [i·S, i·S + S] of the stream: neighbours share one token, which is the last label here and the first input
+    there. Samples cross document and epoch borders. In memory are the order and the cumulative lengths of two epochs.
+    """
+
+    def __init__(self, token_file: TokenFile, seq_length: int, seed: int):
+        if not token_file.num_tokens:
+            raise UserError("the training data holds no tokens")
+        self._file = token_file
+        self.seq_length = seq_length
+        self.seed = seed
+        self._order = lru_cache(maxsize=2)(self._draw_order)
+
+    @property
+    def tokens_per_epoch(self) -> int:
+        return self._file.num_tokens
+
+    def sample(self, i: int) -> np.ndarray:
+        """Sample i: int64 [S + 1]."""
+        sample = np.empty(self.seq_length + 1, np.int64)
+        epoch, at = divmod(i * self.seq_length, self.tokens_per_epoch)
+        filled = 0
+        while filled < len(sample):
+            order, ends = self._order(epoch)
+            place = int(np.searchsorted(ends, at, side="right"))
+            while filled < len(sample) and place < len(order):
+                document = self._file[int(order[place])]
+                part = document[len(document) - (int(ends[place]) - at) :][: len(sample) - filled]
+                sample[filled : filled + len(part)] = part
+                filled += len(part)
+                at += len(part)
+                place += 1
+            epoch, at = epoch + 1, 0
+        return sample
+
+    def _draw_order(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        """Document numbers in this epoch's order, and where each ends in the epoch: two int64 [documents]."""
+        order = _permutation(len(self._file), self.seed, _DOCUMENTS, epoch)
+        return order, np.cumsum(self._file.lengths[order], dtype=np.int64)
+
+
+class Blend:
+    """Several streams mixed by weight, each read in its own order from its start, no sample left out or seen twice.
+
+    Samples come in blocks of about 1,024. Up to the end of block b source s has given floor((b+1)·1024·w_s + φ_s)
+    samples, so its share is within one sample of its weight at every border; which place within the block is whose is
+    drawn by (seed, b). With one stream sample k is that stream's sample k.
+
+    `weights` are positive and need not add up to 1.
+    """
+
+    def __init__(self, streams: Sequence[PackedTokens], weights: Sequence[float], seed: int):
+        if len(streams) != len(weights) or not streams:
+            raise ValueError(f"{len(streams)} streams but {len(weights)} weights")
+        if min(weights) <= 0:
+            raise UserError(f"a source's weight must be positive, found {min(weights)}")
+        self.streams = list(streams)
+        self.seed = seed
+        total = sum(weights)
+        self._weights = [max(1, round(w / total * _ONE)) for w in weights]
+        self._weights[int(np.argmax(weights))] += _ONE - sum(self._weights)
+        # Phases, spread evenly: without them all small sources would come in the same block.
+        self._phases = [(2 * s + 1) * _ONE // (2 * len(weights)) for s in range(len(weights))]
+        self._block = lru_cache(maxsize=4)(self._draw_block)
+
+    def locate(self, k: int) -> tuple[int, int]:
+        """(source, sample number within that source) of the blend's sample k."""
+        block = k // _BLOCK
+        while self._start(block + 1) <= k:
+            block += 1
+        while self._start(block) > k:
+            block -= 1
+        sources, indices = self._block(block)
+        place = k - self._start(block)
+        return int(sources[place]), int(indices[place])
+
+    def sample(self, k: int) -> np.ndarray:
+        """The blend's sample k: int64 [S + 1]."""
+        source, index = self.locate(k)
+        return self.streams[source].sample(index)
+
+    def _starts(self, block: int) -> list[int]:
+        """How many samples each source has given before this block."""
+        return [
+            (block * _BLOCK * weight + phase) // _ONE for weight, phase in zip(self._weights, self._phases, strict=True)
+        ]
+
+    def _start(self, block: int) -> int:
+        return sum(self._starts(block))
+
+    def _draw_block(self, block: int) -> tuple[np.ndarray, np.ndarray]:
+        """Source and number within the source of each place in the block: two int64 [samples of this block]."""
+        starts, ends = self._starts(block), self._starts(block + 1)
+        counts = [end - start for start, end in zip(starts, ends, strict=True)]
+        sources = np.repeat(np.arange(len(counts)), counts)
+        sources = sources[_permutation(len(sources), self.seed, _BLOCKS, block)]
+        indices = np.empty_like(sources)
+        for source, (start, end) in enumerate(zip(starts, ends, strict=True)):
+            indices[sources == source] = np.arange(start, end)
+        return sources, indices
+
+
+def training_blend(sources: Sequence[PreparedSource], seq_length: int, seed: int) -> Blend:
+    """The training parts of prepared sources, blended by their weights."""
+    streams = [PackedTokens(TokenFile(source.train), seq_length, seed) for source in sources]
+    return Blend(streams, [source.weight for source in sources], seed)
+
+
+def samples_digest(blend: Blend, first: int, count: int) -> str:
+    """16 hex digits over the (source, index) pairs of samples [first, first + count), whatever their order.
+
+    Two runs that agree here have seen the same data at that step, on whatever layout.
+    """
+    pairs = sorted(blend.locate(k) for k in range(first, first + count))
+    return hashlib.sha256(repr(pairs).encode()).hexdigest()[:16]
+
+
+def batch(samples: Sequence[np.ndarray], eod_id: int) -> dict[str, np.ndarray]:
+    """Samples [S + 1] as `tokens` int64 [B, S], `labels` int64 [B, S] and `loss_mask` float32 [B, S].
+
+    The mask is 0 where the input is `<|endoftext|>`: what follows it is another document. Predicting `<|endoftext|>`
+    itself counts (report, section 2).
+    """
+    stacked = np.stack(samples)
+    tokens, labels = stacked[:, :-1].copy(), stacked[:, 1:].copy()
+    return {"tokens": tokens, "labels": labels, "loss_mask": (tokens != eod_id).astype(np.float32)}
+
+
+def _permutation(n: int, *key: int) -> np.ndarray:
+    """A permutation of n drawn by `key`: int64 [n].
+
+    Sorted raw words instead of `Generator.permutation`: NumPy promises to keep the former from release to release.
+    """
+    words = np.random.PCG64(np.random.SeedSequence(key)).random_raw(n)
+    return np.argsort(words, kind="stable")

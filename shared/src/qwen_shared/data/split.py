@@ -1,0 +1,60 @@
+"""Which documents are held out, decided while they stream by."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from qwen_shared.data.documents import Document
+
+
+@dataclass
+class Split:
+    """Holds out documents whose hash64(text) / 2^64 < `share`: the same ones everywhere, in whatever order they come.
+
+    Past `max_bytes` of held-out text the rest goes to training. Copies of a held-out document are dropped
+    (`copies_dropped`), so that no text is on both sides and none is validated twice. Where `share` would hold out
+    nothing at all, the document with the lowest hash is held out, if there are at least two different ones.
+    """
+
+    share: float
+    max_bytes: int
+    copies_dropped: int = 0
+
+    def __call__(self, documents: Iterable[Document]) -> Iterator[tuple[Document, bool]]:
+        """(document, held out?), each once; the order is the input's but for documents that wait."""
+        held: set[int] = set()
+        held_bytes = 0
+        trained = False
+        # While nothing is held out, the text with the lowest hash so far (and its copies) waits to be it.
+        waiting: list[Document] = []
+        waiting_hash = 2**64
+        for document in documents:
+            if document.held_out is not None:
+                yield document, document.held_out
+                continue
+            content = document.text.encode("utf-8")
+            hash64 = int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "big")
+            to_training: list[Document] = []
+            if hash64 in held:
+                self.copies_dropped += 1
+            elif hash64 < self.share * 2**64 and held_bytes < self.max_bytes:
+                held.add(hash64)
+                held_bytes += len(content)
+                yield document, True
+                to_training, waiting = waiting, []
+            elif held or not self.share or hash64 > waiting_hash:
+                to_training = [document]
+            elif hash64 == waiting_hash:
+                waiting.append(document)
+            else:
+                to_training, waiting, waiting_hash = waiting, [document], hash64
+            for document in to_training:
+                trained = True
+                yield document, False
+        if waiting and trained:
+            self.copies_dropped += len(waiting) - 1
+            yield waiting[0], True
+        else:
+            yield from ((document, False) for document in waiting)

@@ -1,0 +1,16 @@
+"""The two ways a command ends early on purpose, and their exit codes."""
+
+EXIT_FINISHED = 0
+EXIT_USER_ERROR = 2
+EXIT_STOPPED = 75  # EX_TEMPFAIL: everything is saved, the same command goes on
+
+
+class UserError(Exception):
+    """A mistake the user can mend. The message is one line: what, where, and the nearest right thing."""
+
+    def __init__(self, message: str):
+        super().__init__(" ".join(str(message).split()))
+
+
+class Stopped(Exception):
+    """A signal asked the run to stop and everything is saved; the same command resumes it."""

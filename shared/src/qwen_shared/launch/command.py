@@ -1,0 +1,284 @@
+"""One frame for every package's command: read the words, check everything cheap, then start the verb's work.
+
+All checks run before torch is imported, so a mistake costs a second or two and one line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+from qwen_shared.data.check import check_sources
+from qwen_shared.errors import EXIT_FINISHED, EXIT_STOPPED, EXIT_USER_ERROR, Stopped, UserError
+from qwen_shared.launch import local
+from qwen_shared.recipe import PretrainRecipe, check_layout, check_tokenizer, load_recipe, nearest
+from qwen_shared.recipe.keys import leaf_keys, print_keys
+from qwen_shared.recipe.layout import Layout
+from qwen_shared.tracking import inspect_run, log_file
+
+
+@dataclass(frozen=True)
+class Verb:
+    """One thing a command does.
+
+    `target` and `plan` are "module:function", imported only when they run. `target` takes an `Invocation`; `plan`
+    takes one too and returns the text to print.
+    """
+
+    name: str
+    help: str
+    target: str
+    kind: str  # runs live in runs/<kind>/<name>
+    schema: type[PretrainRecipe] = PretrainRecipe
+    reads_run: bool = False  # works on an existing run and takes its recipe; otherwise it makes or resumes one
+    plan: str | None = None
+    options: Callable[[argparse.ArgumentParser], Any] | None = None  # adds flags of this verb alone
+
+
+@dataclass(frozen=True)
+class Invocation:
+    """What the user asked for, checked."""
+
+    recipe: PretrainRecipe
+    overrides: list[str]
+    run_dir: Path
+    start: str | None  # --from, as typed
+    layout: Layout
+    command: str  # "qwen-base pretrain", for messages
+    options: argparse.Namespace = field(default_factory=argparse.Namespace)  # the verb's own flags
+
+
+def run(
+    prog: str,
+    description: str,
+    verbs: list[Verb],
+    recipes: Path,
+    default_config: str = "tiny",
+    argv: list[str] | None = None,
+) -> int:
+    """Does what `argv` asks and returns the exit code (see `errors`). Tracebacks are only for what is our fault."""
+    argv = sys.argv[1:] if argv is None else argv
+    local.die_with_launcher()
+    signal.signal(signal.SIGTERM, _interrupt)
+    command = prog
+    try:
+        verb = _pick_verb(prog, description, verbs, recipes, argv)
+        if verb is None:
+            return EXIT_FINISHED
+        command = f"{prog} {verb.name}"
+        return _run_verb(command, verb, recipes, default_config, argv)
+    except UserError as error:
+        print(f"{command}: error: {error}", file=sys.stderr)
+        return EXIT_USER_ERROR
+    except Stopped as stopped:
+        print(stopped, file=sys.stderr)
+        return EXIT_STOPPED
+    except KeyboardInterrupt:  # before or outside a training loop, which handles signals itself
+        print(f"{command}: stopped; the same command starts again", file=sys.stderr)
+        return EXIT_STOPPED
+    except BrokenPipeError:  # the reader, `head` for one, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FINISHED
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _run_verb(command: str, verb: Verb, recipes: Path, default_config: str, argv: list[str]) -> int:
+    parser = _verb_parser(command, verb, recipes, default_config)
+    args, unknown = parser.parse_known_intermixed_args(argv[1:])
+    if unknown:
+        raise UserError(_unknown_flag(unknown[0], parser, verb))
+    if args.keys:
+        print_keys(verb.schema)
+        return EXIT_FINISHED
+    invocation = _check(command, verb, recipes, default_config, args)
+    finished = not verb.reads_run and inspect_run(invocation.run_dir, invocation.recipe) == "finished"
+    if args.plan:
+        with log_file(None):
+            text = _load(verb.plan)(invocation)
+        print(text)
+        return EXIT_FINISHED
+    if finished:
+        if os.environ.get("RANK", "0") == "0":
+            print(f"{invocation.run_dir} is finished; another --run-dir or name=… starts a new run")
+        return EXIT_FINISHED
+    if args.nproc > 1 and not local.is_worker():
+        package = verb.target.partition(".")[0]
+        return local.launch(package, argv, args.nproc, invocation.run_dir / "logs")
+    has_run = not verb.reads_run or (invocation.run_dir / "recipe.yaml").is_file()
+    with log_file(invocation.run_dir if has_run else None):
+        _load(verb.target)(invocation)
+    return EXIT_FINISHED
+
+
+def _check(command: str, verb: Verb, recipes: Path, default_config: str, args: argparse.Namespace) -> Invocation:
+    """Everything that can be known to be wrong without importing torch."""
+    overrides = _join_spaced(args.overrides)
+    recipe = load_recipe(verb.schema, args.config or default_config, overrides, recipes)
+    run_dir = args.run_dir or Path("runs") / verb.kind / recipe.name
+    start = getattr(args, "start", None)
+    if verb.reads_run:
+        run_dir, recipe = _existing_run(command, verb, recipes, args, run_dir, recipe, overrides)
+    world_size = _world_size(args)
+    layout = check_layout(recipe, world_size)
+    check_tokenizer(recipe.tokenizer)
+    check_sources(recipe.data)
+    shared_names = {"config", "run_dir", "start", "nproc", "plan", "keys", "overrides"}
+    options = argparse.Namespace(**{k: v for k, v in vars(args).items() if k not in shared_names})
+    return Invocation(recipe, overrides, run_dir, start, layout, command, options)
+
+
+def _existing_run(
+    command: str,
+    verb: Verb,
+    recipes: Path,
+    args: argparse.Namespace,
+    run_dir: Path,
+    recipe: PretrainRecipe,
+    overrides: list[str],
+) -> tuple[Path, PretrainRecipe]:
+    """The run that a reading verb works on, with the run's own recipe (and the overrides on top).
+
+    `--from RUN` and `RUN@STEP` name the run as `--run-dir` does; a Hugging Face model has no run, and then the recipe
+    of --config says on what data and how it is looked at.
+    """
+    if args.start:
+        named = Path(args.start.rpartition("@")[0] or args.start)
+        if (named / "recipe.yaml").is_file():
+            if args.run_dir and args.run_dir.resolve() != named.resolve():
+                raise UserError(f"--from {args.start} and --run-dir {args.run_dir} are two runs: give one of them")
+            run_dir = named
+        elif not args.run_dir:
+            return run_dir, recipe
+    if (run_dir / "recipe.yaml").is_file():
+        return run_dir, load_recipe(verb.schema, str(run_dir / "recipe.yaml"), overrides, recipes)
+    if not args.start and not args.plan:
+        maker = command.rpartition(" ")[0]
+        raise UserError(f"{run_dir}: no run there; `{maker} pretrain` makes one, --run-dir names another")
+    return run_dir, recipe
+
+
+def _world_size(args: argparse.Namespace) -> int:
+    if not local.is_worker():
+        return args.nproc
+    world_size = int(os.environ["WORLD_SIZE"])
+    if args.nproc not in (1, world_size):
+        raise UserError(
+            f"--nproc {args.nproc}, but this is already one of {world_size} processes (WORLD_SIZE is set): "
+            "leave --nproc out under torchrun"
+        )
+    return world_size
+
+
+def _load(target: str) -> Callable[[Invocation], Any]:
+    module, _, function = target.partition(":")
+    return getattr(importlib.import_module(module), function)
+
+
+def _join_spaced(words: list[str]) -> list[str]:
+    """`key = value` typed with spaces becomes `key=value`."""
+    joined: list[str] = []
+    rest = iter(words)
+    for word in rest:
+        if word == "=" and joined:
+            joined[-1] += "=" + next(rest, "")
+        else:
+            joined.append(word)
+    return joined
+
+
+# ---- words
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse whose mistakes are UserErrors: one line, exit 2."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message[:1].lower()}{message[1:]} (see {self.prog} --help)")
+
+
+def _pick_verb(prog: str, description: str, verbs: list[Verb], recipes: Path, argv: list[str]) -> Verb | None:
+    """The verb that `argv` starts with; None after --help was printed."""
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        width = max(len(verb.name) for verb in verbs)
+        print(f"usage: {prog} VERB [--config NAME|FILE] [flags] [key=value ...]\n\n{description}\n\nverbs:")
+        for verb in verbs:
+            print(f"  {verb.name:<{width}}  {verb.help}")
+        print(f"\nrecipes: {', '.join(_recipe_names(recipes))}")
+        print(f"\n'{prog} VERB --help' shows a verb's flags, '{prog} VERB --keys' every recipe key with its default.")
+        return None
+    for verb in verbs:
+        if verb.name == argv[0]:
+            return verb
+    names = [verb.name for verb in verbs]
+    hint = nearest(argv[0], names)
+    raise UserError(f"no verb '{argv[0]}'{f'; nearest: {hint}' if hint else ''} (there are: {', '.join(names)})")
+
+
+def _verb_parser(command: str, verb: Verb, recipes: Path, default_config: str) -> argparse.ArgumentParser:
+    names = ", ".join(_recipe_names(recipes))
+    parser = _Parser(
+        prog=command,
+        description=verb.help[:1].upper() + verb.help[1:] + ".",
+        epilog=_examples(command),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="recipe keys, for example optimizer.lr=3e-4; see --keys"
+    )
+    parser.add_argument(
+        "--config", metavar="NAME|FILE", help=f"recipe: {names}, or a YAML file (default: {default_config})"
+    )
+    parser.add_argument(
+        "--run-dir", type=Path, metavar="DIR", help=f"the run's directory (default: runs/{verb.kind}/<name>)"
+    )
+    if verb.reads_run:
+        parser.add_argument(
+            "--from", dest="start", metavar="START", help="another model: a run, RUN@STEP, or a Hugging Face directory"
+        )
+    parser.add_argument("--nproc", type=_positive, default=1, metavar="N", help="start N local processes (default: 1)")
+    if verb.plan:
+        parser.add_argument("--plan", action="store_true", help="say what would happen and what is wrong, and stop")
+    else:
+        parser.set_defaults(plan=False)
+    parser.add_argument("--keys", action="store_true", help="list every recipe key with type, default and meaning")
+    if verb.options:
+        verb.options(parser)
+    return parser
+
+
+def _examples(command: str) -> str:
+    return (
+        f"examples:\n  {command}\n  {command} --config FILE.yaml optimizer.lr=3e-4\n"
+        f"  {command} data.sources='[{{path: a.jsonl, weight: 2}}, b.txt]'"
+    )
+
+
+def _unknown_flag(word: str, parser: argparse.ArgumentParser, verb: Verb) -> str:
+    flag, _, value = word.partition("=")
+    if flag.lstrip("-") in leaf_keys(verb.schema):
+        return f"{word}: recipe keys are written without dashes, {flag.lstrip('-')}={value or 'VALUE'}"
+    flags = [flag for action in parser._actions for flag in action.option_strings]
+    hint = nearest(flag, flags)
+    return f"no flag {flag}{f'; nearest: {hint}' if hint else ''} (see {parser.prog} --help)"
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of processes")
+    return int(text)
+
+
+def _recipe_names(recipes: Path) -> list[str]:
+    return sorted(path.stem for path in recipes.glob("*.yaml"))

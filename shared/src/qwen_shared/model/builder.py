@@ -1,0 +1,81 @@
+"""From a recipe to this rank's Megatron model. The only file that fills in Megatron's TransformerConfig."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from megatron.core import parallel_state
+from megatron.core.transformer.module import Float16Module
+from megatron.core.transformer.transformer_config import TransformerConfig
+
+from qwen_shared.backend import device
+from qwen_shared.model.qwen import QwenModel
+from qwen_shared.recipe.schema import Model, Parallel
+
+
+def transformer_config(model: Model, parallel: Parallel, precision: str) -> TransformerConfig:
+    """Megatron's settings for this model. `precision` is bf16 or fp32."""
+    bf16 = precision == "bf16"
+    dtype = torch.bfloat16 if bf16 else torch.float32
+    return TransformerConfig(
+        num_layers=model.num_layers,
+        hidden_size=model.hidden_size,
+        num_attention_heads=model.num_attention_heads,
+        ffn_hidden_size=model.ffn_hidden_size,
+        normalization="RMSNorm",
+        layernorm_epsilon=model.norm_eps,
+        gated_linear_unit=True,
+        activation_func=F.silu,
+        add_bias_linear=False,
+        add_qkv_bias=True,
+        hidden_dropout=0.0,
+        attention_dropout=0.0,
+        tensor_model_parallel_size=parallel.tensor_parallel,
+        pipeline_model_parallel_size=parallel.pipeline_parallel,
+        pipeline_dtype=dtype,
+        params_dtype=dtype,
+        bf16=bf16,
+        # Initial weights are drawn by global name (qwen_shared.model.weights), not by Megatron.
+        perform_initialization=False,
+        use_cpu_initialization=not torch.cuda.is_available(),
+        # The sum of losses and the count of tokens are reduced over the whole global batch, then divided once.
+        calculate_per_token_loss=True,
+        # Fusions that need Apex or Transformer Engine stay off.
+        gradient_accumulation_fusion=False,
+        masked_softmax_fusion=False,
+        bias_activation_fusion=False,
+        bias_dropout_fusion=False,
+        apply_rope_fusion=False,
+        persist_layer_norm=False,
+        deterministic_mode=False,
+        variable_seq_lengths=False,
+    )
+
+
+def build_model(
+    model: Model, vocab_rows: int, parallel: Parallel, precision: str, materialize: bool = True
+) -> torch.nn.Module:
+    """This rank's part of the model, weights not yet drawn, on this process's device.
+
+    bf16 models come wrapped in Megatron's Float16Module (bf16 parameters; logits and losses leave in fp32).
+    With `materialize=False` nothing is allocated (meta tensors): for counting.
+    """
+    config = transformer_config(model, parallel, precision)
+    with torch.device(device() if materialize else "meta"):
+        qwen: torch.nn.Module = QwenModel(
+            config,
+            vocab_rows,
+            model.rope_base,
+            is_first_stage=parallel_state.is_pipeline_first_stage(),
+            is_last_stage=parallel_state.is_pipeline_last_stage(),
+        )
+    if materialize and torch.cuda.is_available():
+        qwen.cuda(torch.cuda.current_device())
+    return Float16Module(config, qwen) if precision == "bf16" else qwen
+
+
+def unwrap(model: torch.nn.Module) -> QwenModel:
+    """The QwenModel inside Megatron's wrappers."""
+    while not isinstance(model, QwenModel):
+        model = model.module
+    return model

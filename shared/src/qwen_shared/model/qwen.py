@@ -1,0 +1,123 @@
+"""Qwen, one pipeline stage of it, from Megatron-core blocks.
+
+Megatron's own GPTModel is deprecated and its successor needs Transformer Engine, so the thin outer module is here:
+embedding, Megatron's TransformerBlock, output layer. Everything with parallelism inside it is Megatron's.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch.nn.functional as F
+from megatron.core import tensor_parallel
+from megatron.core.fusions.fused_bias_dropout import get_bias_dropout_add
+from megatron.core.models.common.embeddings.language_model_embedding import LanguageModelEmbedding
+from megatron.core.models.common.language_module.language_module import LanguageModule
+from megatron.core.tensor_parallel import ColumnParallelLinear, RowParallelLinear
+from megatron.core.transformer.attention import SelfAttention, SelfAttentionSubmodules
+from megatron.core.transformer.enums import AttnMaskType, ModelType
+from megatron.core.transformer.mlp import MLP, MLPSubmodules
+from megatron.core.transformer.spec_utils import ModuleSpec
+from megatron.core.transformer.transformer_block import TransformerBlock, TransformerBlockSubmodules
+from megatron.core.transformer.transformer_config import TransformerConfig
+from megatron.core.transformer.transformer_layer import TransformerLayer, TransformerLayerSubmodules
+from torch import Tensor
+
+from qwen_shared.model.attention import CausalAttention
+from qwen_shared.model.norm import RMSNorm
+from qwen_shared.model.rope import RotaryTable
+
+
+def layer_spec() -> ModuleSpec:
+    """One pre-norm transformer layer: RMSNorm, attention, RMSNorm, SwiGLU."""
+    return ModuleSpec(
+        module=TransformerLayer,
+        submodules=TransformerLayerSubmodules(
+            input_layernorm=RMSNorm,
+            self_attention=ModuleSpec(
+                module=SelfAttention,
+                params={"attn_mask_type": AttnMaskType.causal},
+                submodules=SelfAttentionSubmodules(
+                    linear_qkv=ColumnParallelLinear, core_attention=CausalAttention, linear_proj=RowParallelLinear
+                ),
+            ),
+            self_attn_bda=get_bias_dropout_add,
+            pre_mlp_layernorm=RMSNorm,
+            mlp=partial(
+                MLP.as_mlp_submodule,
+                submodules=MLPSubmodules(linear_fc1=ColumnParallelLinear, linear_fc2=RowParallelLinear),
+            ),
+            mlp_bda=get_bias_dropout_add,
+        ),
+    )
+
+
+class QwenModel(LanguageModule):
+    """The layers of one pipeline stage; the first also embeds, the last also predicts.
+
+    Raises nothing of its own: the recipe has checked the sizes.
+    """
+
+    def __init__(
+        self,
+        config: TransformerConfig,
+        vocab_rows: int,
+        rope_base: float,
+        is_first_stage: bool = True,
+        is_last_stage: bool = True,
+    ):
+        super().__init__(config=config)
+        # These names are what Megatron's schedules and state dicts look for.
+        self.model_type = ModelType.encoder_or_decoder
+        self.pre_process, self.post_process = is_first_stage, is_last_stage
+        self.share_embeddings_and_output_weights = False
+        if is_first_stage:
+            self.embedding = LanguageModelEmbedding(
+                config=config, vocab_size=vocab_rows, max_sequence_length=0, position_embedding_type="rope"
+            )
+        self.decoder = TransformerBlock(
+            config=config,
+            spec=TransformerBlockSubmodules(
+                layer_specs=[layer_spec()] * (config.num_layers // config.pipeline_model_parallel_size),
+                layer_norm=RMSNorm,
+            ),
+            pre_process=is_first_stage,
+            post_process=is_last_stage,
+        )
+        if is_last_stage:
+            self.output_layer = ColumnParallelLinear(
+                config.hidden_size,
+                vocab_rows,
+                config=config,
+                init_method=config.init_method,
+                bias=False,
+                skip_bias_add=False,
+                gather_output=False,
+            )
+        self.setup_embeddings_and_output_layer()
+        rotary = RotaryTable(config.kv_channels, rope_base)
+        for layer in self.decoder.layers:
+            layer.self_attention.core_attention.rotary = rotary
+
+    def set_input_tensor(self, input_tensor: Tensor | list[Tensor]) -> None:
+        """Take the previous stage's output [S, B, H]; called by Megatron's schedules."""
+        self.decoder.set_input_tensor(input_tensor[0] if isinstance(input_tensor, list) else input_tensor)
+
+    def forward(self, tokens: Tensor, labels: Tensor | None = None) -> Tensor:
+        """tokens, labels: [B, S] int64.
+
+        Returns, on the last stage, the loss of each position [B, S] fp32 where labels are given, else the logits
+        [B, S, V] of all tensor ranks; on other stages the hidden states [S, B, H].
+        """
+        hidden = self.embedding(tokens, position_ids=None) if self.pre_process else None
+        hidden = self.decoder(hidden_states=hidden, attention_mask=None)  # [S, B, H]
+        if not self.post_process:
+            return hidden
+        logits, _ = self.output_layer(hidden)  # [S, B, V / tensor_parallel]
+        if labels is None:
+            return tensor_parallel.gather_from_tensor_model_parallel_region(logits).transpose(0, 1)
+        if self.config.tensor_model_parallel_size == 1:
+            # One fused pass over the logits where Megatron's vocabulary-parallel loss takes six.
+            loss = F.cross_entropy(logits.flatten(0, 1).float(), labels.t().flatten(), reduction="none")
+            return loss.view(logits.shape[:2]).t()
+        return self.compute_language_model_loss(labels, logits)

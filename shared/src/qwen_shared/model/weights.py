@@ -1,0 +1,93 @@
+"""A model's weights by global name: how every rank fills its own slice of the same model.
+
+A parameter's global name and shape do not depend on how the work is divided. `fill` asks a source for the whole
+tensor behind each of this rank's parameters and keeps its slice: the source draws it at random (a fresh model), or
+reads it from a Hugging Face checkpoint.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from megatron.core import parallel_state
+from torch import Tensor
+
+from qwen_shared.model.qwen import QwenModel
+
+# Dimension that tensor parallelism divides; parameters not named here are whole on every tensor rank.
+_DIVIDED = {
+    "embedding.word_embeddings.weight": 0,
+    "output_layer.weight": 0,
+    "self_attention.linear_qkv.weight": 0,
+    "self_attention.linear_qkv.bias": 0,
+    "self_attention.linear_proj.weight": 1,
+    "mlp.linear_fc1.weight": 0,
+    "mlp.linear_fc2.weight": 1,
+}
+
+
+@dataclass(frozen=True)
+class GlobalParameter:
+    """`name` counts layers over all stages; `shape` is that of the whole tensor; `dim` is what tensor ranks divide."""
+
+    name: str
+    shape: tuple[int, ...]
+    dim: int | None
+    parameter: torch.nn.Parameter
+
+
+def global_parameters(model: QwenModel) -> Iterator[GlobalParameter]:
+    """This rank's parameters under their global names."""
+    tp = parallel_state.get_tensor_model_parallel_world_size()
+    first_layer = model.decoder.layers[0].layer_number - 1 if len(model.decoder.layers) else 0
+    for local_name, parameter in model.named_parameters():
+        name = re.sub(r"layers\.(\d+)\.", lambda m: f"layers.{int(m[1]) + first_layer}.", local_name)
+        dim = _DIVIDED.get(re.sub(r"^decoder\.layers\.\d+\.", "", name))
+        shape = list(parameter.shape)
+        if dim is not None:
+            shape[dim] *= tp
+        yield GlobalParameter(name, tuple(shape), dim, parameter)
+
+
+def local_slice(whole: Tensor, spec: GlobalParameter) -> Tensor:
+    """This tensor rank's part of a whole tensor."""
+    tp, rank = parallel_state.get_tensor_model_parallel_world_size(), parallel_state.get_tensor_model_parallel_rank()
+    if spec.dim is None or tp == 1:
+        return whole
+    if spec.name.endswith("linear_fc1.weight"):
+        # Gate and up lie one after the other in the whole tensor, and within each rank's part.
+        return torch.cat([half.chunk(tp, spec.dim)[rank] for half in whole.chunk(2, spec.dim)], spec.dim)
+    return whole.chunk(tp, spec.dim)[rank]
+
+
+@torch.no_grad()
+def fill(model: QwenModel, source: Callable[[str, tuple[int, ...]], Tensor]) -> None:
+    """Set every parameter of this rank from `source(global name, whole shape)`."""
+    for spec in global_parameters(model):
+        spec.parameter.copy_(local_slice(source(spec.name, spec.shape), spec))
+
+
+def random_source(
+    seed: int, num_layers: int, init_std: float, device: torch.device
+) -> Callable[[str, tuple[int, ...]], Tensor]:
+    """Fresh weights: N(0, init_std), output projections init_std / sqrt(2·num_layers), norms 1, biases 0.
+
+    Each tensor has a generator of its own, seeded by its global name, so every layout starts from the same model.
+    """
+
+    def draw(name: str, shape: tuple[int, ...]) -> Tensor:
+        if name.endswith("layernorm.weight"):
+            return torch.ones(shape, device=device)
+        if name.endswith(".bias"):
+            return torch.zeros(shape, device=device)
+        std = init_std / math.sqrt(2 * num_layers) if name.endswith(("linear_proj.weight", "linear_fc2.weight")) else init_std
+        digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
+        generator = torch.Generator(device=device).manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+        return torch.empty(shape, device=device).normal_(0.0, std, generator=generator)
+
+    return draw

@@ -1,0 +1,20 @@
+"""Typed recipes: YAML plus key=value, checked before anything heavy is imported."""
+
+from qwen_shared.recipe.keys import nearest
+from qwen_shared.recipe.layout import Layout, check_layout
+from qwen_shared.recipe.load import differing_keys, load_recipe, recipe_text, validate
+from qwen_shared.recipe.paths import check_tokenizer
+from qwen_shared.recipe.schema import RESULT_NEUTRAL, PretrainRecipe
+
+__all__ = [
+    "RESULT_NEUTRAL",
+    "Layout",
+    "PretrainRecipe",
+    "check_layout",
+    "check_tokenizer",
+    "differing_keys",
+    "load_recipe",
+    "nearest",
+    "recipe_text",
+    "validate",
+]

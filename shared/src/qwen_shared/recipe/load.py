@@ -1,0 +1,205 @@
+"""From `--config NAME|FILE key=value …` to a checked recipe, or one line that says what is wrong with it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from qwen_shared.errors import UserError
+from qwen_shared.recipe.keys import field_at, inner_section, is_text, leaf_keys, nearest
+from qwen_shared.recipe.yaml_text import dump_yaml, parse_yaml
+
+
+def load_recipe[R: BaseModel](schema: type[R], config: str, overrides: list[str], recipes: Path) -> R:
+    """The recipe `config` (a name in `recipes` or a YAML file) with `key=value` overrides, validated.
+
+    Raises UserError with one line that names the key, the value and the nearest valid key.
+    """
+    path = find_config(config, recipes)
+    where = f"recipe {path if path.parent != recipes else path.stem}"
+    tree = parse_yaml(_read(path, where), where)
+    if tree is None:
+        raise UserError(f"{where}: the file is empty")
+    if not isinstance(tree, dict):
+        raise UserError(f"{where}: expected keys and values, found {_kind(tree)}")
+    for override in overrides:
+        _apply(tree, override, schema)
+    return validate(schema, tree, where)
+
+
+def find_config(config: str, recipes: Path) -> Path:
+    """The file of a recipe given by name or path."""
+    path = Path(config)
+    if path.suffix in (".yaml", ".yml") or "/" in config:
+        if not path.is_file():
+            raise UserError(f"--config {config}: {'a directory, not a file' if path.is_dir() else 'no such file'}")
+        return path
+    names = sorted(p.stem for p in recipes.glob("*.yaml"))
+    if config not in names:
+        raise UserError(f"--config {config}: no such recipe{_hint(config, names)} (there are: {', '.join(names)})")
+    return recipes / f"{config}.yaml"
+
+
+def validate[R: BaseModel](schema: type[R], tree: dict, where: str) -> R:
+    try:
+        return schema.model_validate(tree)
+    except ValidationError as error:
+        raise UserError(f"{where}: {_explain(schema, error)}") from None
+
+
+def recipe_text(recipe: BaseModel) -> str:
+    """The resolved recipe as YAML: every key, defaults included, in the schema's order."""
+    return dump_yaml(recipe.model_dump(mode="json"))
+
+
+def differing_keys(old: BaseModel, new: BaseModel) -> list[tuple[str, Any, Any]]:
+    """(dotted key, old value, new value) wherever two recipes of one schema differ."""
+    a, b = flatten(old.model_dump()), flatten(new.model_dump())
+    return [(key, a.get(key), b.get(key)) for key in [*b, *(a.keys() - b.keys())] if a.get(key) != b.get(key)]
+
+
+def flatten(tree: dict, prefix: str = "") -> dict[str, Any]:
+    """Sections become dotted keys; lists of sections too, by index."""
+    flat = {}
+    for key, value in tree.items():
+        if isinstance(value, list) and any(isinstance(item, dict) for item in value):
+            value = {str(i): item for i, item in enumerate(value)}
+        if isinstance(value, dict):
+            flat.update(flatten(value, f"{prefix}{key}."))
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def _read(path: Path, where: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{where}: not UTF-8 text (byte {error.start})") from None
+    except OSError as error:
+        raise UserError(f"{where}: {error.strerror}") from None
+
+
+def _apply(tree: dict, override: str, schema: type[BaseModel]) -> None:
+    """Set one dotted key in the tree. Numbers in the path index lists: `data.sources.0.weight=2`."""
+    key, equals, text = override.partition("=")
+    key, text = key.strip(), text.strip()
+    if not equals or not key:
+        raise UserError(f"'{override}' is neither a flag nor key=value{_hint(key or override, leaf_keys(schema))}")
+    path = key.split(".")
+    field = field_at(schema, path)
+    if field is None:
+        raise UserError(f"unknown key '{key}' (={_short(text)}){_key_hint(key, schema)}")
+    value = text if is_text(field) and not _is_quoted(text) else parse_yaml(text, f"{key}={_short(text)}")
+    if inner_section(field.annotation) is not None and value is None:
+        raise UserError(f"{key}= is empty: a section needs its keys, for example {key}.…=VALUE")
+    node: Any = tree
+    for i, part in enumerate(path[:-1]):
+        here = ".".join(path[: i + 1])
+        if isinstance(node, list):
+            node = node[_index(node, part, key)]
+        else:
+            if node.get(part) is None:
+                node[part] = {}
+            if here == "data.sources":
+                node[part] = _sources_in_full(node[part])
+            node = node[part]
+        if not isinstance(node, dict | list):
+            raise UserError(f"{override}: '{here}' is a value, it has no keys below it")
+    if isinstance(node, list):
+        node[_index(node, path[-1], key)] = value
+    else:
+        node[path[-1]] = value
+
+
+def _sources_in_full(sources: Any) -> list:
+    """A path alone is short for a source; an override of one of its keys needs the long form."""
+    items = sources if isinstance(sources, list) else [sources] if sources else []
+    return [{"path": item} if isinstance(item, str) else item for item in items]
+
+
+def _is_quoted(text: str) -> bool:
+    """Whether the text is for YAML although the key holds a word: "quoted", or null."""
+    return text[:1] in ("'", '"') or text in ("null", "~")
+
+
+def _index(items: list, part: str, key: str) -> int:
+    if not part.isdigit() or int(part) >= len(items):
+        raise UserError(f"{key}: '{part}' is not an index into a list of {len(items)} (the first is 0)")
+    return int(part)
+
+
+# ---- messages
+
+_WANTED = {
+    "number_type": "expected a number",
+    "int_type": "expected a whole number",
+    "int_parsing": "expected a whole number",
+    "int_from_float": "expected a whole number",
+    "int_parsing_size": "too large",
+    "float_type": "expected a number",
+    "float_parsing": "expected a number",
+    "finite_number": "expected a finite number",
+    "bool_type": "expected true or false",
+    "bool_parsing": "expected true or false",
+    "string_type": "expected text (in quotes where it looks like something else)",
+    "string_too_short": "must not be empty",
+    "list_type": "expected a list, [a, b]",
+    "model_type": "expected a section, {key: value}",
+    "model_attributes_type": "expected a section, {key: value}",
+    "dict_type": "expected a section, {key: value}",
+    "too_short": "the list is empty",
+}
+
+
+def _explain(schema: type[BaseModel], error: ValidationError) -> str:
+    """One problem as one line: key, value, and the nearest right thing. A misspelt key explains a missing one."""
+    problems = error.errors(include_url=False)
+    problem = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
+    also = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    key, value, kind = ".".join(str(part) for part in problem["loc"]), problem["input"], problem["type"]
+    if kind == "extra_forbidden":
+        return f"unknown key '{key}' (={_short(value)}){_key_hint(key, schema)}{also}"
+    if kind == "missing":
+        return f"key '{key}' is missing{also}"
+    if kind == "value_error":
+        return f"{key + ': ' if key else ''}{problem['msg'].removeprefix('Value error, ')}{also}"
+    if kind == "literal_error":
+        words = re.findall(r"'([^']*)'", problem["ctx"]["expected"])
+        return f"{key}={_short(value)}: expected {', '.join(words)}{_hint(str(value), words)}{also}"
+    if kind == "string_pattern_mismatch":
+        return f"{key}={_short(value)}: only letters, digits, '.', '_' and '-', beginning with a letter or digit{also}"
+    message = _WANTED.get(kind) or problem["msg"][0].lower() + problem["msg"][1:].replace("input should", "must")
+    if message.startswith("input should"):
+        message = "must" + message.removeprefix("input should")
+    return f"{key}={_short(value)}: {message}{also}"
+
+
+def _key_hint(key: str, schema: type[BaseModel]) -> str:
+    """The nearest key, written with the index that the user wrote: data.sources.0.wieght → data.sources.0.weight."""
+    indices = re.findall(r"\.(\d+)(?=\.|$)", key)
+    near = nearest(re.sub(r"\.\d+(?=\.|$)", ".N", key), leaf_keys(schema))
+    if near is None:
+        return "; --keys lists the valid ones"
+    for index in indices:
+        near = near.replace(".N", f".{index}", 1)
+    return f"; nearest valid key: '{near.replace('.N', '.0')}'"
+
+
+def _hint(word: str, words: list[str]) -> str:
+    near = nearest(word, words)
+    return f"; nearest: '{near}'" if near and near != word else ""
+
+
+def _kind(value: Any) -> str:
+    return {"list": "a list", "str": "text"}.get(type(value).__name__, "a single value")
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, bool | None):
+        return {True: "true", False: "false", None: "null"}[value]
+    text = str(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,94 @@
+"""Progress of a run on the console: a bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from qwen_shared.tracking.log import say
+
+PLAIN_INTERVAL_S = 10.0
+
+
+class ConsoleProgress:
+    """Shows the metrics that `Tracker.log` gets. Known names: train/loss, train/lr, train/tokens_per_second,
+    train/mfu (0 … 1), val/…"""
+
+    def __init__(self, total_steps: int, start_step: int):
+        self._total, self._start = total_steps, start_step
+        self._started = self._shown = time.monotonic()
+        self._metrics: dict[str, float] = {}
+        self._bar = None
+        if sys.stdout.isatty():
+            self._bar, self._task = _make_bar(total_steps, start_step)
+            self._bar.start()
+
+    def update(self, step: int, metrics: dict[str, float]) -> None:
+        self._metrics |= metrics
+        validation = {name: value for name, value in metrics.items() if name.startswith("val/")}
+        if self._bar is not None:
+            self._bar.update(self._task, completed=step, words=self._words())
+        else:
+            now = time.monotonic()
+            # The first step tells that it runs at all.
+            if validation or now - self._shown >= PLAIN_INTERVAL_S or step in (self._start + 1, self._total):
+                self._shown = now
+                print(f"step {step}/{self._total}  {self._words()}  {self._eta(step)}".rstrip(), flush=True)
+        if validation:
+            shown = "  ".join(f"{name.removeprefix('val/')} {_short(value)}" for name, value in validation.items())
+            say(f"step {step}: validation {shown}")
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def _words(self) -> str:
+        metrics, words = self._metrics, []
+        if "train/loss" in metrics:
+            words.append(f"loss {metrics['train/loss']:.4f}")
+        if "train/lr" in metrics:
+            words.append(f"lr {metrics['train/lr']:.2e}")
+        if "train/tokens_per_second" in metrics:
+            words.append(f"{metrics['train/tokens_per_second']:,.0f} tokens/s")
+        if "train/mfu" in metrics:
+            words.append(f"MFU {metrics['train/mfu']:.1%}")
+        return "  ".join(words)
+
+    def _eta(self, step: int) -> str:
+        done = step - self._start
+        if done < 2 or step >= self._total:
+            return ""
+        seconds = round((time.monotonic() - self._started) / done * (self._total - step))
+        minutes, seconds = divmod(seconds, 60)
+        hours, minutes = divmod(minutes, 60)
+        return f"ETA {hours}:{minutes:02}:{seconds:02}"
+
+
+def _make_bar(total_steps: int, start_step: int):
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    bar = Progress(
+        TextColumn("step"),
+        MofNCompleteColumn(),
+        BarColumn(bar_width=None),
+        TextColumn("{task.fields[words]}", markup=False),
+        TextColumn("ETA"),
+        TimeRemainingColumn(),
+        TimeElapsedColumn(),
+        refresh_per_second=4,
+        speed_estimate_period=120,
+        redirect_stderr=False,  # stderr is the log file (see log.py)
+        expand=True,
+    )
+    return bar, bar.add_task("training", total=total_steps, completed=start_step, words="")
+
+
+def _short(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"

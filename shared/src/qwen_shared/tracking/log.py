@@ -1,0 +1,91 @@
+"""A quiet console: what libraries say goes to the run's log file, what we say goes to both."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from qwen_shared.errors import Stopped, UserError
+
+_log = logging.getLogger("qwen")
+
+
+def say(text: str) -> None:
+    """One message to the user: console (rank 0) and log file."""
+    if os.environ.get("RANK", "0") == "0":
+        print(text, flush=True)
+    _log.info(text)
+
+
+@contextlib.contextmanager
+def log_file(run_dir: Path | None) -> Iterator[None]:
+    """Inside, warnings, logging and Python's stderr go to run_dir/log.txt (rank r > 0: logs/rank-r.txt).
+
+    Enter it before importing torch or Megatron, which complain while they are imported. Nothing is lost: an exception
+    passes through and is also written to the log. With None there is no run to write to, and the noise is dropped.
+    Raises UserError where the file cannot be written.
+    """
+    with _open(run_dir) as log:
+        handler = logging.StreamHandler(log)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        root = logging.getLogger()
+        root.addHandler(handler)
+        _log.setLevel(logging.INFO)
+        try:
+            # Libraries that bring handlers of their own, transformers for one, find this in place of stderr.
+            with contextlib.redirect_stderr(log):
+                yield
+        except (Stopped, UserError, KeyboardInterrupt) as ending:
+            _log.info(f"{type(ending).__name__}: {ending}")
+            raise
+        except BaseException:
+            if os.environ.get("RANK", "0") == "0":  # of other ranks, the log is where the traceback goes anyway
+                _log.exception("ended by an error")
+            raise
+        finally:
+            root.removeHandler(handler)
+
+
+@contextlib.contextmanager
+def _open(run_dir: Path | None) -> Iterator[io.TextIOBase]:
+    if run_dir is None:
+        with Path(os.devnull).open("w") as nowhere:
+            yield nowhere
+        return
+    rank = os.environ.get("RANK", "0")
+    path = run_dir / "log.txt" if rank == "0" else run_dir / "logs" / f"rank-{rank}.txt"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        log = _Log(path.open("a", encoding="utf-8", errors="backslashreplace", buffering=1), sys.stderr)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error.strerror}") from None
+    # Left open: handlers made by libraries keep it, and may write until the process ends.
+    yield log
+
+
+class _Log(io.TextIOBase):
+    """A log file that stands in for stderr; what asks for a file descriptor (faulthandler) gets the real one."""
+
+    def __init__(self, file: io.TextIOBase, stderr: io.TextIOBase):
+        self._file, self._stderr = file, stderr
+
+    def write(self, text: str) -> int:
+        # A full disk must not end a run for the sake of a warning.
+        with contextlib.suppress(OSError, ValueError):
+            self._file.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._file.flush()
+
+    def fileno(self) -> int:
+        return self._stderr.fileno()
+
+    def writable(self) -> bool:
+        return True

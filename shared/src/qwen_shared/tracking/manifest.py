@@ -1,0 +1,181 @@
+"""What a run directory says about its run: `recipe.yaml`, resolved, and `manifest.json`."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from qwen_shared.errors import UserError
+from qwen_shared.recipe import RESULT_NEUTRAL, PretrainRecipe, differing_keys, load_recipe, recipe_text
+from qwen_shared.tracking.files import write_atomic
+
+RECIPE, MANIFEST = "recipe.yaml", "manifest.json"
+State = Literal["new", "resume", "finished"]
+
+# What may lie in a directory before its run began: the launcher's and the library log, half-written files.
+_BEFORE_A_RUN = {"logs", "log.txt"}
+_LIBRARIES = ("torch", "megatron-core", "transformers", "datasets", "tiktoken", "numpy", "safetensors", "wandb")
+
+
+class Parent(BaseModel):
+    """The checkpoint that a run started from."""
+
+    run: str
+    step: int | None = None
+    hash: str | None = None
+
+
+class Manifest(BaseModel):
+    model_config = ConfigDict(extra="allow", validate_assignment=True, defer_build=True)
+
+    command: str
+    kind: str
+    name: str
+    status: Literal["running", "stopped", "failed", "finished"] = "running"
+    created: str
+    updated: str
+    git_commit: str | None = None
+    versions: dict[str, str] = {}
+    data: list[dict[str, Any]] = []
+    tokenizer: str | None = None  # fingerprint
+    wandb_run_id: str | None = None
+    parent: Parent | None = None
+    results: dict[str, float] = {}
+
+    @classmethod
+    def create(cls, command: str, kind: str, name: str) -> Manifest:
+        """A new run's manifest, with what can be known of the software that makes it."""
+        now = _now()
+        return cls(
+            command=command,
+            kind=kind,
+            name=name,
+            created=now,
+            updated=now,
+            git_commit=_git_commit(),
+            versions=_versions(),
+        )
+
+    @classmethod
+    def read(cls, run_dir: Path) -> Manifest:
+        """Raises UserError where there is none or it cannot be read."""
+        path = run_dir / MANIFEST
+        try:
+            return cls.model_validate(json.loads(path.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            raise UserError(f"{run_dir}: not a run, it has no {MANIFEST}") from None
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+        except ValidationError as error:
+            problem = error.errors(include_url=False)[0]
+            key = ".".join(map(str, problem["loc"])) or "the file"
+            raise UserError(f"{path}: damaged: {key}: {problem['msg']}") from None
+        except ValueError as error:  # not JSON, not UTF-8
+            raise UserError(f"{path}: damaged: {error}; move it away to start again") from None
+
+    def write(self, run_dir: Path) -> None:
+        self.updated = _now()
+        write_atomic(run_dir / MANIFEST, self.model_dump_json(indent=2) + "\n")
+
+
+def inspect_run(run_dir: Path, recipe: PretrainRecipe) -> State:
+    """Whether this recipe would begin, go on with or find finished the run in `run_dir`; nothing is written.
+
+    Raises UserError where the directory holds something else, another recipe's run, or cannot be used.
+    """
+    try:
+        if not run_dir.exists():
+            return "new"
+        if not run_dir.is_dir():
+            raise UserError(f"{run_dir}: a file, not a run directory; choose another --run-dir")
+        present = {path.name for path in run_dir.iterdir() if not path.name.startswith(".")}
+    except OSError as error:
+        raise UserError(f"{run_dir}: cannot be read: {error.strerror}") from None
+    if RECIPE not in present:
+        if strangers := sorted(present - _BEFORE_A_RUN):
+            raise UserError(
+                f"{run_dir}: not a run (it holds {', '.join(strangers[:3])}{', …' if len(strangers) > 3 else ''} "
+                f"but no {RECIPE}); choose another --run-dir"
+            )
+        return "new"
+    # The recipe is written first: where the manifest is missing, the run was killed between the two.
+    status = Manifest.read(run_dir).status if MANIFEST in present else "running"
+    old = load_recipe(type(recipe), str(run_dir / RECIPE), [], run_dir)
+    changed = [(key, a, b) for key, a, b in differing_keys(old, recipe) if not key.startswith(RESULT_NEUTRAL)]
+    if changed:
+        shown = "; ".join(f"{key}: {_show(a)} → {_show(b)}" for key, a, b in changed[:5])
+        more = f" and {len(changed) - 5} more" if len(changed) > 5 else ""
+        raise UserError(
+            f"{run_dir} holds a run with another recipe ({shown}{more}): use the same values, "
+            f"or start a new run with --run-dir {_sibling(run_dir)}"
+        )
+    return "finished" if status == "finished" else "resume"
+
+
+def open_run(run_dir: Path, recipe: PretrainRecipe, command: str, kind: str) -> tuple[State, Manifest]:
+    """Makes `run_dir` a run with this recipe, or finds the run that it is. One process per run calls this.
+
+    A new or resumed run is marked running; a finished one is left as it is. Raises UserError as `inspect_run` does,
+    and where the directory cannot be written.
+    """
+    state = inspect_run(run_dir, recipe)
+    if state == "finished":
+        return state, Manifest.read(run_dir)
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        text = recipe_text(recipe)
+        if state == "new" or (run_dir / RECIPE).read_text(encoding="utf-8") != text:  # neutral keys may have changed
+            write_atomic(run_dir / RECIPE, text)
+        known = (run_dir / MANIFEST).exists()
+        manifest = Manifest.read(run_dir) if known else Manifest.create(command, kind, recipe.name)
+        manifest.status = "running"
+        manifest.write(run_dir)
+    except OSError as error:
+        raise UserError(f"{error.filename or run_dir}: cannot be written: {error.strerror}") from None
+    return state, manifest
+
+
+def _sibling(run_dir: Path) -> Path:
+    number = 2
+    while (other := run_dir.with_name(f"{run_dir.name}-{number}")).exists():
+        number += 1
+    return other
+
+
+def _show(value: Any) -> str:
+    text = "nothing" if value is None else str(value)
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": platform.python_version()}
+    for name in _LIBRARIES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def _git_commit() -> str | None:
+    """The commit of the checkout that this code is in, with a `+` where files were changed since."""
+    git = ["git", "-C", str(Path(__file__).parent)]
+    try:
+        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10)
+        if head.returncode:
+            return None
+        status = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return head.stdout.strip() + ("+" if status.stdout.strip() else "")

@@ -1,0 +1,168 @@
+"""Model, optimizer and one training step, on Megatron's data-parallel wrapper, optimizer and pipeline schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from megatron.core import parallel_state
+from megatron.core.distributed import DistributedDataParallel, DistributedDataParallelConfig, finalize_model_grads
+from megatron.core.optimizer import OptimizerConfig, get_megatron_optimizer
+from megatron.core.optimizer.distrib_optimizer import DistributedOptimizer
+from megatron.core.pipeline_parallel import get_forward_backward_func
+from torch import Tensor
+
+from qwen_shared.backend import Processes, device
+from qwen_shared.model.builder import build_model, unwrap
+from qwen_shared.model.weights import fill
+from qwen_shared.recipe import Layout, PretrainRecipe
+
+# A micro-batch: tokens and labels [B, S] int64, loss_mask [B, S] fp32.
+MicroBatch = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """`loss` is the mean over the `tokens` of the global batch that are in the loss."""
+
+    loss: float
+    tokens: int
+    grad_norm: float
+
+
+class Engine:
+    """This rank's share of the model and its optimizer."""
+
+    def __init__(
+        self,
+        recipe: PretrainRecipe,
+        layout: Layout,
+        processes: Processes,
+        precision: str,
+        vocab_rows: int,
+        weights: Callable[[str, tuple[int, ...]], Tensor],
+    ):
+        """`weights(global name, whole shape)` gives the initial weights (qwen_shared.model.weights)."""
+        self.recipe, self.layout, self.processes = recipe, layout, processes
+        inner = build_model(recipe.model, vocab_rows, recipe.parallel, precision)
+        fill(unwrap(inner), weights)
+        self.config = unwrap(inner).config
+        distributed = recipe.parallel.distributed_optimizer
+        self.model = DistributedDataParallel(
+            config=self.config,
+            ddp_config=DistributedDataParallelConfig(
+                grad_reduce_in_fp32=True, overlap_grad_reduce=False, use_distributed_optimizer=distributed
+            ),
+            module=inner,
+        )
+        self.optimizer = get_megatron_optimizer(
+            OptimizerConfig(
+                optimizer="adam",
+                lr=recipe.optimizer.lr,
+                weight_decay=recipe.optimizer.weight_decay,
+                adam_beta1=recipe.optimizer.beta1,
+                adam_beta2=recipe.optimizer.beta2,
+                adam_eps=recipe.optimizer.eps,
+                clip_grad=recipe.optimizer.clip_grad,
+                bf16=precision == "bf16",
+                params_dtype=self.config.params_dtype,
+                use_distributed_optimizer=distributed,
+            ),
+            [self.model],
+        )
+        _let_torch_adam_load(self.optimizer)
+        self.config.finalize_model_grads_func = finalize_model_grads
+        self.config.grad_scale_func = self.optimizer.scale_loss
+        self._schedule = get_forward_backward_func()
+
+    def train_step(self, micro_batches: Iterator[MicroBatch], lr: float) -> StepResult:
+        """One optimizer step over this rank's micro-batches of the global batch."""
+        self.model.train()
+        self.model.zero_grad_buffer()
+        self.optimizer.zero_grad()
+        loss, tokens = self._run(micro_batches, self.layout.num_microbatches, forward_only=False)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+            group["weight_decay"] = self.recipe.optimizer.weight_decay * group["wd_mult"]
+        _, grad_norm, _ = self.optimizer.step()
+        return StepResult(loss / max(tokens, 1), int(tokens), float(grad_norm or 0.0))
+
+    @torch.no_grad()
+    def loss_sums(self, micro_batches: Iterator[MicroBatch], count: int) -> tuple[float, float]:
+        """(sum of masked losses, sum of the mask) over `count` micro-batches of each rank: all ranks' sums."""
+        self.model.eval()
+        return self._run(micro_batches, count, forward_only=True)
+
+    @torch.no_grad()
+    def logits(self, tokens: Tensor) -> Tensor:
+        """Logits [B, S, V] fp32 of tokens [B, S], the same on every rank (all ranks must call with the same tokens)."""
+        self.model.eval()
+        B, S = tokens.shape
+        outputs = self._schedule(
+            forward_step_func=lambda iterator, model: (model(next(iterator)), lambda output, **_: output),
+            data_iterator=iter([tokens.to(device())]),
+            model=[self.model],
+            num_microbatches=1,
+            seq_length=S,
+            micro_batch_size=B,
+            forward_only=True,
+            collect_non_loss_data=True,
+        )
+        if self.layout.pipeline_parallel == 1:
+            return outputs[0].float()
+        shape = (B, S, unwrap(self.model).output_layer.weight.shape[0] * self.layout.tensor_parallel) if outputs else None
+        shapes = [shape]
+        last, group = (
+            parallel_state.get_pipeline_model_parallel_last_rank(),
+            parallel_state.get_pipeline_model_parallel_group(),
+        )
+        torch.distributed.broadcast_object_list(shapes, src=last, group=group)
+        out = outputs[0].float() if outputs else torch.empty(shapes[0], device=device())
+        torch.distributed.broadcast(out, src=last, group=group)
+        return out
+
+    def _run(self, micro_batches: Iterator[MicroBatch], count: int, forward_only: bool) -> tuple[float, float]:
+        """Forward (and backward) over `count` micro-batches; the global sums of loss and mask, on every rank."""
+        reports = self._schedule(
+            forward_step_func=_forward_step,
+            data_iterator=micro_batches,
+            model=[self.model],
+            num_microbatches=count,
+            seq_length=self.recipe.data.seq_length,
+            micro_batch_size=self.recipe.training.micro_batch_size,
+            forward_only=forward_only,
+        )
+        sums = torch.zeros(2, dtype=torch.float64, device=device())
+        if self.processes.is_last_stage:
+            sums += torch.stack(reports).sum(dim=0)
+        if self.layout.world_size > 1:
+            torch.distributed.all_reduce(sums)
+            sums /= self.layout.tensor_parallel  # every tensor rank of the last stage added the same
+        loss, tokens = sums.tolist()
+        return loss, tokens
+
+
+def _forward_step(micro_batches: Iterator[MicroBatch], model: torch.nn.Module):
+    """Megatron's contract: the stage's output, and the function that turns the last stage's into a loss."""
+    batch = next(micro_batches)
+    output = model(batch["tokens"], batch["labels"])
+
+    def loss_function(losses: Tensor):  # losses: [B, S] fp32
+        mask = batch["loss_mask"]
+        total = (losses * mask).sum()
+        report = torch.stack((total.detach().double(), mask.sum().double()))
+        return total, mask.sum().to(torch.int), report
+
+    return output, loss_function
+
+
+def _let_torch_adam_load(optimizer) -> None:
+    """Megatron's distributed optimizer keeps the step count apart from the saved tensors, but on loading asks for it
+    among them when the inner optimizer is torch's Adam: give it a `step` that it passes over."""
+    for inner in optimizer.chained_optimizers:
+        if isinstance(inner, DistributedOptimizer):
+            load = inner._set_main_param_and_optimizer_states
+            inner._set_main_param_and_optimizer_states = lambda parameter, tensors, load=load: load(
+                parameter, {"step": None, **tensors}
+            )

@@ -1,0 +1,29 @@
+"""The learning rate as a function of the step alone, so that there is no schedule to save or to lose."""
+
+from __future__ import annotations
+
+import math
+
+from qwen_shared.recipe.schema import Schedule
+
+
+def learning_rate(schedule: Schedule, peak: float, step: int, steps: int) -> float:
+    """Rate of step `step`, counted from 1 to `steps`.
+
+    Warm-up rises linearly and reaches `peak` at step `warmup_steps`. After it: `constant` stays; `cosine` and
+    `linear` fall to `min_lr_ratio · peak` at the last step; `wsd` stays until the last `decay_steps`, then falls
+    linearly to the floor.
+    """
+    if step <= schedule.warmup_steps:
+        return peak * step / schedule.warmup_steps
+    floor = schedule.min_lr_ratio * peak
+    if schedule.kind == "constant":
+        return peak
+    if schedule.kind == "wsd":
+        decay = schedule.decay_steps or max(1, steps // 10)
+        done = max(0.0, (step - (steps - decay)) / decay)
+        return peak - (peak - floor) * done
+    done = (step - schedule.warmup_steps) / (steps - schedule.warmup_steps)
+    if schedule.kind == "linear":
+        return peak - (peak - floor) * done
+    return floor + (peak - floor) * 0.5 * (1.0 + math.cos(math.pi * done))

@@ -1,0 +1,91 @@
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+RECIPE = """
+name: small
+model: {num_layers: 2, hidden_size: 16, num_attention_heads: 2, ffn_hidden_size: 32}
+data: {sources: stdlib, seq_length: 16}
+training: {steps: 4, global_batch_size: 4}
+optimizer: {lr: 1e-3}
+checkpoint: {interval: 2}
+evaluation: {interval: 2}
+"""
+
+MAIN = """
+import sys
+from pathlib import Path
+from qwen_shared.launch import Verb, run
+
+VERBS = [
+    Verb("train", "train it", "toy.work:train", "toy", plan="toy.work:plan"),
+    Verb("look", "look at it", "toy.work:look", "toy", reads_run=True,
+         options=lambda parser: parser.add_argument("--count", type=int, default=1)),
+]
+
+if __name__ == "__main__":
+    sys.exit(run("toy", "A toy.", VERBS, Path(__file__).parent / "recipes", default_config="small"))
+"""
+
+WORK = """
+import os, signal, sys, time, warnings
+from pathlib import Path
+from qwen_shared.errors import Stopped, UserError
+
+def plan(invocation):
+    return f"plan for {invocation.layout.world_size} in {invocation.run_dir}"
+
+def look(invocation):
+    print("look", invocation.recipe.training.steps, invocation.run_dir, invocation.start, invocation.options.count)
+
+def train(invocation):
+    rank, what = os.environ.get("RANK", "0"), os.environ["TOY"]
+    warnings.warn("noise that nobody can act on")
+    print("begin", rank, os.environ.get("OMP_NUM_THREADS"), os.environ.get("MASTER_PORT"), flush=True)
+    if what == "user-error":
+        raise UserError("this will not do")
+    if what == "fail" and rank == "1":
+        raise RuntimeError("rank one is broken")
+    if what in ("wait", "fail"):
+        signals = []
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda number, frame: signals.append(number))
+        Path(f"ready-{rank}").write_text(str(os.getpid()))
+        end = time.monotonic() + 60
+        while not signals and time.monotonic() < end:
+            time.sleep(0.01)
+        time.sleep(0.5)  # saving; a signal that comes twice would be seen
+        Path(f"signals-{rank}").write_text(" ".join(map(str, signals)))
+        raise Stopped("stopped, all is saved")
+    if what == "deaf":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        Path(f"ready-{rank}").write_text(str(os.getpid()))
+        if rank == "1":
+            sys.exit(7)
+        time.sleep(60)
+"""
+
+
+class Toy:
+    """A command of two verbs that trains nothing."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        package = folder / "toy"
+        (package / "recipes").mkdir(parents=True)
+        (package / "__init__.py").touch()
+        (package / "__main__.py").write_text(MAIN)
+        (package / "work.py").write_text(WORK)
+        (package / "recipes" / "small.yaml").write_text(RECIPE)
+
+    def arguments(self, what: str, *words: str) -> dict:
+        env = {k: v for k, v in os.environ.items() if k not in ("RANK", "WORLD_SIZE", "OMP_NUM_THREADS")}
+        env |= {"PYTHONPATH": str(self.folder), "TOY": what}
+        return {"args": [sys.executable, "-m", "toy", *words], "cwd": self.folder, "env": env, "text": True}
+
+
+@pytest.fixture
+def toy(tmp_path):
+    return Toy(tmp_path)
