@@ -5,7 +5,6 @@ import sysconfig
 from pathlib import Path
 
 import pytest
-
 from qwen_shared.data import read_documents, stdlib, stdlib_text
 from qwen_shared.errors import UserError
 from qwen_shared.recipe.schema import Data
@@ -23,6 +22,7 @@ MODULE = b'''#!/usr/bin/env python
 import os  # a comment beside code does not fill its line, however long it may be
 
 # short one
+
 # for x in range(3):
 #     print(x, "commented-out code is no prose and stays out")
 
@@ -51,7 +51,7 @@ def test_prose_of_a_module_in_source_order():
     assert stdlib.module_prose(MODULE, set()).split("\n\n") == [
         "A comment of two lines that tells something\nabout this module.",
         "Docstring of the module, first of all.",
-        "    Indented.",
+        "Indented.",
         "What a thing is and does.",
         "A single line that is long enough to be read as a remark of its own.",
         "Docstring of the method: café \ufffd.",

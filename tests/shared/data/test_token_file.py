@@ -2,11 +2,10 @@
 
 import numpy as np
 import pytest
-
 from qwen_shared.data import TokenFile, TokenFileWriter, token_dtype
 from qwen_shared.errors import UserError
 
-DOCUMENTS = [[5, 6, 7, 1], [1], [9, 65_000, 3, 2, 1], list(range(100, 300)) + [1]]
+DOCUMENTS = [[5, 6, 7, 1], [1], [9, 65_000, 3, 2, 1], [*range(100, 300), 1]]
 
 
 def write(prefix, dtype, documents=DOCUMENTS):

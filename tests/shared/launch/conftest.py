@@ -48,7 +48,10 @@ def train(invocation):
         raise UserError("this will not do")
     if what == "fail" and rank == "1":
         raise RuntimeError("rank one is broken")
-    if what in ("wait", "fail"):
+    if what == "fail":
+        time.sleep(0.5)  # what torch does when it loses the others
+        raise ConnectionError("rank zero lost its peer")
+    if what == "wait":
         signals = []
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda number, frame: signals.append(number))

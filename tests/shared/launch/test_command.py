@@ -1,21 +1,52 @@
 """What a user types, and what comes back."""
 
+import importlib
 import json
+import signal
 import subprocess
+import sys
+from types import SimpleNamespace
 
 import pytest
 
 
 @pytest.fixture
-def call(toy):
-    def call(*words, what="done"):
+def shell(toy):
+    """The toy's command as a process."""
+
+    def shell(*words, what="done"):
         return subprocess.run(**toy.arguments(what, *words), capture_output=True, timeout=60)
 
-    return call
+    return shell
 
 
-def test_finished_is_0_and_noise_is_in_the_log(call, toy):
-    done = call("train")
+@pytest.fixture
+def call(toy, monkeypatch, capfd):
+    """The same in this process, for speed."""
+    monkeypatch.chdir(toy.folder)
+    monkeypatch.syspath_prepend(toy.folder)
+    handler = signal.getsignal(signal.SIGTERM)
+
+    def call(*words, what="done"):
+        monkeypatch.setenv("TOY", what)
+        importlib.invalidate_caches()
+        monkeypatch.setattr(sys, "argv", ["toy", *words])
+        main = importlib.import_module("toy.__main__")
+        try:
+            code = main.run("toy", "A toy.", main.VERBS, toy.folder / "toy/recipes", default_config="small")
+        except SystemExit as exit_:  # argparse after --help
+            code = exit_.code
+        out, err = capfd.readouterr()
+        return SimpleNamespace(returncode=code, stdout=out, stderr=err)
+
+    yield call
+    signal.signal(signal.SIGTERM, handler)
+    for name in [name for name in sys.modules if name.split(".")[0] == "toy"]:
+        del sys.modules[name]
+
+
+def test_finished_is_0_and_noise_is_in_the_log(shell, toy):
+    done = shell("train")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("begin 0")
     assert "nobody can act on" in (toy.folder / "runs/toy/small/log.txt").read_text()
@@ -54,9 +85,9 @@ def test_a_mistake_found_at_work_is_2(call):
     assert (done.returncode, done.stderr) == (2, "toy train: error: this will not do\n")
 
 
-def test_our_fault_is_1_with_a_traceback(call, toy):
+def test_our_fault_is_1_with_a_traceback(shell, toy):
     (toy.folder / "toy" / "work.py").write_text("def train(invocation):\n    raise RuntimeError('ours')\n")
-    done = call("train")
+    done = shell("train")
     assert done.returncode == 1
     assert "Traceback" in done.stderr
     assert "RuntimeError: ours" in (toy.folder / "runs/toy/small/log.txt").read_text()

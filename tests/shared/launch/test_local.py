@@ -33,9 +33,8 @@ def test_every_worker_has_its_place(toy, start):
     out, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (0, "")
     other = (toy.folder / "runs/toy/small/logs/rank-1.txt").read_text()
-    (begin, rank, threads, port), (_, other_rank, *same) = out.split(), other.split()[:4]
-    assert (begin, rank, other_rank) == ("begin", "0", "1")
-    assert same == [threads, port]
+    (begin, rank, threads, port), numbers = out.split(), other.rpartition("begin ")[2].split()
+    assert (begin, rank, numbers) == ("begin", "0", ["1", threads, port])
     assert int(threads) == max(1, os.cpu_count() // 2)
 
 
@@ -71,7 +70,7 @@ def test_the_failing_rank_speaks(start):
     _, err = process.communicate(timeout=60)
     assert process.returncode == 1
     assert err.startswith("rank 1 failed with exit code 1")
-    assert "RuntimeError: rank one is broken" in err
+    assert err.index("RuntimeError: rank one is broken") < err.index("rank zero lost its peer")
 
 
 def test_a_mistake_is_said_once(start):
@@ -80,6 +79,7 @@ def test_a_mistake_is_said_once(start):
     assert (process.returncode, err) == (2, "toy train: error: this will not do\n")
 
 
+@pytest.mark.slow  # it waits for the graces that a launcher grants
 def test_the_deaf_are_killed(toy, start):
     process = start("deaf")
     process.communicate(timeout=60)

@@ -78,7 +78,9 @@ def test_resolved_text_reads_back_equal(recipes, tmp_path):
     assert differing_keys(recipe, again) == []
 
 
-@pytest.mark.parametrize("word", ["on", "12:30", "2024-01-01", "0x10", "1_0", "~", "1e5", "null", "007", ".5", "a: b", "-"])
+@pytest.mark.parametrize(
+    "word", ["on", "12:30", "2024-01-01", "0x10", "1_0", "~", "1e5", "null", "007", ".5", "a: b", "-"]
+)
 def test_words_survive(word):
     assert parse_yaml(dump_yaml({"k": word}), "test") == {"k": word}
 

@@ -83,7 +83,10 @@ def start_processes(
         store = torch.distributed.HashStore()
         torch.distributed.init_process_group(kind, store=store, rank=0, world_size=1, timeout=timeout)
     else:
-        torch.distributed.init_process_group(kind, rank=rank, world_size=world_size, timeout=timeout)
+        # Rank 0 may still be tokenising: wait for it far longer than for a collective.
+        store, _, _ = next(torch.distributed.rendezvous("env://", timeout=datetime.timedelta(days=2)))
+        store.set_timeout(timeout)
+        torch.distributed.init_process_group(kind, store=store, rank=rank, world_size=world_size, timeout=timeout)
 
     from megatron.core import parallel_state
 

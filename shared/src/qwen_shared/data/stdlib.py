@@ -101,11 +101,20 @@ def module_prose(source: bytes, told: set[str]) -> str:
 
 
 def _docstrings(tree: ast.Module) -> Iterator[tuple[int, str]]:
-    for node in ast.walk(tree):
+    for node in _statements(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             text = ast.get_docstring(node, clean=True)
             if text:
                 yield node.body[0].lineno, text.strip()
+
+
+def _statements(node: ast.AST) -> Iterator[ast.AST]:
+    """The node and every statement below it. Definitions lie nowhere else, and expressions are most of a tree."""
+    yield node
+    for field in ("body", "orelse", "finalbody", "handlers", "cases"):
+        for child in getattr(node, field, ()):
+            if not isinstance(child, ast.Expr):
+                yield from _statements(child)
 
 
 def _comments(source: bytes) -> Iterator[tuple[int, str]]:
@@ -127,13 +136,16 @@ def _comments(source: bytes) -> Iterator[tuple[int, str]]:
         yield from _block(start, block)
 
 
+# What a program reads, not a person; and rulers, which have no words.
+_DIRECTIVE = re.compile(r"#!|#+\s*(-\*-|type:|pragma|noqa|vim?:|fmt:)|\W*$")
+
+
 def _block(start: int, lines: list[str]) -> Iterator[tuple[int, str]]:
-    # Rulers and shebangs carry no words; a ruler still parts what stands above it from what stands below.
-    words = [line.lstrip("#").rstrip() if re.search(r"\w", line) else "" for line in lines if not line.startswith("#!")]
+    # A ruler still parts what stands above it from what stands below.
+    words = ["" if _DIRECTIVE.match(line) else line.lstrip("#").rstrip() for line in lines]
     text = inspect.cleandoc("\n" + "\n".join(words)).strip()
-    if len(text) < _COMMENT_MIN_CHARS and sum(map(bool, words)) < _COMMENT_MIN_LINES:
-        return
-    if not _is_code(text) and not re.match(r"-\*-|type:|pragma|noqa|vim?:", text):
+    long_enough = len(text) >= _COMMENT_MIN_CHARS or sum(map(bool, words)) >= _COMMENT_MIN_LINES
+    if long_enough and not _is_code(text):
         yield start, text
 
 

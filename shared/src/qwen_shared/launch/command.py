@@ -16,7 +16,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from qwen_shared.data.check import check_sources
 from qwen_shared.errors import EXIT_FINISHED, EXIT_STOPPED, EXIT_USER_ERROR, Stopped, UserError
 from qwen_shared.launch import local
 from qwen_shared.recipe import PretrainRecipe, check_layout, check_tokenizer, load_recipe, nearest
@@ -132,6 +131,8 @@ def _check(command: str, verb: Verb, recipes: Path, default_config: str, args: a
     world_size = _world_size(args)
     layout = check_layout(recipe, world_size)
     check_tokenizer(recipe.tokenizer)
+    from qwen_shared.data.check import check_sources  # brings numpy, which --help needs not
+
     check_sources(recipe.data)
     shared_names = {"config", "run_dir", "start", "nproc", "plan", "keys", "overrides"}
     options = argparse.Namespace(**{k: v for k, v in vars(args).items() if k not in shared_names})

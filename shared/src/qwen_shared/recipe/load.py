@@ -19,7 +19,7 @@ def load_recipe[R: BaseModel](schema: type[R], config: str, overrides: list[str]
     Raises UserError with one line that names the key, the value and the nearest valid key.
     """
     path = find_config(config, recipes)
-    where = f"recipe {path if path.parent != recipes else path.stem}"
+    where = f"recipe {config}"
     tree = parse_yaml(_read(path, where), where)
     if tree is None:
         raise UserError(f"{where}: the file is empty")
@@ -135,7 +135,6 @@ def _index(items: list, part: str, key: str) -> int:
 # ---- messages
 
 _WANTED = {
-    "number_type": "expected a number",
     "int_type": "expected a whole number",
     "int_parsing": "expected a whole number",
     "int_from_float": "expected a whole number",
@@ -165,8 +164,11 @@ def _explain(schema: type[BaseModel], error: ValidationError) -> str:
         return f"unknown key '{key}' (={_short(value)}){_key_hint(key, schema)}{also}"
     if kind == "missing":
         return f"key '{key}' is missing{also}"
-    if kind == "value_error":
-        return f"{key + ': ' if key else ''}{problem['msg'].removeprefix('Value error, ')}{also}"
+    if kind == "value_error":  # raised by a check of ours, on one value or on a whole section
+        message = problem["msg"].removeprefix("Value error, ")
+        if isinstance(value, dict | BaseModel):
+            return f"{key + ': ' if key else ''}{message}{also}"
+        return f"{key}={_short(value)}: {message}{also}"
     if kind == "literal_error":
         words = re.findall(r"'([^']*)'", problem["ctx"]["expected"])
         return f"{key}={_short(value)}: expected {', '.join(words)}{_hint(str(value), words)}{also}"

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, model_validator
-from pydantic_core import PydanticCustomError
 
 # Keys that say how a run is carried out, not what comes out of it: a resumed run may change them.
 RESULT_NEUTRAL = ("parallel.", "training.micro_batch_size", "tracking.", "checkpoint.")
@@ -18,7 +17,7 @@ RESULT_NEUTRAL = ("parallel.", "training.micro_batch_size", "tracking.", "checkp
 def _no_text(value: Any) -> Any:
     # pydantic alone would take true for 1 and "12" for 12
     if isinstance(value, bool | str):
-        raise PydanticCustomError("number_type", "Input should be a number")
+        raise ValueError("expected a number")
     return value
 
 

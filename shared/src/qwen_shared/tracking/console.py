@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 from qwen_shared.tracking.log import say
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
 
 PLAIN_INTERVAL_S = 10.0
 
@@ -62,6 +68,45 @@ class ConsoleProgress:
         minutes, seconds = divmod(seconds, 60)
         hours, minutes = divmod(minutes, 60)
         return f"ETA {hours}:{minutes:02}:{seconds:02}"
+
+
+@contextlib.contextmanager
+def data_progress() -> Iterator[Callable[[int, int | None, str], None]]:
+    """Shows how far text has been read: the callback takes bytes done, bytes in all or None, and the source's name.
+
+    A bar on a terminal, a line every ten seconds elsewhere; nothing where the work is done before either is due.
+    """
+    if sys.stdout.isatty():
+        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+        bar = Progress(
+            TextColumn("tokenising {task.description}", markup=False),
+            BarColumn(bar_width=None),
+            DownloadColumn(),
+            TimeRemainingColumn(),
+            redirect_stderr=False,
+            transient=True,
+            expand=True,
+        )
+        tasks: dict[str, TaskID] = {}
+        with bar:
+
+            def update(done: int, total: int | None, source: str) -> None:
+                if source not in tasks:
+                    tasks[source] = bar.add_task(source, total=total)
+                bar.update(tasks[source], completed=done, total=total)
+
+            yield update
+        return
+    shown = time.monotonic()
+
+    def line(done: int, total: int | None, source: str) -> None:
+        nonlocal shown
+        if time.monotonic() - shown >= PLAIN_INTERVAL_S:
+            shown = time.monotonic()
+            print(f"tokenising {source}: {done:,} of {f"{total:,}" if total else "an unknown number of"} bytes", flush=True)
+
+    yield line
 
 
 def _make_bar(total_steps: int, start_step: int):

@@ -18,7 +18,8 @@ from qwen_shared.model.builder import build_model, unwrap
 from qwen_shared.model.weights import fill
 from qwen_shared.recipe import Layout, PretrainRecipe
 
-# A micro-batch: tokens and labels [B, S] int64, loss_mask [B, S] fp32.
+# A micro-batch: tokens and labels [B, S] int64, masks [K, B, S] fp32. Training uses the first mask; validation reads
+# the summed loss under each.
 MicroBatch = dict[str, Tensor]
 
 
@@ -81,7 +82,7 @@ class Engine:
         self.model.train()
         self.model.zero_grad_buffer()
         self.optimizer.zero_grad()
-        loss, tokens = self._run(micro_batches, self.layout.num_microbatches, forward_only=False)
+        loss, tokens = self._run(micro_batches, self.layout.num_microbatches, forward_only=False)[:, 0].tolist()
         for group in self.optimizer.param_groups:
             group["lr"] = lr
             group["weight_decay"] = self.recipe.optimizer.weight_decay * group["wd_mult"]
@@ -89,8 +90,9 @@ class Engine:
         return StepResult(loss / max(tokens, 1), int(tokens), float(grad_norm or 0.0))
 
     @torch.no_grad()
-    def loss_sums(self, micro_batches: Iterator[MicroBatch], count: int) -> tuple[float, float]:
-        """(sum of masked losses, sum of the mask) over `count` micro-batches of each rank: all ranks' sums."""
+    def loss_sums(self, micro_batches: Iterator[MicroBatch], count: int) -> Tensor:
+        """Sums over `count` micro-batches of each rank, added over all ranks: fp64 [2, K], losses under each of the
+        K masks, and the masks themselves."""
         self.model.eval()
         return self._run(micro_batches, count, forward_only=True)
 
@@ -122,8 +124,8 @@ class Engine:
         torch.distributed.broadcast(out, src=last, group=group)
         return out
 
-    def _run(self, micro_batches: Iterator[MicroBatch], count: int, forward_only: bool) -> tuple[float, float]:
-        """Forward (and backward) over `count` micro-batches; the global sums of loss and mask, on every rank."""
+    def _run(self, micro_batches: Iterator[MicroBatch], count: int, forward_only: bool) -> Tensor:
+        """Forward (and backward) over `count` micro-batches; the global sums [2, K] of losses and masks, on every rank."""
         reports = self._schedule(
             forward_step_func=_forward_step,
             data_iterator=micro_batches,
@@ -133,14 +135,17 @@ class Engine:
             micro_batch_size=self.recipe.training.micro_batch_size,
             forward_only=forward_only,
         )
-        sums = torch.zeros(2, dtype=torch.float64, device=device())
-        if self.processes.is_last_stage:
-            sums += torch.stack(reports).sum(dim=0)
-        if self.layout.world_size > 1:
-            torch.distributed.all_reduce(sums)
-            sums /= self.layout.tensor_parallel  # every tensor rank of the last stage added the same
-        loss, tokens = sums.tolist()
-        return loss, tokens
+        sums = torch.stack(reports).sum(dim=0) if self.processes.is_last_stage else None
+        if self.layout.world_size == 1:
+            return sums
+        if self.layout.pipeline_parallel > 1:
+            # Other stages have no losses, and do not know K: two masks are the most there are.
+            padded = torch.zeros(2, 2, dtype=torch.float64, device=device())
+            if sums is not None:
+                padded[:, : sums.shape[1]] = sums
+            sums = padded
+        torch.distributed.all_reduce(sums)
+        return sums / self.layout.tensor_parallel  # every tensor rank of the last stage added the same
 
 
 def _forward_step(micro_batches: Iterator[MicroBatch], model: torch.nn.Module):
@@ -149,10 +154,11 @@ def _forward_step(micro_batches: Iterator[MicroBatch], model: torch.nn.Module):
     output = model(batch["tokens"], batch["labels"])
 
     def loss_function(losses: Tensor):  # losses: [B, S] fp32
-        mask = batch["loss_mask"]
-        total = (losses * mask).sum()
-        report = torch.stack((total.detach().double(), mask.sum().double()))
-        return total, mask.sum().to(torch.int), report
+        masks = batch["masks"]  # [K, B, S]
+        total = (losses * masks[0]).sum()
+        with torch.no_grad():
+            report = torch.stack(((losses * masks).sum((1, 2)), masks.sum((1, 2)))).double()  # [2, K]
+        return total, report[1, 0].to(torch.int), report
 
     return output, loss_function
 

@@ -23,7 +23,8 @@ class StopRequest:
 
     def agreed(self) -> bool:
         """Whether any rank was asked to stop. Every rank must call this."""
-        flag = torch.tensor([self._signal is not None], dtype=torch.int32, device=_flag_device())
+        # A host tensor travels over gloo, which is set up beside nccl: no wait for the GPU.
+        flag = torch.tensor([self._signal is not None], dtype=torch.int32)
         if torch.distributed.get_world_size() > 1:
             torch.distributed.all_reduce(flag, op=torch.distributed.ReduceOp.MAX)
         return bool(flag.item())
@@ -33,7 +34,3 @@ class StopRequest:
         """The signal this rank saw, for the message."""
         return signal.Signals(self._signal).name if self._signal is not None else "a signal on another rank"
 
-
-def _flag_device() -> str:
-    # A host tensor goes over gloo, which start_processes sets up beside nccl: no wait for the GPU.
-    return "cpu"

@@ -1,0 +1,1 @@
+"""Megatron ↔ Hugging Face weights, with a proof at every crossing."""

@@ -1,0 +1,30 @@
+"""The model weights of a Megatron checkpoint as whole tensors by global name, whatever layout wrote it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import torch
+import torch.distributed.checkpoint as dcp
+from torch import Tensor
+
+from qwen_shared.convert.names import megatron_names
+from qwen_shared.recipe.schema import Model
+
+
+def read_checkpoint(path: Path, model: Model) -> dict[str, Tensor]:
+    """Whole tensors by global name, in the dtype they were trained in, on the CPU.
+
+    The checkpoint stacks the layers of each kind: `decoder.layers.mlp.linear_fc2.weight` is [L, H, F].
+    """
+    reader = dcp.FileSystemReader(path)
+    stored = reader.read_metadata().state_dict_metadata
+    layers = re.compile(r"layers\.(\d+)\.")
+    places = {name: layers.search(name) for name in megatron_names(model.num_layers)}
+    stacked = {name: name.replace(m[0], "layers.") if m else name for name, m in places.items()}
+    tensors = {
+        key: torch.empty(stored[key].size, dtype=stored[key].properties.dtype) for key in set(stacked.values())
+    }
+    dcp.load(tensors, storage_reader=reader, no_dist=True)
+    return {name: tensors[key][int(places[name][1])] if places[name] else tensors[key] for name, key in stacked.items()}

@@ -1,0 +1,1 @@
+"""The loop, optimizer, schedules, checkpoints, exact resume; and the pretraining job on top of them."""

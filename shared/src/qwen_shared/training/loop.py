@@ -1,0 +1,96 @@
+"""The training loop, from top to bottom: step, log, validate, save, stop."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from qwen_shared.backend import matmul_peak, synchronize
+from qwen_shared.errors import Stopped
+from qwen_shared.model.sizes import flops_per_token
+from qwen_shared.recipe import PretrainRecipe
+from qwen_shared.training.checkpoint import prune_checkpoints, save_checkpoint
+from qwen_shared.training.engine import Engine, MicroBatch
+from qwen_shared.training.schedule import learning_rate
+from qwen_shared.training.signals import StopRequest
+
+
+class Batches(Protocol):
+    """What the loop asks of data: a pure function of the step."""
+
+    def step(self, step: int) -> Iterator[MicroBatch]: ...
+
+    def digest(self, step: int) -> str: ...
+
+
+class Log(Protocol):
+    def log(self, step: int, metrics: dict[str, Any]) -> None: ...
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What happens at intervals, given by the job: `validate(step, final)` and `saved(step)`."""
+
+    validate: Callable[[int, bool], dict[str, float]]
+    saved: Callable[[int], None]
+
+
+def train(
+    recipe: PretrainRecipe,
+    engine: Engine,
+    batches: Batches,
+    hooks: Hooks,
+    tracker: Log,
+    checkpoints: Path,
+    start_step: int,
+    vocab_rows: int,
+) -> dict[str, float]:
+    """Train from `start_step` (a checkpoint's, or 0) to the last step; returns the last step's metrics.
+
+    Raises Stopped after a signal, with everything saved, and FloatingPointError where the loss or the gradient is
+    no longer finite: the last checkpoint is from before.
+    """
+    steps, interval = recipe.training.steps, recipe.checkpoint.interval
+    flops = flops_per_token(recipe.model, vocab_rows, recipe.data.seq_length)
+    tokens_per_step = recipe.training.global_batch_size * recipe.data.seq_length
+    peak = matmul_peak()
+    stop = StopRequest()
+    metrics: dict[str, float] = {}
+
+    for step in range(start_step + 1, steps + 1):
+        began = time.perf_counter()
+        lr = learning_rate(recipe.schedule, recipe.optimizer.lr, step, steps)
+        result = engine.train_step(batches.step(step), lr)
+        if not math.isfinite(result.loss) or not math.isfinite(result.grad_norm):
+            raise FloatingPointError(f"step {step}: loss {result.loss}, gradient norm {result.grad_norm}")
+        synchronize()
+        speed = tokens_per_step / (time.perf_counter() - began)
+
+        metrics = {
+            "train/loss": result.loss,
+            "train/grad_norm": result.grad_norm,
+            "train/lr": lr,
+            "train/loss_tokens": result.tokens,
+            "train/tokens_per_second": speed,
+        }
+        if peak:
+            metrics["train/mfu"] = flops * speed / (peak * engine.layout.world_size)
+        if step % recipe.evaluation.interval == 0 or step == steps:
+            metrics |= hooks.validate(step, step == steps)
+        if step % recipe.tracking.log_interval == 0 or len(metrics) > 6 or step == steps:
+            tracker.log(step, {**metrics, "data/samples": batches.digest(step)})
+
+        stopping = step < steps and stop.agreed()
+        if step % interval == 0 or step == steps or stopping:
+            save_checkpoint(checkpoints, step, engine, {"step": step, "world_size": engine.layout.world_size})
+            if engine.processes.rank == 0:
+                prune_checkpoints(checkpoints, recipe.checkpoint)
+            if not stopping:
+                hooks.saved(step)
+        if stopping:
+            raise Stopped(f"stopped by {stop.name} after step {step}, all saved: the same command goes on from there")
+    return metrics

@@ -1,0 +1,202 @@
+"""The pretraining job: recipe and run directory in, a trained, validated and exported model out."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from qwen_shared.backend import (
+    Processes,
+    device,
+    resolve_precision,
+    seed_everything,
+    start_processes,
+    stop_processes,
+)
+from qwen_shared.data import PreparedSource, ValidationText, prepare, training_blend
+from qwen_shared.errors import Stopped
+from qwen_shared.model.sizes import padded_vocab_rows, parameter_count
+from qwen_shared.model.weights import random_source
+from qwen_shared.recipe import Layout, PretrainRecipe
+from qwen_shared.tokenizer import load_tokenizer
+from qwen_shared.tracking import Manifest, NoTracker, Tracker, data_progress, open_run, read_metrics, say
+from qwen_shared.training.batches import PackedBatches
+from qwen_shared.training.checkpoint import list_checkpoints, load_checkpoint
+from qwen_shared.training.engine import Engine
+from qwen_shared.training.export import export_run
+from qwen_shared.training.loop import Hooks, train
+from qwen_shared.training.sampling import continue_prompts
+from qwen_shared.training.validation import validate
+
+
+def cache_dir() -> Path:
+    """Where token files are kept between runs: $QWEN_CACHE, else the user's cache directory."""
+    return Path(os.environ.get("QWEN_CACHE") or Path.home() / ".cache" / "qwen-suite") / "tokens"
+
+
+def pretrain(recipe: PretrainRecipe, layout: Layout, run_dir: Path, command: str, kind: str) -> None:
+    """Run the whole job, or what is left of it. Every process calls this; raises Stopped after a signal."""
+    rank = int(os.environ.get("RANK", 0))
+    manifest = open_run(run_dir, recipe, command, kind)[1] if rank == 0 else None
+    try:
+        # Rank 0 tokenises before the others may join; they then find the files in the cache.
+        prepared = _prepare(recipe, show=True) if rank == 0 else None
+        processes = start_processes(recipe.parallel.tensor_parallel, recipe.parallel.pipeline_parallel)
+        prepared = prepared or _prepare(recipe, show=False)
+        _run(recipe, layout, processes, run_dir, kind, manifest, prepared)
+    except BaseException as error:
+        if manifest is not None:
+            manifest.status = "stopped" if isinstance(error, Stopped | KeyboardInterrupt) else "failed"
+            manifest.write(run_dir)
+        raise
+    finally:
+        stop_processes()
+
+
+def _run(
+    recipe: PretrainRecipe,
+    layout: Layout,
+    processes: Processes,
+    run_dir: Path,
+    kind: str,
+    manifest: Manifest | None,
+    prepared: list[PreparedSource],
+) -> None:
+    tokenizer = load_tokenizer(recipe.tokenizer)
+    vocab_rows = padded_vocab_rows(recipe.model, tokenizer.vocab_size, recipe.parallel.tensor_parallel)
+    precision = resolve_precision(recipe.training.precision)
+    seed_everything(recipe.seed)
+    weights = random_source(recipe.seed, recipe.model.num_layers, recipe.model.init_std, device())
+    engine = Engine(recipe, layout, processes, precision, vocab_rows, weights)
+
+    blend = training_blend(prepared, recipe.data.seq_length, recipe.seed)
+    batches = PackedBatches(
+        blend,
+        tokenizer.eod_id,
+        layout,
+        processes.data_rank,
+        recipe.training.global_batch_size,
+        recipe.training.micro_batch_size,
+    )
+    held_out = any(source.meta["validation"]["tokens"] for source in prepared)
+    whole_text = ValidationText(prepared, tokenizer, recipe.data.seq_length) if held_out else None
+    limit = recipe.evaluation.max_tokens
+    first_text = ValidationText(prepared, tokenizer, recipe.data.seq_length, limit) if held_out and limit else whole_text
+
+    checkpoints = run_dir / "checkpoints"
+    saved = list_checkpoints(checkpoints)
+    start_step = saved[-1] if saved else 0
+    if start_step:
+        load_checkpoint(checkpoints, start_step, engine)
+
+    tracker: Tracker | NoTracker = NoTracker()
+    if manifest is not None:
+        manifest.data = [{"source": source.name, **source.meta} for source in prepared]
+        manifest.tokenizer = tokenizer.fingerprint
+        _say_start(recipe, layout, precision, vocab_rows, run_dir, start_step, prepared)
+        tracker = _start_tracking(recipe, run_dir, kind, manifest, start_step)
+
+    def at_interval(step: int, final: bool) -> dict[str, float]:
+        metrics = {}
+        if whole_text is not None:
+            metrics = validate(engine, whole_text if final else first_text)
+        tracker.sample_table(step, continue_prompts(engine, tokenizer, recipe.evaluation, recipe.seed + step))
+        return metrics
+
+    def after_save(step: int) -> None:
+        if recipe.export == "every" and processes.rank == 0:
+            export_run(run_dir, recipe, step)
+
+    status = "failed"
+    try:
+        train(recipe, engine, batches, Hooks(at_interval, after_save), tracker, checkpoints, start_step, vocab_rows)
+        certificate = None
+        if recipe.export != "none" and processes.rank == 0:
+            say(f"exporting to {run_dir / 'export'}, and proving it")
+            certificate = export_run(run_dir, recipe)
+        status = "finished"
+        if manifest is not None:
+            manifest.results = _results(recipe, vocab_rows, whole_text, tracker.seconds, run_dir, certificate)
+            manifest.status = "finished"
+            manifest.write(run_dir)
+    except Stopped:
+        status = "stopped"
+        raise
+    finally:
+        tracker.finish(status)
+    if manifest is not None:
+        _say_results(manifest.results, run_dir)
+
+
+def _prepare(recipe: PretrainRecipe, show: bool) -> list[PreparedSource]:
+    """The token files, with a progress bar for the process that makes them."""
+    if not show:
+        return prepare(recipe.data, recipe.tokenizer, cache_dir())
+    with data_progress() as progress:
+        return prepare(recipe.data, recipe.tokenizer, cache_dir(), progress)
+
+
+def _start_tracking(recipe: PretrainRecipe, run_dir: Path, kind: str, manifest: Manifest, start_step: int) -> Tracker:
+    tracker = Tracker(
+        run_dir,
+        recipe.model_dump(mode="json"),
+        recipe.tracking,
+        kind,
+        recipe.name,
+        manifest.wandb_run_id,
+        total_steps=recipe.training.steps,
+        tokens_per_step=recipe.training.global_batch_size * recipe.data.seq_length,
+        samples_per_step=recipe.training.global_batch_size,
+        resume_step=start_step,
+    )
+    manifest.wandb_run_id = tracker.wandb_id
+    manifest.write(run_dir)
+    return tracker
+
+
+def _say_start(
+    recipe: PretrainRecipe,
+    layout: Layout,
+    precision: str,
+    vocab_rows: int,
+    run_dir: Path,
+    start_step: int,
+    prepared: list[PreparedSource],
+) -> None:
+    tokens = sum(source.meta["train"]["tokens"] for source in prepared)
+    held_out = sum(source.meta["validation"]["bytes"] for source in prepared)
+    processes = "1 process" if layout.world_size == 1 else f"{layout.world_size} processes"
+    say(f"run    {run_dir}" + (f", going on after step {start_step}" if start_step else ""))
+    say(f"model  {parameter_count(recipe.model, vocab_rows):,} parameters, {precision}, {processes} on {device().type}")
+    say(f"data   {tokens:,} tokens of {', '.join(s.name for s in prepared)}; {held_out:,} bytes held out")
+
+
+def _results(
+    recipe: PretrainRecipe,
+    vocab_rows: int,
+    text: ValidationText | None,
+    seconds: float,
+    run_dir: Path,
+    certificate: dict[str, Any] | None,
+) -> dict[str, float]:
+    """The final figures by name."""
+    last = read_metrics(run_dir / "metrics.jsonl")[-1]
+    results = {name: last[name] for name in ("train/loss", "val/loss", "val/perplexity", "val/bits_per_byte") if name in last}
+    if text is not None:
+        results["val/gzip_bits_per_byte"] = text.gzip_bits_per_byte()
+        results["val/bytes"] = text.num_bytes
+    results |= {"parameters": parameter_count(recipe.model, vocab_rows), "tokens": last["tokens"], "seconds": seconds}
+    if certificate:
+        results["export/max_logit_difference"] = certificate["logits"]["max_difference"]
+    return results
+
+
+def _say_results(results: dict[str, float], run_dir: Path) -> None:
+    if "val/bits_per_byte" in results:
+        say(
+            f"held-out text: {results['val/bits_per_byte']:.3f} bits per byte over {results['val/bytes']:,} bytes "
+            f"(gzip -9: {results['val/gzip_bits_per_byte']:.3f})"
+        )
+    if (run_dir / "export").is_dir():
+        say(f"load it: AutoModelForCausalLM.from_pretrained({str(run_dir / 'export')!r})")

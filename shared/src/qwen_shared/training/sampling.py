@@ -1,0 +1,45 @@
+"""Prompts continued by the model in training, to be read. Slow and simple: no cache, the trainer's own forward."""
+
+from __future__ import annotations
+
+import torch
+
+from qwen_shared.recipe.schema import Evaluation
+from qwen_shared.tokenizer import Tokenizer
+from qwen_shared.training.engine import Engine
+
+
+def continue_prompts(engine: Engine, tokenizer: Tokenizer, settings: Evaluation, seed: int) -> list[dict[str, str]]:
+    """{prompt, text} of each of the recipe's prompts; all ranks call."""
+    if not settings.prompts:
+        return []
+    generator = torch.Generator().manual_seed(seed)
+    limit = engine.recipe.data.seq_length
+    rows = [tokenizer.encode(prompt)[-limit + 1 :] or [tokenizer.eod_id] for prompt in settings.prompts]
+    lengths = [len(row) for row in rows]
+    open_rows = set(range(len(rows)))
+    for _ in range(settings.sample_tokens):
+        longest = max(map(len, rows))
+        if longest >= limit or not open_rows:
+            break
+        # Rows are filled up on the right: what follows a position cannot change its logits.
+        batch = torch.tensor([row + [tokenizer.eod_id] * (longest - len(row)) for row in rows])
+        logits = engine.logits(batch)[range(len(rows)), [len(row) - 1 for row in rows]]  # [B, V]
+        chosen = _choose(logits[:, : tokenizer.vocab_size].cpu(), settings.temperature, generator)
+        torch.distributed.broadcast(chosen, src=0)
+        for i in sorted(open_rows):
+            if chosen[i].item() == tokenizer.eod_id:
+                open_rows.discard(i)
+            else:
+                rows[i].append(int(chosen[i]))
+    return [
+        {"prompt": prompt, "text": tokenizer.decode(row[length:])}
+        for prompt, row, length in zip(settings.prompts, rows, lengths, strict=True)
+    ]
+
+
+def _choose(logits: torch.Tensor, temperature: float, generator: torch.Generator) -> torch.Tensor:
+    """Token ids [B] drawn from logits [B, V]."""
+    if temperature == 0.0:
+        return logits.argmax(dim=-1)
+    return torch.multinomial((logits / temperature).softmax(dim=-1), 1, generator=generator)[:, 0]

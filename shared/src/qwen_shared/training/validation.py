@@ -1,0 +1,28 @@
+"""Validation loss and bits per byte of held-out text, over all ranks."""
+
+from __future__ import annotations
+
+import math
+
+from qwen_shared.data import ValidationText
+from qwen_shared.training.batches import validation_batches, validation_micro_batches
+from qwen_shared.training.engine import Engine
+
+_TURNS_AT_ONCE = 16  # micro-batches per call of the pipeline schedule
+
+
+def validate(engine: Engine, text: ValidationText) -> dict[str, float]:
+    """val/loss (nats per token, masked as in training), val/perplexity and val/bits_per_byte (every token charged)."""
+    turns = validation_batches(
+        text, engine.layout, engine.processes.data_rank, engine.recipe.training.micro_batch_size
+    )
+    sums = 0.0
+    for first in range(0, len(turns), _TURNS_AT_ONCE):
+        some = turns[first : first + _TURNS_AT_ONCE]
+        sums = sums + engine.loss_sums(validation_micro_batches(text, some), len(some))
+    (loss, every), (tokens, _) = sums.tolist()
+    return {
+        "val/loss": loss / tokens,
+        "val/perplexity": math.exp(min(loss / tokens, 700.0)),
+        "val/bits_per_byte": every / math.log(2) / text.num_bytes,
+    }

@@ -1,0 +1,104 @@
+"""Every command answers at once, and a mistake costs no import of torch."""
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+HELP_S, MISTAKE_S = 1.0, 2.0
+SLACK = 3.0  # for a busy machine
+HEAVY = ("torch", "megatron", "transformers", "datasets", "wandb", "tokenizers", "pyarrow")
+
+BAD = {
+    "misspelt key": (["optimizer.learning_rate=3"], ["optimizer.learning_rate", "=3", "'optimizer.lr'"]),
+    "wrong type": (["training.steps=many"], ["training.steps=many", "number"]),
+    "impossible heads": (["model.num_attention_heads=7"], ["num_attention_heads=7", "hidden_size="]),
+    "impossible layout": (["--nproc", "3", "training.global_batch_size=8"], ["global_batch_size=8", "3"]),
+    "missing path": (["data.sources=nowhere.jsonl"], ["nowhere.jsonl", "no such file"]),
+    "missing tokenizer": (["tokenizer=nowhere.tiktoken"], ["nowhere.tiktoken", "no such file"]),
+    "missing recipe": (["--config", "tinny"], ["tinny", "'tiny'"]),
+    "flag": (["--ngpus", "2"], ["--ngpus"]),
+}
+
+
+@pytest.fixture(scope="module")
+def commands(members):
+    """(command, module) of every console script."""
+    scripts = {}
+    for member in members:
+        scripts |= {name: target.partition(":")[0] for name, target in member.project.get("scripts", {}).items()}
+    return scripts
+
+
+@pytest.fixture(scope="module")
+def invocations(commands):
+    """Every command alone, and with each of its verbs."""
+    words = []
+    for command, module in commands.items():
+        words.append((module, command, []))
+        words += [(module, command, [verb.name]) for verb in importlib.import_module(module).VERBS]
+    return words
+
+
+def call(module, command, words, cwd):
+    """Runs a command as its console script does; also reports what it imported."""
+    code = (
+        "import atexit, json, sys\n"
+        f"sys.argv = {[command, *words]!r}\n"
+        f"loaded = lambda: [name for name in {HEAVY!r} if name in sys.modules]\n"
+        "atexit.register(lambda: open('modules.json', 'w').write(json.dumps(loaded())))\n"
+        f"from {module} import main\n"
+        "sys.exit(main())\n"
+    )
+    env = {name: value for name, value in os.environ.items() if name not in ("RANK", "WORLD_SIZE")}
+    begin = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", code], cwd=cwd, env=env, capture_output=True, text=True, timeout=60)
+    seconds = time.monotonic() - begin
+    return done, seconds, json.loads((cwd / "modules.json").read_text())
+
+
+def test_help_is_immediate(invocations, tmp_path):
+    for module, command, words in invocations:
+        done, seconds, heavy = call(module, command, [*words, "--help"], tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith(f"usage: {' '.join([command, *words])}")
+        assert heavy == []
+        assert seconds < HELP_S * SLACK
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_recipe_is_one_line_before_torch(name, tmp_path):
+    words, said = BAD[name]
+    done, seconds, heavy = call("qwen_base.cli", "qwen-base", ["pretrain", *words], tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1
+    for word in ["qwen-base pretrain: error: ", *said]:
+        assert word in done.stderr
+    assert heavy == []
+    assert seconds < MISTAKE_S * SLACK
+    assert [path.name for path in tmp_path.iterdir()] == ["modules.json"]
+
+
+def test_every_verb_has_its_module(commands):
+    """A verb that is announced is there."""
+    from importlib.util import find_spec
+
+    for module in commands.values():
+        for verb in importlib.import_module(module).VERBS:
+            for target in filter(None, (verb.target, verb.plan)):
+                assert find_spec(target.partition(":")[0]), f"{verb.name}: {target}"
+
+
+def test_every_recipe_is_valid(members):
+    from qwen_shared.recipe import load_recipe
+
+    for member in members:
+        for path in sorted(member.folder.glob("recipes/*.yaml")):
+            cli = importlib.import_module(f"{member.package.name}.cli")
+            schemas = {verb.schema for verb in cli.VERBS if not verb.reads_run}
+            recipe = load_recipe(schemas.pop(), str(path), [], path.parent)
+            assert recipe.name == path.stem
