@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+
 from qwen_shared.data import check_sources
 from qwen_shared.errors import UserError
 from qwen_shared.recipe.schema import Data

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+
 from qwen_shared.data import PreparedSource, TokenFile, prepare, training_blend
 from qwen_shared.data.cache import build_once
 from qwen_shared.errors import UserError

@@ -6,6 +6,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+
 from qwen_shared.data import Blend, PackedTokens, TokenFile, TokenFileWriter, batch, samples_digest
 from qwen_shared.errors import UserError
 

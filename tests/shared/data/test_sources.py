@@ -5,6 +5,7 @@ import json
 
 import pytest
 import zstandard
+
 from qwen_shared.data import Meter, read_documents
 from qwen_shared.errors import UserError
 from qwen_shared.recipe.schema import Data

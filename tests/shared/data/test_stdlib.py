@@ -5,6 +5,7 @@ import sysconfig
 from pathlib import Path
 
 import pytest
+
 from qwen_shared.data import read_documents, stdlib, stdlib_text
 from qwen_shared.errors import UserError
 from qwen_shared.recipe.schema import Data

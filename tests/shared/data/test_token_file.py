@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from qwen_shared.data import TokenFile, TokenFileWriter, token_dtype
 from qwen_shared.errors import UserError
 

@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+
 from qwen_shared.data import PreparedSource, TokenFileWriter, ValidationText
 from qwen_shared.errors import UserError
 from qwen_shared.tokenizer import load_tokenizer

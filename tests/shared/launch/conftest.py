@@ -30,7 +30,7 @@ if __name__ == "__main__":
 """
 
 WORK = """
-import os, signal, sys, time, warnings
+import os, signal, sys, time
 from pathlib import Path
 from qwen_shared.errors import Stopped, UserError
 
@@ -42,7 +42,7 @@ def look(invocation):
 
 def train(invocation):
     rank, what = os.environ.get("RANK", "0"), os.environ["TOY"]
-    warnings.warn("noise that nobody can act on")
+    print("noise that nobody can act on", file=sys.stderr)
     print("begin", rank, os.environ.get("OMP_NUM_THREADS"), os.environ.get("MASTER_PORT"), flush=True)
     if what == "user-error":
         raise UserError("this will not do")

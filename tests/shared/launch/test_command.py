@@ -25,7 +25,7 @@ def call(toy, monkeypatch, capfd):
     """The same in this process, for speed."""
     monkeypatch.chdir(toy.folder)
     monkeypatch.syspath_prepend(toy.folder)
-    handler = signal.getsignal(signal.SIGTERM)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def call(*words, what="done"):
         monkeypatch.setenv("TOY", what)
@@ -40,7 +40,8 @@ def call(toy, monkeypatch, capfd):
         return SimpleNamespace(returncode=code, stdout=out, stderr=err)
 
     yield call
-    signal.signal(signal.SIGTERM, handler)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
     for name in [name for name in sys.modules if name.split(".")[0] == "toy"]:
         del sys.modules[name]
 
@@ -128,6 +129,15 @@ def test_a_finished_run_says_so(call, toy):
     assert "optimizer.lr: 0.001 → 0.5" in other.stderr
     assert "--run-dir" in other.stderr
     assert json.loads((run / "manifest.json").read_text())["status"] == "finished"
+
+
+def test_ctrl_c_before_there_is_work(shell, toy):
+    """Twice, as `uv run` delivers it."""
+    interrupt = "os.kill(os.getpid(), signal.SIGINT)"
+    code = f"import os, signal\ntry:\n    {interrupt}\nfinally:\n    {interrupt}\n"
+    (toy.folder / "toy" / "work.py").write_text(code)
+    done = shell("train")
+    assert (done.returncode, done.stderr) == (75, "toy train: stopped; the same command starts again\n")
 
 
 def test_keys_and_help(call):

@@ -1,6 +1,7 @@
 """Every mistake is one line that names the key, the value and the nearest right thing."""
 
 import pytest
+
 from qwen_shared.errors import UserError
 from qwen_shared.recipe import PretrainRecipe, check_layout, check_tokenizer, load_recipe
 

@@ -1,6 +1,7 @@
 """Good recipes mean what they say, whichever way they are written."""
 
 import pytest
+
 from qwen_shared.recipe import PretrainRecipe, check_layout, differing_keys, load_recipe, nearest, recipe_text
 from qwen_shared.recipe.keys import field_at, leaf_keys
 from qwen_shared.recipe.yaml_text import dump_yaml, parse_yaml

@@ -1,4 +1,5 @@
 import pytest
+
 from qwen_shared.tokenizer import QwenTokenizer, load_tokenizer
 
 

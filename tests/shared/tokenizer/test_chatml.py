@@ -1,4 +1,5 @@
 import pytest
+
 from qwen_shared.errors import UserError
 from qwen_shared.tokenizer import DEFAULT_SYSTEM
 

@@ -2,6 +2,7 @@ import json
 import random
 
 import pytest
+
 from qwen_shared.tokenizer import QwenTokenizer, load_tokenizer
 from qwen_shared.tokenizer.hf_export import byte_names, fast_tokenizer, rebuilt_merges
 

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from qwen_shared.errors import UserError
 from qwen_shared.tokenizer import load_tokenizer
 from qwen_shared.tokenizer.vocabulary import format_ranks, read_ranks

@@ -5,6 +5,7 @@ import unicodedata
 
 import numpy as np
 import pytest
+
 from qwen_shared.tokenizer.qwen import SPECIAL_TOKENS, QwenTokenizer
 
 from .hard_strings import HARD_STRINGS, random_strings

@@ -6,6 +6,7 @@ import sys
 import warnings
 
 import pytest
+
 from qwen_shared.errors import UserError
 from qwen_shared.tracking import log_file, say
 

@@ -4,6 +4,7 @@ import json
 import os
 
 import pytest
+
 from qwen_shared.errors import UserError
 from qwen_shared.tracking import Manifest, Parent, inspect_run, open_run
 

@@ -5,6 +5,7 @@ import os
 import random
 
 import pytest
+
 from qwen_shared.tracking.metrics_file import MetricsFile, read_metrics
 
 

@@ -5,6 +5,7 @@ import sys
 import time
 
 import pytest
+
 from qwen_shared.recipe.schema import Tracking
 from qwen_shared.tracking import NoTracker, Tracker, read_metrics, wandb_run
 
@@ -118,6 +119,7 @@ def test_wandb_without_network(key, tmp_path, recipe, monkeypatch, capfd):
 
 def wandb_log(run_dir):
     import wandb
+
     from qwen_shared.tracking import log_file
 
     wandb.teardown()  # forgets the settings of an earlier test

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from qwen_shared.errors import UserError
+from qwen_base.model_of import step_of
 from qwen_shared.launch import Invocation
 
 
 def main(invocation: Invocation) -> None:
     from qwen_shared.backend import start_processes, stop_processes
+    from qwen_shared.backend.quick_import import quick_import
     from qwen_shared.tracking import say
-    from qwen_shared.training.export import export_run
+
+    with quick_import():
+        from qwen_shared.training.export import export_run
 
     target = invocation.options.to or invocation.run_dir / "export"
     start_processes()
     try:
-        certificate = export_run(invocation.run_dir, invocation.recipe, _step(invocation), target)
+        certificate = export_run(invocation.run_dir, invocation.recipe, step_of(invocation), target)
     finally:
         stop_processes()
     say(
@@ -24,17 +27,7 @@ def main(invocation: Invocation) -> None:
 
 
 def plan(invocation: Invocation) -> str:
-    step = _step(invocation) or "the last"
+    step = step_of(invocation)
+    which = f"the checkpoint of step {step}" if step else "the last checkpoint"
     target = invocation.options.to or invocation.run_dir / "export"
-    return f"would export {step} checkpoint of {invocation.run_dir} to {target}"
-
-
-def _step(invocation: Invocation) -> int | None:
-    """The STEP of --from RUN@STEP."""
-    start = invocation.start or ""
-    _, at, step = start.rpartition("@")
-    if not at:
-        return None
-    if not step.isdigit():
-        raise UserError(f"--from {start}: '{step}' is not a step; write RUN@STEP, for example {start.partition('@')[0]}@100")
-    return int(step)
+    return f"{invocation.command} would write {which} of {invocation.run_dir} to {target}, and prove it"

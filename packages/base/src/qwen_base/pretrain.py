@@ -7,10 +7,15 @@ from qwen_shared.training.plan import plan_pretrain
 
 
 def main(invocation: Invocation) -> None:
-    from qwen_shared.training.pretrain import pretrain
+    from qwen_shared.backend.quick_import import quick_import
+
+    with quick_import():
+        from qwen_shared.training.pretrain import pretrain
 
     pretrain(invocation.recipe, invocation.layout, invocation.run_dir, invocation.command, "base-pretrain")
 
 
 def plan(invocation: Invocation) -> str:
-    return f"{invocation.command} would make {invocation.run_dir}\n{plan_pretrain(invocation.recipe, invocation.layout)}"
+    return (
+        f"{invocation.command} would make {invocation.run_dir}\n{plan_pretrain(invocation.recipe, invocation.layout)}"
+    )

@@ -23,8 +23,6 @@ def read_checkpoint(path: Path, model: Model) -> dict[str, Tensor]:
     layers = re.compile(r"layers\.(\d+)\.")
     places = {name: layers.search(name) for name in megatron_names(model.num_layers)}
     stacked = {name: name.replace(m[0], "layers.") if m else name for name, m in places.items()}
-    tensors = {
-        key: torch.empty(stored[key].size, dtype=stored[key].properties.dtype) for key in set(stacked.values())
-    }
+    tensors = {key: torch.empty(stored[key].size, dtype=stored[key].properties.dtype) for key in set(stacked.values())}
     dcp.load(tensors, storage_reader=reader, no_dist=True)
     return {name: tensors[key][int(places[name][1])] if places[name] else tensors[key] for name, key in stacked.items()}

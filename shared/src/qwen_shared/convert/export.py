@@ -55,6 +55,8 @@ def export_checkpoint(
         eos_token_id=list(tokenizer.stop_ids), pad_token_id=tokenizer.pad_id, max_new_tokens=min(512, seq_length)
     )
     hf_model.save_pretrained(temporary, max_shard_size=_SHARD_BYTES)
+    for path in temporary.iterdir():
+        path.chmod(0o644)  # safetensors makes files that only their owner reads
     tokenizer.save_hf(temporary)
 
     certificate = {

@@ -66,7 +66,8 @@ def run(
     """Does what `argv` asks and returns the exit code (see `errors`). Tracebacks are only for what is our fault."""
     argv = sys.argv[1:] if argv is None else argv
     local.die_with_launcher()
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in _STOP_SIGNALS:
+        signal.signal(number, _interrupt)
     command = prog
     try:
         verb = _pick_verb(prog, description, verbs, recipes, argv)
@@ -78,7 +79,8 @@ def run(
         print(f"{command}: error: {error}", file=sys.stderr)
         return EXIT_USER_ERROR
     except Stopped as stopped:
-        print(stopped, file=sys.stderr)
+        if os.environ.get("RANK", "0") == "0":
+            print(stopped, file=sys.stderr)
         return EXIT_STOPPED
     except KeyboardInterrupt:  # before or outside a training loop, which handles signals itself
         print(f"{command}: stopped; the same command starts again", file=sys.stderr)
@@ -88,7 +90,13 @@ def run(
         return EXIT_FINISHED
 
 
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
 def _interrupt(signum: int, frame: FrameType | None) -> NoReturn:
+    # `uv run` passes Ctrl-C on although the terminal has sent it: the second must not hit the way out.
+    for number in _STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
@@ -154,7 +162,8 @@ def _existing_run(
     of --config says on what data and how it is looked at.
     """
     if args.start:
-        named = Path(args.start.rpartition("@")[0] or args.start)
+        whole, without_step = Path(args.start), Path(args.start.rpartition("@")[0])
+        named = without_step if "@" in args.start and not whole.exists() else whole
         if (named / "recipe.yaml").is_file():
             if args.run_dir and args.run_dir.resolve() != named.resolve():
                 raise UserError(f"--from {args.start} and --run-dir {args.run_dir} are two runs: give one of them")

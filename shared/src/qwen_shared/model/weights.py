@@ -85,7 +85,11 @@ def random_source(
             return torch.ones(shape, device=device)
         if name.endswith(".bias"):
             return torch.zeros(shape, device=device)
-        std = init_std / math.sqrt(2 * num_layers) if name.endswith(("linear_proj.weight", "linear_fc2.weight")) else init_std
+        std = (
+            init_std / math.sqrt(2 * num_layers)
+            if name.endswith(("linear_proj.weight", "linear_fc2.weight"))
+            else init_std
+        )
         digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
         generator = torch.Generator(device=device).manual_seed(int.from_bytes(digest[:8], "little") >> 1)
         return torch.empty(shape, device=device).normal_(0.0, std, generator=generator)

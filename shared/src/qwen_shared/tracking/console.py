@@ -104,7 +104,8 @@ def data_progress() -> Iterator[Callable[[int, int | None, str], None]]:
         nonlocal shown
         if time.monotonic() - shown >= PLAIN_INTERVAL_S:
             shown = time.monotonic()
-            print(f"tokenising {source}: {done:,} of {f"{total:,}" if total else "an unknown number of"} bytes", flush=True)
+            of = f" of {total:,}" if total else ""
+            print(f"tokenising {source}: {done:,}{of} bytes", flush=True)
 
     yield line
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import queue
-import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from qwen_shared.backend import capture_rng, restore_rng
 from qwen_shared.errors import UserError
 from qwen_shared.recipe.schema import Checkpoint
 from qwen_shared.training.engine import Engine
+from qwen_shared.training.run_files import checkpoint_path, list_checkpoints
 
 _METADATA = {
     # Optimizer state in a form that any data-parallel size can read.
@@ -30,16 +30,6 @@ _METADATA = {
     "chained_optim_avoid_prefix": True,
     "singleton_local_shards": False,
 }
-_NAME = re.compile(r"step-(\d{8})$")
-
-
-def list_checkpoints(directory: Path) -> list[int]:
-    """Steps of the whole checkpoints in a run's checkpoints directory, oldest first."""
-    return sorted(int(m[1]) for p in directory.glob("step-*") if (m := _NAME.search(p.name)))
-
-
-def checkpoint_path(directory: Path, step: int) -> Path:
-    return directory / f"step-{step:08d}"
 
 
 def save_checkpoint(directory: Path, step: int, engine: Engine, progress: dict[str, Any]) -> Path:

@@ -113,7 +113,9 @@ class Engine:
         )
         if self.layout.pipeline_parallel == 1:
             return outputs[0].float()
-        shape = (B, S, unwrap(self.model).output_layer.weight.shape[0] * self.layout.tensor_parallel) if outputs else None
+        shape = (
+            (B, S, unwrap(self.model).output_layer.weight.shape[0] * self.layout.tensor_parallel) if outputs else None
+        )
         shapes = [shape]
         last, group = (
             parallel_state.get_pipeline_model_parallel_last_rank(),

@@ -22,17 +22,13 @@ from qwen_shared.recipe import Layout, PretrainRecipe
 from qwen_shared.tokenizer import load_tokenizer
 from qwen_shared.tracking import Manifest, NoTracker, Tracker, data_progress, open_run, read_metrics, say
 from qwen_shared.training.batches import PackedBatches
-from qwen_shared.training.checkpoint import list_checkpoints, load_checkpoint
+from qwen_shared.training.checkpoint import load_checkpoint
 from qwen_shared.training.engine import Engine
 from qwen_shared.training.export import export_run
 from qwen_shared.training.loop import Hooks, train
+from qwen_shared.training.run_files import cache_dir, list_checkpoints
 from qwen_shared.training.sampling import continue_prompts
 from qwen_shared.training.validation import validate
-
-
-def cache_dir() -> Path:
-    """Where token files are kept between runs: $QWEN_CACHE, else the user's cache directory."""
-    return Path(os.environ.get("QWEN_CACHE") or Path.home() / ".cache" / "qwen-suite") / "tokens"
 
 
 def pretrain(recipe: PretrainRecipe, layout: Layout, run_dir: Path, command: str, kind: str) -> None:
@@ -82,7 +78,9 @@ def _run(
     held_out = any(source.meta["validation"]["tokens"] for source in prepared)
     whole_text = ValidationText(prepared, tokenizer, recipe.data.seq_length) if held_out else None
     limit = recipe.evaluation.max_tokens
-    first_text = ValidationText(prepared, tokenizer, recipe.data.seq_length, limit) if held_out and limit else whole_text
+    first_text = (
+        ValidationText(prepared, tokenizer, recipe.data.seq_length, limit) if held_out and limit else whole_text
+    )
 
     checkpoints = run_dir / "checkpoints"
     saved = list_checkpoints(checkpoints)
@@ -106,7 +104,7 @@ def _run(
 
     def after_save(step: int) -> None:
         if recipe.export == "every" and processes.rank == 0:
-            export_run(run_dir, recipe, step)
+            export_run(run_dir, recipe, step, run_dir / "export")
 
     status = "failed"
     try:
@@ -182,7 +180,9 @@ def _results(
 ) -> dict[str, float]:
     """The final figures by name."""
     last = read_metrics(run_dir / "metrics.jsonl")[-1]
-    results = {name: last[name] for name in ("train/loss", "val/loss", "val/perplexity", "val/bits_per_byte") if name in last}
+    results = {
+        name: last[name] for name in ("train/loss", "val/loss", "val/perplexity", "val/bits_per_byte") if name in last
+    }
     if text is not None:
         results["val/gzip_bits_per_byte"] = text.gzip_bits_per_byte()
         results["val/bytes"] = text.num_bytes

@@ -33,4 +33,3 @@ class StopRequest:
     def name(self) -> str:
         """The signal this rank saw, for the message."""
         return signal.Signals(self._signal).name if self._signal is not None else "a signal on another rank"
-

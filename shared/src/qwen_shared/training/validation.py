@@ -13,9 +13,7 @@ _TURNS_AT_ONCE = 16  # micro-batches per call of the pipeline schedule
 
 def validate(engine: Engine, text: ValidationText) -> dict[str, float]:
     """val/loss (nats per token, masked as in training), val/perplexity and val/bits_per_byte (every token charged)."""
-    turns = validation_batches(
-        text, engine.layout, engine.processes.data_rank, engine.recipe.training.micro_batch_size
-    )
+    turns = validation_batches(text, engine.layout, engine.processes.data_rank, engine.recipe.training.micro_batch_size)
     sums = 0.0
     for first in range(0, len(turns), _TURNS_AT_ONCE):
         some = turns[first : first + _TURNS_AT_ONCE]

@@ -1,0 +1,40 @@
+"""Where a run keeps its checkpoints and exports. No torch: commands look here before they load anything."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+
+_NAME = re.compile(r"step-(\d{8})$")
+
+
+def cache_dir() -> Path:
+    """Where token files are kept between runs: $QWEN_CACHE, else the user's cache directory."""
+    return Path(os.environ.get("QWEN_CACHE") or Path.home() / ".cache" / "qwen-suite") / "tokens"
+
+
+def list_checkpoints(directory: Path) -> list[int]:
+    """Steps of the whole checkpoints in a run's checkpoints directory, oldest first."""
+    return sorted(int(m[1]) for p in directory.glob("step-*") if (m := _NAME.search(p.name)))
+
+
+def checkpoint_path(directory: Path, step: int) -> Path:
+    return directory / f"step-{step:08d}"
+
+
+def export_directory(run_dir: Path, step: int | None = None) -> Path:
+    """RUN/export holds the last checkpoint in Hugging Face form, RUN/export-STEP one that was asked for by step."""
+    return run_dir / (f"export-{step:08d}" if step else "export")
+
+
+def find_export(run_dir: Path, step: int | None = None) -> Path | None:
+    """The export of checkpoint `step` (default: the last) where it has been made, else None."""
+    saved = list_checkpoints(run_dir / "checkpoints")
+    wanted = step or (saved[-1] if saved else None)
+    for directory in (export_directory(run_dir), export_directory(run_dir, wanted)):
+        certificate = directory / "certificate.json"
+        if certificate.is_file() and wanted in (None, json.loads(certificate.read_text())["step"]):
+            return directory
+    return None
