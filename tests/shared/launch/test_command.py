@@ -146,3 +146,13 @@ def test_keys_and_help(call):
     assert "training.global_batch_size" in keys.stdout
     for words in ([], ["--help"], ["help"], ["train", "-h"]):
         assert "usage: toy" in call(*words).stdout
+
+
+def test_a_reading_verb_needs_neither_the_run_s_processes_nor_a_whole_recipe(call, toy):
+    recipe = (toy.folder / "toy/recipes/small.yaml").read_text()
+    run = toy.folder / "runs/toy/part"
+    run.mkdir(parents=True)
+    (run / "recipe.yaml").write_text(recipe.replace("name: small", "name: part") + "parallel: {tensor_parallel: 2}\n")
+    (toy.folder / "toy/recipes/part.yaml").write_text("name: part\n")  # leaves the rest to its user
+    assert call("look", "--config", "part").stdout.split()[1:3] == ["4", "runs/toy/part"]
+    assert call("train", "--config", "part").returncode == 2

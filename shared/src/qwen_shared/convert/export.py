@@ -8,7 +8,6 @@ fp32 on a fixed batch.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -142,6 +141,6 @@ def _replace_directory(new: Path, target: Path) -> None:
     old = target.with_name(f".{target.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     if target.exists():
-        os.replace(target, old)
-    os.replace(new, target)
+        target.replace(old)
+    new.replace(target)
     shutil.rmtree(old, ignore_errors=True)

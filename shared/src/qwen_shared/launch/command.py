@@ -18,10 +18,11 @@ from typing import Any, NoReturn
 
 from qwen_shared.errors import EXIT_FINISHED, EXIT_STOPPED, EXIT_USER_ERROR, Stopped, UserError
 from qwen_shared.launch import local
-from qwen_shared.recipe import PretrainRecipe, check_layout, check_tokenizer, load_recipe, nearest
+from qwen_shared.recipe import PretrainRecipe, check_layout, check_tokenizer, load_recipe, nearest, recipe_name
 from qwen_shared.recipe.keys import leaf_keys, print_keys
 from qwen_shared.recipe.layout import Layout
 from qwen_shared.tracking import inspect_run, log_file
+from qwen_shared.tracking.manifest import RECIPE
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Verb:
     kind: str  # runs live in runs/<kind>/<name>
     schema: type[PretrainRecipe] = PretrainRecipe
     reads_run: bool = False  # works on an existing run and takes its recipe; otherwise it makes or resumes one
+    reads_data: bool = True  # the recipe's data sources must be there
     plan: str | None = None
     options: Callable[[argparse.ArgumentParser], Any] | None = None  # adds flags of this verb alone
 
@@ -50,7 +52,7 @@ class Invocation:
     overrides: list[str]
     run_dir: Path
     start: str | None  # --from, as typed
-    layout: Layout
+    layout: Layout | None  # None for a verb that reads a run: it is one process
     command: str  # "qwen-base pretrain", for messages
     options: argparse.Namespace = field(default_factory=argparse.Namespace)  # the verb's own flags
 
@@ -122,7 +124,7 @@ def _run_verb(command: str, verb: Verb, recipes: Path, default_config: str, argv
     if args.nproc > 1 and not local.is_worker():
         package = verb.target.partition(".")[0]
         return local.launch(package, argv, args.nproc, invocation.run_dir / "logs")
-    has_run = not verb.reads_run or (invocation.run_dir / "recipe.yaml").is_file()
+    has_run = not verb.reads_run or (invocation.run_dir / RECIPE).is_file()
     with log_file(invocation.run_dir if has_run else None):
         _load(verb.target)(invocation)
     return EXIT_FINISHED
@@ -130,52 +132,52 @@ def _run_verb(command: str, verb: Verb, recipes: Path, default_config: str, argv
 
 def _check(command: str, verb: Verb, recipes: Path, default_config: str, args: argparse.Namespace) -> Invocation:
     """Everything that can be known to be wrong without importing torch."""
-    overrides = _join_spaced(args.overrides)
-    recipe = load_recipe(verb.schema, args.config or default_config, overrides, recipes)
-    run_dir = args.run_dir or Path("runs") / verb.kind / recipe.name
+    overrides, config = _join_spaced(args.overrides), args.config or default_config
     start = getattr(args, "start", None)
+    layout = None
     if verb.reads_run:
-        run_dir, recipe = _existing_run(command, verb, recipes, args, run_dir, recipe, overrides)
-    world_size = _world_size(args)
-    layout = check_layout(recipe, world_size)
+        run_dir, recipe = _existing_run(command, verb, recipes, args, config, overrides)
+    else:
+        recipe = load_recipe(verb.schema, config, overrides, recipes)
+        run_dir = args.run_dir or Path("runs") / verb.kind / recipe.name
+        layout = check_layout(recipe, _world_size(args))
     check_tokenizer(recipe.tokenizer)
-    from qwen_shared.data.check import check_sources  # brings numpy, which --help needs not
+    if verb.reads_data:
+        from qwen_shared.data.check import check_sources  # brings numpy, which --help needs not
 
-    check_sources(recipe.data)
+        check_sources(recipe.data)
     shared_names = {"config", "run_dir", "start", "nproc", "plan", "keys", "overrides"}
     options = argparse.Namespace(**{k: v for k, v in vars(args).items() if k not in shared_names})
     return Invocation(recipe, overrides, run_dir, start, layout, command, options)
 
 
 def _existing_run(
-    command: str,
-    verb: Verb,
-    recipes: Path,
-    args: argparse.Namespace,
-    run_dir: Path,
-    recipe: PretrainRecipe,
-    overrides: list[str],
+    command: str, verb: Verb, recipes: Path, args: argparse.Namespace, config: str, overrides: list[str]
 ) -> tuple[Path, PretrainRecipe]:
     """The run that a reading verb works on, with the run's own recipe (and the overrides on top).
 
     `--from RUN` and `RUN@STEP` name the run as `--run-dir` does; a Hugging Face model has no run, and then the recipe
     of --config says on what data and how it is looked at.
     """
+    run_dir = args.run_dir
     if args.start:
         whole, without_step = Path(args.start), Path(args.start.rpartition("@")[0])
         named = without_step if "@" in args.start and not whole.exists() else whole
-        if (named / "recipe.yaml").is_file():
-            if args.run_dir and args.run_dir.resolve() != named.resolve():
-                raise UserError(f"--from {args.start} and --run-dir {args.run_dir} are two runs: give one of them")
+        if (named / RECIPE).is_file():
+            if run_dir and run_dir.resolve() != named.resolve():
+                raise UserError(f"--from {args.start} and --run-dir {run_dir} are two runs: give one of them")
             run_dir = named
-        elif not args.run_dir:
-            return run_dir, recipe
-    if (run_dir / "recipe.yaml").is_file():
-        return run_dir, load_recipe(verb.schema, str(run_dir / "recipe.yaml"), overrides, recipes)
+        elif run_dir is None:
+            recipe = load_recipe(verb.schema, config, overrides, recipes)
+            return Path("runs") / verb.kind / recipe.name, recipe
+    if run_dir is None:
+        run_dir = Path("runs") / verb.kind / recipe_name(verb.schema, config, overrides, recipes)
+    if (run_dir / RECIPE).is_file():
+        return run_dir, load_recipe(verb.schema, str(run_dir / RECIPE), overrides, recipes)
     if not args.start and not args.plan:
         maker = command.rpartition(" ")[0]
         raise UserError(f"{run_dir}: no run there; `{maker} pretrain` makes one, --run-dir names another")
-    return run_dir, recipe
+    return run_dir, load_recipe(verb.schema, config, overrides, recipes)
 
 
 def _world_size(args: argparse.Namespace) -> int:
@@ -257,7 +259,11 @@ def _verb_parser(command: str, verb: Verb, recipes: Path, default_config: str) -
         parser.add_argument(
             "--from", dest="start", metavar="START", help="another model: a run, RUN@STEP, or a Hugging Face directory"
         )
-    parser.add_argument("--nproc", type=_positive, default=1, metavar="N", help="start N local processes (default: 1)")
+        parser.set_defaults(nproc=1)
+    else:
+        parser.add_argument(
+            "--nproc", type=_positive, default=1, metavar="N", help="start N local processes (default: 1)"
+        )
     if verb.plan:
         parser.add_argument("--plan", action="store_true", help="say what would happen and what is wrong, and stop")
     else:

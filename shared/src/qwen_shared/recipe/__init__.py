@@ -2,7 +2,7 @@
 
 from qwen_shared.recipe.keys import nearest
 from qwen_shared.recipe.layout import Layout, check_layout
-from qwen_shared.recipe.load import differing_keys, load_recipe, recipe_text, validate
+from qwen_shared.recipe.load import differing_keys, load_recipe, recipe_name, recipe_text, validate
 from qwen_shared.recipe.paths import check_tokenizer
 from qwen_shared.recipe.schema import RESULT_NEUTRAL, PretrainRecipe
 
@@ -15,6 +15,7 @@ __all__ = [
     "differing_keys",
     "load_recipe",
     "nearest",
+    "recipe_name",
     "recipe_text",
     "validate",
 ]

@@ -18,6 +18,18 @@ def load_recipe[R: BaseModel](schema: type[R], config: str, overrides: list[str]
 
     Raises UserError with one line that names the key, the value and the nearest valid key.
     """
+    return validate(schema, _tree(schema, config, overrides, recipes), f"recipe {config}")
+
+
+def recipe_name(schema: type[BaseModel], config: str, overrides: list[str], recipes: Path) -> str:
+    """The name alone, of a recipe that may be incomplete: it finds a run, whose own recipe is complete."""
+    name = _tree(schema, config, overrides, recipes).get("name")
+    if not isinstance(name, str):
+        raise UserError(f"recipe {config}: name={_short(name)}: expected text")
+    return name
+
+
+def _tree(schema: type[BaseModel], config: str, overrides: list[str], recipes: Path) -> dict:
     path = find_config(config, recipes)
     where = f"recipe {config}"
     tree = parse_yaml(_read(path, where), where)
@@ -27,7 +39,7 @@ def load_recipe[R: BaseModel](schema: type[R], config: str, overrides: list[str]
         raise UserError(f"{where}: expected keys and values, found {_kind(tree)}")
     for override in overrides:
         _apply(tree, override, schema)
-    return validate(schema, tree, where)
+    return tree
 
 
 def find_config(config: str, recipes: Path) -> Path:

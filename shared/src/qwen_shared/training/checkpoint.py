@@ -54,7 +54,7 @@ def save_checkpoint(directory: Path, step: int, engine: Engine, progress: dict[s
             _fsync(path)
         _fsync(temporary)
         shutil.rmtree(final, ignore_errors=True)
-        os.replace(temporary, final)
+        temporary.replace(final)
         _fsync(directory)
     torch.distributed.barrier()
     return final

@@ -46,6 +46,7 @@ class Engine:
     ):
         """`weights(global name, whole shape)` gives the initial weights (qwen_shared.model.weights)."""
         self.recipe, self.layout, self.processes = recipe, layout, processes
+        self._vocab_rows = vocab_rows
         inner = build_model(recipe.model, vocab_rows, recipe.parallel, precision)
         fill(unwrap(inner), weights)
         self.config = unwrap(inner).config
@@ -113,21 +114,17 @@ class Engine:
         )
         if self.layout.pipeline_parallel == 1:
             return outputs[0].float()
-        shape = (
-            (B, S, unwrap(self.model).output_layer.weight.shape[0] * self.layout.tensor_parallel) if outputs else None
+        # Only the last stage has them; the others receive them in place.
+        out = outputs[0].float() if outputs else torch.empty(B, S, self._vocab_rows, device=device())
+        torch.distributed.broadcast(
+            out,
+            src=parallel_state.get_pipeline_model_parallel_last_rank(),
+            group=parallel_state.get_pipeline_model_parallel_group(),
         )
-        shapes = [shape]
-        last, group = (
-            parallel_state.get_pipeline_model_parallel_last_rank(),
-            parallel_state.get_pipeline_model_parallel_group(),
-        )
-        torch.distributed.broadcast_object_list(shapes, src=last, group=group)
-        out = outputs[0].float() if outputs else torch.empty(shapes[0], device=device())
-        torch.distributed.broadcast(out, src=last, group=group)
         return out
 
     def _run(self, micro_batches: Iterator[MicroBatch], count: int, forward_only: bool) -> Tensor:
-        """Forward (and backward) over `count` micro-batches; the global sums [2, K] of losses and masks, on every rank."""
+        """Forward (and backward) over `count` micro-batches: the global sums [2, K] of losses and masks, everywhere."""
         reports = self._schedule(
             forward_step_func=_forward_step,
             data_iterator=micro_batches,

@@ -46,7 +46,7 @@ def _memory(recipe: PretrainRecipe, layout: Layout, rows: int, parameters: int) 
     optimizer = 12 * share / (layout.data_parallel if recipe.parallel.distributed_optimizer else 1)
     layers = model.num_layers / layout.pipeline_parallel
     in_flight = min(layout.pipeline_parallel, layout.num_microbatches)
-    # Per token and layer, bf16: the block's inputs and norms (5·H) whole; QKV, attention, SwiGLU divided by tensor ranks.
+    # Per token and layer, bf16: inputs and norms (5·H) whole; QKV, attention and SwiGLU divided by tensor ranks.
     activations = 2 * B * S * layers * in_flight * (5 * H + (6 * H + 4 * F) / layout.tensor_parallel)
     logits = 4 * B * S * rows / layout.tensor_parallel * 2  # fp32, and their gradient
     total = weights + gradients + optimizer + activations + logits

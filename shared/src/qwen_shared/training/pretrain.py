@@ -76,11 +76,10 @@ def _run(
         recipe.training.micro_batch_size,
     )
     held_out = any(source.meta["validation"]["tokens"] for source in prepared)
-    whole_text = ValidationText(prepared, tokenizer, recipe.data.seq_length) if held_out else None
-    limit = recipe.evaluation.max_tokens
-    first_text = (
-        ValidationText(prepared, tokenizer, recipe.data.seq_length, limit) if held_out and limit else whole_text
-    )
+    whole_text = part_of_text = None
+    if held_out:
+        whole_text = ValidationText(prepared, tokenizer, recipe.data.seq_length)
+        part_of_text = ValidationText(prepared, tokenizer, recipe.data.seq_length, recipe.evaluation.max_tokens)
 
     checkpoints = run_dir / "checkpoints"
     saved = list_checkpoints(checkpoints)
@@ -98,7 +97,7 @@ def _run(
     def at_interval(step: int, final: bool) -> dict[str, float]:
         metrics = {}
         if whole_text is not None:
-            metrics = validate(engine, whole_text if final else first_text)
+            metrics = validate(engine, whole_text if final else part_of_text)
         tracker.sample_table(step, continue_prompts(engine, tokenizer, recipe.evaluation, recipe.seed + step))
         return metrics
 
