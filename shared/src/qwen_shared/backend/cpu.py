@@ -57,30 +57,47 @@ for _name in ("zeros", "ones", "empty", "full", "tensor", "zeros_like", "empty_l
     setattr(_CpuTorch, _name, staticmethod(_CpuTorch._on_cpu(getattr(torch, _name))))
 
 
-def install() -> None:
-    """Make Megatron-core run on the CPU of this process. Calling it again changes nothing."""
+def install(leave_out: str | None = None) -> None:
+    """Make Megatron-core run on the CPU of this process. Calling it again changes nothing.
+
+    `leave_out` names a piece of `PIECES` not to apply: for the test that asks whether it is still needed.
+    """
     if torch.cuda.is_available() or getattr(torch.cuda, "_answers_for_cpu", False):
         return
     torch.cuda._answers_for_cpu = True
+    for name, apply in PIECES.items():
+        if name != leave_out:
+            apply()
 
-    stream = _NoStream()
+
+def _devices() -> None:
     torch.cuda.current_device = lambda: torch.device("cpu")
+
+
+def _streams() -> None:
+    stream = _NoStream()
     torch.cuda.current_stream = lambda device=None: stream
     torch.cuda.stream = lambda _stream: contextlib.nullcontext()
     torch.cuda.synchronize = lambda device=None: None
+
+
+def _random_states() -> None:
+    from megatron.core.tensor_parallel import random
+
     torch.cuda.get_rng_state = lambda device="cuda": torch.get_rng_state()
     torch.cuda.set_rng_state = lambda state, device="cuda": torch.set_rng_state(state)
     torch.cuda.manual_seed = lambda seed: torch.manual_seed(seed)
-
-    from megatron.core.tensor_parallel import random
-
     random._get_cuda_rng_state = lambda device="cuda", clone=False, graph_safe=False: torch.get_rng_state()
     random._set_cuda_rng_state = lambda state, device=-1, graph_safe=False: torch.set_rng_state(state)
 
+
+def _factories() -> None:
     cpu_torch = _CpuTorch()
     for name in CUDA_LITERALS:
         importlib.import_module(name).torch = cpu_torch
 
+
+def _tensor_types() -> None:
     tensor_type = torch.Tensor.type
 
     def type_seen_by(self, dtype=None, *args, **kwargs):
@@ -92,4 +109,17 @@ def install() -> None:
         return name.replace("torch.", "torch.cuda.", 1) if asked_by.startswith("megatron.core.optimizer") else name
 
     torch.Tensor.type = type_seen_by
+
+
+def _transfers() -> None:
     torch.Tensor.cuda = lambda self, *args, **kwargs: self
+
+
+PIECES = {
+    "devices": _devices,
+    "streams": _streams,
+    "random states": _random_states,
+    "factories": _factories,
+    "tensor types": _tensor_types,
+    "transfers": _transfers,
+}

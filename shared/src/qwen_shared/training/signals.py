@@ -1,25 +1,30 @@
-"""SIGTERM and SIGINT ask for a stop; the loop grants it at the end of a step, on every rank at the same step."""
+"""SIGTERM, SIGINT and SIGHUP ask for a stop; the loop grants it at the end of a step, on every rank at the same one."""
 
 from __future__ import annotations
 
 import os
 import signal
+import time
 
 import torch
 
+_SAME_REQUEST_S = 3.0  # Ctrl-C under `uv run` arrives twice: from the terminal, and passed on by uv
+
 
 class StopRequest:
-    """Set by the first signal. A second one ends the process at once, without saving."""
+    """Set by the first signal. Another one, seconds later, ends the process at once without saving."""
 
     def __init__(self):
         self._signal: int | None = None
-        for number in (signal.SIGTERM, signal.SIGINT):
+        self._at = 0.0
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._note)
 
     def _note(self, number: int, _frame) -> None:
-        if self._signal is not None:
+        if self._signal is None:
+            self._signal, self._at = number, time.monotonic()
+        elif time.monotonic() - self._at > _SAME_REQUEST_S:
             os._exit(128 + number)
-        self._signal = number
 
     def agreed(self) -> bool:
         """Whether any rank was asked to stop. Every rank must call this."""

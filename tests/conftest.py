@@ -1,0 +1,96 @@
+"""What several rooms' tests need: a small corpus, a small recipe, Megatron in this process, the real command."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+WORDS = "the model reads a line of text and writes the next word for every token that it saw in training".split()
+
+# Small enough that a run of 20 steps takes seconds; divisible every way the layout tests divide it.
+MICRO = """
+name: micro
+model: {num_layers: 2, hidden_size: 64, num_attention_heads: 4, ffn_hidden_size: 128}
+data: {sources: [], seq_length: 64, validation_share: 0.1}
+training: {steps: 20, global_batch_size: 8, micro_batch_size: 2, precision: fp32}
+optimizer: {lr: 3.0e-3}
+schedule: {warmup_steps: 3}
+checkpoint: {interval: 5}
+evaluation: {interval: 10, prompts: [the model], sample_tokens: 4}
+tracking: {wandb: disabled}
+"""
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory) -> Path:
+    """200 documents of a few sentences, as JSONL."""
+    draw = random.Random(0)
+    path = tmp_path_factory.mktemp("corpus") / "documents.jsonl"
+    with path.open("w") as file:
+        for i in range(200):
+            text = f"Document {i}. " + ". ".join(" ".join(draw.choices(WORDS, k=9)) for _ in range(draw.randint(1, 12)))
+            file.write(json.dumps({"text": text}) + "\n")
+    return path
+
+
+@pytest.fixture(scope="session")
+def micro(tmp_path_factory, corpus) -> Path:
+    """A recipe file on that corpus."""
+    path = tmp_path_factory.mktemp("recipe") / "micro.yaml"
+    path.write_text(MICRO.replace("sources: []", f"sources: ['{corpus}']"))
+    return path
+
+
+@pytest.fixture(scope="session")
+def environment(tmp_path_factory) -> dict[str, str]:
+    """What the command sees: a cache of its own, no W&B key, one thread so that two processes do not starve."""
+    cache = tmp_path_factory.mktemp("cache")
+    return {k: v for k, v in os.environ.items() if k != "WANDB_API_KEY"} | {
+        "QWEN_CACHE": str(cache),
+        "OMP_NUM_THREADS": "1",
+    }
+
+
+@pytest.fixture(scope="session")
+def qwen_base(environment, micro):
+    """Runs `qwen-base VERB --config micro …` and returns the finished process; `start` gives it running."""
+
+    def command(verb: str, *words: str) -> list[str]:
+        return [sys.executable, "-m", "qwen_base", verb, "--config", str(micro), *map(str, words)]
+
+    def run(verb: str, *words: str, check: int | None = 0) -> subprocess.CompletedProcess:
+        done = subprocess.run(command(verb, *words), env=environment, capture_output=True, text=True, timeout=240)
+        if check is not None:
+            assert done.returncode == check, f"exit {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+        return done
+
+    def start(verb: str, *words: str) -> subprocess.Popen:
+        return subprocess.Popen(
+            command(verb, *words),
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    run.start = start
+    return run
+
+
+@pytest.fixture(scope="session")
+def megatron():
+    """Megatron's groups for this one process."""
+    from qwen_shared.backend.quick_import import quick_import
+
+    with quick_import():
+        from qwen_shared.backend import seed_everything, start_processes, stop_processes
+        from qwen_shared.training import pretrain  # noqa: F401 (so that all of Megatron is imported without the compiler)
+    processes = start_processes()
+    seed_everything(0)
+    yield processes
+    stop_processes()
