@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-WORDS = "the model reads a line of text and writes the next word for every token that it saw in training".split()
+WORDS = ("the", "model", "reads", "a", "line", "of", "text", "and", "writes", "next", "word", "for", "every", "token")
 
 # Small enough that a run of 20 steps takes seconds; divisible every way the layout tests divide it.
 MICRO = """

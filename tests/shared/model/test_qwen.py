@@ -8,6 +8,7 @@ import torch
 from qwen_shared.recipe.schema import Model, Parallel
 
 MODEL = Model(num_layers=3, hidden_size=48, num_attention_heads=4, ffn_hidden_size=80, rope_base=5000.0)
+ROWS = 8192
 
 
 @pytest.fixture(scope="module")
@@ -22,9 +23,9 @@ def pair(megatron):
     from qwen_shared.tokenizer import load_tokenizer
 
     generator = torch.Generator().manual_seed(3)
-    ours = build_model(MODEL, 256, Parallel(), "fp32")
+    ours = build_model(MODEL, ROWS, Parallel(), "fp32")
     fill(unwrap(ours), lambda name, shape: torch.randn(shape, generator=generator) * 0.2)
-    theirs = Qwen2ForCausalLM(hf_config(MODEL, 256, 64, load_tokenizer("default"), torch.float32)).eval()
+    theirs = Qwen2ForCausalLM(hf_config(MODEL, ROWS, 64, load_tokenizer("default"), torch.float32)).eval()
     state = {}
     for spec in global_parameters(unwrap(ours)):
         state |= to_hf(MODEL, spec.name, spec.parameter.detach())
@@ -106,3 +107,22 @@ def test_initial_weights_follow_name_and_seed(megatron):
     assert abs(draw("decoder.layers.0.mlp.linear_fc2.weight", (400, 300)).std().item() - 0.02 / 4) < 1e-4
     assert torch.equal(draw("decoder.final_layernorm.weight", (9,)), torch.ones(9))
     assert torch.equal(draw("decoder.layers.0.self_attention.linear_qkv.bias", (9,)), torch.zeros(9))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("shape", [(7, 11), (1030, 4096)])  # one chunk; several, the last one short
+def test_chunked_cross_entropy_is_torchs(shape, dtype):
+    from qwen_shared.model.loss import cross_entropy
+
+    generator = torch.Generator().manual_seed(0)
+    logits = (5 * torch.randn(shape, generator=generator)).to(dtype).requires_grad_()
+    labels = torch.randint(0, shape[1], (shape[0],), generator=generator)
+    weights = torch.rand(shape[0], generator=generator)
+    expected = torch.nn.functional.cross_entropy(logits.float(), labels, reduction="none")
+    (gradient,) = torch.autograd.grad((expected * weights).sum(), logits)
+    losses = cross_entropy(logits, labels)
+    assert losses.dtype == torch.float32
+    torch.testing.assert_close(losses, expected, atol=1e-5, rtol=1e-5)
+    (ours,) = torch.autograd.grad((losses * weights).sum(), logits)
+    assert ours.dtype == dtype
+    torch.testing.assert_close(ours, gradient, atol=1e-6, rtol=1e-2 if dtype == torch.bfloat16 else 1e-5)

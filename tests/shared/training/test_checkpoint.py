@@ -30,13 +30,11 @@ def test_half_written_ones_are_not_listed(tmp_path):
     assert list_checkpoints(tmp_path / "none") == []
 
 
-def test_a_damaged_file_is_refused(megatron, tmp_path):
-    from test_engine import _batches, _engine
-
+def test_a_damaged_file_is_refused(make_engine, batches, tmp_path):
     from qwen_shared.training.checkpoint import load_checkpoint, save_checkpoint
 
-    engine = _engine(megatron)
-    engine.train_step(_batches(8), 1e-2)
+    engine = make_engine()
+    engine.train_step(batches(8), 1e-2)
     path = save_checkpoint(tmp_path, 1, engine, {"step": 1, "world_size": 1})
     data = path / "__0_0.distcp"
     content = bytearray(data.read_bytes())

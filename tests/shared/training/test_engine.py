@@ -3,66 +3,29 @@
 import pytest
 import torch
 
-MODEL = {"num_layers": 2, "hidden_size": 32, "num_attention_heads": 2, "ffn_hidden_size": 48}
-
-
-def _engine(megatron, **changes):
-    from qwen_shared.model.weights import random_source
-    from qwen_shared.recipe import PretrainRecipe, check_layout
-    from qwen_shared.training.engine import Engine
-
-    tree = {
-        "name": "x",
-        "model": MODEL,
-        "data": {"sources": "stdlib", "seq_length": 16},
-        "training": {"steps": 9, "global_batch_size": 8, "micro_batch_size": changes.pop("micro", 8)},
-        "optimizer": {"lr": 1e-2} | changes.pop("optimizer", {}),
-        "parallel": {"distributed_optimizer": changes.pop("distributed", False)},
-        "checkpoint": {"interval": 1},
-        "evaluation": {"interval": 1},
-    }
-    recipe = PretrainRecipe.model_validate(tree)
-    precision = changes.pop("precision", "fp32")
-    weights = random_source(5, 2, 0.1, torch.device("cpu"))
-    return Engine(recipe, check_layout(recipe, 1), megatron, precision, 64, weights)
-
-
-def _batches(size: int):
-    """8 samples with very uneven masks, `size` at a time."""
-    generator = torch.Generator().manual_seed(0)
-    tokens = torch.randint(0, 64, (8, 17), generator=generator)
-    mask = (torch.rand(8, 16, generator=generator) < torch.linspace(0.05, 1, 8)[:, None]).float()
-    for i in range(0, 8, size):
-        rows = tokens[i : i + size]
-        yield {
-            "tokens": rows[:, :-1].contiguous(),
-            "labels": rows[:, 1:].contiguous(),
-            "masks": mask[None, i : i + size],
-        }
-
 
 def _weights(engine) -> dict[str, torch.Tensor]:
     return {name: p.detach().float().clone() for name, p in engine.model.named_parameters()}
 
 
-def test_micro_batches_do_not_change_a_step(megatron):
+def test_micro_batches_do_not_change_a_step(make_engine, batches):
     """Masks are uneven: a mean of per-micro-batch means would be another loss."""
-    whole, parts = _engine(megatron, micro=8), _engine(megatron, micro=2)
+    whole, parts = make_engine(micro=8), make_engine(micro=2)
     for _ in range(3):
-        a = whole.train_step(_batches(8), 1e-2)
-        b = parts.train_step(_batches(2), 1e-2)
-        assert a.tokens == b.tokens == int(sum(batch["masks"].sum() for batch in _batches(8)))
+        a = whole.train_step(batches(8), 1e-2)
+        b = parts.train_step(batches(2), 1e-2)
+        assert a.tokens == b.tokens == int(sum(batch["masks"].sum() for batch in batches(8)))
         assert a.loss == pytest.approx(b.loss, rel=1e-6)
         assert a.grad_norm == pytest.approx(b.grad_norm, rel=1e-5)
 
 
-def test_a_step_is_torchs_adamw_on_the_same_gradient(megatron):
+def test_a_step_is_torchs_adamw_on_the_same_gradient(make_engine, batches):
     """Decay on matrices only, the gradient clipped by its global norm, the loss a mean over unmasked tokens."""
     settings = {"beta1": 0.8, "beta2": 0.9, "eps": 1e-6, "weight_decay": 0.3, "clip_grad": 0.01}
-    engine = _engine(megatron, optimizer=settings)
+    engine = make_engine(optimizer=settings)
     from qwen_shared.model.builder import unwrap
 
-    reference = _engine(megatron)
+    reference = make_engine()
     model = unwrap(reference.model)
     matrices = [p for p in model.parameters() if p.dim() > 1]
     vectors = [p for p in model.parameters() if p.dim() == 1]
@@ -73,8 +36,8 @@ def test_a_step_is_torchs_adamw_on_the_same_gradient(megatron):
         eps=1e-6,
     )
     for _ in range(3):
-        engine.train_step(_batches(8), 1e-2)
-        (batch,) = _batches(8)
+        engine.train_step(batches(8), 1e-2)
+        (batch,) = batches(8)
         losses = model(batch["tokens"], batch["labels"])
         loss = (losses * batch["masks"][0]).sum() / batch["masks"].sum()
         gradients = torch.autograd.grad(loss, [*matrices, *vectors])
@@ -88,38 +51,38 @@ def test_a_step_is_torchs_adamw_on_the_same_gradient(megatron):
         torch.testing.assert_close(ours[name], theirs[name], atol=2e-5, rtol=0)
 
 
-def test_the_distributed_optimizer_takes_the_same_steps(megatron):
-    plain, distributed = _engine(megatron), _engine(megatron, distributed=True)
+def test_the_distributed_optimizer_takes_the_same_steps(make_engine, batches):
+    plain, distributed = make_engine(), make_engine(distributed=True)
     for _ in range(3):
-        a, b = plain.train_step(_batches(8), 1e-2), distributed.train_step(_batches(8), 1e-2)
+        a, b = plain.train_step(batches(8), 1e-2), distributed.train_step(batches(8), 1e-2)
         assert a.loss == pytest.approx(b.loss, rel=1e-6)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("distributed", [False, True])
-def test_a_loaded_checkpoint_goes_on_bit_for_bit(megatron, tmp_path, precision, distributed):
+def test_a_loaded_checkpoint_goes_on_bit_for_bit(make_engine, batches, tmp_path, precision, distributed):
     from qwen_shared.training.checkpoint import load_checkpoint, save_checkpoint
 
-    engine = _engine(megatron, precision=precision, distributed=distributed)
+    engine = make_engine(precision=precision, distributed=distributed)
     for _ in range(2):
-        engine.train_step(_batches(8), 1e-2)
+        engine.train_step(batches(8), 1e-2)
     save_checkpoint(tmp_path, 2, engine, {"step": 2, "world_size": 1})
-    expected = [engine.train_step(_batches(8), 1e-2).loss for _ in range(3)]
-    other = _engine(megatron, precision=precision, distributed=distributed)
+    expected = [engine.train_step(batches(8), 1e-2).loss for _ in range(3)]
+    other = make_engine(precision=precision, distributed=distributed)
     assert load_checkpoint(tmp_path, 2, other)["step"] == 2
-    assert [other.train_step(_batches(8), 1e-2).loss for _ in range(3)] == expected
+    assert [other.train_step(batches(8), 1e-2).loss for _ in range(3)] == expected
 
 
-def test_validation_sums_do_not_depend_on_the_batch(megatron):
-    engine = _engine(megatron, micro=8)
-    once = engine.loss_sums(_batches(8), 1)
-    twice = _engine(megatron, micro=4).loss_sums(_batches(4), 2)
+def test_validation_sums_do_not_depend_on_the_batch(make_engine, batches):
+    engine = make_engine(micro=8)
+    once = engine.loss_sums(batches(8), 1)
+    twice = make_engine(micro=4).loss_sums(batches(4), 2)
     torch.testing.assert_close(once, twice, rtol=1e-6, atol=0)
 
 
-def test_logits_are_those_of_the_model(megatron):
+def test_logits_are_those_of_the_model(make_engine, batches):
     from qwen_shared.model.builder import unwrap
 
-    engine = _engine(megatron)
+    engine = make_engine()
     tokens = torch.arange(12)[None]
     assert torch.equal(engine.logits(tokens), unwrap(engine.model)(tokens).float())

@@ -75,6 +75,7 @@ def start_processes(
         from qwen_shared.backend import cpu
 
         cpu.install()
+        cpu.keep_memory()
 
     kind = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     timeout = timeout or datetime.timedelta(minutes=30)

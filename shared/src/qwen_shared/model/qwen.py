@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from functools import partial
 
-import torch.nn.functional as F
 from megatron.core import tensor_parallel
 from megatron.core.fusions.fused_bias_dropout import get_bias_dropout_add
 from megatron.core.models.common.embeddings.language_model_embedding import LanguageModelEmbedding
@@ -24,6 +23,7 @@ from megatron.core.transformer.transformer_layer import TransformerLayer, Transf
 from torch import Tensor
 
 from qwen_shared.model.attention import CausalAttention
+from qwen_shared.model.loss import cross_entropy
 from qwen_shared.model.norm import RMSNorm
 from qwen_shared.model.rope import RotaryTable
 
@@ -117,7 +117,6 @@ class QwenModel(LanguageModule):
         if labels is None:
             return tensor_parallel.gather_from_tensor_model_parallel_region(logits).transpose(0, 1)
         if self.config.tensor_model_parallel_size == 1:
-            # One fused pass over the logits where Megatron's vocabulary-parallel loss takes six.
-            loss = F.cross_entropy(logits.flatten(0, 1).float(), labels.t().flatten(), reduction="none")
-            return loss.view(logits.shape[:2]).t()
+            S, B, V = logits.shape
+            return cross_entropy(logits.view(S * B, V), labels.t().reshape(-1)).view(S, B).t()
         return self.compute_language_model_loss(labels, logits)

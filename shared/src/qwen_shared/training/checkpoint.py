@@ -20,6 +20,7 @@ from megatron.core.dist_checkpointing.strategies import filesystem_async
 from qwen_shared.backend import capture_rng, restore_rng
 from qwen_shared.errors import UserError
 from qwen_shared.recipe.schema import Checkpoint
+from qwen_shared.training import torch_adam
 from qwen_shared.training.engine import Engine
 from qwen_shared.training.run_files import checkpoint_path, list_checkpoints
 
@@ -71,6 +72,7 @@ def load_checkpoint(directory: Path, step: int, engine: Engine) -> dict[str, Any
         raise UserError(f"checkpoint {path} is damaged: {error}; delete it to go on from the one before") from None
     engine.model.module.load_state_dict(state["model"])
     engine.optimizer.load_state_dict(state["optimizer"])
+    torch_adam.after_load(engine.optimizer)
     if "rng" in state:
         restore_rng(state["rng"])
     return state["progress"]

@@ -9,7 +9,6 @@ import torch
 from megatron.core import parallel_state
 from megatron.core.distributed import DistributedDataParallel, DistributedDataParallelConfig, finalize_model_grads
 from megatron.core.optimizer import OptimizerConfig, get_megatron_optimizer
-from megatron.core.optimizer.distrib_optimizer import DistributedOptimizer
 from megatron.core.pipeline_parallel import get_forward_backward_func
 from torch import Tensor
 
@@ -17,6 +16,7 @@ from qwen_shared.backend import Processes, device
 from qwen_shared.model.builder import build_model, unwrap
 from qwen_shared.model.weights import fill
 from qwen_shared.recipe import Layout, PretrainRecipe
+from qwen_shared.training import torch_adam
 
 # A micro-batch: tokens and labels [B, S] int64, masks [K, B, S] fp32. Training uses the first mask; validation reads
 # the summed loss under each.
@@ -73,7 +73,7 @@ class Engine:
             ),
             [self.model],
         )
-        _let_torch_adam_load(self.optimizer)
+        torch_adam.make_loadable(self.optimizer)
         self.config.finalize_model_grads_func = finalize_model_grads
         self.config.grad_scale_func = self.optimizer.scale_loss
         self._schedule = get_forward_backward_func()
@@ -160,14 +160,3 @@ def _forward_step(micro_batches: Iterator[MicroBatch], model: torch.nn.Module):
         return total, report[1, 0].to(torch.int), report
 
     return output, loss_function
-
-
-def _let_torch_adam_load(optimizer) -> None:
-    """Megatron's distributed optimizer keeps the step count apart from the saved tensors, but on loading asks for it
-    among them when the inner optimizer is torch's Adam: give it a `step` that it passes over."""
-    for inner in optimizer.chained_optimizers:
-        if isinstance(inner, DistributedOptimizer):
-            load = inner._set_main_param_and_optimizer_states
-            inner._set_main_param_and_optimizer_states = lambda parameter, tensors, load=load: load(
-                parameter, {"step": None, **tensors}
-            )

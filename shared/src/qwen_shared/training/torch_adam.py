@@ -1,0 +1,41 @@
+"""Megatron's distributed optimizer over torch's AdamW: three repairs to how its state is loaded.
+
+Megatron 0.19 tests that optimizer over Apex's and Transformer Engine's Adam, which count steps per group. Torch's
+counts them per parameter, and there (a) the count is read for the checkpoint's structure before the first step has
+made one, (b) it is asked for among the tensors, from which Megatron has taken it out, and (c) one tensor is loaded as
+every parameter's count, so that each parameter's step advances all of them.
+"""
+
+from __future__ import annotations
+
+import torch
+from megatron.core.optimizer import MegatronOptimizer
+from megatron.core.optimizer.distrib_optimizer import DistributedOptimizer
+
+
+def make_loadable(optimizer: MegatronOptimizer) -> None:
+    """Repairs (a) and (b); call once, after the optimizer is made."""
+    for inner in _distributed(optimizer):
+        load = inner._set_main_param_and_optimizer_states
+        # A `step` that is no tensor is passed over.
+        inner._set_main_param_and_optimizer_states = lambda parameter, tensors, load=load: load(
+            parameter, {"step": None, **tensors}
+        )
+        for group in inner.optimizer.param_groups:
+            for parameter in group["params"]:
+                inner.optimizer.state[parameter] = {
+                    "step": torch.tensor(0.0),
+                    "exp_avg": torch.zeros_like(parameter),
+                    "exp_avg_sq": torch.zeros_like(parameter),
+                }
+
+
+def after_load(optimizer: MegatronOptimizer) -> None:
+    """Repair (c); call after every `load_state_dict`."""
+    for inner in _distributed(optimizer):
+        for state in inner.optimizer.state.values():
+            state["step"] = state["step"].clone()
+
+
+def _distributed(optimizer: MegatronOptimizer) -> list[DistributedOptimizer]:
+    return [inner for inner in optimizer.chained_optimizers if isinstance(inner, DistributedOptimizer)]
