@@ -1,0 +1,100 @@
+"""The whole way of a base run through the real command: train, validate, save, export, look at it."""
+
+import math
+
+import pytest
+
+
+def test_a_run_learns_and_says_what_it_did(finished_run, read):
+    records, manifest = read.records(finished_run), read.manifest(finished_run)
+    assert [record["step"] for record in records] == list(range(1, 21))
+    assert records[-1]["train/loss"] < records[0]["train/loss"] - 1.0
+    assert records[0]["train/loss"] == pytest.approx(math.log(8192), abs=0.1)  # a fresh model knows nothing
+    assert manifest["status"] == "finished"
+    results = manifest["results"]
+    assert results["val/bits_per_byte"] == records[-1]["val/bits_per_byte"]
+    assert results["val/gzip_bits_per_byte"] > 0 and results["val/bytes"] > 1000
+    assert results["export/max_logit_difference"] <= 1e-4
+    assert {path.name for path in finished_run.iterdir()} >= {"recipe.yaml", "manifest.json", "log.txt", "export"}
+
+
+def test_the_loss_leaves_out_what_follows_the_end_of_a_document(finished_run, read):
+    """Fewer tokens are in the loss than were seen: the positions whose input is `<|endoftext|>`."""
+    for record in read.records(finished_run):
+        assert 0.9 * 8 * 64 < record["train/loss_tokens"] < 8 * 64
+
+
+def test_the_export_is_the_model_in_plain_transformers(finished_run, megatron):
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from qwen_shared.convert.checkpoint_tensors import read_checkpoint
+    from qwen_shared.model.builder import build_model, unwrap
+    from qwen_shared.model.weights import fill
+    from qwen_shared.recipe import PretrainRecipe, load_recipe
+    from qwen_shared.recipe.schema import Parallel
+
+    recipe = load_recipe(PretrainRecipe, str(finished_run / "recipe.yaml"), [], finished_run)
+    whole = read_checkpoint(finished_run / "checkpoints/step-00000020", recipe.model)
+    ours = build_model(recipe.model, 8192, Parallel(), "fp32").eval()
+    fill(unwrap(ours), lambda name, shape: whole[name])
+    theirs = AutoModelForCausalLM.from_pretrained(finished_run / "export", dtype=torch.float32)
+    tokenizer = AutoTokenizer.from_pretrained(finished_run / "export")
+    tokens = tokenizer("the model reads a line", return_tensors="pt").input_ids
+    with torch.no_grad():
+        torch.testing.assert_close(ours(tokens), theirs(tokens).logits, atol=1e-4, rtol=0)
+    assert theirs.config.model_type == "qwen2"
+
+
+def test_the_same_command_again_says_it_is_finished(finished_run, qwen_base):
+    before = (finished_run / "metrics.jsonl").read_bytes()
+    done = qwen_base("pretrain", "--run-dir", finished_run)
+    assert "is finished" in done.stdout
+    assert (finished_run / "metrics.jsonl").read_bytes() == before
+
+
+def test_another_recipe_on_the_run_is_refused(finished_run, qwen_base):
+    done = qwen_base("pretrain", "--run-dir", finished_run, "optimizer.lr=1e-4", check=2)
+    assert "optimizer.lr: 0.003 → 0.0001" in done.stderr and "--run-dir" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_evaluate_agrees_with_the_trainer(finished_run, qwen_base, read):
+    """Two forms of one model, two code paths, one figure."""
+    import json
+
+    qwen_base("evaluate", "--run-dir", finished_run, "evaluation.lengths=[32,64]")
+    report = json.loads((finished_run / "evaluation.json").read_text())
+    trained = read.manifest(finished_run)["results"]
+    # The trainer works in fp32, the evaluation in the hardware's own precision.
+    assert report["lengths"]["64"]["loss"] == pytest.approx(trained["val/loss"], rel=5e-3)
+    assert report["lengths"]["64"]["bits_per_byte"] == pytest.approx(trained["val/bits_per_byte"], rel=5e-3)
+    assert report["gzip_bits_per_byte"] == trained["val/gzip_bits_per_byte"]
+    assert set(report["lengths"]) == {"32", "64"}
+
+
+def test_generate_continues_a_prompt_the_same_way_each_time(finished_run, qwen_base):
+    words = ("generate", "--run-dir", finished_run, "--prompt", "the model reads", "--max-tokens", 8)
+    first, again = qwen_base(*words).stdout, qwen_base(*words).stdout
+    assert first == again and first.startswith("the model reads")
+    assert len(first.strip()) > len("the model reads")
+
+
+def test_export_of_an_earlier_step(finished_run, qwen_base, tmp_path):
+    qwen_base("export", "--from", f"{finished_run}@15", "--to", tmp_path / "at-15")
+    assert (tmp_path / "at-15/model.safetensors").is_file()
+    done = qwen_base("export", "--from", f"{finished_run}@7", check=2)
+    assert "no checkpoint of step 7; there are 15, 20" in done.stderr
+
+
+def test_the_console_is_quiet(finished_run, qwen_base, tmp_path):
+    """Nothing on stderr, no library's warning on stdout: what is seen there is meant."""
+    done = qwen_base("pretrain", "--run-dir", tmp_path / "run", "training.steps=4", "export=none")
+    assert done.stderr == ""
+    assert "arn" not in done.stdout.replace("learn", ""), done.stdout
+
+
+def test_plan_builds_nothing(qwen_base, tmp_path):
+    done = qwen_base("pretrain", "--run-dir", tmp_path / "run", "--plan")
+    assert "parameters" in done.stdout and "GiB a rank" in done.stdout
+    assert not (tmp_path / "run").exists()
