@@ -73,11 +73,10 @@ def test_evaluate_agrees_with_the_trainer(finished_run, qwen_base, read):
     assert set(report["lengths"]) == {"32", "64"}
 
 
-def test_generate_continues_a_prompt_the_same_way_each_time(finished_run, qwen_base):
-    words = ("generate", "--run-dir", finished_run, "--prompt", "the model reads", "--max-tokens", 8)
-    first, again = qwen_base(*words).stdout, qwen_base(*words).stdout
-    assert first == again and first.startswith("the model reads")
-    assert len(first.strip()) > len("the model reads")
+def test_generate_continues_a_prompt(finished_run, qwen_base):
+    said = qwen_base("generate", "--run-dir", finished_run, "--prompt", "the model reads", "--max-tokens", 8).stdout
+    assert said.startswith("the model reads")
+    assert len(said.strip()) > len("the model reads")
 
 
 def test_export_of_an_earlier_step(finished_run, qwen_base, tmp_path):

@@ -13,7 +13,7 @@ import torch
 from qwen_shared.convert.export import export_checkpoint
 from qwen_shared.errors import UserError
 from qwen_shared.model.sizes import padded_vocab_rows
-from qwen_shared.recipe import PretrainRecipe, load_recipe
+from qwen_shared.recipe import PretrainRecipe
 from qwen_shared.tokenizer import load_tokenizer
 from qwen_shared.training.run_files import checkpoint_path, export_directory, list_checkpoints
 
@@ -49,7 +49,7 @@ def _in_own_process(run_dir: Path, step: int, target: Path) -> dict:
     ours = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
     environment = {key: value for key, value in os.environ.items() if key not in ours} | {"CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run(
-        [sys.executable, "-m", __name__, str(run_dir), str(step), str(target)],
+        [sys.executable, "-m", "qwen_shared.training.export_process", str(run_dir), str(step), str(target)],
         env=environment,
         capture_output=True,
         text=True,
@@ -57,18 +57,3 @@ def _in_own_process(run_dir: Path, step: int, target: Path) -> dict:
     if done.returncode:
         raise RuntimeError(f"export failed: {done.stderr.strip()[-2000:]}")
     return json.loads((target / "certificate.json").read_text())
-
-
-def main() -> None:
-    """`python -m qwen_shared.training.export RUN STEP TARGET`, as `_in_own_process` calls it."""
-    from qwen_shared.backend import start_processes, stop_processes
-
-    run_dir, step, target = Path(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
-    recipe = load_recipe(PretrainRecipe, str(run_dir / "recipe.yaml"), [], run_dir)
-    start_processes()
-    export_run(run_dir, recipe, step, target)
-    stop_processes()
-
-
-if __name__ == "__main__":
-    main()
