@@ -1,6 +1,7 @@
 """One finished run of the micro recipe, which the tests look at, and readers of what runs leave."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -39,3 +40,34 @@ def read():
 
     Read.records, Read.manifest, Read.trajectory = map(staticmethod, (records, manifest, trajectory))
     return Read
+
+
+@pytest.fixture(scope="session")
+def steps_done():
+    """steps_done(run): how many steps the metrics file holds."""
+
+    def count(run_dir: Path) -> int:
+        path = run_dir / "metrics.jsonl"
+        return path.read_bytes().count(b"\n") if path.exists() else 0
+
+    return count
+
+
+@pytest.fixture(scope="session")
+def wait_for():
+    """wait_for(condition, process): until it holds, or the process ends, or it takes far too long."""
+
+    def wait(condition, process, seconds: float = 150.0) -> None:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert process.poll() is None, f"ended early\n{process.communicate()[0]}"
+            assert time.monotonic() < deadline, "waited too long"
+            time.sleep(0.002)
+
+    return wait
+
+
+@pytest.fixture(scope="session")
+def wait_for_step(steps_done, wait_for):
+    """wait_for_step(run, step, process)"""
+    return lambda run_dir, step, process: wait_for(lambda: steps_done(run_dir) >= step, process)

@@ -8,28 +8,15 @@ import time
 import pytest
 
 
-def _wait_for(condition, process, seconds: float = 120.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert process.poll() is None, f"ended early\n{process.communicate()[0]}"
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.002)
-
-
-def _steps(run_dir) -> int:
-    path = run_dir / "metrics.jsonl"
-    return path.read_bytes().count(b"\n") if path.exists() else 0
-
-
 def _kill(process) -> None:
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
 
-def test_a_stopped_run_goes_on_exactly(finished_run, qwen_base, read, tmp_path):
+def test_a_stopped_run_goes_on_exactly(finished_run, qwen_base, read, tmp_path, wait_for_step):
     run_dir = tmp_path / "run"
     process = qwen_base.start("pretrain", "--run-dir", run_dir)
-    _wait_for(lambda: _steps(run_dir) >= 7, process)
+    wait_for_step(run_dir, 7, process)
     process.send_signal(signal.SIGTERM)
     said, _ = process.communicate(timeout=60)
     assert process.returncode == 75, said
@@ -41,10 +28,10 @@ def test_a_stopped_run_goes_on_exactly(finished_run, qwen_base, read, tmp_path):
     assert read.manifest(run_dir)["status"] == "finished"
 
 
-def test_killed_while_a_checkpoint_is_written(finished_run, qwen_base, read, tmp_path):
+def test_killed_while_a_checkpoint_is_written(finished_run, qwen_base, read, tmp_path, wait_for):
     run_dir = tmp_path / "run"
     process = qwen_base.start("pretrain", "--run-dir", run_dir)
-    _wait_for(lambda: (run_dir / "checkpoints/writing-00000010").exists(), process)
+    wait_for(lambda: (run_dir / "checkpoints/writing-00000010").exists(), process)
     _kill(process)
     assert not (run_dir / "checkpoints/step-00000010").exists(), "the kill came too late to prove anything"
     done = qwen_base("pretrain", "--run-dir", run_dir)
@@ -52,31 +39,18 @@ def test_killed_while_a_checkpoint_is_written(finished_run, qwen_base, read, tmp
     assert read.trajectory(run_dir) == read.trajectory(finished_run)
 
 
-def test_two_processes_stop_and_go_on_exactly(qwen_base, read, tmp_path):
-    """The whole group is told once by its launcher; the resumed run equals one that was never stopped."""
-    words = ("--nproc", "2", "parallel.distributed_optimizer=true", "training.precision=bf16", "export=none")
-    qwen_base("pretrain", "--run-dir", tmp_path / "whole", *words)
-    process = qwen_base.start("pretrain", "--run-dir", tmp_path / "run", *words)
-    _wait_for(lambda: _steps(tmp_path / "run") >= 3, process)
-    process.send_signal(signal.SIGINT)
-    said, _ = process.communicate(timeout=60)
-    assert process.returncode == 75, said
-    qwen_base("pretrain", "--run-dir", tmp_path / "run", *words)
-    assert read.trajectory(tmp_path / "run") == read.trajectory(tmp_path / "whole")
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
-def test_kills_at_random_moments(seed, finished_run, qwen_base, read, tmp_path):
+def test_kills_at_random_moments(seed, finished_run, qwen_base, read, tmp_path, steps_done):
     """Five kills a run, anywhere from the first import to the export; the trajectory is that of the unbroken run."""
     draw = random.Random(seed)
     run_dir = tmp_path / "run"
     for _ in range(5):
         process = qwen_base.start("pretrain", "--run-dir", run_dir)
         if draw.random() < 0.7:  # most of a short run's time is start-up: aim past it
-            target = min(19, _steps(run_dir) + draw.randint(1, 6))
+            target = min(19, steps_done(run_dir) + draw.randint(1, 6))
             deadline = time.monotonic() + 60
-            while process.poll() is None and _steps(run_dir) < target and time.monotonic() < deadline:
+            while process.poll() is None and steps_done(run_dir) < target and time.monotonic() < deadline:
                 time.sleep(0.001)
             time.sleep(draw.random() * 0.2)
         else:

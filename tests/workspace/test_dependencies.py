@@ -3,6 +3,7 @@
 import importlib.metadata
 import re
 import sys
+import sysconfig
 import tomllib
 
 OURS = {"qwen-suite", "qwen-base", "code-qwen", "math-qwen", "qwen-chat", "qwen-shared"}
@@ -35,7 +36,8 @@ def test_every_member_needs_the_python_of_the_workspace(members, root):
 
 def test_what_is_installed_is_what_is_pinned(root):
     pins = dict(pin.split("==") for pin in _pins(root))
-    installed = {_name(d.metadata["Name"]): d.version for d in importlib.metadata.distributions()}
+    site = sysconfig.get_path("purelib")  # not sys.path: setuptools adds what it carries inside
+    installed = {_name(d.metadata["Name"]): d.version for d in importlib.metadata.distributions(path=[site])}
     unpinned = {name: version for name, version in installed.items() if name not in OURS and pins.get(name) != version}
     assert not unpinned, "scripts/pin.py writes the pins, `uv sync` installs them"
 
