@@ -47,7 +47,7 @@ class Manifest(BaseModel):
     tokenizer: str | None = None  # fingerprint
     wandb_run_id: str | None = None
     parent: Parent | None = None
-    results: dict[str, float] = {}
+    results: dict[str, int | float] = {}
 
     @classmethod
     def create(cls, command: str, kind: str, name: str) -> Manifest:

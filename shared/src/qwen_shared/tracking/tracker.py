@@ -64,13 +64,17 @@ class Tracker:
     def sample_table(self, step: int, rows: list[dict[str, Any]]) -> None:
         """Generated text to be read; a row has `prompt` and `text`."""
         for row in rows:
-            say(f"step {step}: {row['prompt']}⟶{row['text']}")
+            say(f"step {step}: “{_one_line(row['prompt'])}” ⟶ {_one_line(row['text'])}")
         self._wandb.table(step, "samples", rows)
 
     def finish(self, status: Literal["finished", "stopped", "failed"]) -> None:
         self._console.close()
         self._file.close()
         self._wandb.finish(failed=status == "failed")
+
+
+def _one_line(text: str) -> str:
+    return text.replace("\n", "⏎")
 
 
 class NoTracker:
