@@ -28,6 +28,20 @@ def test_a_stopped_run_goes_on_exactly(finished_run, qwen_base, read, tmp_path, 
     assert read.manifest(run_dir)["status"] == "finished"
 
 
+def test_changed_data_is_noticed(qwen_base, corpus, tmp_path):
+    """The recipe is the same, the file is not: going on would quietly be another run."""
+    text = tmp_path / "text.jsonl"
+    text.write_bytes(corpus.read_bytes())
+    words = ("pretrain", "--run-dir", tmp_path / "run", f"data.sources={text}", "export=none")
+    process = qwen_base.start(*words)
+    while not (tmp_path / "run/checkpoints/step-00000005").exists() and process.poll() is None:
+        time.sleep(0.01)
+    _kill(process)
+    text.write_bytes(b"\n".join(corpus.read_bytes().splitlines()[:150]) + b"\n")
+    done = qwen_base(*words, check=2)
+    assert f"{text} changed since this run began" in done.stderr and done.stderr.count("\n") == 1
+
+
 def test_killed_while_a_checkpoint_is_written(finished_run, qwen_base, read, tmp_path, wait_for):
     run_dir = tmp_path / "run"
     process = qwen_base.start("pretrain", "--run-dir", run_dir)

@@ -45,6 +45,7 @@ class Manifest(BaseModel):
     versions: dict[str, str] = {}
     data: list[dict[str, Any]] = []
     tokenizer: str | None = None  # fingerprint
+    precision: str | None = None  # what `auto` was on the machine where the run began
     wandb_run_id: str | None = None
     parent: Parent | None = None
     results: dict[str, int | float] = {}

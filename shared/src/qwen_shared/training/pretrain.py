@@ -15,7 +15,7 @@ from qwen_shared.backend import (
     stop_processes,
 )
 from qwen_shared.data import PreparedSource, ValidationText, prepare, training_blend
-from qwen_shared.errors import Stopped
+from qwen_shared.errors import Stopped, UserError
 from qwen_shared.model.sizes import padded_vocab_rows, parameter_count
 from qwen_shared.model.weights import random_source
 from qwen_shared.recipe import Layout, PretrainRecipe
@@ -33,13 +33,15 @@ from qwen_shared.training.validation import validate
 
 def pretrain(recipe: PretrainRecipe, layout: Layout, run_dir: Path, command: str, kind: str) -> None:
     """Run the whole job, or what is left of it. Every process calls this; raises Stopped after a signal."""
-    rank = int(os.environ.get("RANK", 0))
-    manifest = open_run(run_dir, recipe, command, kind)[1] if rank == 0 else None
+    manifest = open_run(run_dir, recipe, command, kind)[1] if os.environ.get("RANK", "0") == "0" else None
     try:
-        # Rank 0 tokenises before the others may join; they then find the files in the cache.
-        prepared = _prepare(recipe, show=True) if rank == 0 else None
+        prepared = None
+        if manifest is not None:  # rank 0 tokenises before the others may join; they find the files in the cache
+            with data_progress() as progress:
+                prepared = prepare(recipe.data, recipe.tokenizer, cache_dir(), progress)
+            _record(manifest, recipe, prepared, run_dir)
         processes = start_processes(recipe.parallel.tensor_parallel, recipe.parallel.pipeline_parallel)
-        prepared = prepared or _prepare(recipe, show=False)
+        prepared = prepared or prepare(recipe.data, recipe.tokenizer, cache_dir())
         _run(recipe, layout, processes, run_dir, kind, manifest, prepared)
     except BaseException as error:
         if manifest is not None:
@@ -48,6 +50,28 @@ def pretrain(recipe: PretrainRecipe, layout: Layout, run_dir: Path, command: str
         raise
     finally:
         stop_processes()
+
+
+def _record(manifest: Manifest, recipe: PretrainRecipe, prepared: list[PreparedSource], run_dir: Path) -> None:
+    """Put into the manifest what decides the run besides its recipe.
+
+    Raises UserError where a run that has checkpoints would go on with other data or another tokenizer.
+    """
+    fingerprint = load_tokenizer(recipe.tokenizer).fingerprint
+    if list_checkpoints(run_dir / "checkpoints"):
+        before = {source["name"]: source["train"]["sha256"] for source in manifest.data}
+        changed = [s.name for s in prepared if before.get(s.name) != s.meta["train"]["sha256"]]
+        if manifest.tokenizer != fingerprint:
+            changed.insert(0, f"tokenizer {recipe.tokenizer}")
+        if changed:
+            raise UserError(
+                f"{run_dir}: {', '.join(changed)} changed since this run began, so it cannot go on exactly: "
+                "put back what was, or start a new run with --run-dir"
+            )
+    manifest.data = [{"name": source.name, **source.meta} for source in prepared]
+    manifest.tokenizer = fingerprint
+    manifest.precision = manifest.precision or resolve_precision(recipe.training.precision)
+    manifest.write(run_dir)
 
 
 def _run(
@@ -61,7 +85,7 @@ def _run(
 ) -> None:
     tokenizer = load_tokenizer(recipe.tokenizer)
     vocab_rows = padded_vocab_rows(recipe.model, tokenizer.vocab_size, recipe.parallel.tensor_parallel)
-    precision = resolve_precision(recipe.training.precision)
+    precision = Manifest.read(run_dir).precision  # a run goes on as it began, on whatever machine
     seed_everything(recipe.seed)
     weights = random_source(recipe.seed, recipe.model.num_layers, recipe.model.init_std, device())
     engine = Engine(recipe, layout, processes, precision, vocab_rows, weights)
@@ -89,8 +113,6 @@ def _run(
 
     tracker: Tracker | NoTracker = NoTracker()
     if manifest is not None:
-        manifest.data = [{"source": source.name, **source.meta} for source in prepared]
-        manifest.tokenizer = tokenizer.fingerprint
         _say_start(recipe, layout, precision, vocab_rows, run_dir, start_step, prepared)
         tracker = _start_tracking(recipe, run_dir, kind, manifest, start_step)
 
@@ -124,14 +146,6 @@ def _run(
         tracker.finish(status)
     if manifest is not None:
         _say_results(manifest.results, run_dir)
-
-
-def _prepare(recipe: PretrainRecipe, show: bool) -> list[PreparedSource]:
-    """The token files, with a progress bar for the process that makes them."""
-    if not show:
-        return prepare(recipe.data, recipe.tokenizer, cache_dir())
-    with data_progress() as progress:
-        return prepare(recipe.data, recipe.tokenizer, cache_dir(), progress)
 
 
 def _start_tracking(recipe: PretrainRecipe, run_dir: Path, kind: str, manifest: Manifest, start_step: int) -> Tracker:
