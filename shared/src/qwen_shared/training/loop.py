@@ -48,8 +48,8 @@ def train(
     checkpoints: Path,
     start_step: int,
     vocab_rows: int,
-) -> dict[str, float]:
-    """Train from `start_step` (a checkpoint's, or 0) to the last step; returns the last step's metrics.
+) -> None:
+    """Train from `start_step` (a checkpoint's, or 0) to the last step.
 
     Raises Stopped after a signal, with everything saved, and FloatingPointError where the loss or the gradient is
     no longer finite: the last checkpoint is from before.
@@ -58,39 +58,40 @@ def train(
     flops = flops_per_token(recipe.model, vocab_rows, recipe.data.seq_length)
     tokens_per_step = recipe.training.global_batch_size * recipe.data.seq_length
     peak = matmul_peak()
-    stop = StopRequest()
-    metrics: dict[str, float] = {}
 
-    for step in range(start_step + 1, steps + 1):
-        began = time.perf_counter()
-        lr = learning_rate(recipe.schedule, recipe.optimizer.lr, step, steps)
-        result = engine.train_step(batches.step(step), lr)
-        if not math.isfinite(result.loss) or not math.isfinite(result.grad_norm):
-            raise FloatingPointError(f"step {step}: loss {result.loss}, gradient norm {result.grad_norm}")
-        synchronize()
-        speed = tokens_per_step / (time.perf_counter() - began)
+    with StopRequest() as stop:
+        for step in range(start_step + 1, steps + 1):
+            began = time.perf_counter()
+            lr = learning_rate(recipe.schedule, recipe.optimizer.lr, step, steps)
+            result = engine.train_step(batches.step(step), lr)
+            if not math.isfinite(result.loss) or not math.isfinite(result.grad_norm):
+                raise FloatingPointError(f"step {step}: loss {result.loss}, gradient norm {result.grad_norm}")
+            synchronize()
+            speed = tokens_per_step / (time.perf_counter() - began)
 
-        metrics = {
-            "train/loss": result.loss,
-            "train/grad_norm": result.grad_norm,
-            "train/lr": lr,
-            "train/loss_tokens": result.tokens,
-            "train/tokens_per_second": speed,
-        }
-        if peak:
-            metrics["train/mfu"] = flops * speed / (peak * engine.layout.world_size)
-        if step % recipe.evaluation.interval == 0 or step == steps:
-            metrics |= hooks.validate(step, step == steps)
-        if step % recipe.tracking.log_interval == 0 or len(metrics) > 6 or step == steps:
-            tracker.log(step, {**metrics, "data/samples": batches.digest(step)})
+            metrics = {
+                "train/loss": result.loss,
+                "train/grad_norm": result.grad_norm,
+                "train/lr": lr,
+                "train/loss_tokens": result.tokens,
+                "train/tokens_per_second": speed,
+            }
+            if peak:
+                metrics["train/mfu"] = flops * speed / (peak * engine.layout.world_size)
+            validating = step % recipe.evaluation.interval == 0 or step == steps
+            if validating:
+                metrics |= hooks.validate(step, step == steps)
+            if validating or step % recipe.tracking.log_interval == 0:
+                tracker.log(step, {**metrics, "data/samples": batches.digest(step)})
 
-        stopping = step < steps and stop.agreed()
-        if step % interval == 0 or step == steps or stopping:
-            save_checkpoint(checkpoints, step, engine, {"step": step, "world_size": engine.layout.world_size})
-            if engine.processes.rank == 0:
-                prune_checkpoints(checkpoints, recipe.checkpoint)
-            if not stopping:
-                hooks.saved(step)
-        if stopping:
-            raise Stopped(f"stopped by {stop.name} after step {step}, all saved: the same command goes on from there")
-    return metrics
+            stopping = step < steps and stop.agreed()
+            if step % interval == 0 or step == steps or stopping:
+                save_checkpoint(checkpoints, step, engine, {"step": step, "world_size": engine.layout.world_size})
+                if engine.processes.rank == 0:
+                    prune_checkpoints(checkpoints, recipe.checkpoint)
+                if not stopping:
+                    hooks.saved(step)
+            if stopping:
+                raise Stopped(
+                    f"stopped by {stop.name} after step {step}, all saved: the same command goes on from there"
+                )

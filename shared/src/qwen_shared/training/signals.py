@@ -12,13 +12,19 @@ _SAME_REQUEST_S = 3.0  # Ctrl-C under `uv run` arrives twice: from the terminal,
 
 
 class StopRequest:
-    """Set by the first signal. Another one, seconds later, ends the process at once without saving."""
+    """Inside the `with`, the first signal is noted; another one, seconds later, ends the process without saving."""
 
     def __init__(self):
         self._signal: int | None = None
         self._at = 0.0
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, self._note)
+
+    def __enter__(self) -> StopRequest:
+        self._before = {n: signal.signal(n, self._note) for n in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+        return self
+
+    def __exit__(self, *_) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
     def _note(self, number: int, _frame) -> None:
         if self._signal is None:
