@@ -30,15 +30,36 @@ def test_half_written_ones_are_not_listed(tmp_path):
     assert list_checkpoints(tmp_path / "none") == []
 
 
-def test_a_damaged_file_is_refused(make_engine, batches, tmp_path):
-    from qwen_shared.training.checkpoint import load_checkpoint, save_checkpoint
+def test_a_damaged_checkpoint_is_passed_over(make_engine, batches, tmp_path, capsys):
+    """One bit of the newest is wrong: the one before is taken, and it is said."""
+    from qwen_shared.training.checkpoint import newest_whole_checkpoint, save_checkpoint
 
     engine = make_engine()
-    engine.train_step(batches(8), 1e-2)
-    path = save_checkpoint(tmp_path, 1, engine, {"step": 1, "world_size": 1})
-    data = path / "__0_0.distcp"
-    content = bytearray(data.read_bytes())
-    content[len(content) // 2] ^= 1
-    data.write_bytes(content)
-    with pytest.raises(UserError, match=r"step-00000001 is damaged"):
-        load_checkpoint(tmp_path, 1, engine)
+    assert newest_whole_checkpoint(tmp_path) == 0
+    for step in (1, 2):
+        engine.train_step(batches(8), 1e-2)
+        save_checkpoint(tmp_path, step, engine, {"step": step, "world_size": 1})
+    assert newest_whole_checkpoint(tmp_path) == 2
+    for step, expected in ((2, 1), (1, None)):
+        data = checkpoint_path(tmp_path, step) / "__0_0.distcp"
+        content = bytearray(data.read_bytes())
+        content[len(content) // 2] ^= 1
+        data.write_bytes(content)
+        if expected:
+            assert newest_whole_checkpoint(tmp_path) == expected
+            assert "step-00000002 is damaged" in capsys.readouterr().out
+            assert list_checkpoints(tmp_path) == [1] and (tmp_path / "damaged-00000002").is_dir()
+        else:
+            with pytest.raises(UserError, match="every checkpoint is damaged"):
+                newest_whole_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize("missing", ["integrity.json", ".metadata", "metadata.json", "__0_0.distcp"])
+def test_a_checkpoint_without_one_of_its_files_is_passed_over(make_engine, tmp_path, missing):
+    from qwen_shared.training.checkpoint import newest_whole_checkpoint, save_checkpoint
+
+    engine = make_engine()
+    for step in (1, 2):
+        save_checkpoint(tmp_path, step, engine, {"step": step, "world_size": 1})
+    (checkpoint_path(tmp_path, 2) / missing).unlink()
+    assert newest_whole_checkpoint(tmp_path) == 1

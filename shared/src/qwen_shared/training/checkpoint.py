@@ -14,12 +14,15 @@ from typing import Any
 
 import torch
 from megatron.core import dist_checkpointing
+from megatron.core.dist_checkpointing.core import CheckpointingException
 from megatron.core.dist_checkpointing.mapping import ShardedObject
 from megatron.core.dist_checkpointing.strategies import filesystem_async
+from megatron.core.dist_checkpointing.validation import verify_integrity_manifest
 
 from qwen_shared.backend import capture_rng, restore_rng
 from qwen_shared.errors import UserError
 from qwen_shared.recipe.schema import Checkpoint
+from qwen_shared.tracking import say
 from qwen_shared.training import torch_adam
 from qwen_shared.training.engine import Engine
 from qwen_shared.training.run_files import checkpoint_path, list_checkpoints
@@ -61,15 +64,37 @@ def save_checkpoint(directory: Path, step: int, engine: Engine, progress: dict[s
     return final
 
 
+def newest_whole_checkpoint(directory: Path) -> int:
+    """Step of the newest checkpoint whose files have the hashes they were written with; 0 where there is none.
+
+    A damaged one is set aside as `damaged-STEP` and said so. Raises UserError where all are damaged. All ranks call.
+    """
+    saved = list_checkpoints(directory)
+    for step in reversed(saved):
+        path = checkpoint_path(directory, step)
+        try:
+            verify_integrity_manifest(str(path))  # by rank 0, which tells the others
+            return step
+        except (CheckpointingException, OSError, ValueError) as error:
+            say(f"checkpoint {path} is damaged ({' '.join(str(error).split())[:120]}): going back to the one before")
+            torch.distributed.barrier()
+            if torch.distributed.get_rank() == 0:
+                aside = directory / f"damaged-{step:08d}"
+                shutil.rmtree(aside, ignore_errors=True)
+                path.rename(aside)
+            torch.distributed.barrier()
+    if saved:
+        raise UserError(f"{directory}: every checkpoint is damaged; delete the run, or start another with --run-dir")
+    return 0
+
+
 def load_checkpoint(directory: Path, step: int, engine: Engine) -> dict[str, Any]:
-    """Load checkpoint `step` into the engine and the random states; returns its `progress`. All ranks call."""
+    """Load checkpoint `step` into the engine and the random states; returns its `progress`. All ranks call.
+
+    Files are taken as they are: `newest_whole_checkpoint` has compared their hashes.
+    """
     path = checkpoint_path(directory, step)
-    try:
-        state = dist_checkpointing.load(
-            _sharded_state(engine, is_loading=True, saved_ranks=_saved_ranks(path)), str(path), verify_integrity=True
-        )
-    except dist_checkpointing.core.CheckpointingException as error:
-        raise UserError(f"checkpoint {path} is damaged: {error}; delete it to go on from the one before") from None
+    state = dist_checkpointing.load(_sharded_state(engine, is_loading=True, saved_ranks=_saved_ranks(path)), str(path))
     engine.model.module.load_state_dict(state["model"])
     engine.optimizer.load_state_dict(state["optimizer"])
     torch_adam.after_load(engine.optimizer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,9 @@ from qwen_shared.model.weights import random_source
 from qwen_shared.recipe import Layout, PretrainRecipe
 from qwen_shared.tokenizer import load_tokenizer
 from qwen_shared.tracking import Manifest, NoTracker, Tracker, data_progress, open_run, read_metrics, say
+from qwen_shared.tracking.lock import lock_run
 from qwen_shared.training.batches import PackedBatches
-from qwen_shared.training.checkpoint import load_checkpoint
+from qwen_shared.training.checkpoint import load_checkpoint, newest_whole_checkpoint
 from qwen_shared.training.engine import Engine
 from qwen_shared.training.export import export_run
 from qwen_shared.training.loop import Hooks, train
@@ -33,23 +35,26 @@ from qwen_shared.training.validation import validate
 
 def pretrain(recipe: PretrainRecipe, layout: Layout, run_dir: Path, command: str, kind: str) -> None:
     """Run the whole job, or what is left of it. Every process calls this; raises Stopped after a signal."""
-    manifest = open_run(run_dir, recipe, command, kind)[1] if os.environ.get("RANK", "0") == "0" else None
-    try:
-        prepared = None
-        if manifest is not None:  # rank 0 tokenises before the others may join; they find the files in the cache
-            with data_progress() as progress:
-                prepared = prepare(recipe.data, recipe.tokenizer, cache_dir(), progress)
-            _record(manifest, recipe, prepared, run_dir)
-        processes = start_processes(recipe.parallel.tensor_parallel, recipe.parallel.pipeline_parallel)
-        prepared = prepared or prepare(recipe.data, recipe.tokenizer, cache_dir())
-        _run(recipe, layout, processes, run_dir, kind, manifest, prepared)
-    except BaseException as error:
-        if manifest is not None:
-            manifest.status = "stopped" if isinstance(error, Stopped | KeyboardInterrupt) else "failed"
-            manifest.write(run_dir)
-        raise
-    finally:
-        stop_processes()
+    with contextlib.ExitStack() as stack:
+        manifest = None
+        if os.environ.get("RANK", "0") == "0":
+            stack.enter_context(lock_run(run_dir))
+            manifest = open_run(run_dir, recipe, command, kind)[1]
+        stack.callback(stop_processes)
+        try:
+            prepared = None
+            if manifest is not None:  # rank 0 tokenises before the others may join; they find the files in the cache
+                with data_progress() as progress:
+                    prepared = prepare(recipe.data, recipe.tokenizer, cache_dir(), progress)
+                _record(manifest, recipe, prepared, run_dir)
+            processes = start_processes(recipe.parallel.tensor_parallel, recipe.parallel.pipeline_parallel)
+            prepared = prepared or prepare(recipe.data, recipe.tokenizer, cache_dir())
+            _run(recipe, layout, processes, run_dir, kind, manifest, prepared)
+        except BaseException as error:
+            if manifest is not None:
+                manifest.status = "stopped" if isinstance(error, Stopped | KeyboardInterrupt) else "failed"
+                manifest.write(run_dir)
+            raise
 
 
 def _record(manifest: Manifest, recipe: PretrainRecipe, prepared: list[PreparedSource], run_dir: Path) -> None:
@@ -106,8 +111,7 @@ def _run(
         part_of_text = ValidationText(prepared, tokenizer, recipe.data.seq_length, recipe.evaluation.max_tokens)
 
     checkpoints = run_dir / "checkpoints"
-    saved = list_checkpoints(checkpoints)
-    start_step = saved[-1] if saved else 0
+    start_step = newest_whole_checkpoint(checkpoints)
     if start_step:
         load_checkpoint(checkpoints, start_step, engine)
 

@@ -38,4 +38,8 @@ def after_load(optimizer: MegatronOptimizer) -> None:
 
 
 def _distributed(optimizer: MegatronOptimizer) -> list[DistributedOptimizer]:
-    return [inner for inner in optimizer.chained_optimizers if isinstance(inner, DistributedOptimizer)]
+    return [
+        inner
+        for inner in optimizer.chained_optimizers
+        if isinstance(inner, DistributedOptimizer) and isinstance(inner.optimizer, torch.optim.Adam)  # AdamW is one
+    ]
