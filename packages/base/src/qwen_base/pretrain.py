@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from qwen_shared.launch import Invocation
+from qwen_shared.tracking import say
 from qwen_shared.training.plan import plan_pretrain
 
 
 def main(invocation: Invocation) -> None:
+    say("loading torch and Megatron")  # the next ten seconds would be silent
+
     from qwen_shared.backend.quick_import import quick_import
 
     with quick_import():

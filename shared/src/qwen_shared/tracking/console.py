@@ -127,6 +127,7 @@ def _make_bar(total_steps: int, start_step: int):
         TextColumn("{task.fields[words]}", markup=False),
         TextColumn("ETA"),
         TimeRemainingColumn(),
+        TextColumn("elapsed"),
         TimeElapsedColumn(),
         refresh_per_second=4,
         speed_estimate_period=120,
