@@ -54,6 +54,7 @@ def test_killed_while_a_checkpoint_is_written(finished_run, qwen_base, read, tmp
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("seed", range(3))
 def test_kills_at_random_moments(seed, finished_run, qwen_base, read, tmp_path, steps_done):
     """Five kills a run, anywhere from the first import to the export; the trajectory is that of the unbroken run."""
