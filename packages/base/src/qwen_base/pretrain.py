@@ -8,6 +8,7 @@ from qwen_shared.training.plan import plan_pretrain
 
 
 def main(invocation: Invocation) -> None:
+    plan(invocation)  # what the tokenizer and the layout make impossible shows here, before anything heavy
     say("loading torch and Megatron")  # the next ten seconds would be silent
 
     from qwen_shared.backend.quick_import import quick_import

@@ -64,8 +64,8 @@ def _record(manifest: Manifest, recipe: PretrainRecipe, prepared: list[PreparedS
     """
     fingerprint = load_tokenizer(recipe.tokenizer).fingerprint
     if list_checkpoints(run_dir / "checkpoints"):
-        before = {source["name"]: source["train"]["sha256"] for source in manifest.data}
-        changed = [s.name for s in prepared if before.get(s.name) != s.meta["train"]["sha256"]]
+        before = {(source["name"], source["train"]["sha256"]) for source in manifest.data}
+        changed = [s.name for s in prepared if (s.name, s.meta["train"]["sha256"]) not in before]
         if manifest.tokenizer != fingerprint:
             changed.insert(0, f"tokenizer {recipe.tokenizer}")
         if changed:
@@ -128,7 +128,7 @@ def _run(
         return metrics
 
     def after_save(step: int) -> None:
-        if recipe.export == "every" and processes.rank == 0:
+        if recipe.export == "every" and processes.rank == 0 and step < recipe.training.steps:  # the last comes anyway
             export_run(run_dir, recipe, step, run_dir / "export")
 
     status = "failed"
