@@ -1,6 +1,7 @@
 """The two ways a command ends early on purpose, and their exit codes."""
 
 EXIT_FINISHED = 0
+EXIT_FAILED = 1
 EXIT_USER_ERROR = 2
 EXIT_STOPPED = 75  # EX_TEMPFAIL: everything is saved, the same command goes on
 

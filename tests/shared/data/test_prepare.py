@@ -122,7 +122,7 @@ def test_too_little_text_is_told_with_its_tokens(tmp_path):
     with pytest.raises(UserError, match=rf"{n} training tokens in 1 documents .*seq_length \+ 1 = 65"):
         prepare(data(tmp_path / "a.txt"), "default", tmp_path / "cache")
     with pytest.raises(UserError, match="nothing is left to train on"):
-        prepare(data(tmp_path / "a.txt", validation_share=0.999999), "default", tmp_path / "cache")
+        prepare(data(tmp_path / "a.txt", validation_share=1.0), "default", tmp_path / "cache")
 
 
 def test_cache_that_cannot_be_written_is_told(tmp_path):

@@ -2,6 +2,8 @@
 
 import random
 
+import pytest
+
 from qwen_shared.data.documents import Document
 from qwen_shared.data.split import Split
 
@@ -56,3 +58,16 @@ def test_at_least_one_is_held_out_if_there_are_two():
 def test_sides_that_a_source_has_chosen_are_kept():
     documents = [Document("a", "", False), Document("b", "", True)]
     assert [held for _, held in Split(0.5, 100)(documents)] == [False, True]
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_something_is_always_left_to_train_on(count):
+    """Documents that would all be held out: the one with the highest hash is trained on."""
+    documents = [Document(f"text {i}", f"{i}") for i in range(count)]
+    held = [held for _, held in Split(0.999999999, 10**6)(documents)]
+    assert len(held) == count and held.count(False) == 1
+
+
+def test_all_is_held_out_where_that_is_asked_for():
+    documents = [Document(f"text {i}", f"{i}") for i in range(3)]
+    assert [held for _, held in Split(1.0, 10**6)(documents)] == [True] * 3

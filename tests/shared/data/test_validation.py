@@ -73,5 +73,5 @@ def test_limit_keeps_the_beginning(sources, tokenizer):
 def test_nothing_held_out_is_refused(tmp_path, tokenizer):
     with TokenFileWriter(tmp_path / "validation", np.uint16):
         pass
-    with pytest.raises(UserError, match="nothing is held out"):
+    with pytest.raises(UserError, match="no text is held out"):
         ValidationText([PreparedSource("a", str(tmp_path), {}, 1.0)], tokenizer, 4)

@@ -41,6 +41,7 @@ def test_new_then_resumed_then_finished(tmp_path, recipe):
 def test_another_recipe_is_refused_with_its_keys(tmp_path, recipe, changed):
     run = tmp_path / "run"
     open_(run, recipe)
+    (run / "metrics.jsonl").write_text('{"step": 1}\n')
     (tmp_path / "run-2").mkdir()
     before = {path: path.read_bytes() for path in run.iterdir()}
     other = changed(optimizer={"lr": 0.5}, data={"sources": ["stdlib", "b.txt"]}, seed=7)
@@ -51,6 +52,18 @@ def test_another_recipe_is_refused_with_its_keys(tmp_path, recipe, changed):
         assert words in message
     assert message.endswith(f"--run-dir {tmp_path / 'run-3'}")
     assert {path: path.read_bytes() for path in run.iterdir()} == before
+
+
+def test_a_run_that_never_made_a_step_gives_way(tmp_path, recipe, changed):
+    """What failed before its first step has nothing to lose, and its name can be used with a mended recipe."""
+    run = tmp_path / "run"
+    _, first = open_(run, recipe)
+    first.results = {"stale": 1.0}
+    first.status = "failed"
+    first.write(run)
+    state, manifest = open_(run, changed(seed=7))
+    assert state == "new" and manifest.results == {}
+    assert "seed: 7" in (run / "recipe.yaml").read_text()
 
 
 def test_how_it_is_carried_out_may_change(tmp_path, recipe, changed):

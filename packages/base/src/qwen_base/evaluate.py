@@ -24,7 +24,7 @@ def main(invocation: Invocation) -> None:
     directory = hf_directory(invocation)
     tokenizer = load_tokenizer(str(directory))
     with data_progress() as progress:
-        prepared = prepare(recipe.data, recipe.tokenizer, cache_dir(), progress)
+        prepared = prepare(recipe.data, recipe.tokenizer, cache_dir(), progress, for_training=False)
     model = load_model(directory)
     figures = {}
     table = Table(title=f"{directory}", title_justify="left")

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from qwen_base.model_of import step_of
+from qwen_shared.errors import UserError
 from qwen_shared.launch import Invocation
+from qwen_shared.training.run_files import export_directory
 
 
 def main(invocation: Invocation) -> None:
+    target = _target(invocation)
+
     from qwen_shared.backend import start_processes, stop_processes
     from qwen_shared.backend.quick_import import quick_import
     from qwen_shared.tracking import say
@@ -14,7 +20,6 @@ def main(invocation: Invocation) -> None:
     with quick_import():
         from qwen_shared.training.export import export_run
 
-    target = invocation.options.to or invocation.run_dir / "export"
     start_processes()
     try:
         certificate = export_run(invocation.run_dir, invocation.recipe, step_of(invocation), target)
@@ -29,5 +34,13 @@ def main(invocation: Invocation) -> None:
 def plan(invocation: Invocation) -> str:
     step = step_of(invocation)
     which = f"the checkpoint of step {step}" if step else "the last checkpoint"
-    target = invocation.options.to or invocation.run_dir / "export"
+    target = _target(invocation)
     return f"{invocation.command} would write {which} of {invocation.run_dir} to {target}, and prove it"
+
+
+def _target(invocation: Invocation) -> Path:
+    """Where to write. Raises UserError where that would replace something that is not an export."""
+    target = invocation.options.to or export_directory(invocation.run_dir, step_of(invocation))
+    if target.exists() and not (target / "certificate.json").is_file() and (target.is_file() or any(target.iterdir())):
+        raise UserError(f"--to {target}: holds something that is not an export; give an empty or a new directory")
+    return target

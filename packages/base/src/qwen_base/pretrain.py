@@ -5,6 +5,7 @@ from __future__ import annotations
 from qwen_shared.launch import Invocation
 from qwen_shared.tracking import say
 from qwen_shared.training.plan import plan_pretrain
+from qwen_shared.training.run_files import list_checkpoints
 
 
 def main(invocation: Invocation) -> None:
@@ -20,6 +21,6 @@ def main(invocation: Invocation) -> None:
 
 
 def plan(invocation: Invocation) -> str:
-    return (
-        f"{invocation.command} would make {invocation.run_dir}\n{plan_pretrain(invocation.recipe, invocation.layout)}"
-    )
+    saved = list_checkpoints(invocation.run_dir / "checkpoints")
+    what = f"go on with {invocation.run_dir} after step {saved[-1]}" if saved else f"make {invocation.run_dir}"
+    return f"{invocation.command} would {what}\n{plan_pretrain(invocation.recipe, invocation.layout)}"

@@ -32,7 +32,7 @@ from qwen_shared.recipe.schema import Data, Source
 if TYPE_CHECKING:
     from qwen_shared.tokenizer import Tokenizer
 
-FORMAT = 1  # raised whenever the same settings and files would give other token files
+FORMAT = 2  # raised whenever the same settings and files would give other token files
 PARTS = ("train", "validation")
 
 _CHUNK = 256 * 1024  # characters that a worker gets at once
@@ -66,6 +66,7 @@ def prepare(
     cache_dir: Path,
     progress: Progress | None = None,
     workers: int | None = None,
+    for_training: bool = True,
 ) -> list[PreparedSource]:
     """Token files of every source in `cache_dir/<key>/`, built where they are not there yet.
 
@@ -73,8 +74,8 @@ def prepare(
     seq_length is no part of it. The files do not depend on `workers` (default: the CPUs this process may use). A
     source's weight is the recipe's, or the number of its training tokens.
 
-    Raises UserError for sources that cannot be read, for a training part that is empty or has fewer than
-    seq_length + 1 tokens, and where the cache cannot be written.
+    Raises UserError for sources that cannot be read and where the cache cannot be written; `for_training`, also for a
+    training part that is empty or has fewer than seq_length + 1 tokens.
     """
     from qwen_shared.tokenizer import load_tokenizer
 
@@ -86,7 +87,7 @@ def prepare(
         meta = json.loads((directory / "meta.json").read_text(encoding="utf-8"))
         weight = source.weight if source.weight is not None else float(meta["train"]["tokens"])
         prepared.append(PreparedSource(source.path, str(directory), meta, weight))
-    for source in prepared:
+    for source in prepared if for_training else []:
         _check_size(source, data.seq_length)
     return prepared
 

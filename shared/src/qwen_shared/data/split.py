@@ -29,6 +29,8 @@ class Split:
         trained = False
         # While nothing is held out, the text with the lowest hash so far (and its copies) waits to be it.
         waiting: list[Document] = []
+        # What would be held out before there is anything to train on waits too: a corpus of one document is trained on.
+        early: list[tuple[int, Document]] = []
         waiting_hash = 2**64
         for document in documents:
             if document.held_out is not None:
@@ -42,8 +44,11 @@ class Split:
             elif hash64 < self.share * 2**64 and held_bytes < self.max_bytes:
                 held.add(hash64)
                 held_bytes += len(content)
-                yield document, True
-                to_training, waiting = waiting, []
+                if trained or waiting or self.share >= 1:
+                    yield document, True
+                    to_training, waiting = waiting, []
+                else:
+                    early.append((hash64, document))
             elif held or not self.share or hash64 > waiting_hash:
                 to_training = [document]
             elif hash64 == waiting_hash:
@@ -52,7 +57,13 @@ class Split:
                 to_training, waiting, waiting_hash = waiting, [document], hash64
             for document in to_training:
                 trained = True
+                yield from ((first, True) for _, first in early)
+                early = []
                 yield document, False
+        if early:  # and no other: all but the highest hash are held out
+            early.sort(key=lambda entry: entry[0])
+            yield from ((document, True) for _, document in early[:-1])
+            yield early[-1][1], False
         if waiting and trained:
             self.copies_dropped += len(waiting) - 1
             yield waiting[0], True

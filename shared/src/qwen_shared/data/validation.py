@@ -41,7 +41,10 @@ class ValidationText:
         parts = [TokenFile(source.validation).tokens for source in sources]
         targets = np.concatenate([np.asarray(part, np.int32) for part in parts])[:limit_tokens]
         if not len(targets):
-            raise UserError("nothing is held out: data.validation_share=0 leaves no text to validate on")
+            raise UserError(
+                "no text is held out: there is one document only, or data.validation_share=0; give more documents, "
+                "or data.validation_share=1 to evaluate on all of them"
+            )
         self._tokenizer = tokenizer
         self._eod = tokenizer.eod_id
         self._stream = np.concatenate([np.array([self._eod], np.int32), targets])  # [num_tokens + 1]

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-
-from qwen_shared.backend import device, resolve_precision
+from qwen_shared.backend import device
 from qwen_shared.errors import UserError
 
 
 def load_model(directory: Path):
-    """The causal language model in `directory` (safetensors only), for inference. Raises UserError where it is none."""
+    """The causal language model in `directory` (safetensors only), for inference, in the dtype it is stored in.
+
+    Raises UserError where there is none.
+    """
     from transformers import AutoModelForCausalLM
 
     if not (directory / "config.json").is_file():
         raise UserError(f"{directory}: not a Hugging Face model directory, it has no config.json")
-    dtype = torch.bfloat16 if resolve_precision("auto") == "bf16" else torch.float32
     try:
         model = AutoModelForCausalLM.from_pretrained(
-            directory, dtype=dtype, use_safetensors=True, local_files_only=True
+            directory, dtype="auto", use_safetensors=True, local_files_only=True
         )
     except (OSError, ValueError) as error:
         raise UserError(f"{directory}: cannot be loaded: {error}") from None

@@ -6,6 +6,7 @@ All checks run before torch is imported, so a mistake costs a second or two and 
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import os
 import signal
@@ -16,7 +17,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from qwen_shared.errors import EXIT_FINISHED, EXIT_STOPPED, EXIT_USER_ERROR, Stopped, UserError
+from qwen_shared.errors import EXIT_FAILED, EXIT_FINISHED, EXIT_STOPPED, EXIT_USER_ERROR, Stopped, UserError
 from qwen_shared.launch import local
 from qwen_shared.recipe import PretrainRecipe, check_layout, check_tokenizer, load_recipe, nearest, recipe_name
 from qwen_shared.recipe.keys import leaf_keys, print_keys
@@ -81,6 +82,7 @@ def run(
         print(f"{command}: error: {error}", file=sys.stderr)
         return EXIT_USER_ERROR
     except Stopped as stopped:
+        _ignore_stop_signals()  # the second of a double Ctrl-C may still come, and must not change the exit code
         if os.environ.get("RANK", "0") == "0":
             print(stopped, file=sys.stderr)
         return EXIT_STOPPED
@@ -90,16 +92,29 @@ def run(
     except BrokenPipeError:  # the reader, `head` for one, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FINISHED
+    except FloatingPointError as error:
+        print(f"{command}: failed: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    except OSError as error:
+        if error.errno not in _DISK_ERRORS:
+            raise
+        print(f"{command}: error: {error.filename or 'a file'}: {error.strerror}", file=sys.stderr)
+        return EXIT_USER_ERROR
 
 
-_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> NoReturn:
     # `uv run` passes Ctrl-C on although the terminal has sent it: the second must not hit the way out.
+    _ignore_stop_signals()
+    raise KeyboardInterrupt
+
+
+def _ignore_stop_signals() -> None:
     for number in _STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
-    raise KeyboardInterrupt
 
 
 def _run_verb(command: str, verb: Verb, recipes: Path, default_config: str, argv: list[str]) -> int:

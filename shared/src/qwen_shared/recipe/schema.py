@@ -93,7 +93,7 @@ class Data(Section):
         Field(min_length=1, description="one source or a list; a path alone is short for {path: …}"),
     ]
     seq_length: Positive = Field(description="tokens per sample")
-    validation_share: Number = Field(0.01, ge=0.0, lt=1.0, description="of the documents; whole documents only")
+    validation_share: Share = Field(0.01, description="of the documents, whole; 1 to evaluate on all of a text")
     validation_max_bytes: Positive = Field(4_000_000, description="hold out no more UTF-8 bytes than this per source")
     documents: Positive | None = Field(None, description="read at most this many documents of each source")
 
@@ -115,8 +115,8 @@ class Training(Section):
 
 class Optimizer(Section):
     lr: Number = Field(gt=0.0, description="the schedule's peak")
-    beta1: Share = 0.9
-    beta2: Share = 0.95
+    beta1: Number = Field(0.9, ge=0.0, lt=1.0)
+    beta2: Number = Field(0.95, ge=0.0, lt=1.0)
     eps: Number = Field(1e-8, gt=0.0)
     weight_decay: Number = Field(0.1, ge=0.0, description="not on biases and norms")
     clip_grad: Number = Field(1.0, ge=0.0, description="global norm; 0 turns clipping off")
@@ -156,7 +156,7 @@ class Tracking(Section):
 
 class PretrainRecipe(Section):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="names the run's directory")
-    seed: Whole = Field(1234, ge=0, lt=2**32)
+    seed: Whole = Field(1234, ge=0, le=2**32 - 1)
     tokenizer: str = Field("default", min_length=1, description="default, dashscope, a .tiktoken file or a directory")
     model: Model
     data: Data

@@ -19,6 +19,8 @@ from qwen_shared.tracking.files import write_atomic
 RECIPE, MANIFEST = "recipe.yaml", "manifest.json"
 State = Literal["new", "resume", "finished"]
 
+_WITHOUT = "delete it: the run goes on from its checkpoints without it"
+
 # What may lie in a directory before its run began: the launcher's and the library log, half-written files.
 _BEFORE_A_RUN = {"logs", "log.txt"}
 _LIBRARIES = ("torch", "megatron-core", "transformers", "datasets", "tiktoken", "numpy", "safetensors", "wandb")
@@ -77,9 +79,9 @@ class Manifest(BaseModel):
         except ValidationError as error:
             problem = error.errors(include_url=False)[0]
             key = ".".join(map(str, problem["loc"])) or "the file"
-            raise UserError(f"{path}: damaged: {key}: {problem['msg']}") from None
+            raise UserError(f"{path}: damaged: {key}: {problem['msg']}; {_WITHOUT}") from None
         except ValueError as error:  # not JSON, not UTF-8
-            raise UserError(f"{path}: damaged: {error}; move it away to start again") from None
+            raise UserError(f"{path}: damaged: {error}; {_WITHOUT}") from None
 
     def write(self, run_dir: Path) -> None:
         self.updated = _now()
@@ -108,8 +110,15 @@ def inspect_run(run_dir: Path, recipe: PretrainRecipe) -> State:
         return "new"
     # The recipe is written first: where the manifest is missing, the run was killed between the two.
     status = Manifest.read(run_dir).status if MANIFEST in present else "running"
-    old = load_recipe(type(recipe), str(run_dir / RECIPE), [], run_dir)
+    try:
+        old = load_recipe(type(recipe), str(run_dir / RECIPE), [], run_dir)
+    except UserError as error:
+        raise UserError(
+            f"{run_dir}: its {RECIPE} is damaged ({error}); put it back, or choose another --run-dir"
+        ) from None
     changed = [(key, a, b) for key, a, b in differing_keys(old, recipe) if not key.startswith(RESULT_NEUTRAL)]
+    if changed and status != "finished" and not _trained(run_dir):
+        return "new"  # it failed before its first step: nothing is lost
     if changed:
         shown = "; ".join(f"{key}: {_show(a)} → {_show(b)}" for key, a, b in changed[:5])
         more = f" and {len(changed) - 5} more" if len(changed) > 5 else ""
@@ -134,13 +143,19 @@ def open_run(run_dir: Path, recipe: PretrainRecipe, command: str, kind: str) -> 
         text = recipe_text(recipe)
         if state == "new" or (run_dir / RECIPE).read_text(encoding="utf-8") != text:  # neutral keys may have changed
             write_atomic(run_dir / RECIPE, text)
-        known = (run_dir / MANIFEST).exists()
+        known = state == "resume" and (run_dir / MANIFEST).exists()
         manifest = Manifest.read(run_dir) if known else Manifest.create(command, kind, recipe.name)
         manifest.status = "running"
         manifest.write(run_dir)
     except OSError as error:
         raise UserError(f"{error.filename or run_dir}: cannot be written: {error.strerror}") from None
     return state, manifest
+
+
+def _trained(run_dir: Path) -> bool:
+    """Whether a run has steps to lose."""
+    metrics = run_dir / "metrics.jsonl"
+    return any(run_dir.glob("checkpoints/step-*")) or (metrics.is_file() and metrics.stat().st_size > 0)
 
 
 def _sibling(run_dir: Path) -> Path:

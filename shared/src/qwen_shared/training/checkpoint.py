@@ -27,6 +27,8 @@ from qwen_shared.training import torch_adam
 from qwen_shared.training.engine import Engine
 from qwen_shared.training.run_files import checkpoint_path, list_checkpoints
 
+_FULL_BYTES = 1 << 20  # a file system with less left than this is full
+
 _METADATA = {
     # Optimizer state in a form that any data-parallel size can read.
     "distrib_optim_sharding_type": "fully_reshardable",
@@ -46,12 +48,22 @@ def save_checkpoint(directory: Path, step: int, engine: Engine, progress: dict[s
     torch.distributed.barrier()
     # The write happens in this process: its results need no manager process, which a kill would leave behind.
     filesystem_async._results_queue = queue.Queue()
-    dist_checkpointing.save(
-        {**_sharded_state(engine, is_loading=False), "progress": progress},
-        str(temporary),
-        content_metadata=_METADATA,
-        verify_integrity=True,
-    )
+    try:
+        dist_checkpointing.save(
+            {**_sharded_state(engine, is_loading=False), "progress": progress},
+            str(temporary),
+            content_metadata=_METADATA,
+            verify_integrity=True,
+        )
+    except Exception as error:
+        full = shutil.disk_usage(directory).free < _FULL_BYTES
+        shutil.rmtree(temporary, ignore_errors=True)
+        if full:
+            raise UserError(
+                f"{directory}: the disk is full, step {step} is not saved; make room, and the same command goes on "
+                "from the checkpoint before"
+            ) from error
+        raise
     torch.distributed.barrier()
     if engine.processes.rank == 0:
         for path in temporary.iterdir():

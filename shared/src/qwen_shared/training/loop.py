@@ -65,7 +65,10 @@ def train(
             lr = learning_rate(recipe.schedule, recipe.optimizer.lr, step, steps)
             result = engine.train_step(batches.step(step), lr)
             if not math.isfinite(result.loss) or not math.isfinite(result.grad_norm):
-                raise FloatingPointError(f"step {step}: loss {result.loss}, gradient norm {result.grad_norm}")
+                raise FloatingPointError(
+                    f"step {step}: loss {result.loss}, gradient norm {result.grad_norm}; checkpoints are from before. "
+                    "A lower optimizer.lr or a longer schedule.warmup_steps may help"
+                )
             synchronize()
             speed = tokens_per_step / (time.perf_counter() - began)
 

@@ -36,16 +36,17 @@ from qwen_shared.training.validation import validate
 def pretrain(recipe: PretrainRecipe, layout: Layout, run_dir: Path, command: str, kind: str) -> None:
     """Run the whole job, or what is left of it. Every process calls this; raises Stopped after a signal."""
     with contextlib.ExitStack() as stack:
-        manifest = None
+        manifest = prepared = None
         if os.environ.get("RANK", "0") == "0":
             stack.enter_context(lock_run(run_dir))
+            # Rank 0 tokenises before the others may join; they find the files in the cache. Data that cannot be read
+            # leaves no run behind that would hold on to its recipe.
+            with data_progress() as progress:
+                prepared = prepare(recipe.data, recipe.tokenizer, cache_dir(), progress)
             manifest = open_run(run_dir, recipe, command, kind)[1]
         stack.callback(stop_processes)
         try:
-            prepared = None
-            if manifest is not None:  # rank 0 tokenises before the others may join; they find the files in the cache
-                with data_progress() as progress:
-                    prepared = prepare(recipe.data, recipe.tokenizer, cache_dir(), progress)
+            if manifest is not None:
                 _record(manifest, recipe, prepared, run_dir)
             processes = start_processes(recipe.parallel.tensor_parallel, recipe.parallel.pipeline_parallel)
             prepared = prepared or prepare(recipe.data, recipe.tokenizer, cache_dir())
@@ -53,7 +54,8 @@ def pretrain(recipe: PretrainRecipe, layout: Layout, run_dir: Path, command: str
         except BaseException as error:
             if manifest is not None:
                 manifest.status = "stopped" if isinstance(error, Stopped | KeyboardInterrupt) else "failed"
-                manifest.write(run_dir)
+                with contextlib.suppress(OSError):  # a full disk must not hide what went wrong
+                    manifest.write(run_dir)
             raise
 
 
@@ -64,8 +66,8 @@ def _record(manifest: Manifest, recipe: PretrainRecipe, prepared: list[PreparedS
     """
     fingerprint = load_tokenizer(recipe.tokenizer).fingerprint
     if list_checkpoints(run_dir / "checkpoints"):
-        before = {(source["name"], source["train"]["sha256"]) for source in manifest.data}
-        changed = [s.name for s in prepared if (s.name, s.meta["train"]["sha256"]) not in before]
+        before = {(source["name"], *_hashes(source)) for source in manifest.data}
+        changed = [source.name for source in prepared if (source.name, *_hashes(source.meta)) not in before]
         if manifest.tokenizer != fingerprint:
             changed.insert(0, f"tokenizer {recipe.tokenizer}")
         if changed:
@@ -77,6 +79,10 @@ def _record(manifest: Manifest, recipe: PretrainRecipe, prepared: list[PreparedS
     manifest.tokenizer = fingerprint
     manifest.precision = manifest.precision or resolve_precision(recipe.training.precision)
     manifest.write(run_dir)
+
+
+def _hashes(meta: dict[str, Any]) -> tuple[str, str]:
+    return meta["train"]["sha256"], meta["validation"]["sha256"]
 
 
 def _run(
@@ -182,9 +188,11 @@ def _say_start(
     tokens = sum(source.meta["train"]["tokens"] for source in prepared)
     held_out = sum(source.meta["validation"]["bytes"] for source in prepared)
     processes = "1 process" if layout.world_size == 1 else f"{layout.world_size} processes"
+    parameters = parameter_count(recipe.model, vocab_rows)
+    sources = ", ".join(source.name for source in prepared)
     say(f"run    {run_dir}" + (f", going on after step {start_step}" if start_step else ""))
-    say(f"model  {parameter_count(recipe.model, vocab_rows):,} parameters, {precision}, {processes} on {device().type}")
-    say(f"data   {tokens:,} tokens of {', '.join(s.name for s in prepared)}; {held_out:,} bytes held out")
+    say(f"model  {parameters:,} parameters, {precision}, {processes} on {device().type}")
+    say(f"data   {tokens:,} tokens of {sources}; {f'{held_out:,} bytes' if held_out else 'nothing'} held out")
 
 
 def _results(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -35,6 +36,7 @@ def find_export(run_dir: Path, step: int | None = None) -> Path | None:
     wanted = step or (saved[-1] if saved else None)
     for directory in (export_directory(run_dir), export_directory(run_dir, wanted)):
         certificate = directory / "certificate.json"
-        if certificate.is_file() and wanted in (None, json.loads(certificate.read_text())["step"]):
-            return directory
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # damaged: as if it were not there
+            if wanted in (None, json.loads(certificate.read_text())["step"]):
+                return directory
     return None
