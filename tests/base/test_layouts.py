@@ -43,3 +43,19 @@ def test_two_processes_stop_and_go_on_exactly(qwen_base, read, runs, wait_for_st
     assert len(read.records(runs / "stopped")) < 20
     qwen_base(*words)
     assert read.trajectory(runs / "stopped") == read.trajectory(runs / layout)
+
+
+def test_another_layout_goes_on_where_one_process_stopped(finished_run, qwen_base, read, runs, wait_for_step):
+    """A checkpoint does not know how many processes wrote it."""
+    run_dir = runs / "moved"
+    process = qwen_base.start("pretrain", "--run-dir", run_dir, "export=none")
+    wait_for_step(run_dir, 4, process)
+    process.send_signal(signal.SIGTERM)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 75, said
+    stopped_at = len(read.records(run_dir))
+    qwen_base("pretrain", "--run-dir", run_dir, "export=none", "--nproc", 2, "parallel.tensor_parallel=2")
+    expected, got = read.records(finished_run), read.records(run_dir)
+    assert stopped_at < len(got) == len(expected)
+    assert [r["data/samples"] for r in got] == [r["data/samples"] for r in expected]
+    assert [r["train/loss"] for r in got] == pytest.approx([r["train/loss"] for r in expected], rel=1e-5)

@@ -119,3 +119,12 @@ def test_a_loss_that_is_not_finite_ends_the_run_with_a_hint(qwen_base, read, tmp
     done = qwen_base("pretrain", "--run-dir", tmp_path / "run", "optimizer.lr=1e30", "export=none", check=1)
     assert "failed: step" in done.stderr and "lower optimizer.lr" in done.stderr and "Traceback" not in done.stderr
     assert read.manifest(tmp_path / "run")["status"] == "failed"
+
+
+def test_a_reader_that_goes_away_does_not_end_the_run(qwen_base, read, tmp_path):
+    """`… | head` and a lost terminal take the console, not the work."""
+    process = qwen_base.start("pretrain", "--run-dir", tmp_path / "run", "export=none")
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.wait(timeout=200) == 0
+    assert read.manifest(tmp_path / "run")["status"] == "finished"

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from qwen_shared.tracking.log import say
+from qwen_shared.tracking.log import say, show
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -39,7 +39,7 @@ class ConsoleProgress:
             # The first step tells that it runs at all.
             if validation or now - self._shown >= PLAIN_INTERVAL_S or step in (self._start + 1, self._total):
                 self._shown = now
-                print(f"step {step}/{self._total}  {self._words()}  {self._eta(step)}".rstrip(), flush=True)
+                show(f"step {step}/{self._total}  {self._words()}  {self._eta(step)}".rstrip())
         if validation:
             shown = "  ".join(f"{name.removeprefix('val/')} {_short(value)}" for name, value in validation.items())
             say(f"step {step}: validation {shown}")
@@ -105,7 +105,7 @@ def data_progress() -> Iterator[Callable[[int, int | None, str], None]]:
         if time.monotonic() - shown >= PLAIN_INTERVAL_S:
             shown = time.monotonic()
             of = f" of {total:,}" if total else ""
-            print(f"tokenising {source}: {done:,}{of} bytes", flush=True)
+            show(f"tokenising {source}: {done:,}{of} bytes")
 
     yield line
 

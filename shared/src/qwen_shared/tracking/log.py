@@ -18,8 +18,16 @@ _log = logging.getLogger("qwen")
 def say(text: str) -> None:
     """One message to the user: console (rank 0) and log file."""
     if os.environ.get("RANK", "0") == "0":
-        print(text, flush=True)
+        show(text)
     _log.info(text)
+
+
+def show(text: str) -> None:
+    """A line for the console alone. A reader that has gone away, `head` for one, does not end the work."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextlib.contextmanager
