@@ -10,6 +10,7 @@ from typing import Any
 from qwen_shared.backend import (
     Processes,
     device,
+    peak_memory_bytes,
     resolve_precision,
     seed_everything,
     start_processes,
@@ -212,6 +213,7 @@ def _results(
         results["val/gzip_bits_per_byte"] = text.gzip_bits_per_byte()
         results["val/bytes"] = text.num_bytes
     results |= {"parameters": parameter_count(recipe.model, vocab_rows), "tokens": last["tokens"], "seconds": seconds}
+    results["peak_memory_bytes"] = peak_memory_bytes()  # of rank 0
     if certificate:
         results["export/max_logit_difference"] = certificate["logits"]["max_difference"]
     return results
