@@ -1,5 +1,7 @@
 """However the work is divided, it is the same run: same samples at each step, losses equal to 1e-5."""
 
+import json
+import shutil
 import signal
 
 import pytest
@@ -59,3 +61,15 @@ def test_another_layout_goes_on_where_one_process_stopped(finished_run, qwen_bas
     assert stopped_at < len(got) == len(expected)
     assert [r["data/samples"] for r in got] == [r["data/samples"] for r in expected]
     assert [r["train/loss"] for r in got] == pytest.approx([r["train/loss"] for r in expected], rel=1e-5)
+
+
+def test_damage_is_told_to_every_rank(qwen_base, read, runs):
+    """Rank 0 meets a broken list of hashes; nobody is left waiting, and the checkpoint before is taken."""
+    run_dir, layout = runs / "damaged", LAYOUTS["data"]
+    shutil.copytree(runs / "data", run_dir)
+    manifest = read.manifest(run_dir)
+    (run_dir / "manifest.json").write_text(json.dumps(manifest | {"status": "stopped"}))
+    (run_dir / "checkpoints/step-00000020/integrity.json").write_text("{")
+    done = qwen_base("pretrain", "--run-dir", run_dir, "--nproc", 2, *layout)
+    assert "step-00000020 is damaged" in done.stdout and "going on after step 15" in done.stdout
+    assert read.trajectory(run_dir) == read.trajectory(runs / "data")

@@ -17,7 +17,7 @@ from megatron.core import dist_checkpointing
 from megatron.core.dist_checkpointing.core import CheckpointingException
 from megatron.core.dist_checkpointing.mapping import ShardedObject
 from megatron.core.dist_checkpointing.strategies import filesystem_async
-from megatron.core.dist_checkpointing.validation import verify_integrity_manifest
+from megatron.core.dist_checkpointing.validation import _verify_integrity_manifest_impl
 
 from qwen_shared.backend import capture_rng, restore_rng
 from qwen_shared.errors import UserError
@@ -81,23 +81,28 @@ def newest_whole_checkpoint(directory: Path) -> int:
 
     A damaged one is set aside as `damaged-STEP` and said so. Raises UserError where all are damaged. All ranks call.
     """
+    # Rank 0 looks and tells: whatever it meets, the others are not left waiting for it.
+    found = [_find_whole(directory) if torch.distributed.get_rank() == 0 else None]
+    torch.distributed.broadcast_object_list(found, src=0)
+    if found[0] is None:
+        raise UserError(f"{directory}: every checkpoint is damaged; delete the run, or start another with --run-dir")
+    return found[0]
+
+
+def _find_whole(directory: Path) -> int | None:
+    """The newest whole step, 0 where there are no checkpoints, None where all are damaged."""
     saved = list_checkpoints(directory)
     for step in reversed(saved):
         path = checkpoint_path(directory, step)
         try:
-            verify_integrity_manifest(str(path))  # by rank 0, which tells the others
+            _verify_integrity_manifest_impl(str(path))
             return step
-        except (CheckpointingException, OSError, ValueError) as error:
+        except (CheckpointingException, OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             say(f"checkpoint {path} is damaged ({' '.join(str(error).split())[:120]}): going back to the one before")
-            torch.distributed.barrier()
-            if torch.distributed.get_rank() == 0:
-                aside = directory / f"damaged-{step:08d}"
-                shutil.rmtree(aside, ignore_errors=True)
-                path.rename(aside)
-            torch.distributed.barrier()
-    if saved:
-        raise UserError(f"{directory}: every checkpoint is damaged; delete the run, or start another with --run-dir")
-    return 0
+            aside = directory / f"damaged-{step:08d}"
+            shutil.rmtree(aside, ignore_errors=True)
+            path.rename(aside)
+    return None if saved else 0
 
 
 def load_checkpoint(directory: Path, step: int, engine: Engine) -> dict[str, Any]:
