@@ -29,15 +29,16 @@ def test_the_export_is_the_model_in_plain_transformers(finished_run, megatron):
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     from qwen_shared.convert.checkpoint_tensors import read_checkpoint
-    from qwen_shared.model.builder import build_model, unwrap
+    from qwen_shared.model.builder import build_model
     from qwen_shared.model.weights import fill
     from qwen_shared.recipe import PretrainRecipe, load_recipe
     from qwen_shared.recipe.schema import Parallel
 
     recipe = load_recipe(PretrainRecipe, str(finished_run / "recipe.yaml"), [], finished_run)
     whole = read_checkpoint(finished_run / "checkpoints/step-00000020", recipe.model)
-    ours = build_model(recipe.model, 8192, Parallel(), "fp32").eval()
-    fill(unwrap(ours), lambda name, shape: whole[name])
+    (ours,) = pieces = build_model(recipe.model, 8192, Parallel(), "fp32")
+    fill(pieces, lambda name, shape: whole[name])
+    ours.eval()
     theirs = AutoModelForCausalLM.from_pretrained(finished_run / "export", dtype=torch.float32)
     tokenizer = AutoTokenizer.from_pretrained(finished_run / "export")
     tokens = tokenizer("the model reads a line", return_tensors="pt").input_ids

@@ -13,21 +13,21 @@ pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="the adaptatio
 
 
 def _smallest_run(directory: str) -> None:
-    """One step with the distributed optimizer, saved and loaded: everything on the suite's path through Megatron."""
+    """One step, saved and loaded: everything on the suite's path through Megatron."""
     from pathlib import Path
 
     from qwen_shared.backend import seed_everything
     from qwen_shared.model.weights import random_source
     from qwen_shared.recipe import PretrainRecipe, check_layout
-    from qwen_shared.training.checkpoint import load_checkpoint, save_checkpoint
-    from qwen_shared.training.engine import Engine
+    from qwen_shared.training.checkpoint import load_checkpoint
+    from qwen_shared.training.engine import Engine, MicroBatch
+    from qwen_shared.training.saving import save_checkpoint
 
     recipe = PretrainRecipe.model_validate(
         {
             "name": "x",
             "model": {"num_layers": 1, "hidden_size": 16, "num_attention_heads": 2, "ffn_hidden_size": 16},
             "data": {"sources": "stdlib", "seq_length": 8},
-            "parallel": {"distributed_optimizer": True},
             "training": {"steps": 2, "global_batch_size": 2},
             "optimizer": {"lr": 1e-3},
             "checkpoint": {"interval": 1},
@@ -41,7 +41,7 @@ def _smallest_run(directory: str) -> None:
     weights = random_source(0, 1, 0.02, torch.device("cpu"))
     engine = Engine(recipe, check_layout(recipe, 1), processes, "bf16", 128, weights)
     tokens = torch.arange(8)[None]
-    batch = {"tokens": tokens, "labels": tokens, "masks": torch.ones(1, 1, 8)}
+    batch = MicroBatch(tokens, tokens, torch.ones(1, 1, 8))
     engine.train_step(iter([batch, batch]), 1e-3)
     save_checkpoint(Path(directory), 1, engine, {"step": 1, "world_size": 1})
     load_checkpoint(Path(directory), 1, engine)

@@ -1,41 +1,61 @@
 """Megatron ► Hugging Face ► Megatron gives back every bit, and the layout is the one each side means."""
 
+import pytest
 import torch
 
-from qwen_shared.convert.names import hf_names, megatron_names, to_hf, to_megatron
+from qwen_shared.convert.names import hf_names, megatron_names, to_hf, to_megatron, weight_table
 from qwen_shared.recipe.schema import Model
 
-MODEL = Model(num_layers=2, hidden_size=12, num_attention_heads=3, ffn_hidden_size=10)
+SIZES = {"num_layers": 2, "hidden_size": 12, "num_attention_heads": 6, "ffn_hidden_size": 10}
+MODELS = {
+    "all heads": Model(**SIZES),
+    "grouped": Model(**SIZES, num_key_value_heads=2, tied_embeddings=True),
+    "normed": Model(**SIZES, num_key_value_heads=3, head_dim=4, qkv_bias=False, qk_norm=True),
+    "plain": Model(**SIZES, num_key_value_heads=1, qkv_bias=False),
+}
 
 
-def test_every_parameter_of_the_model_is_named(megatron):
+@pytest.mark.parametrize("name", MODELS)
+def test_the_table_is_the_model_s(name, megatron):
+    """Every parameter of ours is in it, and every tensor of theirs, with its shape."""
+    from transformers import AutoModelForCausalLM
+
+    from qwen_shared.convert.families import hf_config
     from qwen_shared.model.builder import build_model, unwrap
     from qwen_shared.model.weights import global_parameters
     from qwen_shared.recipe.schema import Parallel
+    from qwen_shared.tokenizer import load_tokenizer
 
-    model = unwrap(build_model(MODEL, 16, Parallel(), "fp32"))
-    assert {spec.name for spec in global_parameters(model)} == set(megatron_names(2))
-
-
-def test_round_trip_is_exact_in_both_dtypes():
-    H, F = 12, 10
-    shapes = {"linear_qkv.weight": (3 * H, H), "linear_qkv.bias": (3 * H,), "linear_fc1.weight": (2 * F, H)}
-    for suffix, shape in shapes.items():
-        part = "mlp" if "fc1" in suffix else "self_attention"
-        for dtype in (torch.float32, torch.bfloat16):
-            name = f"decoder.layers.1.{part}.{suffix}"
-            whole = torch.randn(shape).to(dtype)
-            hf = to_hf(MODEL, name, whole)
-            assert tuple(hf) == hf_names(name)
-            assert torch.equal(to_megatron(MODEL, name, hf.__getitem__), whole)
+    model = MODELS[name]
+    built = unwrap(build_model(model, 8192, Parallel(), "fp32")[0])
+    assert {spec.name for spec in global_parameters(built)} == set(megatron_names(model))
+    with torch.device("meta"):
+        theirs = AutoModelForCausalLM.from_config(hf_config(model, 8192, 8, load_tokenizer("default"), torch.float32))
+    table = {hf_name: shape for parts in weight_table(model, 8192).values() for hf_name, shape in parts.items()}
+    assert table == {hf_name: tuple(p.shape) for hf_name, p in theirs.named_parameters()}
+    assert sum(p.numel() for p in built.parameters()) == sum(p.numel() for p in theirs.parameters())
 
 
-def test_query_key_and_value_of_each_head_go_to_their_own():
-    """Megatron's rows are head by head: q0 k0 v0 q1 k1 v1 …, each of head-size rows."""
-    D = MODEL.head_dim
-    rows = [f"{kind}{head}" for head in range(3) for kind in "qkv" for _ in range(D)]
-    labels = torch.tensor([["qkv".index(r[0]) * 10 + int(r[1])] for r in rows], dtype=torch.float32)
-    hf = to_hf(MODEL, "decoder.layers.0.self_attention.linear_qkv.weight", labels.expand(-1, 12))
-    for i, kind in enumerate("qkv"):
-        expected = torch.tensor([i * 10 + head for head in range(3) for _ in range(D)], dtype=torch.float32)
+@pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_round_trip_is_exact(model, dtype):
+    for name, parts in weight_table(model, 16).items():
+        tensors = {hf_name: torch.randn(shape).to(dtype) for hf_name, shape in parts.items()}
+        assert tuple(tensors) == hf_names(model, name)
+        whole = to_megatron(model, name, tensors.__getitem__)
+        assert sum(t.numel() for t in tensors.values()) == whole.numel()
+        back = to_hf(model, name, whole)
+        assert back.keys() == tensors.keys()
+        assert all(torch.equal(back[hf_name], tensors[hf_name]) for hf_name in tensors)
+
+
+def test_heads_lie_group_by_group():
+    """Megatron's rows: the query heads of a group, its key, its value; each of head-size rows."""
+    model = MODELS["grouped"]  # 6 query heads, 2 groups
+    order = ["q0", "q1", "q2", "k0", "v0", "q3", "q4", "q5", "k1", "v1"]
+    rows = [word for word in order for _ in range(model.head_size)]
+    labels = torch.tensor([["qkv".index(word[0]) * 10 + int(word[1])] for word in rows], dtype=torch.float32)
+    hf = to_hf(model, "decoder.layers.0.self_attention.linear_qkv.weight", labels.expand(-1, 12))
+    for i, (kind, heads) in enumerate({"q": 6, "k": 2, "v": 2}.items()):
+        expected = torch.tensor([i * 10 + head for head in range(heads) for _ in range(model.head_size)]).float()
         assert torch.equal(hf[f"model.layers.0.self_attn.{kind}_proj.weight"][:, 0], expected)

@@ -1,5 +1,6 @@
 """Scoring: the same figure whatever the batch, equal to a plain sum over tokens."""
 
+import itertools
 import math
 
 import numpy as np
@@ -46,3 +47,32 @@ def test_sums_over_tokens(at_once, monkeypatch):
     assert got["loss"] == pytest.approx(nll / count, rel=1e-6)
     assert got["perplexity"] == pytest.approx(math.exp(nll / count), rel=1e-5)
     assert got["bits_per_byte"] == pytest.approx(every / math.log(2) / 300, rel=1e-6)
+
+
+@torch.no_grad()
+def test_isolated_documents_are_scored_each_by_itself():
+    """transformers is told by positions where documents begin, and then it is as if each were the whole input."""
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    from qwen_shared.generation.score import score_text
+
+    text = Text()
+    text.eod_id = 3
+    torch.manual_seed(0)
+    config = Qwen2Config(
+        vocab_size=50, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, initializer_range=0.3,
+    )  # fmt: skip
+    model = Qwen2ForCausalLM(config).eval()
+    nll = count = 0.0
+    for j in range(text.num_windows):
+        tokens, labels, loss_mask, _ = text.window(j)
+        ends = [0, *(np.flatnonzero(tokens[:-1] == 3) + 1).tolist(), 16]
+        for a, b in itertools.pairwise(ends):  # each document by itself
+            log_p = model(torch.from_numpy(tokens[None, a:b])).logits[0].double().log_softmax(-1)
+            for i in range(a, b):
+                nll -= loss_mask[i] * log_p[i - a, labels[i]].item()
+                count += loss_mask[i]
+    isolated = score_text(model, text, isolate_documents=True)["loss"]
+    assert isolated == pytest.approx(nll / count, rel=1e-5)
+    assert abs(score_text(model, text)["loss"] - isolated) > 1e-3

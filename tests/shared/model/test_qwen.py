@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from qwen_shared.recipe.schema import Model, Parallel
+from qwen_shared.recipe.schema import Model, Parallel, RopeScaling
 
 MODEL = Model(num_layers=3, hidden_size=48, num_attention_heads=4, ffn_hidden_size=80, rope_base=5000.0)
 ROWS = 8192
@@ -16,15 +16,15 @@ def pair(megatron):
     """The same random weights, biases and norms included, in Megatron's form and in Hugging Face's."""
     from transformers import Qwen2ForCausalLM
 
-    from qwen_shared.convert.export import hf_config
+    from qwen_shared.convert.families import hf_config
     from qwen_shared.convert.names import to_hf
     from qwen_shared.model.builder import build_model, unwrap
     from qwen_shared.model.weights import fill, global_parameters
     from qwen_shared.tokenizer import load_tokenizer
 
     generator = torch.Generator().manual_seed(3)
-    ours = build_model(MODEL, ROWS, Parallel(), "fp32")
-    fill(unwrap(ours), lambda name, shape: torch.randn(shape, generator=generator) * 0.2)
+    (ours,) = pieces = build_model(MODEL, ROWS, Parallel(), "fp32")
+    fill(pieces, lambda name, shape: torch.randn(shape, generator=generator) * 0.2)
     theirs = Qwen2ForCausalLM(hf_config(MODEL, ROWS, 64, load_tokenizer("default"), torch.float32)).eval()
     state = {}
     for spec in global_parameters(unwrap(ours)):
@@ -67,7 +67,7 @@ def test_rotation_is_in_fp32_and_by_the_formula():
     from qwen_shared.model.rope import RotaryTable, rotate
 
     D, S, base = 8, 4096, 10_000.0
-    table = RotaryTable(D, base)
+    table = RotaryTable(Model(num_layers=1, hidden_size=D, num_attention_heads=1, ffn_hidden_size=1, rope_base=base))
     cos, sin = table(S, torch.device("cpu"))
     assert cos.dtype == sin.dtype == torch.float32
     x = torch.randn(S, 1, 1, D, generator=torch.Generator().manual_seed(0)).to(torch.bfloat16)
@@ -83,10 +83,28 @@ def test_rotation_is_in_fp32_and_by_the_formula():
         torch.testing.assert_close(got, expected, atol=0.02, rtol=0.01)
 
 
+def test_a_stretched_rope_has_transformers_frequencies():
+    from transformers import LlamaConfig
+    from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
+
+    from qwen_shared.model.rope import inverse_frequencies
+
+    scaling = RopeScaling(factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, original_positions=8192)
+    rope = {"rope_type": "llama3", "rope_theta": 500_000.0, "factor": 8.0, "low_freq_factor": 1.0}
+    rope |= {"high_freq_factor": 4.0, "original_max_position_embeddings": 8192}
+    config = LlamaConfig(head_dim=128, max_position_embeddings=131_072, rope_parameters=rope)
+    theirs, _ = ROPE_INIT_FUNCTIONS["llama3"](config, torch.device("cpu"))
+    ours = inverse_frequencies(128, 500_000.0, scaling)
+    torch.testing.assert_close(ours, theirs, atol=0, rtol=1e-6)
+    plain = inverse_frequencies(128, 500_000.0)
+    assert torch.equal(ours[:10], plain[:10])  # fast ones stay
+    torch.testing.assert_close(ours[-1], plain[-1] / 8, atol=0, rtol=1e-6)
+
+
 def test_frequencies_stay_fp32_in_a_bf16_model(megatron):
     from qwen_shared.model.builder import build_model, unwrap
 
-    model = unwrap(build_model(MODEL, 256, Parallel(), "bf16"))
+    model = unwrap(build_model(MODEL, 256, Parallel(), "bf16")[0])
     rotary = model.decoder.layers[0].self_attention.core_attention.rotary
     assert all(layer.self_attention.core_attention.rotary is rotary for layer in model.decoder.layers)
     model(torch.zeros(1, 5, dtype=torch.int64))

@@ -22,8 +22,8 @@ BAD_OVERRIDES = {
     "quoted number": ("training.steps='10'", ["training.steps=10", "expected a number"]),
     "fraction for a count": ("training.steps=8.5", ["training.steps=8.5", "whole number"]),
     "bool for a count": ("training.steps=true", ["training.steps=true", "expected a number"]),
-    "number for a bool": ("parallel.distributed_optimizer=1", ["distributed_optimizer=1", "true or false"]),
-    "word for a bool": ("parallel.distributed_optimizer=yes", ["distributed_optimizer=yes", "true or false"]),
+    "number for a bool": ("parallel.sequence_parallel=1", ["sequence_parallel=1", "true or false"]),
+    "word for a bool": ("parallel.sequence_parallel=yes", ["sequence_parallel=yes", "true or false"]),
     "negative count": ("training.steps=-1", ["training.steps=-1", "greater than 0"]),
     "zero": ("optimizer.lr=0", ["optimizer.lr=0", "greater than 0"]),
     "share above one": ("optimizer.beta2=1.5", ["optimizer.beta2=1.5", "less than 1"]),
@@ -53,6 +53,33 @@ BAD_OVERRIDES = {
     "batch is no multiple": ("training.micro_batch_size=3", ["global_batch_size=8", "micro_batch_size=3"]),
     "layers do not divide": ("parallel.pipeline_parallel=3", ["num_layers=4", "pipeline_parallel=3"]),
     "heads under tensor parallel": ("parallel.tensor_parallel=3", ["num_attention_heads=4", "tensor_parallel=3"]),
+    "key heads do not divide": ("model.num_key_value_heads=3", ["num_attention_heads=4", "num_key_value_heads=3"]),
+    "odd head given": ("model.head_dim=15", ["head_dim=15", "odd"]),
+    "bias and norm": ("model.qk_norm=true", ["qk_norm=true", "qkv_bias=false"]),
+    "RoPE stretched backwards": (
+        "model.rope_scaling={factor: 8, low_freq_factor: 4, high_freq_factor: 1}",
+        ["low_freq_factor=4", "high_freq_factor=1"],
+    ),
+    "RoPE stretched without a factor": ("model.rope_scaling={}", ["model.rope_scaling.factor", "missing"]),
+    "key heads under tensor parallel": (
+        "parallel={tensor_parallel: 4}\nmodel.num_key_value_heads=2",
+        ["num_key_value_heads=2", "tensor_parallel=4"],
+    ),
+    "sequence without tensor parallel": ("parallel.sequence_parallel=true", ["sequence_parallel=true", "2 or more"]),
+    "virtual without pipeline": (
+        "parallel.virtual_pipeline=2",
+        ["virtual_pipeline=2", "pipeline_parallel", "2 or more"],
+    ),
+    "pieces do not divide": (
+        "parallel={pipeline_parallel: 2, virtual_pipeline: 3}",
+        ["num_layers=4", "pipeline_parallel=2", "virtual_pipeline=3"],
+    ),
+    "sequence does not divide": ("parallel.context_parallel=3", ["seq_length=128", "multiple of 6"]),
+    "isolated and cut": (
+        "parallel.context_parallel=2\ndata.isolate_documents=true",
+        ["isolate_documents=true", "context_parallel"],
+    ),
+    "unknown recompute": ("parallel.recompute=som", ["recompute=som", "none, selective, full"]),
     "warm-up never ends": ("schedule.warmup_steps=100", ["warmup_steps=100", "steps=100"]),
     "decay of another schedule": ("schedule.decay_steps=5", ["decay_steps=5", "wsd"]),
 }
@@ -62,7 +89,7 @@ BAD_OVERRIDES = {
 def test_override(name, recipes):
     override, words = BAD_OVERRIDES[name]
     with pytest.raises(UserError) as raised:
-        load_recipe(PretrainRecipe, "good", [override], recipes)
+        load_recipe(PretrainRecipe, "good", override.split("\n"), recipes)
     _is_one_clear_line(str(raised.value), words)
 
 
@@ -122,6 +149,12 @@ def test_config(config, words, recipes):
     [
         ("parallel.tensor_parallel=4", 2, ["tensor_parallel=4", "2", "--nproc 4"]),
         ("parallel.pipeline_parallel=2", 3, ["pipeline_parallel=2", "3", "--nproc 4"]),
+        ("parallel.context_parallel=2", 3, ["context_parallel=2", "3", "--nproc 4"]),
+        (
+            "parallel={pipeline_parallel: 2, virtual_pipeline: 2}",
+            8,
+            ["global_batch_size=8", "2 × 4 × 2", "virtual_pipeline", "16"],
+        ),
         ("training.micro_batch_size=4", 4, ["global_batch_size=8", "4 × 4", "16"]),
     ],
 )

@@ -28,7 +28,7 @@ def load(recipes, *overrides):
         ("tracking.project=a: b", "tracking.project", "a: b"),
         ("model.vocab_rows=null", "model.vocab_rows", None),
         ("evaluation.prompts=['yes: no', on, 七]", "evaluation.prompts", ["yes: no", "on", "七"]),
-        ("parallel.distributed_optimizer=true", "parallel.distributed_optimizer", True),
+        ("data.isolate_documents=true", "data.isolate_documents", True),
     ],
 )
 def test_override(override, key, value, recipes):

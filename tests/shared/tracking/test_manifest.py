@@ -70,7 +70,7 @@ def test_how_it_is_carried_out_may_change(tmp_path, recipe, changed):
     run = tmp_path / "run"
     open_(run, recipe)
     other = changed(
-        parallel={"tensor_parallel": 2, "distributed_optimizer": True},
+        parallel={"tensor_parallel": 2, "recompute": "full"},
         training={"micro_batch_size": 2},
         tracking={"wandb": "disabled"},
         checkpoint={"interval": 1, "keep_last": 9},

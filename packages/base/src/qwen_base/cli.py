@@ -29,9 +29,10 @@ def _export_options(parser: argparse.ArgumentParser) -> None:
 VERBS = [
     Verb(
         "pretrain",
-        "train a base model from random weights, or go on with a stopped run",
+        "train a base model, from random weights or --from another model; or go on with a stopped run",
         "qwen_base.pretrain:main",
         KIND,
+        takes_start=True,
         plan="qwen_base.pretrain:plan",
     ),
     Verb(

@@ -24,7 +24,7 @@ def main(invocation: Invocation) -> None:
     directory = hf_directory(invocation)
     tokenizer = load_tokenizer(str(directory))
     with data_progress() as progress:
-        prepared = prepare(recipe.data, recipe.tokenizer, cache_dir(), progress, for_training=False)
+        prepared = prepare(recipe.data, str(directory), cache_dir(), progress, for_training=False)
     model = load_model(directory)
     figures = {}
     table = Table(title=f"{directory}", title_justify="left")
@@ -32,7 +32,7 @@ def main(invocation: Invocation) -> None:
         table.add_column(column, justify="right")
     for length in recipe.evaluation.lengths or [recipe.data.seq_length]:
         text = ValidationText(prepared, tokenizer, length)
-        figures[length] = score_text(model, text)
+        figures[length] = score_text(model, text, recipe.data.isolate_documents)
         table.add_row(
             f"{length:,}", *(f"{figures[length][name]:.4f}" for name in ("loss", "perplexity", "bits_per_byte"))
         )

@@ -25,9 +25,10 @@ def main(invocation: Invocation) -> None:
         certificate = export_run(invocation.run_dir, invocation.recipe, step_of(invocation), target)
     finally:
         stop_processes()
+    tensors, logits = certificate["tensors"], certificate["logits"]
     say(
-        f"exported step {certificate['step']} to {target}: {certificate['tensors']['compared']} tensors bit-equal, "
-        f"logits within {certificate['logits']['max_difference']:.1e} of the Megatron model in fp32"
+        f"exported step {certificate['step']} to {target}: {tensors['compared']} tensors bit-equal, "
+        f"logits of {logits['layers']} layers within {logits['max_difference']:.1e} of the Megatron model in fp32"
     )
 
 

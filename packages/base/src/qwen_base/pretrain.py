@@ -1,4 +1,4 @@
-"""`qwen-base pretrain`: a base model from random weights."""
+"""`qwen-base pretrain`: a base model, from random weights or from another model's."""
 
 from __future__ import annotations
 
@@ -17,10 +17,21 @@ def main(invocation: Invocation) -> None:
     with quick_import():
         from qwen_shared.training.pretrain import pretrain
 
-    pretrain(invocation.recipe, invocation.layout, invocation.run_dir, invocation.command, "base-pretrain")
+    pretrain(
+        invocation.recipe,
+        invocation.layout,
+        invocation.run_dir,
+        invocation.command,
+        "base-pretrain",
+        invocation.origin,
+    )
 
 
 def plan(invocation: Invocation) -> str:
     saved = list_checkpoints(invocation.run_dir / "checkpoints")
     what = f"go on with {invocation.run_dir} after step {saved[-1]}" if saved else f"make {invocation.run_dir}"
-    return f"{invocation.command} would {what}\n{plan_pretrain(invocation.recipe, invocation.layout)}"
+    recipe = invocation.recipe
+    if invocation.origin:
+        what += f" from {invocation.origin}"
+        recipe = recipe.model_copy(update={"tokenizer": invocation.origin.tokenizer})  # the run may not have it yet
+    return f"{invocation.command} would {what}\n{plan_pretrain(recipe, invocation.layout)}"

@@ -63,7 +63,11 @@ class Processes:
 
 
 def start_processes(
-    tensor_parallel: int = 1, pipeline_parallel: int = 1, timeout: datetime.timedelta | None = None
+    tensor_parallel: int = 1,
+    pipeline_parallel: int = 1,
+    virtual_pipeline: int = 1,
+    context_parallel: int = 1,
+    timeout: datetime.timedelta | None = None,
 ) -> Processes:
     """Join torch.distributed (from the environment, or as the only process) and make Megatron's groups."""
     rank, world_size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
@@ -92,7 +96,10 @@ def start_processes(
     from megatron.core import parallel_state
 
     parallel_state.initialize_model_parallel(
-        tensor_model_parallel_size=tensor_parallel, pipeline_model_parallel_size=pipeline_parallel
+        tensor_model_parallel_size=tensor_parallel,
+        pipeline_model_parallel_size=pipeline_parallel,
+        virtual_pipeline_model_parallel_size=virtual_pipeline if virtual_pipeline > 1 else None,
+        context_parallel_size=context_parallel,
     )
     return Processes(
         rank=rank,

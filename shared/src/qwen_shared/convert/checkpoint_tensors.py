@@ -21,7 +21,7 @@ def read_checkpoint(path: Path, model: Model) -> dict[str, Tensor]:
     reader = dcp.FileSystemReader(path)
     stored = reader.read_metadata().state_dict_metadata
     layers = re.compile(r"layers\.(\d+)\.")
-    places = {name: layers.search(name) for name in megatron_names(model.num_layers)}
+    places = {name: layers.search(name) for name in megatron_names(model)}
     stacked = {name: name.replace(m[0], "layers.") if m else name for name, m in places.items()}
     tensors = {key: torch.empty(stored[key].size, dtype=stored[key].properties.dtype) for key in set(stacked.values())}
     dcp.load(tensors, storage_reader=reader, no_dist=True)

@@ -1,57 +1,86 @@
-"""One table between Megatron's weights and Hugging Face's Qwen2, read in both directions.
+"""One table between Megatron's weights and Hugging Face's, read in both directions.
 
-Megatron keeps query, key and value of one head together ([N, 3, D, H] flattened to [3·H, H]) and gate and up in one
-matrix ([2·F, H]); Hugging Face keeps each apart. Everything else only changes its name. No arithmetic is done, so
-both directions are exact.
+Megatron keeps query, key and value together, group by group: the N/G query heads of a group, its key head, its value
+head ([G, N/G + 2, D, H] flattened to [(N + 2·G)·D, H]); and gate and up in one matrix ([2·F, H]). Hugging Face keeps
+each apart. Everything else only changes its name. No arithmetic is done, so both directions are exact.
+
+Importing this needs no torch: the command line compares shapes before anything heavy is loaded.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from qwen_shared.recipe.schema import Model
 
-_PLAIN = {
-    "embedding.word_embeddings.weight": "model.embed_tokens.weight",
-    "decoder.final_layernorm.weight": "model.norm.weight",
-    "output_layer.weight": "lm_head.weight",
-}
-_IN_LAYER = {
-    "input_layernorm.weight": ("input_layernorm.weight",),
-    "pre_mlp_layernorm.weight": ("post_attention_layernorm.weight",),
-    "self_attention.linear_qkv.weight": tuple(f"self_attn.{p}_proj.weight" for p in "qkv"),
-    "self_attention.linear_qkv.bias": tuple(f"self_attn.{p}_proj.bias" for p in "qkv"),
-    "self_attention.linear_proj.weight": ("self_attn.o_proj.weight",),
-    "mlp.linear_fc1.weight": ("mlp.gate_proj.weight", "mlp.up_proj.weight"),
-    "mlp.linear_fc2.weight": ("mlp.down_proj.weight",),
-}
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Shape = tuple[int, ...]
+
+EMBEDDING, OUTPUT = "embedding.word_embeddings.weight", "output_layer.weight"
+HF_EMBEDDING, HF_OUTPUT = "model.embed_tokens.weight", "lm_head.weight"
+_OUTSIDE = {EMBEDDING: HF_EMBEDDING, "decoder.final_layernorm.weight": "model.norm.weight", OUTPUT: HF_OUTPUT}
 _LAYER = re.compile(r"decoder\.layers\.(\d+)\.(.+)")
 
 
-def megatron_names(num_layers: int) -> list[str]:
+def weight_table(model: Model, vocab_rows: int) -> dict[str, dict[str, Shape]]:
+    """Each Megatron tensor with the Hugging Face tensors that make it up, in order, and their shapes.
+
+    A tied output layer is the embedding and has no tensor of its own.
+    """
+    table = {EMBEDDING: {HF_EMBEDDING: (vocab_rows, model.hidden_size)}}
+    for i in range(model.num_layers):
+        for name, parts in _layer_table(model).items():
+            table[f"decoder.layers.{i}.{name}"] = {f"model.layers.{i}.{part}": shape for part, shape in parts.items()}
+    table["decoder.final_layernorm.weight"] = {"model.norm.weight": (model.hidden_size,)}
+    if not model.tied_embeddings:
+        table[OUTPUT] = {HF_OUTPUT: (vocab_rows, model.hidden_size)}
+    return table
+
+
+def _layer_table(model: Model) -> dict[str, dict[str, Shape]]:
+    H, F, D = model.hidden_size, model.ffn_hidden_size, model.head_size
+    Q, K = model.num_attention_heads * D, model.kv_heads * D
+    attention = {"self_attn.q_proj": Q, "self_attn.k_proj": K, "self_attn.v_proj": K}
+    table: dict[str, dict[str, Shape]] = {
+        "input_layernorm.weight": {"input_layernorm.weight": (H,)},
+        "self_attention.linear_qkv.weight": {f"{name}.weight": (rows, H) for name, rows in attention.items()},
+        "self_attention.linear_proj.weight": {"self_attn.o_proj.weight": (H, Q)},
+        "pre_mlp_layernorm.weight": {"post_attention_layernorm.weight": (H,)},
+        "mlp.linear_fc1.weight": {"mlp.gate_proj.weight": (F, H), "mlp.up_proj.weight": (F, H)},
+        "mlp.linear_fc2.weight": {"mlp.down_proj.weight": (H, F)},
+    }
+    if model.qkv_bias:
+        table["self_attention.linear_qkv.bias"] = {f"{name}.bias": (rows,) for name, rows in attention.items()}
+    if model.qk_norm:
+        table["self_attention.q_layernorm.weight"] = {"self_attn.q_norm.weight": (D,)}
+        table["self_attention.k_layernorm.weight"] = {"self_attn.k_norm.weight": (D,)}
+    return table
+
+
+def megatron_names(model: Model) -> list[str]:
     """Every global parameter name of a model."""
-    layers = [f"decoder.layers.{i}.{name}" for i in range(num_layers) for name in _IN_LAYER]
-    return ["embedding.word_embeddings.weight", *layers, "decoder.final_layernorm.weight", "output_layer.weight"]
+    return list(weight_table(model, 0))
 
 
-def hf_names(name: str) -> tuple[str, ...]:
+def hf_names(model: Model, name: str) -> tuple[str, ...]:
     """The Hugging Face tensors that make up one Megatron tensor, in order."""
     match = _LAYER.fullmatch(name)
     if match is None:
-        return (_PLAIN[name],)
-    return tuple(f"model.layers.{match[1]}.{part}" for part in _IN_LAYER[match[2]])
+        return (_OUTSIDE[name],)
+    return tuple(f"model.layers.{match[1]}.{part}" for part in _layer_table(model)[match[2]])
 
 
 def to_hf(model: Model, name: str, whole: Tensor) -> dict[str, Tensor]:
     """One whole Megatron tensor as its Hugging Face tensors."""
-    names = hf_names(name)
+    names = hf_names(model, name)
     if "linear_qkv" in name:
-        heads = whole.view(model.num_attention_heads, 3, model.head_dim, *whole.shape[1:])  # [N, 3, D, (H)]
-        parts = [heads[:, i].reshape(model.hidden_size, *whole.shape[1:]) for i in range(3)]
+        rest = whole.shape[1:]  # (H,) of the weight, nothing of the bias
+        heads = whole.view(model.kv_heads, -1, model.head_size, *rest)  # [G, N/G + 2, D, (H)]
+        parts = tuple(part.reshape(-1, *rest) for part in (heads[:, :-2], heads[:, -2], heads[:, -1]))
     else:
         parts = whole.chunk(len(names), dim=0)
     return {hf_name: part.contiguous() for hf_name, part in zip(names, parts, strict=True)}
@@ -59,8 +88,11 @@ def to_hf(model: Model, name: str, whole: Tensor) -> dict[str, Tensor]:
 
 def to_megatron(model: Model, name: str, hf_tensor: Callable[[str], Tensor]) -> Tensor:
     """One whole Megatron tensor from its Hugging Face tensors, which `hf_tensor` looks up by name."""
-    parts = [hf_tensor(hf_name) for hf_name in hf_names(name)]
+    import torch
+
+    parts = [hf_tensor(hf_name) for hf_name in hf_names(model, name)]
     if "linear_qkv" in name:
-        heads = [p.view(model.num_attention_heads, model.head_dim, *p.shape[1:]) for p in parts]
-        return torch.stack(heads, dim=1).reshape(3 * model.hidden_size, *parts[0].shape[1:])
+        rest = parts[0].shape[1:]
+        heads = [part.view(model.kv_heads, -1, model.head_size, *rest) for part in parts]  # N/G, 1 and 1 of each group
+        return torch.cat(heads, dim=1).reshape(-1, *rest)
     return torch.cat(parts, dim=0) if len(parts) > 1 else parts[0]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import itertools
+import re
 from pathlib import Path
 
 from qwen_shared.errors import UserError
@@ -11,10 +13,11 @@ from qwen_shared.recipe.schema import Data, Source
 STDLIB = "stdlib"
 HF = "hf:"
 SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet", ".txt", ".md")
+_SHARD = re.compile(r"(?P<name>.*?)(?P<number>\d{4,})-of-(?P<total>\d{4,})")
 
 
 def check_sources(data: Data) -> None:
-    """Raises UserError for the first source that cannot be read: missing, empty, unreadable, of an unknown kind.
+    """Raises UserError for the first source that cannot be read: missing, a shard missing, empty, unreadable, unknown.
 
     Contents are not looked at, and a dataset name on a hub is not looked up.
     """
@@ -41,6 +44,7 @@ def source_files(source: Source, where: str | None = None) -> list[Path]:
         found = sorted(p for p in path.rglob("*") if _suffix(p) and p.is_file() and not _is_hidden(p, path))
         if not found:
             raise UserError(f"{where}: no file in this directory ends in {_one_of(SUFFIXES)}")
+        _check_shards(found, where)
         files = [p for p in found if p.stat().st_size]
         if not files:
             raise UserError(f"{where}: all {len(found)} files in this directory are empty")
@@ -74,6 +78,23 @@ def _check_hf(source: Source, where: str) -> None:
         raise UserError(f"{where}: {_missing(directory, source.path)}")
     if not directory.is_dir():
         raise UserError(f"{where}: a file, not a dataset's directory; leave out 'hf:' to read it")
+    _check_shards([p for p in directory.rglob("*") if not _is_hidden(p, directory)], where)
+
+
+def _check_shards(files: list[Path], where: str) -> None:
+    """Of files that count themselves, as `train-00001-of-00003.parquet` does, none may be missing."""
+    shards: dict[tuple[Path, str, str], set[int]] = {}
+    for path in files:
+        if match := _SHARD.match(path.name):
+            shards.setdefault((path.parent, match["name"], match["total"]), set()).add(int(match["number"]))
+    for (parent, name, total), numbers in sorted(shards.items()):
+        if len(numbers) < int(total):
+            start = 1 if int(total) in numbers else 0  # some count from one
+            missing = next(number for number in itertools.count(start) if number not in numbers)
+            raise UserError(
+                f"{where}: {len(numbers)} of {int(total)} shards are there, not "
+                f"{parent / f'{name}{missing:0{len(total)}}-of-{total}'}*; put back what is missing, or name the files"
+            )
 
 
 def _check_readable(path: Path, where: str) -> None:

@@ -135,7 +135,9 @@ def _prepare_source(
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
             raise
-        raise UserError(f"data cache {cache_dir}: {error.strerror} ({error.filename or source.path})") from None
+        raise UserError(
+            f"data cache {cache_dir}: cannot be written: {error.strerror}; mend that, or set another QWEN_CACHE"
+        ) from None
     return directory
 
 

@@ -74,14 +74,16 @@ def _read(data: Data, source: Source, meter: Meter) -> Iterator[Document]:
             yield document
     else:
         files = source_files(source)
-        meter.total = sum(path.stat().st_size for path in files)
-        before = 0
-        for path in files:
+        sizes = [path.stat().st_size for path in files]
+        meter.total = sum(sizes)
+        for i, path in enumerate(files):
             reader = {".parquet": _read_parquet, ".txt": _read_text, ".md": _read_text}.get(path.suffix.lower())
-            for document, position in (reader or _read_jsonl)(path, source.text_key):
-                meter.at(before + position)
-                yield document
-            before += path.stat().st_size
+            try:
+                for document, position in (reader or _read_jsonl)(path, source.text_key):
+                    meter.at(sum(sizes[:i]) + position)
+                    yield document
+            except OSError as error:  # taken away since it was listed, or the disk fails
+                raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
 
 
 # The readers below yield (document, bytes of the file read so far).
@@ -96,7 +98,9 @@ def _read_jsonl(path: Path, key: str) -> Iterator[tuple[Document, int]]:
             except UnicodeDecodeError as error:
                 raise UserError(f"{name}: not UTF-8 ({_bad_byte(error)})") from None
             except json.JSONDecodeError as error:
-                raise UserError(f"{name}: not valid JSON: {error.msg} at character {error.pos + 1}") from None
+                raise UserError(
+                    f"{name}: not valid JSON: {error.msg.removesuffix(' at')} at character {error.pos + 1}"
+                ) from None
             except (ValueError, RecursionError) as error:
                 raise UserError(f"{name}: not valid JSON: {error}") from None
             if not isinstance(row, dict):

@@ -46,8 +46,8 @@ class ValidationText:
                 "or data.validation_share=1 to evaluate on all of them"
             )
         self._tokenizer = tokenizer
-        self._eod = tokenizer.eod_id
-        self._stream = np.concatenate([np.array([self._eod], np.int32), targets])  # [num_tokens + 1]
+        self.eod_id = tokenizer.eod_id
+        self._stream = np.concatenate([np.array([self.eod_id], np.int32), targets])  # [num_tokens + 1]
         self.seq_length = seq_length
         self.num_tokens = len(targets)
         self.num_windows = -(-self.num_tokens // seq_length)
@@ -64,17 +64,17 @@ class ValidationText:
         start = j * self.seq_length
         piece = self._stream[start : start + self.seq_length + 1].astype(np.int64)
         real = len(piece) - 1
-        piece = np.pad(piece, (0, self.seq_length - real), constant_values=self._eod)
+        piece = np.pad(piece, (0, self.seq_length - real), constant_values=self.eod_id)
         tokens, labels = piece[:-1], piece[1:]
         all_mask = (np.arange(self.seq_length) < real).astype(np.float32)
-        return tokens, labels, all_mask * (tokens != self._eod), all_mask
+        return tokens, labels, all_mask * (tokens != self.eod_id), all_mask
 
     def text(self) -> str:
         """The documents, decoded, with a line feed between them."""
         targets = self._stream[1:]
-        ends = np.flatnonzero(targets == self._eod)
+        ends = np.flatnonzero(targets == self.eod_id)
         documents = np.split(targets, ends + 1)
-        return "\n".join(self._tokenizer.decode(d[d != self._eod].tolist()) for d in documents if len(d))
+        return "\n".join(self._tokenizer.decode(d[d != self.eod_id].tolist()) for d in documents if len(d))
 
     def gzip_bits_per_byte(self) -> float:
         """8 · length of the text under `gzip -9` / bytes of the text."""

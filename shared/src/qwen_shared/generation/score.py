@@ -16,7 +16,12 @@ _TOKENS_AT_ONCE = 8192
 
 
 @torch.no_grad()
-def score_text(model, text: ValidationText, progress: Callable[[int, int], None] | None = None) -> dict[str, float]:
+def score_text(
+    model,
+    text: ValidationText,
+    isolate_documents: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, float]:
     """loss (nats per token, masked as in training), perplexity, bits_per_byte (every token charged).
 
     The same figures as the trainer's validation, from the other form of the model. `progress(done, total)` windows.
@@ -28,7 +33,9 @@ def score_text(model, text: ValidationText, progress: Callable[[int, int], None]
         tokens, labels, loss_mask, all_mask = (
             torch.from_numpy(np.stack(column)).to(device()) for column in zip(*windows, strict=True)
         )
-        logits = model(tokens).logits.float()  # [B, S, V]
+        # Positions that restart tell transformers where a document begins, and without a cache it heeds that.
+        positions = {"position_ids": _positions(tokens, text.eod_id), "use_cache": False} if isolate_documents else {}
+        logits = model(tokens, **positions).logits.float()  # [B, S, V]
         losses = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none").view(labels.shape)
         masks = torch.stack((loss_mask, all_mask))  # [2, B, S]
         sums += torch.stack(((losses * masks).sum((1, 2)), masks.sum((1, 2)))).double().cpu()
@@ -40,3 +47,11 @@ def score_text(model, text: ValidationText, progress: Callable[[int, int], None]
         "perplexity": math.exp(min(loss / tokens, 700.0)),
         "bits_per_byte": every / math.log(2) / text.num_bytes,
     }
+
+
+def _positions(tokens: torch.Tensor, eod_id: int) -> torch.Tensor:
+    """Each token's place in its document: [B, S]."""
+    at = torch.arange(tokens.shape[1], device=tokens.device).expand_as(tokens)
+    begins = torch.zeros_like(at)
+    begins[:, 1:] = torch.where(tokens[:, :-1] == eod_id, at[:, 1:], 0)
+    return at - begins.cummax(dim=1).values

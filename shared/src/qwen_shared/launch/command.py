@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from qwen_shared.errors import EXIT_FAILED, EXIT_FINISHED, EXIT_STOPPED, EXIT_USER_ERROR, Stopped, UserError
 from qwen_shared.launch import local
@@ -23,7 +23,10 @@ from qwen_shared.recipe import PretrainRecipe, check_layout, check_tokenizer, lo
 from qwen_shared.recipe.keys import leaf_keys, print_keys
 from qwen_shared.recipe.layout import Layout
 from qwen_shared.tracking import inspect_run, log_file
-from qwen_shared.tracking.manifest import RECIPE
+from qwen_shared.tracking.manifest import RECIPE, read_recipe
+
+if TYPE_CHECKING:
+    from qwen_shared.training.start import Start
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,7 @@ class Verb:
     schema: type[PretrainRecipe] = PretrainRecipe
     reads_run: bool = False  # works on an existing run and takes its recipe; otherwise it makes or resumes one
     reads_data: bool = True  # the recipe's data sources must be there
+    takes_start: bool = False  # a new run may begin --from another model
     plan: str | None = None
     options: Callable[[argparse.ArgumentParser], Any] | None = None  # adds flags of this verb alone
 
@@ -55,6 +59,7 @@ class Invocation:
     start: str | None  # --from, as typed
     layout: Layout | None  # None for a verb that reads a run: it is one process
     command: str  # "qwen-base pretrain", for messages
+    origin: Start | None = None  # what --from brings to a new run
     options: argparse.Namespace = field(default_factory=argparse.Namespace)  # the verb's own flags
 
 
@@ -149,21 +154,35 @@ def _check(command: str, verb: Verb, recipes: Path, default_config: str, args: a
     """Everything that can be known to be wrong without importing torch."""
     overrides, config = _join_spaced(args.overrides), args.config or default_config
     start = getattr(args, "start", None)
-    layout = None
+    layout = origin = None
     if verb.reads_run:
         run_dir, recipe = _existing_run(command, verb, recipes, args, config, overrides)
     else:
-        recipe = load_recipe(verb.schema, config, overrides, recipes)
-        run_dir = args.run_dir or Path("runs") / verb.kind / recipe.name
+        run_dir, recipe, origin = _own_run(verb, recipes, args, config, overrides)
         layout = check_layout(recipe, _world_size(args))
-    check_tokenizer(recipe.tokenizer)
+    check_tokenizer(origin.tokenizer if origin else recipe.tokenizer)
     if verb.reads_data:
         from qwen_shared.data.check import check_sources  # brings numpy, which --help needs not
 
         check_sources(recipe.data)
     shared_names = {"config", "run_dir", "start", "nproc", "plan", "keys", "overrides"}
     options = argparse.Namespace(**{k: v for k, v in vars(args).items() if k not in shared_names})
-    return Invocation(recipe, overrides, run_dir, start, layout, command, options)
+    return Invocation(recipe, overrides, run_dir, start, layout, command, origin, options)
+
+
+def _own_run(
+    verb: Verb, recipes: Path, args: argparse.Namespace, config: str, overrides: list[str]
+) -> tuple[Path, PretrainRecipe, Start | None]:
+    """The run that a verb makes or goes on with, its recipe, and the model it begins from."""
+    run_dir = args.run_dir or Path("runs") / verb.kind / recipe_name(verb.schema, config, overrides, recipes)
+    origin = None
+    if verb.takes_start:
+        from qwen_shared.training.start import find_start, recipe_from  # brings numpy, which --help needs not
+
+        origin = find_start(run_dir, args.start)
+    if origin is None:
+        return run_dir, load_recipe(verb.schema, config, overrides, recipes), None
+    return run_dir, recipe_from(origin, verb.schema, config, overrides, recipes, run_dir), origin
 
 
 def _existing_run(
@@ -176,8 +195,9 @@ def _existing_run(
     """
     run_dir = args.run_dir
     if args.start:
-        whole, without_step = Path(args.start), Path(args.start.rpartition("@")[0])
-        named = without_step if "@" in args.start and not whole.exists() else whole
+        from qwen_shared.training.start import split_start
+
+        named = Path(split_start(args.start)[0])
         if (named / RECIPE).is_file():
             if run_dir and run_dir.resolve() != named.resolve():
                 raise UserError(f"--from {args.start} and --run-dir {run_dir} are two runs: give one of them")
@@ -188,7 +208,7 @@ def _existing_run(
     if run_dir is None:
         run_dir = Path("runs") / verb.kind / recipe_name(verb.schema, config, overrides, recipes)
     if (run_dir / RECIPE).is_file():
-        return run_dir, load_recipe(verb.schema, str(run_dir / RECIPE), overrides, recipes)
+        return run_dir, read_recipe(run_dir, verb.schema, overrides)
     if not args.start and not args.plan:
         maker = command.rpartition(" ")[0]
         raise UserError(f"{run_dir}: no run there; `{maker} pretrain` makes one, --run-dir names another")
@@ -270,10 +290,15 @@ def _verb_parser(command: str, verb: Verb, recipes: Path, default_config: str) -
     parser.add_argument(
         "--run-dir", type=Path, metavar="DIR", help=f"the run's directory (default: runs/{verb.kind}/<name>)"
     )
-    if verb.reads_run:
+    if verb.reads_run or verb.takes_start:
+        what = "another model" if verb.reads_run else "begin from another model's weights, with its tokenizer"
         parser.add_argument(
-            "--from", dest="start", metavar="START", help="another model: a run, RUN@STEP, or a Hugging Face directory"
+            "--from",
+            dest="start",
+            metavar="START",
+            help=f"{what}: a run, RUN@STEP, a Hugging Face directory or its name on the hub",
         )
+    if verb.reads_run:
         parser.set_defaults(nproc=1)
     else:
         parser.add_argument(

@@ -1,17 +1,19 @@
-"""Core attention for Megatron's SelfAttention: RoPE, then torch's scaled_dot_product_attention."""
+"""Core attention for Megatron's SelfAttention: RoPE, then the best kernel for what is attended to."""
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from megatron.core.transformer.enums import AttnMaskType
 from megatron.core.transformer.module import MegatronModule
 from torch import Tensor
 
+from qwen_shared.model.context import context_attention, context_slice
+from qwen_shared.model.documents import Documents
+from qwen_shared.model.kernels import causal_attention, document_attention
 from qwen_shared.model.rope import RotaryTable, rotate
 
 
 class CausalAttention(MegatronModule):
-    """Causal attention over whole sequences. Here N is the number of heads of this tensor rank.
+    """Causal attention over whole sequences or over each document of them. N and G are this tensor rank's heads.
 
     RoPE is applied here rather than by Megatron because Megatron casts cos and sin to the activations' dtype first;
     Qwen rotates in fp32 and casts the result.
@@ -23,15 +25,31 @@ class CausalAttention(MegatronModule):
             raise ValueError(f"only causal self-attention is built, not {attn_mask_type} {attention_type}")
         self.rotary: RotaryTable | None = None  # one table serves all layers; the model sets it
 
-    def forward(self, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **_) -> Tensor:
-        """query, key, value: [S, B, N, D] → [S, B, N·D]. The mask is always the causal one."""
+    def forward(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attention_mask: Tensor | None,
+        packed_seq_params: Documents | None = None,
+        **_,
+    ) -> Tensor:
+        """query [S, B, N, D], key and value [S, B, G, D] → [S, B, N·D]. There is no mask but the causal one, over each
+        of `packed_seq_params` where given. Under context parallelism S is this rank's part."""
         S, B, N, D = query.shape
-        cos, sin = self.rotary(S, query.device)  # [S, 1, 1, D]
+        documents, context_ranks = packed_seq_params, self.config.context_parallel_size
+        cos, sin = self.rotary(S * context_ranks, query.device)  # [S, 1, 1, D]
+        if documents is not None:
+            at = documents.positions.t()  # [S, B]
+            cos, sin = cos[at, 0], sin[at, 0]  # [S, B, 1, D]
+        elif context_ranks > 1:
+            cos, sin = context_slice(cos, 0), context_slice(sin, 0)
         query, key = rotate(query, cos, sin), rotate(key, cos, sin)
-        out = F.scaled_dot_product_attention(
-            query.permute(1, 2, 0, 3),  # [B, N, S, D]
-            key.permute(1, 2, 0, 3),
-            value.permute(1, 2, 0, 3),
-            is_causal=True,
-        )
-        return out.permute(2, 0, 1, 3).reshape(S, B, N * D)
+        if documents is not None:
+            flat = (x.transpose(0, 1).reshape(B * S, -1, D) for x in (query, key, value))  # [T, N, D]
+            out = document_attention(*flat, documents).view(B, S, N, D).transpose(0, 1)
+        elif context_ranks > 1:
+            out = context_attention(query, key, value)
+        else:
+            out = causal_attention(*(x.transpose(0, 1) for x in (query, key, value))).transpose(0, 1)
+        return out.reshape(S, B, N * D)

@@ -10,7 +10,15 @@ from megatron.core.transformer.transformer_config import TransformerConfig
 
 from qwen_shared.backend import device
 from qwen_shared.model.qwen import QwenModel
+from qwen_shared.model.rope import RotaryTable
 from qwen_shared.recipe.schema import Model, Parallel
+
+_RECOMPUTE = {
+    "none": {},
+    # The insides of attention (rotation, scores) and of the MLP. Recomputing norms alone needs Transformer Engine.
+    "selective": {"recompute_granularity": "selective", "recompute_modules": ["core_attn", "mlp"]},
+    "full": {"recompute_granularity": "full", "recompute_method": "uniform", "recompute_num_layers": 1},
+}
 
 
 def transformer_config(model: Model, parallel: Parallel, precision: str) -> TransformerConfig:
@@ -21,18 +29,28 @@ def transformer_config(model: Model, parallel: Parallel, precision: str) -> Tran
         num_layers=model.num_layers,
         hidden_size=model.hidden_size,
         num_attention_heads=model.num_attention_heads,
+        num_query_groups=model.kv_heads,
+        kv_channels=model.head_size,
         ffn_hidden_size=model.ffn_hidden_size,
         normalization="RMSNorm",
         layernorm_epsilon=model.norm_eps,
         gated_linear_unit=True,
         activation_func=F.silu,
         add_bias_linear=False,
-        add_qkv_bias=True,
+        add_qkv_bias=model.qkv_bias,
+        qk_layernorm=model.qk_norm,
         hidden_dropout=0.0,
         attention_dropout=0.0,
         tensor_model_parallel_size=parallel.tensor_parallel,
         pipeline_model_parallel_size=parallel.pipeline_parallel,
+        virtual_pipeline_model_parallel_size=parallel.virtual_pipeline if parallel.virtual_pipeline > 1 else None,
+        # Of two stages each is the other's next and previous one: batched messages between them would be mixed up.
+        overlap_p2p_comm=parallel.virtual_pipeline > 1,
+        batch_p2p_comm=parallel.virtual_pipeline == 1,
         pipeline_dtype=dtype,
+        sequence_parallel=parallel.sequence_parallel,
+        context_parallel_size=parallel.context_parallel,
+        **_RECOMPUTE[parallel.recompute],
         params_dtype=dtype,
         bf16=bf16,
         # Initial weights are drawn by global name (qwen_shared.model.weights), not by Megatron.
@@ -54,24 +72,34 @@ def transformer_config(model: Model, parallel: Parallel, precision: str) -> Tran
 
 def build_model(
     model: Model, vocab_rows: int, parallel: Parallel, precision: str, materialize: bool = True
-) -> torch.nn.Module:
-    """This rank's part of the model, weights not yet drawn, on this process's device.
+) -> list[torch.nn.Module]:
+    """This rank's pieces of the model, weights not yet drawn, on this process's device.
 
-    bf16 models come wrapped in Megatron's Float16Module (bf16 parameters; logits and losses leave in fp32).
-    With `materialize=False` nothing is allocated (meta tensors): for counting.
+    One piece, or `virtual_pipeline` of them. bf16 models come wrapped in Megatron's Float16Module (bf16 parameters;
+    logits and losses leave in fp32). With `materialize=False` nothing is allocated (meta tensors): for counting.
     """
     config = transformer_config(model, parallel, precision)
+    rotary = RotaryTable(model)
+    first = parallel_state.is_pipeline_first_stage(ignore_virtual=True)
+    last = parallel_state.is_pipeline_last_stage(ignore_virtual=True)
+    pieces: list[torch.nn.Module] = []
     with torch.device(device() if materialize else "meta"):
-        qwen: torch.nn.Module = QwenModel(
-            config,
-            vocab_rows,
-            model.rope_base,
-            is_first_stage=parallel_state.is_pipeline_first_stage(),
-            is_last_stage=parallel_state.is_pipeline_last_stage(),
-        )
+        for i in range(parallel.virtual_pipeline):
+            pieces.append(
+                QwenModel(
+                    config,
+                    vocab_rows,
+                    rotary,
+                    model.tied_embeddings,
+                    is_first=first and i == 0,
+                    is_last=last and i == parallel.virtual_pipeline - 1,
+                    vp_stage=i if parallel.virtual_pipeline > 1 else None,
+                )
+            )
     if materialize and torch.cuda.is_available():
-        qwen.cuda(torch.cuda.current_device())
-    return Float16Module(config, qwen) if precision == "bf16" else qwen
+        for piece in pieces:
+            piece.cuda(torch.cuda.current_device())
+    return [Float16Module(config, piece) for piece in pieces] if precision == "bf16" else pieces
 
 
 def unwrap(model: torch.nn.Module) -> QwenModel:

@@ -1,4 +1,4 @@
-"""Qwen, one pipeline stage of it, from Megatron-core blocks.
+"""Qwen, one piece of its pipeline, from Megatron-core blocks.
 
 Megatron's own GPTModel is deprecated and its successor needs Transformer Engine, so the thin outer module is here:
 embedding, Megatron's TransformerBlock, output layer. Everything with parallelism inside it is Megatron's.
@@ -23,13 +23,15 @@ from megatron.core.transformer.transformer_layer import TransformerLayer, Transf
 from torch import Tensor
 
 from qwen_shared.model.attention import CausalAttention
+from qwen_shared.model.documents import Documents
 from qwen_shared.model.loss import cross_entropy
 from qwen_shared.model.norm import RMSNorm
 from qwen_shared.model.rope import RotaryTable
 
 
-def layer_spec() -> ModuleSpec:
+def layer_spec(qk_norm: bool) -> ModuleSpec:
     """One pre-norm transformer layer: RMSNorm, attention, RMSNorm, SwiGLU."""
+    head_norm = RMSNorm if qk_norm else None
     return ModuleSpec(
         module=TransformerLayer,
         submodules=TransformerLayerSubmodules(
@@ -38,7 +40,11 @@ def layer_spec() -> ModuleSpec:
                 module=SelfAttention,
                 params={"attn_mask_type": AttnMaskType.causal},
                 submodules=SelfAttentionSubmodules(
-                    linear_qkv=ColumnParallelLinear, core_attention=CausalAttention, linear_proj=RowParallelLinear
+                    linear_qkv=ColumnParallelLinear,
+                    core_attention=CausalAttention,
+                    linear_proj=RowParallelLinear,
+                    q_layernorm=head_norm,
+                    k_layernorm=head_norm,
                 ),
             ),
             self_attn_bda=get_bias_dropout_add,
@@ -53,7 +59,7 @@ def layer_spec() -> ModuleSpec:
 
 
 class QwenModel(LanguageModule):
-    """The layers of one pipeline stage; the first also embeds, the last also predicts.
+    """The layers of one piece of the pipeline; the first piece also embeds, the last also predicts.
 
     Raises nothing of its own: the recipe has checked the sizes.
     """
@@ -62,29 +68,35 @@ class QwenModel(LanguageModule):
         self,
         config: TransformerConfig,
         vocab_rows: int,
-        rope_base: float,
-        is_first_stage: bool = True,
-        is_last_stage: bool = True,
+        rotary: RotaryTable,
+        tied_embeddings: bool = False,
+        is_first: bool = True,
+        is_last: bool = True,
+        vp_stage: int | None = None,
     ):
+        """`vp_stage` is which of this process's pieces this is, None where it has one."""
         super().__init__(config=config)
         # These names are what Megatron's schedules and state dicts look for.
         self.model_type = ModelType.encoder_or_decoder
-        self.pre_process, self.post_process = is_first_stage, is_last_stage
-        self.share_embeddings_and_output_weights = False
-        if is_first_stage:
+        self.pre_process, self.post_process = is_first, is_last
+        self.vp_stage, self.vp_size = vp_stage, config.virtual_pipeline_model_parallel_size
+        self.share_embeddings_and_output_weights = tied_embeddings
+        if is_first:
             self.embedding = LanguageModelEmbedding(
                 config=config, vocab_size=vocab_rows, max_sequence_length=0, position_embedding_type="rope"
             )
+        pieces = config.pipeline_model_parallel_size * (self.vp_size or 1)
         self.decoder = TransformerBlock(
             config=config,
             spec=TransformerBlockSubmodules(
-                layer_specs=[layer_spec()] * (config.num_layers // config.pipeline_model_parallel_size),
+                layer_specs=[layer_spec(config.qk_layernorm)] * (config.num_layers // pieces),
                 layer_norm=RMSNorm,
             ),
-            pre_process=is_first_stage,
-            post_process=is_last_stage,
+            pre_process=is_first,
+            post_process=is_last,
+            vp_stage=vp_stage,
         )
-        if is_last_stage:
+        if is_last:
             self.output_layer = ColumnParallelLinear(
                 config.hidden_size,
                 vocab_rows,
@@ -93,9 +105,10 @@ class QwenModel(LanguageModule):
                 bias=False,
                 skip_bias_add=False,
                 gather_output=False,
+                # Where the embedding is on this process, it is the output layer's weight.
+                skip_weight_param_allocation=tied_embeddings and is_first,
             )
         self.setup_embeddings_and_output_layer()
-        rotary = RotaryTable(config.kv_channels, rope_base)
         for layer in self.decoder.layers:
             layer.self_attention.core_attention.rotary = rotary
 
@@ -103,17 +116,19 @@ class QwenModel(LanguageModule):
         """Take the previous stage's output [S, B, H]; called by Megatron's schedules."""
         self.decoder.set_input_tensor(input_tensor[0] if isinstance(input_tensor, list) else input_tensor)
 
-    def forward(self, tokens: Tensor, labels: Tensor | None = None) -> Tensor:
-        """tokens, labels: [B, S] int64.
+    def forward(self, tokens: Tensor, labels: Tensor | None = None, documents: Documents | None = None) -> Tensor:
+        """tokens, labels: [B, S] int64; with `documents`, each is by itself.
 
         Returns, on the last stage, the loss of each position [B, S] fp32 where labels are given, else the logits
-        [B, S, V] of all tensor ranks; on other stages the hidden states [S, B, H].
+        [B, S, V] of all tensor ranks; on other stages the hidden states [S, B, H], or this tensor rank's part of S
+        under sequence parallelism. Under context parallelism S is this rank's part.
         """
         hidden = self.embedding(tokens, position_ids=None) if self.pre_process else None
-        hidden = self.decoder(hidden_states=hidden, attention_mask=None)  # [S, B, H]
+        hidden = self.decoder(hidden_states=hidden, attention_mask=None, packed_seq_params=documents)  # [S, B, H]
         if not self.post_process:
             return hidden
-        logits, _ = self.output_layer(hidden)  # [S, B, V / tensor_parallel]
+        tied = self.shared_embedding_or_output_weight() if self.share_embeddings_and_output_weights else None
+        logits, _ = self.output_layer(hidden, weight=tied)  # [S, B, V / tensor_parallel]
         if labels is None:
             return tensor_parallel.gather_from_tensor_model_parallel_region(logits).transpose(0, 1)
         if self.config.tensor_model_parallel_size == 1:

@@ -7,23 +7,28 @@ from qwen_shared.recipe.schema import Model
 
 
 def parameter_count(model: Model, vocab_rows: int) -> int:
-    """Parameters of the whole model: untied embeddings, QKV bias only (report, section 3 of the fact sheet)."""
-    H, F = model.hidden_size, model.ffn_hidden_size
-    attention = 4 * H * H + 3 * H  # query, key, value with bias; output without
-    mlp = 3 * H * F  # gate, up, down
-    norms = 2 * H
-    return 2 * vocab_rows * H + model.num_layers * (attention + mlp + norms) + H
+    """Parameters of the whole model; a tied output layer is the embedding and counts once."""
+    H, D, N, G = model.hidden_size, model.head_size, model.num_attention_heads, model.kv_heads
+    biases = (N + 2 * G) * D if model.qkv_bias else 0
+    norms = 2 * H + (2 * D if model.qk_norm else 0)
+    embeddings = (1 if model.tied_embeddings else 2) * vocab_rows * H
+    return embeddings + model.num_layers * (_layer_matrices(model) + biases + norms) + H
 
 
 def flops_per_token(model: Model, vocab_rows: int, seq_length: int) -> float:
     """Matrix-product FLOPs of one training token, forward and backward, causal attention counted once.
 
     Six per parameter of every matrix that is multiplied (the input embedding is looked up, not multiplied), and
-    12·H·S/2 a layer for scores and their product with the values.
+    12·N·D·S/2 a layer for scores and their product with the values.
     """
-    H, F = model.hidden_size, model.ffn_hidden_size
-    matrices = model.num_layers * (4 * H * H + 3 * H * F) + vocab_rows * H
-    return 6.0 * matrices + 6.0 * model.num_layers * H * seq_length
+    matrices = model.num_layers * _layer_matrices(model) + vocab_rows * model.hidden_size
+    attended = model.num_attention_heads * model.head_size * seq_length
+    return 6.0 * matrices + 6.0 * model.num_layers * attended
+
+
+def _layer_matrices(model: Model) -> int:
+    H, D, N, G = model.hidden_size, model.head_size, model.num_attention_heads, model.kv_heads
+    return 2 * H * N * D + 2 * H * G * D + 3 * H * model.ffn_hidden_size  # query, output; key, value; gate, up, down
 
 
 def padded_vocab_rows(model: Model, vocab_size: int, tensor_parallel: int) -> int:

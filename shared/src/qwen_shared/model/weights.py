@@ -17,6 +17,7 @@ import torch
 from megatron.core import parallel_state
 from torch import Tensor
 
+from qwen_shared.model.builder import unwrap
 from qwen_shared.model.qwen import QwenModel
 
 # Dimension that tensor parallelism divides; parameters not named here are whole on every tensor rank.
@@ -42,11 +43,13 @@ class GlobalParameter:
 
 
 def global_parameters(model: QwenModel) -> Iterator[GlobalParameter]:
-    """This rank's parameters under their global names."""
+    """This rank's parameters under their global names. The last stage's copy of a tied embedding is the embedding."""
     tp = parallel_state.get_tensor_model_parallel_world_size()
     first_layer = model.decoder.layers[0].layer_number - 1 if len(model.decoder.layers) else 0
     for local_name, parameter in model.named_parameters():
         name = re.sub(r"layers\.(\d+)\.", lambda m: f"layers.{int(m[1]) + first_layer}.", local_name)
+        if name == "output_layer.weight" and model.share_embeddings_and_output_weights:
+            name = "embedding.word_embeddings.weight"
         dim = _DIVIDED.get(re.sub(r"^decoder\.layers\.\d+\.", "", name))
         shape = list(parameter.shape)
         if dim is not None:
@@ -66,10 +69,11 @@ def local_slice(whole: Tensor, spec: GlobalParameter) -> Tensor:
 
 
 @torch.no_grad()
-def fill(model: QwenModel, source: Callable[[str, tuple[int, ...]], Tensor]) -> None:
-    """Set every parameter of this rank from `source(global name, whole shape)`."""
-    for spec in global_parameters(model):
-        spec.parameter.copy_(local_slice(source(spec.name, spec.shape), spec))
+def fill(pieces: list[torch.nn.Module], source: Callable[[str, tuple[int, ...]], Tensor]) -> None:
+    """Set every parameter of this rank's pieces from `source(global name, whole shape)`."""
+    for piece in pieces:
+        for spec in global_parameters(unwrap(piece)):
+            spec.parameter.copy_(local_slice(source(spec.name, spec.shape), spec))
 
 
 def random_source(

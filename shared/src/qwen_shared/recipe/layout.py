@@ -5,34 +5,46 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from qwen_shared.errors import UserError
-from qwen_shared.recipe.schema import PretrainRecipe
+from qwen_shared.recipe.schema import PretrainRecipe, sequence_pieces
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How `world_size` processes divide the work: world = tensor · pipeline · data."""
+    """How `world_size` processes divide the work: world = tensor · context · pipeline · data."""
 
     world_size: int
     tensor_parallel: int
+    context_parallel: int
     pipeline_parallel: int
     data_parallel: int
     num_microbatches: int  # forward passes per step and data-parallel rank
+    sequence_pieces: int  # a sequence's length must be a multiple of this
 
 
 def check_layout(recipe: PretrainRecipe, world_size: int) -> Layout:
     """Raises UserError where the recipe cannot run on `world_size` processes."""
-    tp, pp = recipe.parallel.tensor_parallel, recipe.parallel.pipeline_parallel
-    if world_size % (tp * pp):
+    parallel = recipe.parallel
+    tp, cp, pp = parallel.tensor_parallel, parallel.context_parallel, parallel.pipeline_parallel
+    model_ranks = tp * cp * pp
+    if world_size % model_ranks:
+        sizes = f"parallel.tensor_parallel={tp} × parallel.pipeline_parallel={pp}"
+        if cp > 1:
+            sizes += f" × parallel.context_parallel={cp}"
         raise UserError(
-            f"parallel.tensor_parallel={tp} × parallel.pipeline_parallel={pp} needs a multiple of {tp * pp} "
-            f"processes, there are {world_size}: start with --nproc {tp * pp * max(1, round(world_size / (tp * pp)))}"
+            f"{sizes} needs a multiple of {model_ranks} processes, there are {world_size}: "
+            f"start with --nproc {model_ranks * max(1, round(world_size / model_ranks))}"
         )
-    dp = world_size // (tp * pp)
+    dp = world_size // model_ranks
     per_pass = recipe.training.micro_batch_size * dp
-    if recipe.training.global_batch_size % per_pass:
+    # The interleaved schedule takes micro-batches in rounds of as many as there are stages.
+    per_round = per_pass * (pp if parallel.virtual_pipeline > 1 else 1)
+    if recipe.training.global_batch_size % per_round:
+        rounds = f" × pipeline parallel = {recipe.training.micro_batch_size} × {dp} × {pp} (virtual_pipeline)"
+        passes = f" = {recipe.training.micro_batch_size} × {dp}"
         raise UserError(
             f"training.global_batch_size={recipe.training.global_batch_size} is not a multiple of "
-            f"micro_batch_size × data parallel = {recipe.training.micro_batch_size} × {dp}; "
-            f"nearest: {max(1, round(recipe.training.global_batch_size / per_pass)) * per_pass}"
+            f"micro_batch_size × data parallel{rounds if per_round > per_pass else passes}; "
+            f"nearest: {max(1, round(recipe.training.global_batch_size / per_round)) * per_round}"
         )
-    return Layout(world_size, tp, pp, dp, recipe.training.global_batch_size // per_pass)
+    num_microbatches = recipe.training.global_batch_size // per_pass
+    return Layout(world_size, tp, cp, pp, dp, num_microbatches, sequence_pieces(parallel))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -106,7 +106,7 @@ def _apply(tree: dict, override: str, schema: type[BaseModel]) -> None:
     if field is None:
         raise UserError(f"unknown key '{key}' (={_short(text)}){_key_hint(key, schema)}")
     value = text if is_text(field) and not _is_quoted(text) else parse_yaml(text, f"{key}={_short(text)}")
-    if inner_section(field.annotation) is not None and value is None:
+    if inner_section(field.annotation) is not None and value is None and type(None) not in get_args(field.annotation):
         raise UserError(f"{key}= is empty: a section needs its keys, for example {key}.…=VALUE")
     node: Any = tree
     for i, part in enumerate(path[:-1]):

@@ -34,33 +34,77 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)
 
 
+class RopeScaling(Section):
+    """Llama 3's stretched RoPE: frequencies slower than the original context by more than `low_freq_factor` turns are
+    divided by `factor`, those above `high_freq_factor` turns stay, those between are blended."""
+
+    factor: Number = Field(gt=1.0)
+    low_freq_factor: Number = Field(1.0, gt=0.0)
+    high_freq_factor: Number = Field(4.0, gt=0.0)
+    original_positions: Positive = Field(8192, description="context length before the stretch")
+
+    @model_validator(mode="after")
+    def _check(self) -> RopeScaling:
+        if self.low_freq_factor >= self.high_freq_factor:
+            raise ValueError(
+                f"low_freq_factor={self.low_freq_factor:g} must be less than high_freq_factor={self.high_freq_factor:g}"
+            )
+        return self
+
+
 class Model(Section):
-    """Qwen's architecture (report, section 2.3). Sizes are counts of units."""
+    """The architecture: Qwen's by default (report, section 2.3), or a relative's. Sizes are counts of units.
+
+    Relatives differ in five switches, which also say what an export is called: Qwen, Qwen1.5, Qwen2 and Qwen2.5 have a
+    bias on query, key and value; Qwen3 has `qk_norm` instead; Llama neither.
+    """
 
     num_layers: Positive
     hidden_size: Positive
     num_attention_heads: Positive
+    num_key_value_heads: Positive | None = Field(None, description="grouped-query attention; default: all heads")
+    head_dim: Positive | None = Field(None, description="default: hidden_size / num_attention_heads")
     ffn_hidden_size: Positive = Field(description="width of one SwiGLU branch")
+    qkv_bias: Flag = True
+    qk_norm: Flag = Field(False, description="RMSNorm on each query and key head, before RoPE")
+    tied_embeddings: Flag = Field(False, description="the output layer is the embedding")
     vocab_rows: Positive | None = Field(None, description="embedding rows; default: the tokenizer's ids, up to 128·n")
     rope_base: Number = Field(10_000.0, gt=1.0)
+    rope_scaling: RopeScaling | None = None
+    max_positions: Positive | None = Field(None, description="written into exports; default: data.seq_length")
     norm_eps: Number = Field(1e-6, gt=0.0, lt=0.1)
     init_std: Number = Field(0.02, gt=0.0, lt=1.0, description="output projections: init_std / sqrt(2 · num_layers)")
 
     @property
-    def head_dim(self) -> int:
-        return self.hidden_size // self.num_attention_heads
+    def head_size(self) -> int:
+        """D: `head_dim`, resolved."""
+        return self.head_dim or self.hidden_size // self.num_attention_heads
+
+    @property
+    def kv_heads(self) -> int:
+        """Heads of key and value: `num_key_value_heads`, resolved."""
+        return self.num_key_value_heads or self.num_attention_heads
 
     @model_validator(mode="after")
     def _check(self) -> Model:
-        if self.hidden_size % self.num_attention_heads:
+        if self.head_dim is None and self.hidden_size % self.num_attention_heads:
             raise ValueError(
                 f"hidden_size={self.hidden_size} is not divisible by num_attention_heads={self.num_attention_heads}"
             )
-        if self.head_dim % 2:
-            raise ValueError(
-                f"hidden_size={self.hidden_size} / num_attention_heads={self.num_attention_heads} makes an odd head "
-                f"size, {self.head_dim}, and RoPE rotates pairs"
+        if self.head_size % 2:
+            made = (
+                f"head_dim={self.head_dim} is"
+                if self.head_dim
+                else f"hidden_size={self.hidden_size} / num_attention_heads={self.num_attention_heads} makes"
             )
+            raise ValueError(f"{made} an odd head size, {self.head_size}, and RoPE rotates pairs")
+        if self.num_attention_heads % self.kv_heads:
+            raise ValueError(
+                f"num_attention_heads={self.num_attention_heads} is not divisible by "
+                f"num_key_value_heads={self.num_key_value_heads}"
+            )
+        if self.qkv_bias and self.qk_norm:
+            raise ValueError("qk_norm=true needs qkv_bias=false: Qwen3 has the norm, Qwen2 the bias, no family both")
         return self
 
 
@@ -93,6 +137,7 @@ class Data(Section):
         Field(min_length=1, description="one source or a list; a path alone is short for {path: …}"),
     ]
     seq_length: Positive = Field(description="tokens per sample")
+    isolate_documents: Flag = Field(False, description="no token sees another document; positions restart at each")
     validation_share: Share = Field(0.01, description="of the documents, whole; 1 to evaluate on all of a text")
     validation_max_bytes: Positive = Field(4_000_000, description="hold out no more UTF-8 bytes than this per source")
     documents: Positive | None = Field(None, description="read at most this many documents of each source")
@@ -102,8 +147,13 @@ class Parallel(Section):
     """How the work is divided. The data-parallel size is what is left of the processes."""
 
     tensor_parallel: Positive = 1
+    sequence_parallel: Flag = Field(False, description="tensor ranks also divide the sequence where nothing else is")
     pipeline_parallel: Positive = 1
-    distributed_optimizer: Flag = Field(False, description="each data-parallel rank keeps a part of the optimizer")
+    virtual_pipeline: Positive = Field(1, description="pieces of the model per pipeline stage: a smaller bubble")
+    context_parallel: Positive = Field(1, description="processes that share each sample's sequence")
+    recompute: Literal["none", "selective", "full"] = Field(
+        "none", description="computed again instead of kept: the insides of attention and MLP, or whole layers"
+    )
 
 
 class Training(Section):
@@ -154,6 +204,47 @@ class Tracking(Section):
     log_interval: Positive = Field(1, description="steps between lines of metrics.jsonl")
 
 
+def check_parallel(model: Model, parallel: Parallel, data: Data) -> None:
+    """Raises ValueError where the parts of the model or of the sequence cannot be dealt out evenly."""
+    tp, pp, vp, cp = (
+        parallel.tensor_parallel,
+        parallel.pipeline_parallel,
+        parallel.virtual_pipeline,
+        parallel.context_parallel,
+    )
+    divided = {
+        "num_attention_heads": model.num_attention_heads,
+        "num_key_value_heads": model.kv_heads,
+        "ffn_hidden_size": model.ffn_hidden_size,
+        "vocab_rows": model.vocab_rows or 0,
+    }
+    for key, count in divided.items():
+        if count % tp:
+            raise ValueError(f"model.{key}={count} is not divisible by parallel.tensor_parallel={tp}")
+    if vp > 1 and pp == 1:
+        raise ValueError(f"parallel.virtual_pipeline={vp} needs parallel.pipeline_parallel of 2 or more")
+    if model.num_layers % (pp * vp):
+        pieces = f"parallel.pipeline_parallel={pp}" + (f" × parallel.virtual_pipeline={vp}" if vp > 1 else "")
+        raise ValueError(f"model.num_layers={model.num_layers} is not divisible by {pieces}")
+    if parallel.sequence_parallel and tp == 1:
+        raise ValueError("parallel.sequence_parallel=true needs parallel.tensor_parallel of 2 or more")
+    if cp > 1 and data.isolate_documents:
+        raise ValueError("data.isolate_documents=true and parallel.context_parallel: documents are not cut over ranks")
+    pieces = sequence_pieces(parallel)
+    if data.seq_length % pieces:
+        raise ValueError(
+            f"data.seq_length={data.seq_length} must be a multiple of {pieces} to be cut for "
+            f"parallel.context_parallel={cp} and sequence_parallel={str(parallel.sequence_parallel).lower()}"
+        )
+
+
+def sequence_pieces(parallel: Parallel) -> int:
+    """Into how many equal pieces a layout cuts a sequence. Each context rank takes one from the front and one from the
+    back, so that all have as much to attend to."""
+    pieces = 2 * parallel.context_parallel if parallel.context_parallel > 1 else 1
+    return pieces * (parallel.tensor_parallel if parallel.sequence_parallel else 1)
+
+
 class PretrainRecipe(Section):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="names the run's directory")
     seed: Whole = Field(1234, ge=0, le=2**32 - 1)
@@ -171,15 +262,7 @@ class PretrainRecipe(Section):
 
     @model_validator(mode="after")
     def _check(self) -> PretrainRecipe:
-        model, parallel = self.model, self.parallel
-        tp, pp = parallel.tensor_parallel, parallel.pipeline_parallel
-        for key in ("num_attention_heads", "ffn_hidden_size"):
-            if getattr(model, key) % tp:
-                raise ValueError(f"model.{key}={getattr(model, key)} is not divisible by parallel.tensor_parallel={tp}")
-        if model.vocab_rows and model.vocab_rows % tp:
-            raise ValueError(f"model.vocab_rows={model.vocab_rows} is not divisible by parallel.tensor_parallel={tp}")
-        if model.num_layers % pp:
-            raise ValueError(f"model.num_layers={model.num_layers} is not divisible by parallel.pipeline_parallel={pp}")
+        check_parallel(self.model, self.parallel, self.data)
         if self.training.global_batch_size % self.training.micro_batch_size:
             raise ValueError(
                 f"training.global_batch_size={self.training.global_batch_size} is not a multiple of "

@@ -48,7 +48,7 @@ def render_chatml(
         ids.extend(tokens)
         mask.extend([int(in_loss)] * len(tokens))
 
-    turns = [_turn(message, index) for index, message in enumerate(messages)]
+    turns = [checked_turn(message, index) for index, message in enumerate(messages)]
     if turns[0][0] != "system":
         turns.insert(0, ("system", DEFAULT_SYSTEM))
     for role, content in turns:
@@ -60,7 +60,8 @@ def render_chatml(
     return ids, mask
 
 
-def _turn(message: Message, index: int) -> tuple[str, str]:
+def checked_turn(message: Message, index: int) -> tuple[str, str]:
+    """Role and content; UserError, naming the message by ``index``, unless both are text and the role is one line."""
     where = f"message {index} of the conversation"
     try:
         role, content = message["role"], message["content"]

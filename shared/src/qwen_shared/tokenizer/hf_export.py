@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qwen_shared.tokenizer.chatml import CHAT_TEMPLATE
-from qwen_shared.tokenizer.loading import RANKS_FILE
-from qwen_shared.tokenizer.vocabulary import format_ranks
+from qwen_shared.tokenizer.vocabulary import RANKS_FILE, format_ranks
 
 if TYPE_CHECKING:
     from qwen_shared.tokenizer.qwen import QwenTokenizer
@@ -37,8 +36,8 @@ def save_hf(tokenizer: "QwenTokenizer", directory: Path) -> None:
     }
     special_tokens_map = {"eos_token": im_end, "pad_token": end_of_text}
     write_atomic(directory / RANKS_FILE, format_ranks(tokenizer.ranks))
-    write_atomic(directory / "special_tokens_map.json", _json(special_tokens_map))
-    write_atomic(directory / "tokenizer_config.json", _json(config))
+    write_atomic(directory / "special_tokens_map.json", json_bytes(special_tokens_map))
+    write_atomic(directory / "tokenizer_config.json", json_bytes(config))
     write_atomic(directory / "tokenizer.json", fast_tokenizer(tokenizer).to_str(pretty=True).encode())
 
 
@@ -122,7 +121,7 @@ def _added_token(token: str) -> dict:
     return {"content": token, **flags}
 
 
-def _json(value: object) -> bytes:
+def json_bytes(value: object) -> bytes:
     return (json.dumps(value, ensure_ascii=False, indent=2) + "\n").encode()
 
 

@@ -24,7 +24,10 @@ class Tokenizer(Protocol):
     """sha256 in hex over everything that decides ids; equal fingerprints give equal ids for every text."""
 
     def encode(self, text: str) -> list[int]:
-        """Ids of ``text`` after NFC normalisation. No text produces a special id; a lone surrogate becomes U+FFFD."""
+        """Ids of ``text`` after the vocabulary's own normalisation; NFC for Qwen's.
+
+        No text produces a special id; a lone surrogate becomes U+FFFD.
+        """
         ...
 
     def decode(self, ids: Iterable[int], errors: str = "replace") -> str:
@@ -43,11 +46,11 @@ class Tokenizer(Protocol):
         ...
 
     def render(self, messages: Sequence[Message], add_generation_prompt: bool = False) -> tuple[list[int], list[int]]:
-        """A conversation as ids and a loss mask of the same length (report section 5).
+        """A conversation as ids and a loss mask of the same length, by ChatML (report section 5) or a model's template.
 
         The mask is 1 on the content and the closing special token of assistant turns, else 0. With
-        ``add_generation_prompt`` the ids end with the opening of an assistant turn. Raises UserError for a message
-        without a role or with content that is not a string.
+        ``add_generation_prompt`` the ids end with the opening of an assistant turn. No role and no content produces a
+        special id. Raises UserError for a message without a role or with content that is not a string.
         """
         ...
 

@@ -5,11 +5,14 @@ from functools import cache
 from pathlib import Path
 
 from qwen_shared.errors import UserError
+from qwen_shared.tokenizer.hf import HfTokenizer
+from qwen_shared.tokenizer.hf_files import TOKENIZER_FILE, read_files
 from qwen_shared.tokenizer.interface import Tokenizer
 from qwen_shared.tokenizer.qwen import QwenTokenizer
-from qwen_shared.tokenizer.vocabulary import read_ranks
+from qwen_shared.tokenizer.vocabulary import RANKS_FILE, read_ranks
 
-RANKS_FILE = "qwen.tiktoken"  # save_hf leaves it beside tokenizer.json
+# Vocabularies that need a program of their own to become a tokenizer.json.
+_OTHER_FILES = ("tokenizer.model", "spiece.model", "vocab.json", "vocab.bpe", "merges.txt", "vocab.txt")
 DEFAULT_RANKS = Path(__file__).with_name("default.tiktoken")
 
 
@@ -17,8 +20,8 @@ def load_tokenizer(source: str) -> Tokenizer:
     """The tokenizer that ``source`` names.
 
     "default": the embedded vocabulary of 8,192 ids. "dashscope": Qwen's own, from the installed dashscope package.
-    A path: a `.tiktoken` file, a directory that ``save_hf`` wrote, or a run directory with such an `export/`.
-    Raises UserError where there is no such file or the file is broken.
+    A path: a `.tiktoken` file, a directory with `qwen.tiktoken` or else a Hugging Face `tokenizer.json`, or a run
+    directory with such an `export/`. Raises UserError where there is no such file or the file is broken.
     """
     source = str(source)
     if source == "default":
@@ -32,7 +35,15 @@ def load_tokenizer(source: str) -> Tokenizer:
         for directory in (path, path / "export"):
             if (directory / RANKS_FILE).is_file():
                 return QwenTokenizer(read_ranks(directory / RANKS_FILE), path.name)
-        raise UserError(f"tokenizer: the directory {source} has no {RANKS_FILE}; was it written by an export?")
+            if (directory / TOKENIZER_FILE).is_file():
+                return HfTokenizer(read_files(directory), path.resolve().name)
+        if other := next((file for file in _OTHER_FILES if (path / file).is_file()), None):
+            raise UserError(
+                f"tokenizer: the directory {source} has {other} but no {TOKENIZER_FILE}; to make one, run "
+                f"`AutoTokenizer.from_pretrained({source!r}).save_pretrained({source!r})` with transformers"
+            )
+        neither = f"has no {RANKS_FILE} and no {TOKENIZER_FILE}"
+        raise UserError(f"tokenizer: the directory {source} {neither}; was it written by an export?")
     raise UserError(f"tokenizer: no such file or directory: {source}; it may be 'default', 'dashscope' or a path")
 
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from qwen_shared.errors import UserError
 
+RANKS_FILE = "qwen.tiktoken"  # its name in a directory; QwenTokenizer.save_hf leaves it beside tokenizer.json
+
 
 def read_ranks(path: Path) -> dict[bytes, int]:
     """Bytes of every regular token to its rank, in order of rank.

@@ -1,14 +1,29 @@
-"""Files that are either the old one or the new one, whole."""
+"""Files that are either the old one or the new one, whole; and why one could not be written."""
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import tempfile
 from pathlib import Path
 
+_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
+_PROBE_BYTES = 1 << 20  # a file system that does not take these is full
+
 
 def write_atomic(path: Path, text: str) -> None:
-    """Replaces `path` by one with this text; a reader or a crash never meets half of it. Raises OSError."""
+    """Replaces `path` by one with this text; a reader or a crash never meets half of it.
+
+    Raises OSError, which names `path`: that another name is written first is no one's business.
+    """
+    try:
+        _write_atomic(path, text)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def _write_atomic(path: Path, text: str) -> None:
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     temporary = Path(name)
     try:
@@ -21,3 +36,22 @@ def write_atomic(path: Path, text: str) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def disk_problem(error: BaseException, directory: Path) -> str | None:
+    """Why the system would not write to `directory`, in its words; None where `error` has another reason.
+
+    Libraries tell it in their own ways: as an OSError, as Rust's `os error 28`, or not at all. Then a write is tried.
+    """
+    if isinstance(error, OSError):
+        return error.strerror if error.errno in _DISK_ERRORS else None
+    if number := re.search(r"\(os error (\d+)\)", str(error)):
+        return os.strerror(int(number[1])) if int(number[1]) in _DISK_ERRORS else None
+    try:
+        with tempfile.TemporaryFile(dir=directory) as file:
+            file.write(bytes(_PROBE_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as refusal:
+        return refusal.strerror
+    return None

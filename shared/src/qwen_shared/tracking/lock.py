@@ -15,10 +15,14 @@ from qwen_shared.errors import UserError
 def lock_run(run_dir: Path) -> Iterator[None]:
     """Hold the run for this process; the system lets go of it when the process ends, however it ends.
 
-    Raises UserError where another process holds it.
+    Raises UserError where another process holds it, and where the directory cannot be written.
     """
-    run_dir.mkdir(parents=True, exist_ok=True)
-    with (run_dir / ".lock").open("a+", encoding="utf-8") as file:
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        file = (run_dir / ".lock").open("a+", encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{error.filename}: cannot be written: {error.strerror}") from None
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -30,7 +34,7 @@ def lock_run(run_dir: Path) -> Iterator[None]:
             ) from None
         except OSError:  # a file system without locks: better to run than to refuse
             pass
-        file.truncate(0)
-        file.write(f"{os.getpid()}\n")
-        file.flush()
+        with contextlib.suppress(OSError):  # the number is a courtesy, for which a full disk may have no room
+            file.truncate(0)
+            os.write(file.fileno(), f"{os.getpid()}\n".encode())
         yield

@@ -23,10 +23,10 @@ def say(text: str) -> None:
 
 
 def show(text: str) -> None:
-    """A line for the console alone. A reader that has gone away, `head` for one, does not end the work."""
+    """A line for the console alone. Where nobody reads it any more (`| head`, a full disk) the work goes on."""
     try:
         print(text, flush=True)
-    except BrokenPipeError:
+    except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

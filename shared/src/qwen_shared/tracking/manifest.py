@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import platform
 import subprocess
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -17,8 +18,10 @@ from qwen_shared.recipe import RESULT_NEUTRAL, PretrainRecipe, differing_keys, l
 from qwen_shared.tracking.files import write_atomic
 
 RECIPE, MANIFEST = "recipe.yaml", "manifest.json"
+TOKENIZER = "tokenizer"  # the directory of a tokenizer that the run keeps for itself
 State = Literal["new", "resume", "finished"]
 
+_OWN_TOKENIZER = f"./{TOKENIZER}"  # as the run's recipe names it
 _WITHOUT = "delete it: the run goes on from its checkpoints without it"
 
 # What may lie in a directory before its run began: the launcher's and the library log, half-written files.
@@ -111,13 +114,13 @@ def inspect_run(run_dir: Path, recipe: PretrainRecipe) -> State:
     # The recipe is written first: where the manifest is missing, the run was killed between the two.
     status = Manifest.read(run_dir).status if MANIFEST in present else "running"
     try:
-        old = load_recipe(type(recipe), str(run_dir / RECIPE), [], run_dir)
+        old = read_recipe(run_dir, type(recipe))
     except UserError as error:
         raise UserError(
             f"{run_dir}: its {RECIPE} is damaged ({error}); put it back, or choose another --run-dir"
         ) from None
     changed = [(key, a, b) for key, a, b in differing_keys(old, recipe) if not key.startswith(RESULT_NEUTRAL)]
-    if changed and status != "finished" and not _trained(run_dir):
+    if changed and status != "finished" and not has_trained(run_dir):
         return "new"  # it failed before its first step: nothing is lost
     if changed:
         shown = "; ".join(f"{key}: {_show(a)} → {_show(b)}" for key, a, b in changed[:5])
@@ -140,7 +143,8 @@ def open_run(run_dir: Path, recipe: PretrainRecipe, command: str, kind: str) -> 
         return state, Manifest.read(run_dir)
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
-        text = recipe_text(recipe)
+        own = recipe.tokenizer == str(run_dir / TOKENIZER)
+        text = recipe_text(recipe.model_copy(update={"tokenizer": _OWN_TOKENIZER}) if own else recipe)
         if state == "new" or (run_dir / RECIPE).read_text(encoding="utf-8") != text:  # neutral keys may have changed
             write_atomic(run_dir / RECIPE, text)
         known = state == "resume" and (run_dir / MANIFEST).exists()
@@ -152,7 +156,15 @@ def open_run(run_dir: Path, recipe: PretrainRecipe, command: str, kind: str) -> 
     return state, manifest
 
 
-def _trained(run_dir: Path) -> bool:
+def read_recipe[R: PretrainRecipe](run_dir: Path, schema: type[R], overrides: Sequence[str] = ()) -> R:
+    """A run's own recipe. A tokenizer that the run keeps is found wherever the run now is. Raises UserError."""
+    recipe = load_recipe(schema, str(run_dir / RECIPE), list(overrides), run_dir)
+    if recipe.tokenizer != _OWN_TOKENIZER:
+        return recipe
+    return recipe.model_copy(update={"tokenizer": str(run_dir / TOKENIZER)})
+
+
+def has_trained(run_dir: Path) -> bool:
     """Whether a run has steps to lose."""
     metrics = run_dir / "metrics.jsonl"
     return any(run_dir.glob("checkpoints/step-*")) or (metrics.is_file() and metrics.stat().st_size > 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -29,7 +30,10 @@ class MetricsFile:
         self._end = self._file.seek(0, os.SEEK_END)
 
     def add(self, record: dict[str, Any]) -> None:
-        """Appends one step's record; a second record of the same step is merged into its line."""
+        """Appends one step's record; a second record of the same step is merged into its line.
+
+        Raises OSError where the disk is full: the torn line is cut when the run goes on.
+        """
         if self.last and record["step"] < self.last["step"]:
             raise ValueError(f"step {record['step']} after step {self.last['step']}")
         if self.last and record["step"] == self.last["step"]:
@@ -38,7 +42,12 @@ class MetricsFile:
             self.last, self._last_start = record, self._end
         data = _line(self.last).encode()
         # One write: a killed process leaves the old end or the new one.
-        os.pwrite(self._file.fileno(), data, self._last_start)
+        try:
+            written = os.pwrite(self._file.fileno(), data, self._last_start)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, self._file.name) from None
+        if written < len(data):  # the disk took a part; the next attempt would say why
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._file.name)
         self._end = self._last_start + len(data)
         self._file.truncate(self._end)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from pathlib import Path
 from typing import Any, Literal
@@ -69,7 +70,9 @@ class Tracker:
 
     def finish(self, status: Literal["finished", "stopped", "failed"]) -> None:
         self._console.close()
-        self._file.close()
+        # What ended the run must not be hidden by the disk's second complaint.
+        with contextlib.suppress(*() if status == "finished" else (OSError,)):
+            self._file.close()
         self._wandb.finish(failed=status == "failed")
 
 

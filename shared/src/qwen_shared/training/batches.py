@@ -9,6 +9,8 @@ import torch
 
 from qwen_shared.backend import device
 from qwen_shared.data import Blend, ValidationText, batch, samples_digest
+from qwen_shared.model.context import context_slice
+from qwen_shared.model.documents import Documents
 from qwen_shared.recipe import Layout
 from qwen_shared.training.engine import MicroBatch
 
@@ -16,8 +18,17 @@ from qwen_shared.training.engine import MicroBatch
 class PackedBatches:
     """Packed pretraining samples. Step s (from 1) of global batch size G sees samples [(s−1)·G, s·G) of the blend."""
 
-    def __init__(self, blend: Blend, eod_id: int, layout: Layout, data_rank: int, global_batch: int, micro_batch: int):
-        self._blend, self._eod_id = blend, eod_id
+    def __init__(
+        self,
+        blend: Blend,
+        eod_id: int,
+        layout: Layout,
+        data_rank: int,
+        global_batch: int,
+        micro_batch: int,
+        isolate_documents: bool = False,
+    ):
+        self._blend, self._eod_id, self._isolate = blend, eod_id, isolate_documents
         self._layout, self._data_rank = layout, data_rank
         self._global_batch, self._micro_batch = global_batch, micro_batch
 
@@ -27,7 +38,8 @@ class PackedBatches:
         for m in range(self._layout.num_microbatches):
             start = first + (m * self._layout.data_parallel + self._data_rank) * self._micro_batch
             rows = batch([self._blend.sample(k) for k in range(start, start + self._micro_batch)], self._eod_id)
-            yield micro_batch(rows["tokens"], rows["labels"], rows["loss_mask"][None])
+            eod_id = self._eod_id if self._isolate else None
+            yield micro_batch(rows["tokens"], rows["labels"], rows["loss_mask"][None], eod_id)
 
     def digest(self, step: int) -> str:
         """Which samples the whole global batch of a step holds, as 16 hex digits."""
@@ -35,23 +47,34 @@ class PackedBatches:
 
 
 def validation_batches(text: ValidationText, layout: Layout, data_rank: int, size: int) -> list[tuple[int, ...]]:
-    """Windows of this data rank, `size` at a time, as many turns on every rank; -1 stands for no window."""
+    """Windows of this data rank, `size` at a time, as many turns on every rank and a whole number of rounds of the
+    interleaved pipeline; -1 stands for no window."""
     turns = -(-text.num_windows // (size * layout.data_parallel))
+    turns = -(-turns // layout.pipeline_parallel) * layout.pipeline_parallel
     numbers = np.full(turns * layout.data_parallel * size, -1)
     numbers[: text.num_windows] = np.arange(text.num_windows)
     return [tuple(turn) for turn in numbers.reshape(turns, layout.data_parallel, size)[:, data_rank].tolist()]
 
 
-def validation_micro_batches(text: ValidationText, turns: list[tuple[int, ...]]) -> Iterator[MicroBatch]:
+def validation_micro_batches(
+    text: ValidationText, turns: list[tuple[int, ...]], eod_id: int | None = None
+) -> Iterator[MicroBatch]:
     """Masks [2, B, S]: that of training, and every token of the text (for bits per byte)."""
     for turn in turns:
         windows = [text.window(max(number, 0)) for number in turn]
         tokens, labels, loss_mask, all_mask = (np.stack(column) for column in zip(*windows, strict=True))
         real = np.array([number >= 0 for number in turn], dtype=np.float32)[:, None]
-        yield micro_batch(tokens, labels, np.stack((loss_mask * real, all_mask * real)))
+        yield micro_batch(tokens, labels, np.stack((loss_mask * real, all_mask * real)), eod_id)
 
 
-def micro_batch(tokens: np.ndarray, labels: np.ndarray, masks: np.ndarray) -> MicroBatch:
-    """Arrays [B, S], [B, S], [K, B, S] as tensors on this process's device."""
-    arrays = {"tokens": tokens, "labels": labels, "masks": masks}
-    return {name: torch.from_numpy(array).to(device(), non_blocking=True) for name, array in arrays.items()}
+def micro_batch(tokens: np.ndarray, labels: np.ndarray, masks: np.ndarray, isolate_at: int | None = None) -> MicroBatch:
+    """Arrays [B, S], [B, S], [K, B, S] as tensors on this process's device, or this context rank's part of them.
+
+    Documents are isolated from each other at the token `isolate_at`, where one is given.
+    """
+    parts = (
+        context_slice(torch.from_numpy(array), dim=-1).to(device(), non_blocking=True)
+        for array in (tokens, labels, masks)
+    )
+    documents = None if isolate_at is None else Documents.ending_in(tokens, isolate_at, device())
+    return MicroBatch(*parts, documents)

@@ -1,13 +1,11 @@
-"""Checkpoints: a directory `checkpoints/step-00000100` is either whole and hashed, or is not there.
+"""Checkpoints: what is in them, which to go on from, which to keep. `saving` writes them.
 
-Written with Megatron's dist_checkpointing under a temporary name and renamed when every rank is done, so that a
-kill at any moment leaves the previous checkpoint in force. The format does not depend on the parallel layout.
+A directory `checkpoints/step-00000100` is either whole and hashed, or is not there. It is in the format of Megatron's
+dist_checkpointing, which does not depend on the parallel layout.
 """
 
 from __future__ import annotations
 
-import os
-import queue
 import shutil
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,6 @@ import torch
 from megatron.core import dist_checkpointing
 from megatron.core.dist_checkpointing.core import CheckpointingException
 from megatron.core.dist_checkpointing.mapping import ShardedObject
-from megatron.core.dist_checkpointing.strategies import filesystem_async
 from megatron.core.dist_checkpointing.validation import _verify_integrity_manifest_impl
 
 from qwen_shared.backend import capture_rng, restore_rng
@@ -27,53 +24,13 @@ from qwen_shared.training import torch_adam
 from qwen_shared.training.engine import Engine
 from qwen_shared.training.run_files import checkpoint_path, list_checkpoints
 
-_FULL_BYTES = 1 << 20  # a file system with less left than this is full
-
-_METADATA = {
+METADATA = {
     # Optimizer state in a form that any data-parallel size can read.
     "distrib_optim_sharding_type": "fully_reshardable",
     "distrib_optim_fully_reshardable_mem_efficient": False,
     "chained_optim_avoid_prefix": True,
     "singleton_local_shards": False,
 }
-
-
-def save_checkpoint(directory: Path, step: int, engine: Engine, progress: dict[str, Any]) -> Path:
-    """Save model, optimizer, random states and `progress` (plain data, the same on every rank). All ranks call."""
-    final = checkpoint_path(directory, step)
-    temporary = directory / f"writing-{step:08d}"
-    if engine.processes.rank == 0:
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
-    torch.distributed.barrier()
-    # The write happens in this process: its results need no manager process, which a kill would leave behind.
-    filesystem_async._results_queue = queue.Queue()
-    try:
-        dist_checkpointing.save(
-            {**_sharded_state(engine, is_loading=False), "progress": progress},
-            str(temporary),
-            content_metadata=_METADATA,
-            verify_integrity=True,
-        )
-    except Exception as error:
-        full = shutil.disk_usage(directory).free < _FULL_BYTES
-        shutil.rmtree(temporary, ignore_errors=True)
-        if full:
-            raise UserError(
-                f"{directory}: the disk is full, step {step} is not saved; make room, and the same command goes on "
-                "from the checkpoint before"
-            ) from error
-        raise
-    torch.distributed.barrier()
-    if engine.processes.rank == 0:
-        for path in temporary.iterdir():
-            _fsync(path)
-        _fsync(temporary)
-        shutil.rmtree(final, ignore_errors=True)
-        temporary.replace(final)
-        _fsync(directory)
-    torch.distributed.barrier()
-    return final
 
 
 def newest_whole_checkpoint(directory: Path) -> int:
@@ -84,25 +41,48 @@ def newest_whole_checkpoint(directory: Path) -> int:
     # Rank 0 looks and tells: whatever it meets, the others are not left waiting for it.
     found = [_find_whole(directory) if torch.distributed.get_rank() == 0 else None]
     torch.distributed.broadcast_object_list(found, src=0)
-    if found[0] is None:
-        raise UserError(f"{directory}: every checkpoint is damaged; delete the run, or start another with --run-dir")
+    if isinstance(found[0], str):
+        raise UserError(found[0])
     return found[0]
 
 
-def _find_whole(directory: Path) -> int | None:
-    """The newest whole step, 0 where there are no checkpoints, None where all are damaged."""
-    saved = list_checkpoints(directory)
-    for step in reversed(saved):
-        path = checkpoint_path(directory, step)
+def _find_whole(directory: Path) -> int | str:
+    """The newest whole step, 0 where there never was a checkpoint; or, in words, why there is none to go on from."""
+    damage: dict[int, str] = {}
+    for step in reversed(list_checkpoints(directory)):
         try:
-            _verify_integrity_manifest_impl(str(path))
+            problem = _damage(checkpoint_path(directory, step))
+        except PermissionError as error:  # as whole as ever, for somebody else
+            return f"{error.filename}: cannot be read: {error.strerror}"
+        if problem is None:
+            for damaged, words in damage.items():
+                path = checkpoint_path(directory, damaged)
+                say(f"checkpoint {path} is damaged ({words}): going back to step {step}")
+                aside = directory / f"damaged-{damaged:08d}"
+                shutil.rmtree(aside, ignore_errors=True)
+                path.rename(aside)
             return step
-        except (CheckpointingException, OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-            say(f"checkpoint {path} is damaged ({' '.join(str(error).split())[:120]}): going back to the one before")
-            aside = directory / f"damaged-{step:08d}"
-            shutil.rmtree(aside, ignore_errors=True)
-            path.rename(aside)
-    return None if saved else 0
+        damage[step] = problem
+    # Nothing is moved then: the same command must not begin anew the next time, over what is left.
+    if damage:
+        words = "; ".join(f"step {step}: {problem}" for step, problem in damage.items())
+        return f"{directory}: every checkpoint is damaged ({words}); put one back, or start another run with --run-dir"
+    if any(directory.glob("damaged-*")):
+        return f"{directory}: only damaged checkpoints are left; put one back, or start another run with --run-dir"
+    return 0
+
+
+def _damage(path: Path) -> str | None:
+    """What is wrong with a checkpoint's files, None where they have their hashes. Raises PermissionError."""
+    try:
+        for file in path.iterdir():
+            file.open("rb").close()
+        _verify_integrity_manifest_impl(str(path))
+    except PermissionError:
+        raise
+    except (CheckpointingException, OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        return str(error).strip().splitlines()[-1].strip().partition(" (")[0][:120]
+    return None
 
 
 def load_checkpoint(directory: Path, step: int, engine: Engine) -> dict[str, Any]:
@@ -111,8 +91,9 @@ def load_checkpoint(directory: Path, step: int, engine: Engine) -> dict[str, Any
     Files are taken as they are: `newest_whole_checkpoint` has compared their hashes.
     """
     path = checkpoint_path(directory, step)
-    state = dist_checkpointing.load(_sharded_state(engine, is_loading=True, saved_ranks=_saved_ranks(path)), str(path))
-    engine.model.module.load_state_dict(state["model"])
+    state = dist_checkpointing.load(sharded_state(engine, is_loading=True, saved_ranks=_saved_ranks(path)), str(path))
+    for i, piece in enumerate(engine.pieces):
+        piece.module.load_state_dict(state[f"piece {i}"])
     engine.optimizer.load_state_dict(state["optimizer"])
     torch_adam.after_load(engine.optimizer)
     if "rng" in state:
@@ -133,12 +114,15 @@ def prune_checkpoints(directory: Path, settings: Checkpoint) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def _sharded_state(engine: Engine, is_loading: bool, saved_ranks: int | None = None) -> dict[str, Any]:
+def sharded_state(engine: Engine, is_loading: bool, saved_ranks: int | None = None) -> dict[str, Any]:
+    """What this rank saves, or wants to load: model, optimizer and random states."""
     processes = engine.processes
-    model = engine.model.module.sharded_state_dict(metadata=_METADATA)
+    # What is stored goes by global names; in which piece of which stage a layer is does not matter.
+    metadata = dict(METADATA)  # Megatron puts its process groups into it
+    model = {f"piece {i}": piece.module.sharded_state_dict(metadata=metadata) for i, piece in enumerate(engine.pieces)}
     state = {
-        "model": model,
-        "optimizer": engine.optimizer.sharded_state_dict(model, is_loading=is_loading, metadata=_METADATA),
+        **model,
+        "optimizer": engine.optimizer.sharded_state_dict(model, is_loading=is_loading, metadata=metadata),
     }
     # Random states belong to ranks: another number of processes starts from its own seeds.
     if not is_loading or saved_ranks == processes.world_size:
@@ -150,11 +134,3 @@ def _saved_ranks(path: Path) -> int:
     """How many processes wrote a checkpoint."""
     common = dist_checkpointing.load_common_state_dict(str(path))
     return common["progress"]["world_size"]
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

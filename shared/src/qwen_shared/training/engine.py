@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from megatron.core import parallel_state
 from megatron.core.distributed import DistributedDataParallel, DistributedDataParallelConfig, finalize_model_grads
 from megatron.core.optimizer import OptimizerConfig, get_megatron_optimizer
@@ -14,13 +16,22 @@ from torch import Tensor
 
 from qwen_shared.backend import Processes, device
 from qwen_shared.model.builder import build_model, unwrap
+from qwen_shared.model.context import context_slice, whole_sequence
+from qwen_shared.model.documents import Documents
 from qwen_shared.model.weights import fill
 from qwen_shared.recipe import Layout, PretrainRecipe
 from qwen_shared.training import torch_adam
 
-# A micro-batch: tokens and labels [B, S] int64, masks [K, B, S] fp32. Training uses the first mask; validation reads
-# the summed loss under each.
-MicroBatch = dict[str, Tensor]
+
+@dataclass(frozen=True)
+class MicroBatch:
+    """Under context parallelism S is this rank's part. Training uses the first mask; validation reads the summed loss
+    under each."""
+
+    tokens: Tensor  # int64 [B, S]
+    labels: Tensor  # int64 [B, S]
+    masks: Tensor  # fp32 [K, B, S]
+    documents: Documents | None = None  # where documents are isolated
 
 
 @dataclass(frozen=True)
@@ -47,17 +58,15 @@ class Engine:
         """`weights(global name, whole shape)` gives the initial weights (qwen_shared.model.weights)."""
         self.recipe, self.layout, self.processes = recipe, layout, processes
         self._vocab_rows = vocab_rows
-        inner = build_model(recipe.model, vocab_rows, recipe.parallel, precision)
-        fill(unwrap(inner), weights)
-        self.config = unwrap(inner).config
-        distributed = recipe.parallel.distributed_optimizer
-        self.model = DistributedDataParallel(
-            config=self.config,
-            ddp_config=DistributedDataParallelConfig(
-                grad_reduce_in_fp32=True, overlap_grad_reduce=False, use_distributed_optimizer=distributed
-            ),
-            module=inner,
+        pieces = build_model(recipe.model, vocab_rows, recipe.parallel, precision)
+        fill(pieces, weights)
+        self.config = unwrap(pieces[0]).config
+        ddp_config = DistributedDataParallelConfig(
+            grad_reduce_in_fp32=True, overlap_grad_reduce=False, use_distributed_optimizer=True
         )
+        # Each data-parallel rank keeps its part of the optimizer's state; with one rank that is all of it.
+        # One piece, or as many as parallel.virtual_pipeline says.
+        self.pieces = [DistributedDataParallel(self.config, ddp_config, piece) for piece in pieces]
         self.optimizer = get_megatron_optimizer(
             OptimizerConfig(
                 optimizer="adam",
@@ -69,9 +78,9 @@ class Engine:
                 clip_grad=recipe.optimizer.clip_grad,
                 bf16=precision == "bf16",
                 params_dtype=self.config.params_dtype,
-                use_distributed_optimizer=distributed,
+                use_distributed_optimizer=True,
             ),
-            [self.model],
+            self.pieces,
         )
         torch_adam.make_loadable(self.optimizer)
         self.config.finalize_model_grads_func = finalize_model_grads
@@ -80,8 +89,9 @@ class Engine:
 
     def train_step(self, micro_batches: Iterator[MicroBatch], lr: float) -> StepResult:
         """One optimizer step over this rank's micro-batches of the global batch."""
-        self.model.train()
-        self.model.zero_grad_buffer()
+        for piece in self.pieces:
+            piece.train()
+            piece.zero_grad_buffer()
         self.optimizer.zero_grad()
         loss, tokens = self._run(micro_batches, self.layout.num_microbatches, forward_only=False)[:, 0].tolist()
         for group in self.optimizer.param_groups:
@@ -94,41 +104,54 @@ class Engine:
     def loss_sums(self, micro_batches: Iterator[MicroBatch], count: int) -> Tensor:
         """Sums over `count` micro-batches of each rank, added over all ranks: fp64 [2, K], losses under each of the
         K masks, and the masks themselves."""
-        self.model.eval()
+        self._set_eval()
         return self._run(micro_batches, count, forward_only=True)
 
     @torch.no_grad()
     def logits(self, tokens: Tensor) -> Tensor:
         """Logits [B, S, V] fp32 of tokens [B, S], the same on every rank (all ranks must call with the same tokens)."""
-        self.model.eval()
+        self._set_eval()
         B, S = tokens.shape
+        # Filled up on the right, which changes no logits, until the layout can cut the sequence.
+        tokens = F.pad(tokens, (0, -S % self.layout.sequence_pieces)).to(device())
+        part = context_slice(tokens, dim=1)
+        # The interleaved schedule wants as many micro-batches as there are stages.
+        count = self.layout.pipeline_parallel if len(self.pieces) > 1 else 1
         outputs = self._schedule(
             forward_step_func=lambda iterator, model: (model(next(iterator)), lambda output, **_: output),
-            data_iterator=iter([tokens.to(device())]),
-            model=[self.model],
-            num_microbatches=1,
-            seq_length=S,
+            data_iterator=[iter([part] * count) for _ in self.pieces],
+            model=self.pieces,
+            num_microbatches=count,
+            seq_length=tokens.shape[1],
             micro_batch_size=B,
             forward_only=True,
             collect_non_loss_data=True,
         )
-        if self.layout.pipeline_parallel == 1:
-            return outputs[0].float()
-        # Only the last stage has them; the others receive them in place.
-        out = outputs[0].float() if outputs else torch.empty(B, S, self._vocab_rows, device=device())
-        torch.distributed.broadcast(
-            out,
-            src=parallel_state.get_pipeline_model_parallel_last_rank(),
-            group=parallel_state.get_pipeline_model_parallel_group(),
-        )
-        return out
+        if outputs:
+            out = whole_sequence(outputs[0].float().transpose(0, 1).contiguous()).transpose(0, 1)
+        else:  # only the last stage has them; the others receive them in place
+            out = torch.empty(*tokens.shape, self._vocab_rows, device=device())
+        if self.layout.pipeline_parallel > 1:
+            out = out.contiguous()
+            torch.distributed.broadcast(
+                out,
+                src=parallel_state.get_pipeline_model_parallel_last_rank(),
+                group=parallel_state.get_pipeline_model_parallel_group(),
+            )
+        return out[:, :S]
+
+    def _set_eval(self) -> None:
+        for piece in self.pieces:
+            piece.eval()
 
     def _run(self, micro_batches: Iterator[MicroBatch], count: int, forward_only: bool) -> Tensor:
         """Forward (and backward) over `count` micro-batches: the global sums [2, K] of losses and masks, everywhere."""
+        # Each piece reads all micro-batches, in its own time.
+        readers = itertools.tee(micro_batches, len(self.pieces))
         reports = self._schedule(
             forward_step_func=_forward_step,
-            data_iterator=micro_batches,
-            model=[self.model],
+            data_iterator=list(readers),
+            model=self.pieces,
             num_microbatches=count,
             seq_length=self.recipe.data.seq_length,
             micro_batch_size=self.recipe.training.micro_batch_size,
@@ -150,10 +173,10 @@ class Engine:
 def _forward_step(micro_batches: Iterator[MicroBatch], model: torch.nn.Module):
     """Megatron's contract: the stage's output, and the function that turns the last stage's into a loss."""
     batch = next(micro_batches)
-    output = model(batch["tokens"], batch["labels"])
+    output = model(batch.tokens, batch.labels, batch.documents)
 
     def loss_function(losses: Tensor):  # losses: [B, S] fp32
-        masks = batch["masks"]  # [K, B, S]
+        masks = batch.masks
         total = (losses * masks[0]).sum()
         with torch.no_grad():
             report = torch.stack(((losses * masks).sum((1, 2)), masks.sum((1, 2)))).double()  # [2, K]

@@ -13,8 +13,9 @@ from qwen_shared.backend import matmul_peak, synchronize
 from qwen_shared.errors import Stopped
 from qwen_shared.model.sizes import flops_per_token
 from qwen_shared.recipe import PretrainRecipe
-from qwen_shared.training.checkpoint import prune_checkpoints, save_checkpoint
+from qwen_shared.training.checkpoint import prune_checkpoints
 from qwen_shared.training.engine import Engine, MicroBatch
+from qwen_shared.training.saving import Saver
 from qwen_shared.training.schedule import learning_rate
 from qwen_shared.training.signals import StopRequest
 
@@ -58,6 +59,16 @@ def train(
     flops = flops_per_token(recipe.model, vocab_rows, recipe.data.seq_length)
     tokens_per_step = recipe.training.global_batch_size * recipe.data.seq_length
     peak = matmul_peak()
+    saver = Saver(checkpoints, engine)
+
+    def settle(wait: bool, tell: bool = True) -> None:
+        """What follows a checkpoint once it is whole."""
+        saved = saver.finish(wait)
+        if saved is not None:
+            if engine.processes.rank == 0:
+                prune_checkpoints(checkpoints, recipe.checkpoint)
+            if tell:
+                hooks.saved(saved)
 
     with StopRequest() as stop:
         for step in range(start_step + 1, steps + 1):
@@ -65,6 +76,7 @@ def train(
             lr = learning_rate(recipe.schedule, recipe.optimizer.lr, step, steps)
             result = engine.train_step(batches.step(step), lr)
             if not math.isfinite(result.loss) or not math.isfinite(result.grad_norm):
+                settle(wait=True)
                 raise FloatingPointError(
                     f"step {step}: loss {result.loss}, gradient norm {result.grad_norm}; checkpoints are from before. "
                     "A lower optimizer.lr or a longer schedule.warmup_steps may help"
@@ -89,12 +101,11 @@ def train(
 
             stopping = step < steps and stop.agreed()
             if step % interval == 0 or step == steps or stopping:
-                save_checkpoint(checkpoints, step, engine, {"step": step, "world_size": engine.layout.world_size})
-                if engine.processes.rank == 0:
-                    prune_checkpoints(checkpoints, recipe.checkpoint)
-                if not stopping:
-                    hooks.saved(step)
+                settle(wait=True)
+                saver.begin(step, {"step": step, "world_size": engine.layout.world_size})
             if stopping:
+                settle(wait=True, tell=False)
                 raise Stopped(
                     f"stopped by {stop.name} after step {step}, all saved: the same command goes on from there"
                 )
+            settle(wait=step == steps)

@@ -26,8 +26,7 @@ def plan_pretrain(recipe: PretrainRecipe, layout: Layout) -> str:
         "data": f"{', '.join(source.path for source in recipe.data.sources)}, {recipe.data.seq_length} tokens a sample",
         "training": f"{recipe.training.steps:,} steps × {recipe.training.global_batch_size:,} samples "
         f"= {tokens_per_step:,} tokens a step, {tokens:,} in all",
-        "layout": f"{layout.world_size} processes = tensor {layout.tensor_parallel} × pipeline "
-        f"{layout.pipeline_parallel} × data {layout.data_parallel}; {layout.num_microbatches} micro-batches a step",
+        "layout": _layout(recipe, layout),
         "rate": f"{recipe.schedule.kind}, peak {recipe.optimizer.lr:g}, warm-up {recipe.schedule.warmup_steps:,} steps",
         "memory": _memory(recipe, layout, rows, parameters),
         "compute": f"{flops:.3g} FLOPs: {hours:,.2f} {_REFERENCE_GPU} hours at {_REFERENCE_MFU:.0%} of peak",
@@ -37,25 +36,53 @@ def plan_pretrain(recipe: PretrainRecipe, layout: Layout) -> str:
     return "\n".join(f"{name:<{width}}  {text}" for name, text in lines.items())
 
 
+def _layout(recipe: PretrainRecipe, layout: Layout) -> str:
+    parallel = recipe.parallel
+    sizes = f"tensor {layout.tensor_parallel} × pipeline {layout.pipeline_parallel} × data {layout.data_parallel}"
+    if layout.context_parallel > 1:
+        sizes += f" × context {layout.context_parallel}"
+    more = [f"{layout.num_microbatches} micro-batches a step"]
+    if parallel.virtual_pipeline > 1:
+        more.append(f"{parallel.virtual_pipeline} pieces a stage")
+    if parallel.sequence_parallel:
+        more.append("sequence parallel")
+    if parallel.recompute != "none":
+        more.append(f"{parallel.recompute} recompute")
+    return f"{layout.world_size} processes = {sizes}; {', '.join(more)}"
+
+
 def _memory(recipe: PretrainRecipe, layout: Layout, rows: int, parameters: int) -> str:
     """GiB per rank that training state takes at bf16, and what activations add."""
-    model = recipe.model
-    H, F, S, B = model.hidden_size, model.ffn_hidden_size, recipe.data.seq_length, recipe.training.micro_batch_size
+    tokens = recipe.training.micro_batch_size * recipe.data.seq_length / layout.context_parallel  # of this rank's part
     share = parameters / (layout.tensor_parallel * layout.pipeline_parallel)
-    weights, gradients = 2 * share, 4 * share  # bf16 weights, fp32 gradients
-    optimizer = 12 * share / (layout.data_parallel if recipe.parallel.distributed_optimizer else 1)
-    layers = model.num_layers / layout.pipeline_parallel
-    in_flight = min(layout.pipeline_parallel, layout.num_microbatches)
-    # Per token and layer, bf16: inputs and norms (5·H) whole; QKV, attention and SwiGLU divided by tensor ranks.
-    activations = 2 * B * S * layers * in_flight * (5 * H + (6 * H + 4 * F) / layout.tensor_parallel)
-    logits = 4 * B * S * rows / layout.tensor_parallel * 2  # fp32, and their gradient
-    total = weights + gradients + optimizer + activations + logits
     parts = {
-        "weights": weights,
-        "gradients": gradients,
-        "optimizer": optimizer,
-        "activations": activations,
-        "logits": logits,
+        "weights": 2 * share,  # bf16
+        "gradients": 4 * share,  # fp32
+        "optimizer": 12 * share / layout.data_parallel,
+        "activations": 2 * tokens * _kept_elements(recipe, layout),
+        # And their gradient: in bf16, or, where tensor ranks share the vocabulary, in fp32.
+        "logits": 2 * (2 if layout.tensor_parallel == 1 else 4) * tokens * rows / layout.tensor_parallel,
     }
     shown = ", ".join(f"{name} {size / _GIB:,.2f}" for name, size in parts.items())
-    return f"about {total / _GIB:,.2f} GiB a rank ({shown})"
+    return f"about {sum(parts.values()) / _GIB:,.2f} GiB a rank ({shown})"
+
+
+def _kept_elements(recipe: PretrainRecipe, layout: Layout) -> float:
+    """Elements per token that a rank keeps for the backward pass."""
+    model, parallel = recipe.model, recipe.parallel
+    H, F, D = model.hidden_size, model.ffn_hidden_size, model.head_size
+    N, G = model.num_attention_heads, model.kv_heads
+    tp, pp, vp = parallel.tensor_parallel, parallel.pipeline_parallel, parallel.virtual_pipeline
+    # Per layer: the residual stream and the norms' outputs, which only sequence parallelism divides; and what tensor
+    # ranks divide: query, key, value and the attention's output; rotated query and key; the MLP's inside.
+    stream, attention, rotated, mlp = 5 * H, (2 * N + 2 * G) * D, (N + G) * D, 4 * F
+    stream_share = stream / (tp if parallel.sequence_parallel else 1)
+    whole = stream_share + (attention + rotated + mlp) / tp
+    kept = {
+        "none": whole,
+        "selective": stream_share + attention / tp,
+        "full": stream_share / 5,  # each layer's input
+    }[parallel.recompute]
+    in_flight = min(pp, layout.num_microbatches) + (pp - 1) / vp * (vp > 1)
+    layers = model.num_layers / pp
+    return kept * layers * in_flight + (whole - kept)  # and the one layer that is being computed again

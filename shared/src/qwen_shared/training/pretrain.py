@@ -16,6 +16,7 @@ from qwen_shared.backend import (
     start_processes,
     stop_processes,
 )
+from qwen_shared.convert.import_hf import hf_source
 from qwen_shared.data import PreparedSource, ValidationText, prepare, training_blend
 from qwen_shared.errors import Stopped, UserError
 from qwen_shared.model.sizes import padded_vocab_rows, parameter_count
@@ -31,27 +32,44 @@ from qwen_shared.training.export import export_run
 from qwen_shared.training.loop import Hooks, train
 from qwen_shared.training.run_files import cache_dir, list_checkpoints
 from qwen_shared.training.sampling import continue_prompts
+from qwen_shared.training.start import Start, keep_start
 from qwen_shared.training.validation import validate
 
 
-def pretrain(recipe: PretrainRecipe, layout: Layout, run_dir: Path, command: str, kind: str) -> None:
-    """Run the whole job, or what is left of it. Every process calls this; raises Stopped after a signal."""
+def pretrain(
+    recipe: PretrainRecipe, layout: Layout, run_dir: Path, command: str, kind: str, origin: Start | None = None
+) -> None:
+    """Run the whole job, or what is left of it; a new run begins from `origin`, else from random weights.
+
+    Every process calls this; raises Stopped after a signal.
+    """
     with contextlib.ExitStack() as stack:
-        manifest = prepared = None
+        manifest = prepared = weights = None
         if os.environ.get("RANK", "0") == "0":
             stack.enter_context(lock_run(run_dir))
             # Rank 0 tokenises before the others may join; they find the files in the cache. Data that cannot be read
             # leaves no run behind that would hold on to its recipe.
+            if origin and not list_checkpoints(run_dir / "checkpoints"):
+                weights = origin.fetch()
             with data_progress() as progress:
-                prepared = prepare(recipe.data, recipe.tokenizer, cache_dir(), progress)
+                tokenizer = origin.tokenizer if origin else recipe.tokenizer
+                prepared = prepare(recipe.data, tokenizer, cache_dir(), progress)
             manifest = open_run(run_dir, recipe, command, kind)[1]
         stack.callback(stop_processes)
         try:
             if manifest is not None:
+                if origin:
+                    keep_start(origin, weights, run_dir, manifest)
                 _record(manifest, recipe, prepared, run_dir)
-            processes = start_processes(recipe.parallel.tensor_parallel, recipe.parallel.pipeline_parallel)
+            parallel = recipe.parallel
+            processes = start_processes(
+                parallel.tensor_parallel,
+                parallel.pipeline_parallel,
+                parallel.virtual_pipeline,
+                parallel.context_parallel,
+            )
             prepared = prepared or prepare(recipe.data, recipe.tokenizer, cache_dir())
-            _run(recipe, layout, processes, run_dir, kind, manifest, prepared)
+            _run(recipe, layout, processes, run_dir, kind, manifest, prepared, origin)
         except BaseException as error:
             if manifest is not None:
                 manifest.status = "stopped" if isinstance(error, Stopped | KeyboardInterrupt) else "failed"
@@ -94,12 +112,18 @@ def _run(
     kind: str,
     manifest: Manifest | None,
     prepared: list[PreparedSource],
+    origin: Start | None,
 ) -> None:
     tokenizer = load_tokenizer(recipe.tokenizer)
     vocab_rows = padded_vocab_rows(recipe.model, tokenizer.vocab_size, recipe.parallel.tensor_parallel)
     precision = Manifest.read(run_dir).precision  # a run goes on as it began, on whatever machine
     seed_everything(recipe.seed)
-    weights = random_source(recipe.seed, recipe.model.num_layers, recipe.model.init_std, device())
+    checkpoints = run_dir / "checkpoints"
+    start_step = newest_whole_checkpoint(checkpoints)
+    if origin and not start_step:
+        weights = hf_source(origin.fetch())
+    else:
+        weights = random_source(recipe.seed, recipe.model.num_layers, recipe.model.init_std, device())
     engine = Engine(recipe, layout, processes, precision, vocab_rows, weights)
 
     blend = training_blend(prepared, recipe.data.seq_length, recipe.seed)
@@ -110,6 +134,7 @@ def _run(
         processes.data_rank,
         recipe.training.global_batch_size,
         recipe.training.micro_batch_size,
+        recipe.data.isolate_documents,
     )
     held_out = any(source.meta["validation"]["tokens"] for source in prepared)
     whole_text = part_of_text = None
@@ -117,8 +142,6 @@ def _run(
         whole_text = ValidationText(prepared, tokenizer, recipe.data.seq_length)
         part_of_text = ValidationText(prepared, tokenizer, recipe.data.seq_length, recipe.evaluation.max_tokens)
 
-    checkpoints = run_dir / "checkpoints"
-    start_step = newest_whole_checkpoint(checkpoints)
     if start_step:
         load_checkpoint(checkpoints, start_step, engine)
 

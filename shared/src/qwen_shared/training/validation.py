@@ -8,16 +8,18 @@ from qwen_shared.data import ValidationText
 from qwen_shared.training.batches import validation_batches, validation_micro_batches
 from qwen_shared.training.engine import Engine
 
-_TURNS_AT_ONCE = 16  # micro-batches per call of the pipeline schedule
+_TURNS_AT_ONCE = 16  # micro-batches per call of the pipeline schedule and stage
 
 
 def validate(engine: Engine, text: ValidationText) -> dict[str, float]:
     """val/loss (nats per token, masked as in training), val/perplexity and val/bits_per_byte (every token charged)."""
+    eod_id = text.eod_id if engine.recipe.data.isolate_documents else None
     turns = validation_batches(text, engine.layout, engine.processes.data_rank, engine.recipe.training.micro_batch_size)
+    at_once = _TURNS_AT_ONCE * engine.layout.pipeline_parallel
     sums = 0.0
-    for first in range(0, len(turns), _TURNS_AT_ONCE):
-        some = turns[first : first + _TURNS_AT_ONCE]
-        sums = sums + engine.loss_sums(validation_micro_batches(text, some), len(some))
+    for first in range(0, len(turns), at_once):
+        some = turns[first : first + at_once]
+        sums = sums + engine.loss_sums(validation_micro_batches(text, some, eod_id), len(some))
     (loss, every), (tokens, _) = sums.tolist()
     return {
         "val/loss": loss / tokens,

@@ -1,0 +1,76 @@
+"""Work that needs Megatron's groups for one process, done beside a run whose groups are for many.
+
+`python -m qwen_shared.training.own_process JOB WORD…` is the other side of `in_own_process`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from qwen_shared.errors import EXIT_USER_ERROR, UserError
+
+_OF_THE_RUN = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+
+
+def in_own_process(job: str, *words: str | int | Path) -> None:
+    """Do one of the jobs below in a process of its own, on the CPU: the GPU's memory is the run's.
+
+    Raises UserError where the job does, RuntimeError with the end of what it said where it fails otherwise.
+    """
+    environment = {key: value for key, value in os.environ.items() if key not in _OF_THE_RUN}
+    done = subprocess.run(
+        [sys.executable, "-m", "qwen_shared.training.own_process", job, *map(str, words)],
+        env=environment | {"CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+    )
+    said = done.stderr.strip()
+    if done.returncode == EXIT_USER_ERROR:
+        raise UserError(said.rpartition("\n")[2])
+    if done.returncode:
+        raise RuntimeError(f"{job} failed: {said[-2000:]}")
+
+
+def _export(run_dir: str, step: str, target: str) -> None:
+    from qwen_shared.recipe import PretrainRecipe
+    from qwen_shared.tracking.manifest import read_recipe
+    from qwen_shared.training.export import export_run
+
+    export_run(Path(run_dir), read_recipe(Path(run_dir), PretrainRecipe), int(step), Path(target))
+
+
+def _prove_import(directory: str, tokenizer: str, digest: str, certificate: str) -> None:
+    from qwen_shared.convert.import_hf import prove_import
+    from qwen_shared.tokenizer import load_tokenizer
+    from qwen_shared.tracking.files import write_atomic
+
+    found = {"hash": digest} | prove_import(Path(directory), load_tokenizer(tokenizer))
+    write_atomic(Path(certificate), json.dumps(found, indent=2) + "\n")
+
+
+_JOBS = {"export": _export, "prove-import": _prove_import}
+
+
+def main() -> None:
+    job, *words = sys.argv[1:]
+    from qwen_shared.backend.quick_import import quick_import
+
+    with quick_import():
+        from qwen_shared.backend import start_processes, stop_processes
+
+        start_processes()
+        try:
+            _JOBS[job](*words)
+        except UserError as error:
+            print(error, file=sys.stderr)
+            sys.exit(EXIT_USER_ERROR)
+        finally:
+            stop_processes()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,146 @@
+"""Writing checkpoints while training goes on.
+
+What is to be saved is copied first, between two steps, so that the file holds that moment however long its writing
+takes: Megatron copies what it plans to write where it is part of a larger buffer, as parameters are, brings what is on
+a GPU to the CPU, and the optimizer's state is gathered anew each time. It is written under a temporary name and renamed
+when every rank is done: a kill at any moment leaves the checkpoint before in force.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import shutil
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from megatron.core import dist_checkpointing
+from megatron.core.dist_checkpointing.strategies import filesystem_async
+from megatron.core.dist_checkpointing.strategies.async_utils import AsyncRequest
+from torch.distributed.checkpoint.api import CheckpointException
+
+from qwen_shared.errors import UserError
+from qwen_shared.tracking.files import disk_problem
+from qwen_shared.training.checkpoint import METADATA, sharded_state
+from qwen_shared.training.engine import Engine
+from qwen_shared.training.run_files import checkpoint_path, list_checkpoints
+
+
+@dataclass
+class _Writing:
+    step: int
+    temporary: Path
+    request: AsyncRequest
+    thread: threading.Thread
+
+
+class Saver:
+    """Saves an engine's checkpoints to a directory, one at a time. All ranks call every method alike."""
+
+    def __init__(self, directory: Path, engine: Engine):
+        self._directory, self._engine = directory, engine
+        self._is_first = engine.processes.rank == 0
+        self._writing: _Writing | None = None
+
+    def begin(self, step: int, progress: dict[str, Any]) -> None:
+        """Begin to save model, optimizer, random states and `progress` (plain data, the same on every rank).
+
+        Raises UserError where the disk does not allow it.
+        """
+        assert self._writing is None, "finish the checkpoint before first"
+        temporary = self._directory / f"writing-{step:08d}"
+        try:
+            if self._is_first:
+                shutil.rmtree(temporary, ignore_errors=True)
+                temporary.mkdir(parents=True)
+            torch.distributed.barrier()
+            # Written in this process: its results need no manager process, which a kill would leave behind.
+            filesystem_async._results_queue = queue.Queue()
+            request = dist_checkpointing.save(
+                {**sharded_state(self._engine, is_loading=False), "progress": progress},
+                str(temporary),
+                async_sharded_save=True,
+                async_strategy="mcore",
+                content_metadata=dict(METADATA),
+                verify_integrity=True,
+            )
+        except (Exception, CheckpointException) as error:  # the latter is no Exception
+            self._fail(step, temporary, error)
+        thread = threading.Thread(target=request.async_fn or (lambda: None), args=_arguments(request), daemon=True)
+        self._writing = _Writing(step, temporary, request, thread)
+        thread.start()
+
+    def finish(self, wait: bool) -> int | None:
+        """The step whose checkpoint has become whole, if one has; with `wait`, the one being written.
+
+        Raises UserError where the disk did not allow it.
+        """
+        writing = self._writing
+        if writing is None:
+            return None
+        if wait:
+            writing.thread.join()
+        elif not self._all_agree(not writing.thread.is_alive()):
+            return None
+        self._writing = None
+        final = checkpoint_path(self._directory, writing.step)
+        try:
+            torch.distributed.barrier()
+            for finalize in writing.request.finalize_fns:  # gathers what was written, or what failed; hashes the files
+                finalize()
+            if self._is_first:
+                for path in writing.temporary.iterdir():
+                    _fsync(path)
+                _fsync(writing.temporary)
+                shutil.rmtree(final, ignore_errors=True)
+                writing.temporary.replace(final)
+                _fsync(self._directory)
+            torch.distributed.barrier()
+        except (Exception, CheckpointException) as error:
+            self._fail(writing.step, writing.temporary, error)
+        return writing.step
+
+    def _all_agree(self, ready: bool) -> bool:
+        if self._engine.layout.world_size == 1:
+            return ready
+        votes = torch.tensor(int(ready))
+        torch.distributed.all_reduce(votes, op=torch.distributed.ReduceOp.MIN)
+        return bool(votes)
+
+    def _fail(self, step: int, temporary: Path, error: BaseException) -> None:
+        problem = disk_problem(error, self._directory)
+        shutil.rmtree(temporary, ignore_errors=True)
+        if problem is None:
+            raise error
+        saved = list_checkpoints(self._directory)
+        goes_on = f"goes on after step {saved[-1]}" if saved else "starts again"
+        raise UserError(
+            f"{self._directory}: step {step} cannot be saved: {problem}; mend that, and the same command {goes_on}"
+        ) from error
+
+
+def save_checkpoint(directory: Path, step: int, engine: Engine, progress: dict[str, Any]) -> None:
+    """Save, and wait for it. All ranks call."""
+    saver = Saver(directory, engine)
+    saver.begin(step, progress)
+    saver.finish(wait=True)
+
+
+def _arguments(request: AsyncRequest) -> tuple:
+    """What `async_fn` is called with, GPU tensors brought to the CPU by `preload_fn`; nothing on a rank that has
+    nothing to write."""
+    if request.async_fn is None:
+        return ()
+    rank, _, results = request.async_fn_args
+    return rank, request.preload_fn(), results
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

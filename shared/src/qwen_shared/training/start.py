@@ -1,0 +1,245 @@
+"""Where a run's first weights come from: what `--from` names, and what the run keeps of it. No torch.
+
+`--from` brings weights and a tokenizer. The run then holds all that it needs of them to go on: the model in its
+recipe, the tokenizer in `tokenizer/`, name, step and hash in the manifest, the proof in `import.json`. A run that has
+a checkpoint never looks at its start again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from qwen_shared.convert.families import read_model
+from qwen_shared.convert.hf_files import check_weights, weights_hash
+from qwen_shared.errors import UserError
+from qwen_shared.model.sizes import padded_vocab_rows
+from qwen_shared.recipe import PretrainRecipe, load_recipe
+from qwen_shared.recipe.schema import Model
+from qwen_shared.tokenizer import load_tokenizer
+from qwen_shared.tracking import Manifest, Parent, say
+from qwen_shared.tracking.manifest import MANIFEST, RECIPE, TOKENIZER, has_trained, read_recipe
+from qwen_shared.training.own_process import in_own_process
+from qwen_shared.training.run_files import export_directory, find_export, list_checkpoints
+
+CERTIFICATE = "import.json"
+
+# What may differ from the start's model: neither changes what a stored weight means.
+_CHANGEABLE = ("vocab_rows", "max_positions", "rope_base", "rope_scaling")
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
+_HUB_FILES = ["*.json", "*.jinja", "*.tiktoken"]  # never pickles, never code
+
+
+@dataclass(frozen=True)
+class Start:
+    """A model that exists already, and its tokenizer."""
+
+    name: str  # the absolute path of a run or of a Hugging Face directory, or a name on the hub
+    step: int | None  # of a run's checkpoint
+    model: Model  # with `vocab_rows` for all ids of the tokenizer
+    tokenizer: str  # what `load_tokenizer` takes
+
+    def __str__(self) -> str:
+        return f"{self.name}@{self.step}" if self.step else self.name
+
+    def fetch(self) -> Path:
+        """The directory with the weights in Hugging Face form: exported, or downloaded, where it is not there yet.
+
+        Rank 0 calls this first; the others then find what it made.
+        """
+        directory = Path(self.name)
+        if (directory / RECIPE).is_file():
+            return exported(directory, self.step)
+        return directory if directory.is_dir() else _from_hub(self.name, [*_HUB_FILES, "*.safetensors"])
+
+
+def split_start(text: str) -> tuple[str, int | None]:
+    """The place and the step of RUN@STEP; anything else is a place. Raises UserError for a step that is none."""
+    place, at, step = text.rpartition("@")
+    if not at or Path(text).exists():
+        return text, None
+    if not step.isdigit() or int(step) < 1:
+        raise UserError(f"--from {text}: '{step}' is not a step; write RUN@STEP, for example {place}@100")
+    return place, int(step)
+
+
+def find_start(run_dir: Path, given: str | None) -> Start | None:
+    """What the run in `run_dir` starts from, where `given` is its --from; None for random weights.
+
+    A run with checkpoints has all it needs, whatever became of its start. Raises UserError where the run there began
+    otherwise, and for a start that cannot be used.
+    """
+    if has_trained(run_dir) and (run_dir / MANIFEST).is_file():
+        manifest = Manifest.read(run_dir)
+        _check_same(run_dir, manifest.parent, given)
+        if manifest.parent and (manifest.status == "finished" or list_checkpoints(run_dir / "checkpoints")):
+            recipe = read_recipe(run_dir, PretrainRecipe)
+            return Start(manifest.parent.run, manifest.parent.step, recipe.model, recipe.tokenizer)
+    return resolve_start(given) if given else None
+
+
+def resolve_start(text: str) -> Start:
+    """A run, RUN@STEP, a Hugging Face directory or a name on the hub. Raises UserError for what cannot be trained."""
+    place, step = split_start(text)
+    directory = Path(place).expanduser().resolve()
+    if (directory / RECIPE).is_file():
+        return _from_run(directory, step)
+    if step:
+        raise UserError(f"--from {text}: {place} is not a run, only runs have steps")
+    name = str(directory)
+    if directory.is_dir():
+        model = read_model(directory)
+        check_weights(directory, model)
+    else:
+        name, directory = place, _from_hub(place, _HUB_FILES)
+        model = read_model(directory)
+    ids = load_tokenizer(str(directory)).vocab_size
+    if ids > model.vocab_rows:  # the tokenizer has more ids than the model ever had: its rows grow
+        model = model.model_copy(update={"vocab_rows": -(-ids // 128) * 128})
+    return Start(name, None, model, str(directory))
+
+
+def recipe_from[R: PretrainRecipe](
+    start: Start, schema: type[R], config: str, overrides: list[str], recipes: Path, run_dir: Path
+) -> R:
+    """The recipe with `model` and `tokenizer` of the start in place of its own. Raises UserError for overrides that
+    contradict them."""
+    taken = [f"model={json.dumps(start.model.model_dump(mode='json'))}", f"tokenizer={start.tokenizer}"]
+    recipe = load_recipe(schema, config, [*taken, *overrides], recipes)
+    if recipe.tokenizer != start.tokenizer:
+        raise UserError(f"tokenizer={recipe.tokenizer}: --from brings its own tokenizer; leave this out")
+    for key in Model.model_fields:
+        ours, theirs = getattr(recipe.model, key), getattr(start.model, key)
+        if ours != theirs and key not in _CHANGEABLE:
+            raise UserError(f"model.{key}={ours} contradicts --from {start}, which has {theirs}; leave it out")
+    if (recipe.model.vocab_rows or 0) < start.model.vocab_rows:
+        rows = recipe.model.vocab_rows
+        raise UserError(
+            f"model.vocab_rows={rows}: --from {start} has {start.model.vocab_rows} rows, and more can be had"
+        )
+    if recipe.data.seq_length > (positions := recipe.model.max_positions or recipe.data.seq_length):
+        raise UserError(
+            f"data.seq_length={recipe.data.seq_length} is more than the {positions} positions of --from {start}; "
+            f"to stretch them, set model.max_positions={recipe.data.seq_length}"
+        )
+    return recipe.model_copy(update={"tokenizer": str(run_dir / TOKENIZER)})
+
+
+def keep_start(start: Start, directory: Path | None, run_dir: Path, manifest: Manifest) -> None:
+    """Put into the run what it needs of its start, and prove the import. `directory` is what `fetch` gave, None where
+    the run has a checkpoint. Rank 0 calls this; it does not write the manifest.
+
+    Raises UserError where a run that has taken steps would begin again from other weights, and for weights that no
+    training could start from; RuntimeError where the proof fails.
+    """
+    if directory is None:
+        manifest.parent = manifest.parent or Parent(run=start.name, step=start.step)
+        return
+    digest = weights_hash(directory)
+    before = manifest.parent.hash if manifest.parent else None
+    if has_trained(run_dir) and before not in (None, digest):
+        raise UserError(
+            f"--from {start} changed since {run_dir} began, which has no checkpoint yet: put back what was, or start "
+            "a new run with --run-dir"
+        )
+    if not has_trained(run_dir):
+        tokenizer = load_tokenizer(start.tokenizer)
+        shutil.rmtree(run_dir / TOKENIZER, ignore_errors=True)
+        tokenizer.save_hf(run_dir / TOKENIZER)
+        if load_tokenizer(str(run_dir / TOKENIZER)).fingerprint != tokenizer.fingerprint:
+            raise RuntimeError(f"{run_dir / TOKENIZER} is not the tokenizer of {start}")
+    manifest.parent = Parent(run=start.name, step=start.step, hash=digest)
+    certificate = _certificate(run_dir)
+    if certificate.get("hash") != digest:
+        say(f"reading {start}, and proving the import")
+        in_own_process("prove-import", directory, start.tokenizer, digest, run_dir / CERTIFICATE)
+        certificate = _certificate(run_dir)
+    tensors, logits = certificate["tensors"], certificate["logits"]
+    say(
+        f"from   {start}: {tensors['compared']} tensors bit-equal there and back, logits of {logits['layers']} layers "
+        f"within {logits['max_difference']:.1e} of transformers' in fp32"
+    )
+
+
+def exported(run_dir: Path, step: int | None) -> Path:
+    """A run's checkpoint (default: the last) in Hugging Face form, exported now where it has not been."""
+    found = find_export(run_dir, step)
+    if found is not None:
+        return found
+    saved = _steps(run_dir, step)
+    target = export_directory(run_dir, None if step in (None, saved[-1]) else step)
+    in_own_process("export", run_dir, step or saved[-1], target)
+    return target
+
+
+def hf_directory(text: str) -> Path:
+    """The Hugging Face directory that --from names where it is no run. Raises UserError where there is none."""
+    directory = Path(text).expanduser()
+    return directory if directory.is_dir() else _from_hub(text, [*_HUB_FILES, "*.safetensors"])
+
+
+def _from_run(run_dir: Path, step: int | None) -> Start:
+    recipe = read_recipe(run_dir, PretrainRecipe)
+    if find_export(run_dir, step) is None:
+        _steps(run_dir, step)
+    saved = list_checkpoints(run_dir / "checkpoints")
+    rows = padded_vocab_rows(recipe.model, load_tokenizer(recipe.tokenizer).vocab_size, tensor_parallel=1)
+    resolved = {
+        "vocab_rows": rows,
+        "max_positions": recipe.model.max_positions or recipe.data.seq_length,
+        "head_dim": recipe.model.head_size,
+        "num_key_value_heads": recipe.model.kv_heads,
+    }
+    step = step or (saved[-1] if saved else None)
+    return Start(str(run_dir), step, recipe.model.model_copy(update=resolved), recipe.tokenizer)
+
+
+def _steps(run_dir: Path, step: int | None) -> list[int]:
+    """Steps of the run's checkpoints. Raises UserError where `step`, or any, is not there."""
+    saved = list_checkpoints(run_dir / "checkpoints")
+    if not saved:
+        raise UserError(f"{run_dir}: no checkpoint to start from yet")
+    if step is not None and step not in saved:
+        raise UserError(f"{run_dir}: no checkpoint of step {step}; there are {', '.join(map(str, saved))}")
+    return saved
+
+
+def _check_same(run_dir: Path, parent: Parent | None, given: str | None) -> None:
+    other = f"or start a new run with --run-dir {run_dir}-2"
+    if parent is None:
+        if given:
+            raise UserError(f"{run_dir} began from random weights: leave --from {given} out, {other}")
+        return
+    began = f"{parent.run}@{parent.step}" if parent.step else parent.run
+    if given is None:
+        raise UserError(f"{run_dir} began from another model: say --from {began} again, {other}")
+    place, step = split_start(given)
+    if parent.run not in (place, str(Path(place).expanduser().resolve())) or step not in (None, parent.step):
+        raise UserError(f"{run_dir} began from {began}, not from {given}: say --from {began} again, {other}")
+
+
+def _certificate(run_dir: Path) -> dict:
+    try:
+        return json.loads((run_dir / CERTIFICATE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
+def _from_hub(name: str, files: list[str]) -> Path:
+    """A model's files, downloaded where they are not in the hub's cache; other ranks than 0 only look there."""
+    if not _HUB_NAME.fullmatch(name):
+        raise UserError(f"--from {name}: no such directory, and no name that the Hugging Face hub could have")
+    from huggingface_hub import snapshot_download
+
+    only_cached = os.environ.get("RANK", "0") != "0"
+    try:
+        return Path(snapshot_download(name, allow_patterns=files, ignore_patterns="*/*", local_files_only=only_cached))
+    except Exception as error:  # of a dozen kinds: no such name, no network, no access, a full disk
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(
+            f"--from {name}: no such directory, and not to be had from the Hugging Face hub: {reason}"
+        ) from None
