@@ -34,6 +34,7 @@ def startup(monkeypatch):
     return startup
 
 
+@pytest.mark.slow
 def test_train_throughput(run, micro):
     if importlib.util.find_spec("accelerate") is None:
         pytest.skip("Hugging Face's Trainer needs accelerate")
@@ -72,6 +73,7 @@ def test_startup_reports_medians(startup, tmp_path, monkeypatch):
     assert seconds["filled cache"]["median"] == 2.0
 
 
+@pytest.mark.slow
 def test_gpu_throughput(run, micro):
     words = ["--micro-batches", 2, "--recompute", "none", "--accumulate", 2, "--steps", 1, "--warmup", 1, "--no-peer"]
     figures = run("gpu_throughput.py", "--config", micro, *words, "model.vocab_rows=512")

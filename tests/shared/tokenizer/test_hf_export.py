@@ -39,6 +39,7 @@ def test_equal_text_from_broken_utf8(tokenizer, hf):
         assert hf.decode(ids) == tokenizer.decode(ids)
 
 
+@pytest.mark.slow
 def test_spaces_of_more_than_a_million(tokenizer, hf):
     for text in ("a\n" + " " * 1_100_000 + "b", " " * 600_000 + "\n" + "\u3000" * 600_000):
         assert hf_ids(hf, text) == tokenizer.encode(text)
