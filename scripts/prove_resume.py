@@ -157,6 +157,8 @@ def draw_kill(draw: random.Random, number: int, kills: int, every: dict[str, int
     steps = every["start-up"]
     if number == kills - 1:  # only the last may meet the end: a run that is through cannot be killed
         return draw.choice(list(PHASES)), steps
+    if saved == steps:
+        return "start-up", steps
     earliest = max(saved + 1, int(steps * (number + draw.random()) / kills))
     latest = min(steps - 1, steps * (number + 1) // kills + every["checkpointing"])
     comes = {phase: -(-earliest // every[phase]) * every[phase] for phase in PHASES}
@@ -167,7 +169,7 @@ def draw_kill(draw: random.Random, number: int, kills: int, every: dict[str, int
 
 
 def run_killed(run: Run, like: Run, kills: int, draw: random.Random, progress, console: Console) -> Counter[str]:
-    """Run to the end with so many kills; returns how many fell in which phase. `like` is the same run, unbroken."""
+    """Run to the end with so many kills; returns how many fell in which phase. `like` is the run that is not killed."""
     steps, saving = like.recipe["training"]["steps"], like.recipe["checkpoint"]["interval"]
     # How many steps lie between two times of each phase.
     every = {"start-up": steps, "training": 1, "evaluation": like.recipe["evaluation"]["interval"]}
@@ -179,7 +181,8 @@ def run_killed(run: Run, like: Run, kills: int, draw: random.Random, progress, c
         run.watch(process, lambda aim=aim, step=step: has_begun(run, aim, step))
         usual = like.seconds[aim] / max(1, steps // every[aim])
         deadline = time.monotonic() + draw.random() * usual / (2 if number == kills - 1 else 1)
-        run.watch(process, lambda deadline=deadline: time.monotonic() >= deadline)
+        over = run.is_up if aim == "start-up" else lambda: False  # it may be quicker this time
+        run.watch(process, lambda deadline=deadline, over=over: time.monotonic() >= deadline or over())
         phase = run.phase()
         if process.poll() is not None:
             break

@@ -116,6 +116,14 @@ def test_from_a_step_of_a_run(finished_run, qwen_base, read, tmp_path):
     assert f"began from {finished_run}@15" in refused.stderr
 
 
+def test_a_foreign_model_is_never_mixed_up_with_a_run(foreign, finished_run, qwen_base, tmp_path):
+    """Also where a run of the recipe's name is there: the model of --from is meant, or one line says why not."""
+    both = qwen_base("evaluate", "--from", foreign, "--run-dir", finished_run, check=2)
+    assert f"--from {foreign} is no run, but --run-dir {finished_run} is" in both.stderr
+    exported = qwen_base("export", "--from", foreign, "--to", tmp_path / "export", check=2)
+    assert f"--from {foreign}: not a run" in exported.stderr and exported.stderr.count("\n") == 1
+
+
 def test_reading_verbs_take_a_foreign_model(foreign, qwen_base):
     said = qwen_base("generate", "--from", foreign, "--prompt", "the model", "--max-tokens", 4).stdout
     assert said.startswith("the model")

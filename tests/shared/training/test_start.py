@@ -94,6 +94,20 @@ def test_rows_grow_for_a_tokenizer_with_more_ids(tmp_path):
     assert found.model.vocab_rows == 8192
 
 
+def test_anothers_tokenizer_is_noticed(tmp_path):
+    with pytest.raises(UserError, match="8,192 ids and its embedding 1,000 rows: they are not of one model"):
+        start.resolve_start(str(_write(tmp_path / "small", vocab_size=1000)))
+
+
+def test_a_run_that_has_no_step_yet_does_not_forget_its_start(begun, llama, tmp_path):
+    """Killed before its first step, and started again without --from: not quietly from random weights."""
+    (begun / "metrics.jsonl").unlink()
+    with pytest.raises(UserError, match=f"began from another model: say --from {llama} again"):
+        start.find_start(begun, None)
+    other = _write(tmp_path / "other")
+    assert start.find_start(begun, str(other)).name == str(other)  # nothing is lost
+
+
 def test_what_may_differ_and_what_not(llama, recipe_of):
     found = start.resolve_start(str(llama))
     overrides = ["model.vocab_rows=8320", "model.rope_base=5e5", "model.max_positions=128", "data.seq_length=128"]
@@ -174,4 +188,3 @@ def test_before_the_first_checkpoint_the_weights_must_be_the_same(begun, llama):
     before = manifest.parent.hash
     start.keep_start(start.find_start(begun, str(llama)), llama, begun, manifest)
     assert manifest.parent.hash != before
-    assert start.find_start(begun, None) is None

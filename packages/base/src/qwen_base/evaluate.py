@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from qwen_base.model_of import hf_directory
+from qwen_base.model_of import hf_directory, is_run
 from qwen_shared.launch import Invocation
 
 
@@ -39,7 +39,7 @@ def main(invocation: Invocation) -> None:
     gzip = text.gzip_bits_per_byte()
     Console().print(table)
     say(f"{text.num_bytes:,} bytes of held-out text; gzip -9 needs {gzip:.4f} bits per byte")
-    if (invocation.run_dir / "recipe.yaml").is_file():
+    if is_run(invocation):
         report = {
             "model": str(directory),
             "sources": [source.name for source in prepared],

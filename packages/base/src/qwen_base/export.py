@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from qwen_base.model_of import step_of
+from qwen_base.model_of import is_run, step_of
 from qwen_shared.errors import UserError
 from qwen_shared.launch import Invocation
 from qwen_shared.training.run_files import export_directory
@@ -40,7 +40,9 @@ def plan(invocation: Invocation) -> str:
 
 
 def _target(invocation: Invocation) -> Path:
-    """Where to write. Raises UserError where that would replace something that is not an export."""
+    """Where to write. Raises UserError where that would replace something that is not an export, and for no run."""
+    if not is_run(invocation):
+        raise UserError(f"--from {invocation.start}: not a run, and only runs are exported")
     target = invocation.options.to or export_directory(invocation.run_dir, step_of(invocation))
     if target.exists() and not (target / "certificate.json").is_file() and (target.is_file() or any(target.iterdir())):
         raise UserError(f"--to {target}: holds something that is not an export; give an empty or a new directory")

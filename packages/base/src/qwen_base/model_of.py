@@ -13,8 +13,13 @@ def step_of(invocation: Invocation) -> int | None:
     return start.split_start(invocation.start)[1] if invocation.start else None
 
 
+def is_run(invocation: Invocation) -> bool:
+    """Whether the model is a run's; else --from names one from Hugging Face."""
+    return not invocation.start or (Path(start.split_start(invocation.start)[0]) / "recipe.yaml").is_file()
+
+
 def hf_directory(invocation: Invocation) -> Path:
     """The model in Hugging Face form, exported or downloaded first if need be."""
-    if invocation.start and not (invocation.run_dir / "recipe.yaml").is_file():
+    if not is_run(invocation):
         return start.hf_directory(invocation.start)
     return start.exported(invocation.run_dir, step_of(invocation))

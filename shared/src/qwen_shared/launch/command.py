@@ -202,6 +202,8 @@ def _existing_run(
             if run_dir and run_dir.resolve() != named.resolve():
                 raise UserError(f"--from {args.start} and --run-dir {run_dir} are two runs: give one of them")
             run_dir = named
+        elif run_dir and (run_dir / RECIPE).is_file():
+            raise UserError(f"--from {args.start} is no run, but --run-dir {run_dir} is: give one of them")
         elif run_dir is None:
             recipe = load_recipe(verb.schema, config, overrides, recipes)
             return Path("runs") / verb.kind / recipe.name, recipe

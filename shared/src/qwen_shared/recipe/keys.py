@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import sys
 import types
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal, Union, get_args, get_origin
@@ -104,7 +105,8 @@ def print_keys(schema: type[BaseModel]) -> None:
     for key, field in leaf_fields(schema):
         default = "(required)" if field.is_required() else _show(field.default)
         table.add_row(key, _type_name(field), default, field.description or "")
-    Console(highlight=False, markup=False).print(table)
+    # Where nobody looks at it on a terminal, its width is no reason to cut words.
+    Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 180).print(table)
 
 
 def inner_section(annotation: Any) -> type[BaseModel] | None:

@@ -61,10 +61,10 @@ class Engine:
         pieces = build_model(recipe.model, vocab_rows, recipe.parallel, precision)
         fill(pieces, weights)
         self.config = unwrap(pieces[0]).config
+        # Each data-parallel rank keeps its part of the optimizer's state; with one rank that is all of it.
         ddp_config = DistributedDataParallelConfig(
             grad_reduce_in_fp32=True, overlap_grad_reduce=False, use_distributed_optimizer=True
         )
-        # Each data-parallel rank keeps its part of the optimizer's state; with one rank that is all of it.
         # One piece, or as many as parallel.virtual_pipeline says.
         self.pieces = [DistributedDataParallel(self.config, ddp_config, piece) for piece in pieces]
         self.optimizer = get_megatron_optimizer(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import torch
@@ -12,6 +13,7 @@ from qwen_shared.errors import UserError
 from qwen_shared.model.sizes import padded_vocab_rows
 from qwen_shared.recipe import PretrainRecipe
 from qwen_shared.tokenizer import load_tokenizer
+from qwen_shared.tracking.files import disk_problem
 from qwen_shared.training.own_process import in_own_process
 from qwen_shared.training.run_files import checkpoint_path, export_directory, list_checkpoints
 
@@ -19,7 +21,7 @@ from qwen_shared.training.run_files import checkpoint_path, export_directory, li
 def export_run(run_dir: Path, recipe: PretrainRecipe, step: int | None = None, target: Path | None = None) -> dict:
     """Export checkpoint `step` (default: the last) to `target` (default: `export_directory`); returns the certificate.
 
-    Raises UserError where there is no such checkpoint, RuntimeError where the proof fails.
+    Raises UserError where there is no such checkpoint and where the disk refuses, RuntimeError where the proof fails.
     """
     saved = list_checkpoints(run_dir / "checkpoints")
     if not saved:
@@ -32,12 +34,21 @@ def export_run(run_dir: Path, recipe: PretrainRecipe, step: int | None = None, t
         in_own_process("export", run_dir, step, target)
         return json.loads((target / "certificate.json").read_text())
     tokenizer = load_tokenizer(recipe.tokenizer)
-    return export_checkpoint(
-        checkpoint_path(run_dir / "checkpoints", step),
-        target,
-        recipe.model,
-        padded_vocab_rows(recipe.model, tokenizer.vocab_size, tensor_parallel=1),
-        recipe.data.seq_length,
-        tokenizer,
-        step,
-    )
+    try:
+        return export_checkpoint(
+            checkpoint_path(run_dir / "checkpoints", step),
+            target,
+            recipe.model,
+            padded_vocab_rows(recipe.model, tokenizer.vocab_size, tensor_parallel=1),
+            recipe.data.seq_length,
+            tokenizer,
+            step,
+        )
+    except Exception as error:
+        problem = disk_problem(error, target.parent)
+        shutil.rmtree(target.with_name(f".{target.name}.writing"), ignore_errors=True)
+        if problem is None:
+            raise
+        raise UserError(
+            f"{target}: step {step} cannot be exported: {problem}; mend that, and the same command exports it"
+        ) from error

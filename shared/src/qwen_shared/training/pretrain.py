@@ -84,7 +84,8 @@ def _record(manifest: Manifest, recipe: PretrainRecipe, prepared: list[PreparedS
     Raises UserError where a run that has checkpoints would go on with other data or another tokenizer.
     """
     fingerprint = load_tokenizer(recipe.tokenizer).fingerprint
-    if list_checkpoints(run_dir / "checkpoints"):
+    # A manifest that was lost and made anew knows nothing to compare with.
+    if manifest.tokenizer is not None and list_checkpoints(run_dir / "checkpoints"):
         before = {(source["name"], *_hashes(source)) for source in manifest.data}
         changed = [source.name for source in prepared if (source.name, *_hashes(source.meta)) not in before]
         if manifest.tokenizer != fingerprint:

@@ -28,6 +28,9 @@ from qwen_shared.training.run_files import export_directory, find_export, list_c
 
 CERTIFICATE = "import.json"
 
+# A tokenizer may have so many ids more than the model has rows: ChatML's, or its own that came late.
+_ADDED_IDS = 256
+
 # What may differ from the start's model: neither changes what a stored weight means.
 _CHANGEABLE = ("vocab_rows", "max_positions", "rope_base", "rope_scaling")
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
@@ -73,9 +76,11 @@ def find_start(run_dir: Path, given: str | None) -> Start | None:
     A run with checkpoints has all it needs, whatever became of its start. Raises UserError where the run there began
     otherwise, and for a start that cannot be used.
     """
-    if has_trained(run_dir) and (run_dir / MANIFEST).is_file():
+    if (run_dir / MANIFEST).is_file():
         manifest = Manifest.read(run_dir)
-        _check_same(run_dir, manifest.parent, given)
+        # Before its first step a run may still begin from another model, but not quietly from none.
+        if has_trained(run_dir) or (manifest.parent and not given):
+            _check_same(run_dir, manifest.parent, given)
         if manifest.parent and (manifest.status == "finished" or list_checkpoints(run_dir / "checkpoints")):
             recipe = read_recipe(run_dir, PretrainRecipe)
             return Start(manifest.parent.run, manifest.parent.step, recipe.model, recipe.tokenizer)
@@ -98,7 +103,12 @@ def resolve_start(text: str) -> Start:
         name, directory = place, _from_hub(place, _HUB_FILES)
         model = read_model(directory)
     ids = load_tokenizer(str(directory)).vocab_size
-    if ids > model.vocab_rows:  # the tokenizer has more ids than the model ever had: its rows grow
+    if ids > model.vocab_rows + _ADDED_IDS:
+        raise UserError(
+            f"--from {text}: its tokenizer has {ids:,} ids and its embedding {model.vocab_rows:,} rows: they are not "
+            "of one model; put the right tokenizer beside it"
+        )
+    if ids > model.vocab_rows:  # tokens were added: its rows grow
         model = model.model_copy(update={"vocab_rows": -(-ids // 128) * 128})
     return Start(name, None, model, str(directory))
 
@@ -158,6 +168,9 @@ def keep_start(start: Start, directory: Path | None, run_dir: Path, manifest: Ma
         say(f"reading {start}, and proving the import")
         in_own_process("prove-import", directory, start.tokenizer, digest, run_dir / CERTIFICATE)
         certificate = _certificate(run_dir)
+    stored_rows = read_model(directory).vocab_rows
+    if stored_rows < start.model.vocab_rows:
+        say(f"model  {stored_rows:,} embedding rows grow to {start.model.vocab_rows:,} for the tokenizer's ids")
     tensors, logits = certificate["tensors"], certificate["logits"]
     say(
         f"from   {start}: {tensors['compared']} tensors bit-equal there and back, logits of {logits['layers']} layers "
