@@ -70,7 +70,9 @@ def megatron_losses(directory: Path, windows: torch.Tensor) -> torch.Tensor:
 @torch.no_grad()
 def transformers_losses(directory: Path, windows: torch.Tensor) -> torch.Tensor:
     """The same from the other library. Its logits are fp32; over so many of them torch's cross entropy needs fp64."""
-    model = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32, use_safetensors=True).eval()
+    model = AutoModelForCausalLM.from_pretrained(
+        directory, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
+    ).eval()
     return torch.stack([F.cross_entropy(model(row[None, :-1]).logits[0].double(), row[1:]) for row in windows])
 
 

@@ -48,12 +48,17 @@ def prove_logits(
     fill(megatron, source)
     ours = megatron[0].eval()(tokens.to(device())).float().cpu()
     del megatron
-    config = AutoConfig.from_pretrained(directory)
+    config = AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
     config.num_hidden_layers = layers
     if getattr(config, "layer_types", None):
         config.layer_types = config.layer_types[:layers]
     theirs = AutoModelForCausalLM.from_pretrained(
-        directory, config=config, dtype=torch.float32, use_safetensors=True, local_files_only=True
+        directory,
+        config=config,
+        dtype=torch.float32,
+        use_safetensors=True,
+        local_files_only=True,
+        trust_remote_code=False,
     )
     theirs = theirs.eval()(tokens).logits
     difference, largest = (ours - theirs).abs().max().item(), theirs.abs().max().item()
