@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from qwen_base.model_of import hf_directory, is_run
 from qwen_shared.launch import Invocation
+from qwen_shared.launch.model_of import hf_directory, is_run
 
 
 def main(invocation: Invocation) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from qwen_base.model_of import is_run, step_of
 from qwen_shared.errors import UserError
 from qwen_shared.launch import Invocation
+from qwen_shared.launch.model_of import is_run, step_of
 from qwen_shared.training.run_files import export_directory
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from qwen_base.model_of import hf_directory
 from qwen_shared.errors import UserError
 from qwen_shared.launch import Invocation
+from qwen_shared.launch.model_of import hf_directory
 
 
 def main(invocation: Invocation) -> None:
@@ -16,6 +16,7 @@ def main(invocation: Invocation) -> None:
 
     from qwen_shared.generation.decode import generate
     from qwen_shared.generation.load import load_model
+    from qwen_shared.generation.sampling import Sampling
     from qwen_shared.tokenizer import load_tokenizer
 
     directory = hf_directory(invocation)
@@ -23,9 +24,9 @@ def main(invocation: Invocation) -> None:
     model = load_model(directory)
     ids = [tokenizer.encode(prompt) or [tokenizer.eod_id] for prompt in prompts]
     console = Console(highlight=False)
-    answers = generate(model, tokenizer, ids, options.max_tokens, options.temperature, options.seed)
-    for prompt, answer in zip(prompts, answers, strict=True):
-        console.print(Text(prompt, style="bold") + Text(tokenizer.decode(answer), style="not bold"))
+    sampling = Sampling(options.max_tokens, options.temperature, seed=options.seed)
+    for prompt, answer in zip(prompts, generate(model, tokenizer, ids, sampling), strict=True):
+        console.print(Text(prompt, style="bold") + Text(tokenizer.decode(answer.ids), style="not bold"))
         console.print()
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from qwen_shared.launch import Invocation
 from qwen_shared.tracking import say
-from qwen_shared.training.plan import plan_pretrain
-from qwen_shared.training.run_files import list_checkpoints
+from qwen_shared.training.plan import plan_run
 
 
 def main(invocation: Invocation) -> None:
@@ -28,10 +27,5 @@ def main(invocation: Invocation) -> None:
 
 
 def plan(invocation: Invocation) -> str:
-    saved = list_checkpoints(invocation.run_dir / "checkpoints")
-    what = f"go on with {invocation.run_dir} after step {saved[-1]}" if saved else f"make {invocation.run_dir}"
-    recipe = invocation.recipe
-    if invocation.origin:
-        what += f" from {invocation.origin}"
-        recipe = recipe.model_copy(update={"tokenizer": invocation.origin.tokenizer})  # the run may not have it yet
-    return f"{invocation.command} would {what}\n{plan_pretrain(recipe, invocation.layout)}"
+    i = invocation
+    return plan_run(i.command, i.recipe, i.layout, i.run_dir, i.origin)

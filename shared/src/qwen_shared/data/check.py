@@ -8,15 +8,14 @@ import re
 from pathlib import Path
 
 from qwen_shared.errors import UserError
-from qwen_shared.recipe.schema import Data, Source
+from qwen_shared.recipe.schema import TrainingData
 
 STDLIB = "stdlib"
 HF = "hf:"
-SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet", ".txt", ".md")
 _SHARD = re.compile(r"(?P<name>.*?)(?P<number>\d{4,})-of-(?P<total>\d{4,})")
 
 
-def check_sources(data: Data) -> None:
+def check_sources(data: TrainingData) -> None:
     """Raises UserError for the first source that cannot be read: missing, a shard missing, empty, unreadable, unknown.
 
     Contents are not looked at, and a dataset name on a hub is not looked up.
@@ -30,52 +29,53 @@ def check_sources(data: Data) -> None:
     for i, source in enumerate(data.sources):
         where = f"data.sources.{i}.path={source.path}"
         if source.path.startswith(HF):
-            _check_hf(source, where)
-        elif source.path != STDLIB:
-            for path in source_files(source, where):
+            _check_hf(source.path, where)
+        elif source.path not in data.builtin:
+            for path in source_files(data, source.path, where):
                 _check_readable(path, where)
 
 
-def source_files(source: Source, where: str | None = None) -> list[Path]:
+def source_files(data: TrainingData, written: str, where: str | None = None) -> list[Path]:
     """The files of a path source: itself, or what a directory holds below it, sorted, without hidden and empty ones."""
-    where = where or f"data source {source.path}"
-    path = Path(source.path).expanduser()
+    where = where or f"data source {written}"
+    path = Path(written).expanduser()
+    suffixes = data.suffixes
     if path.is_dir():
-        found = sorted(p for p in path.rglob("*") if _suffix(p) and p.is_file() and not _is_hidden(p, path))
+        found = sorted(p for p in path.rglob("*") if _suffix(p, suffixes) and p.is_file() and not _is_hidden(p, path))
         if not found:
-            raise UserError(f"{where}: no file in this directory ends in {_one_of(SUFFIXES)}")
+            raise UserError(f"{where}: no file in this directory ends in {_one_of(suffixes)}")
         _check_shards(found, where)
         files = [p for p in found if p.stat().st_size]
         if not files:
             raise UserError(f"{where}: all {len(found)} files in this directory are empty")
         return files
     if not path.exists():
-        raise UserError(f"{where}: {_missing(path, source.path)}")
+        raise UserError(f"{where}: {_missing(path, written, data.builtin)}")
     if not path.is_file():
         raise UserError(f"{where}: neither a file nor a directory")
-    if not _suffix(path):
+    if not _suffix(path, suffixes):
         hint = "; one JSON object a line is .jsonl" if path.suffix.lower() == ".json" else ""
-        raise UserError(f"{where}: cannot read '{path.suffix or path.name}' files, only {_one_of(SUFFIXES)}{hint}")
+        raise UserError(f"{where}: cannot read '{path.suffix or path.name}' files, only {_one_of(suffixes)}{hint}")
     if not path.stat().st_size:
         raise UserError(f"{where}: the file is empty")
     return [path]
 
 
-def hf_directory(source: Source) -> Path | None:
+def hf_directory(written: str) -> Path | None:
     """The directory that `hf:…` means, or None where it is a dataset's name on a hub."""
-    name = source.path.removeprefix(HF)
+    name = written.removeprefix(HF)
     path = Path(name).expanduser()
     return path if path.exists() or name.startswith(("/", "./", "../", "~")) or name.count("/") > 1 else None
 
 
-def _check_hf(source: Source, where: str) -> None:
-    if source.path == HF:
+def _check_hf(written: str, where: str) -> None:
+    if written == HF:
         raise UserError(f"{where}: a dataset's name or directory must follow 'hf:'")
-    directory = hf_directory(source)
+    directory = hf_directory(written)
     if directory is None:
         return
     if not directory.exists():
-        raise UserError(f"{where}: {_missing(directory, source.path)}")
+        raise UserError(f"{where}: {_missing(directory, written, ())}")
     if not directory.is_dir():
         raise UserError(f"{where}: a file, not a dataset's directory; leave out 'hf:' to read it")
     _check_shards([p for p in directory.rglob("*") if not _is_hidden(p, directory)], where)
@@ -106,20 +106,20 @@ def _check_readable(path: Path, where: str) -> None:
         raise UserError(f"{where}:{named} cannot be read ({error.strerror})") from None
 
 
-def _missing(path: Path, written: str) -> str:
+def _missing(path: Path, written: str, builtin: tuple[str, ...]) -> str:
     """'no such file …', with the nearest name that is there."""
     while not path.parent.is_dir():
         path = path.parent  # the first part that does not exist
     names = {p.name: str(p) for p in path.parent.iterdir()}
     if "/" not in written:
-        names[STDLIB] = STDLIB
+        names |= {name: name for name in builtin}
     near = difflib.get_close_matches(path.name, names, n=1, cutoff=0.4)
     return f"no such file or directory: {path}" + (f"; nearest: {names[near[0]]}" if near else "")
 
 
-def _suffix(path: Path) -> str | None:
+def _suffix(path: Path, suffixes: tuple[str, ...]) -> str | None:
     name = path.name.lower()
-    return next((suffix for suffix in SUFFIXES if name.endswith(suffix)), None)
+    return next((suffix for suffix in suffixes if name.endswith(suffix)), None)
 
 
 def _is_hidden(path: Path, root: Path) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 FileIdentity = tuple[str, int, int]  # path, bytes, mtime in ns: what a cache key knows of an input file
@@ -16,6 +16,14 @@ class Document:
     text: str
     name: str
     held_out: bool | None = None
+
+
+@dataclass(frozen=True)
+class BuiltIn:
+    """Conversations that a package makes itself, under the name of a source."""
+
+    read: Callable[[], Iterable[tuple[Sequence[Mapping[str, str]], bool]]]  # (messages, held out?)
+    identity: str  # of everything that decides them
 
 
 class Meter:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -62,7 +63,7 @@ class PackedTokens:
 
     def _draw_order(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
         """Document numbers in this epoch's order, and where each ends in the epoch: two int64 [documents]."""
-        order = _permutation(len(self._file), self.seed, _DOCUMENTS, epoch)
+        order = permutation(len(self._file), self.seed, _DOCUMENTS, epoch)
         return order, np.cumsum(self._file.lengths[order], dtype=np.int64)
 
 
@@ -73,10 +74,10 @@ class Blend:
     samples, so its share is within one sample of its weight at every border; which place within the block is whose is
     drawn by (seed, b). With one stream sample k is that stream's sample k.
 
-    `weights` are positive and need not add up to 1.
+    A stream is anything with `sample(i)`. `weights` are positive and need not add up to 1.
     """
 
-    def __init__(self, streams: Sequence[PackedTokens], weights: Sequence[float], seed: int):
+    def __init__(self, streams: Sequence[Any], weights: Sequence[float], seed: int):
         if len(streams) != len(weights) or not streams:
             raise ValueError(f"{len(streams)} streams but {len(weights)} weights")
         if min(weights) <= 0:
@@ -101,8 +102,8 @@ class Blend:
         place = k - self._start(block)
         return int(sources[place]), int(indices[place])
 
-    def sample(self, k: int) -> np.ndarray:
-        """The blend's sample k: int64 [S + 1]."""
+    def sample(self, k: int) -> Any:
+        """The blend's sample k, as its stream gives it."""
         source, index = self.locate(k)
         return self.streams[source].sample(index)
 
@@ -120,7 +121,7 @@ class Blend:
         starts, ends = self._starts(block), self._starts(block + 1)
         counts = [end - start for start, end in zip(starts, ends, strict=True)]
         sources = np.repeat(np.arange(len(counts)), counts)
-        sources = sources[_permutation(len(sources), self.seed, _BLOCKS, block)]
+        sources = sources[permutation(len(sources), self.seed, _BLOCKS, block)]
         indices = np.empty_like(sources)
         for source, (start, end) in enumerate(zip(starts, ends, strict=True)):
             indices[sources == source] = np.arange(start, end)
@@ -153,7 +154,7 @@ def batch(samples: Sequence[np.ndarray], eod_id: int) -> dict[str, np.ndarray]:
     return {"tokens": tokens, "labels": labels, "loss_mask": (tokens != eod_id).astype(np.float32)}
 
 
-def _permutation(n: int, *key: int) -> np.ndarray:
+def permutation(n: int, *key: int) -> np.ndarray:
     """A permutation of n drawn by `key`: int64 [n].
 
     Sorted raw words instead of `Generator.permutation`: NumPy promises to keep the former from release to release.

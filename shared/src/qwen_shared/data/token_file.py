@@ -38,6 +38,17 @@ def token_dtype(vocab_size: int) -> np.dtype:
     return _DTYPES[8] if vocab_size < 65_500 else _DTYPES[4]
 
 
+def token_ids(stored: np.ndarray) -> np.ndarray:
+    """Ids of stored tokens, which may be complements of ids: int64 of the same shape."""
+    stored = stored.astype(np.int64)
+    return np.where(stored < 0, ~stored, stored)
+
+
+def in_loss(stored: np.ndarray) -> np.ndarray:
+    """Which stored tokens of conversations are in the loss: bool of the same shape."""
+    return stored < 0
+
+
 class TokenFileWriter:
     """Writes `PREFIX.bin` as documents come and `PREFIX.idx` at the end of the `with` block.
 

@@ -1,47 +1,171 @@
-"""Batched sampling with a KV cache, on transformers' own `generate`."""
+"""Batched decoding with a KV cache: prompts of one length go together, and who has answered leaves the batch.
+
+transformers' own `generate` computes every row until the longest has ended; here a batch shrinks as it goes on, which
+is half the time where answers differ in length. Nothing else is special: the model's forward and its `DynamicCache`.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
 import torch
 
-from qwen_shared.backend import device
+from qwen_shared.generation import vllm_backend
+from qwen_shared.generation.load import load_model
+from qwen_shared.generation.sampling import Completion, Generate, Progress, Sampling
 from qwen_shared.tokenizer import Tokenizer
 
+BATCH_SIZE = 128  # prompts at once; above it a step on CPU takes as long per prompt as below
+_CPU_CACHE_BYTES = 2 << 30
 
-@torch.no_grad()
+
+def load_generator(directory: Path, tokenizer: Tokenizer, batch_size: int | None = None) -> Generate:
+    """A function from prompts to completions by the model in a Hugging Face directory: vLLM where it is installed and
+    there is a GPU, else `generate`. Raises UserError where there is no model."""
+    if vllm_backend.available():
+        return vllm_backend.VllmGenerator(directory, tokenizer)
+    return generator(load_model(directory), tokenizer, batch_size)
+
+
+def generator(model, tokenizer: Tokenizer, batch_size: int | None = None) -> Generate:
+    """The same from a model that is loaded already; an answer ends where the model's positions do."""
+    positions = getattr(model.config, "max_position_embeddings", None)
+
+    def complete(prompts: list[list[int]], sampling: Sampling, progress: Progress | None = None) -> list[Completion]:
+        longest = min(sampling.max_length or positions or 2**62, positions or 2**62)
+        within = Sampling(**{**vars(sampling), "max_length": longest})
+        return generate(model, tokenizer, prompts, within, batch_size, progress)
+
+    return complete
+
+
+@torch.inference_mode()
 def generate(
     model,
     tokenizer: Tokenizer,
-    prompts: list[list[int]],
-    max_new_tokens: int,
-    temperature: float,
-    seed: int,
-    top_p: float = 1.0,
-) -> list[list[int]]:
-    """New token ids for each prompt, up to and without the first stop id. `temperature` 0 is greedy.
+    prompts: Sequence[list[int]],
+    sampling: Sampling,
+    batch_size: int | None = None,
+    progress: Progress | None = None,
+) -> list[Completion]:
+    """What the model adds to each prompt, in the order of the prompts. Raises ValueError for an empty prompt.
 
-    Prompts are filled up on the left. Ids past the tokenizer's (padded vocabulary rows) are never drawn.
+    At most `batch_size` prompts (default: 128) go through the model at once, fewer where their keys and values would
+    not fit. Ids past the tokenizer's (padded vocabulary rows) are never drawn. A prompt that leaves no room gets
+    nothing.
     """
-    torch.manual_seed(seed)
-    longest = max(map(len, prompts))
-    pad = tokenizer.pad_id
-    tokens = torch.tensor([[pad] * (longest - len(p)) + p for p in prompts], device=device())  # [B, S]
-    mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts], device=device())
-    sampling = {"do_sample": True, "temperature": temperature, "top_p": top_p, "top_k": 0} if temperature else {}
-    out = model.generate(
-        tokens,
-        attention_mask=mask,
-        max_new_tokens=max_new_tokens,
-        eos_token_id=list(tokenizer.stop_ids),
-        pad_token_id=pad,
-        suppress_tokens=list(range(tokenizer.vocab_size, model.config.vocab_size)) or None,
-        **(sampling or {"do_sample": False}),
-    )
-    return [_until_stop(row[longest:].tolist(), tokenizer.stop_ids) for row in out]
+    if not all(prompts):
+        raise ValueError("a prompt needs at least one token")
+    answers = [_Answer(i, prompt, sampling) for i, prompt in enumerate(prompts)]
+    # The longest first, so that what does not fit in memory shows at once; equal prompts side by side.
+    waiting = sorted((a for a in answers if a.room > 0), key=lambda a: (-len(a.prompt), a.prompt))
+    cache_tokens = _cache_tokens(model)
+    done = len(answers) - len(waiting)
+    while waiting:
+        rows = max(1, cache_tokens // (len(waiting[0].prompt) + sampling.max_new_tokens))
+        rows = min(rows, batch_size or BATCH_SIZE)
+        batch, waiting = waiting[:rows], waiting[rows:]
+        for finished in _decode(model, tokenizer, batch, sampling):
+            done += finished
+            if progress:
+                progress(done, len(answers))
+    return [Completion(answer.ids, answer.stopped) for answer in answers]
 
 
-def _until_stop(ids: list[int], stop_ids: tuple[int, ...]) -> list[int]:
-    for i, token in enumerate(ids):
-        if token in stop_ids:
-            return ids[:i]
-    return ids
+class _Answer:
+    """One prompt and what has been added to it."""
+
+    def __init__(self, index: int, prompt: list[int], sampling: Sampling):
+        self.prompt, self.room = prompt, sampling.room(prompt)
+        self.ids: list[int] = []
+        self.stopped = False
+        self._tail = b""  # the end of the text, long enough for any stop text
+        if sampling.temperature:
+            stream = np.random.Philox(key=np.array([sampling.seed, index], dtype=np.uint64))
+            self.draws = np.random.Generator(stream).random(max(0, self.room))  # [0, 1)
+
+    def add(self, token: int, tokenizer: Tokenizer, stops: list[bytes]) -> bool:
+        """Takes the next token; whether the answer goes on."""
+        if token in tokenizer.stop_ids:
+            self.stopped = True
+            return False
+        self.ids.append(token)
+        if stops:
+            text = self._tail + tokenizer.token_bytes(token)
+            self.stopped = any(stop in text for stop in stops)
+            self._tail = text[-max(map(len, stops)) :]
+        return not self.stopped and len(self.ids) < self.room
+
+
+def _decode(model, tokenizer: Tokenizer, rows: list[_Answer], sampling: Sampling):
+    """Answers a batch; yields after every step how many have ended."""
+    from transformers import DynamicCache
+
+    stops = [text.encode() for text in sampling.stop_texts]
+    unique: dict[tuple[int, ...], int] = {}  # prompts asked for several times are read once
+    which = [unique.setdefault(tuple(row.prompt), len(unique)) for row in rows]
+    longest = max(map(len, unique))
+    # Filled up on the left: the ends of the prompts stand in one column.
+    tokens = torch.tensor([[tokenizer.pad_id] * (longest - len(p)) + list(p) for p in unique], device=model.device)
+    mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in unique], device=model.device)  # [B, S]
+    positions = (mask.cumsum(1) - 1).clamp(min=0)
+    cache = DynamicCache(config=model.config)
+    while rows:
+        logits = model(
+            tokens,
+            attention_mask=mask,
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        ).logits[:, -1, : tokenizer.vocab_size]  # [B, V]
+        if len(logits) < len(rows):
+            logits, mask, positions = _rows_of(cache, which, logits, mask, positions)
+        chosen = _choose(logits.float(), rows, sampling)
+        taken = zip(rows, chosen.tolist(), strict=True)
+        keep = [i for i, (row, token) in enumerate(taken) if row.add(token, tokenizer, stops)]
+        if len(keep) < len(rows):
+            yield len(rows) - len(keep)
+            rows = [rows[i] for i in keep]
+            if rows:
+                chosen, mask, positions = _rows_of(cache, keep, chosen, mask, positions)
+        tokens = chosen[:, None]
+        mask = torch.cat((mask, mask.new_ones(len(mask), 1)), dim=1)
+        positions = positions[:, -1:] + 1
+
+
+def _rows_of(cache, rows: list[int], *tensors: torch.Tensor) -> list[torch.Tensor]:
+    """Only these rows of the batch, in the cache (changed in place) and in the tensors."""
+    index = torch.tensor(rows, device=tensors[0].device)
+    cache.batch_select_indices(index)
+    return [tensor[index] for tensor in tensors]
+
+
+def _choose(logits: torch.Tensor, rows: list[_Answer], sampling: Sampling) -> torch.Tensor:
+    """The next ids [B] from fp32 logits [B, V]."""
+    if not sampling.temperature:
+        return logits.argmax(dim=-1)
+    step = len(rows[0].ids)
+    draws = torch.tensor([row.draws[step] for row in rows], dtype=torch.float32, device=logits.device)[:, None]
+    shares = (logits / sampling.temperature).softmax(dim=-1)
+    ids = None
+    if sampling.top_p < 1:
+        shares, ids = shares.sort(dim=-1, descending=True)
+        shares = shares.where(shares.cumsum(dim=-1) - shares < sampling.top_p, 0.0)
+    reached = shares.cumsum(dim=-1)
+    total = reached[:, -1:]
+    # The first id whose cumulated share lies above the draw has a share of its own, also after rounding.
+    at = torch.searchsorted(reached, (draws * total).clamp(max=total.nextafter(torch.zeros_like(total))), right=True)
+    return (at if ids is None else ids.gather(1, at))[:, 0]
+
+
+def _cache_tokens(model) -> int:
+    """How many tokens' keys and values may be held: half of the free GPU memory, or 2 GiB on CPU."""
+    config = model.config
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    per_token = 2 * config.num_hidden_layers * heads * size * model.dtype.itemsize
+    available = torch.cuda.mem_get_info(model.device)[0] // 2 if model.device.type == "cuda" else _CPU_CACHE_BYTES
+    return available // per_token

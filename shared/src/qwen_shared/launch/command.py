@@ -19,19 +19,30 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from qwen_shared.errors import EXIT_FAILED, EXIT_FINISHED, EXIT_STOPPED, EXIT_USER_ERROR, Stopped, UserError
 from qwen_shared.launch import local
-from qwen_shared.recipe import PretrainRecipe, check_layout, check_tokenizer, load_recipe, nearest, recipe_name
+from qwen_shared.recipe import PretrainRecipe, Recipe, check_layout, check_tokenizer, load_recipe, nearest, recipe_name
 from qwen_shared.recipe.keys import leaf_keys, print_keys
 from qwen_shared.recipe.layout import Layout
 from qwen_shared.tracking import inspect_run, log_file
-from qwen_shared.tracking.manifest import RECIPE, read_recipe
+from qwen_shared.tracking.manifest import MANIFEST, RECIPE, Manifest, read_recipe
 
 if TYPE_CHECKING:
-    from qwen_shared.training.start import Start
+    from qwen_shared.training.start import Start, Usual
+
+
+@dataclass(frozen=True)
+class Tool:
+    """One thing a command does without a recipe. `target` is "module:function"; it takes the parsed flags and returns
+    the exit code."""
+
+    name: str
+    help: str
+    target: str
+    options: Callable[[argparse.ArgumentParser], Any]
 
 
 @dataclass(frozen=True)
 class Verb:
-    """One thing a command does.
+    """One thing a command does with a recipe.
 
     `target` and `plan` are "module:function", imported only when they run. `target` takes an `Invocation`; `plan`
     takes one too and returns the text to print.
@@ -41,10 +52,12 @@ class Verb:
     help: str
     target: str
     kind: str  # runs live in runs/<kind>/<name>
-    schema: type[PretrainRecipe] = PretrainRecipe
+    schema: type[Recipe] = PretrainRecipe
     reads_run: bool = False  # works on an existing run and takes its recipe; otherwise it makes or resumes one
+    maker: str = "pretrain"  # for a verb that reads a run: the verb that makes one
     reads_data: bool = True  # the recipe's data sources must be there
     takes_start: bool = False  # a new run may begin --from another model
+    parent: tuple[str, str] | None = None  # without --from it begins from this kind of run; the command that makes it
     plan: str | None = None
     options: Callable[[argparse.ArgumentParser], Any] | None = None  # adds flags of this verb alone
 
@@ -53,7 +66,7 @@ class Verb:
 class Invocation:
     """What the user asked for, checked."""
 
-    recipe: PretrainRecipe
+    recipe: Recipe
     overrides: list[str]
     run_dir: Path
     start: str | None  # --from, as typed
@@ -66,7 +79,7 @@ class Invocation:
 def run(
     prog: str,
     description: str,
-    verbs: list[Verb],
+    verbs: list[Verb | Tool],
     recipes: Path,
     default_config: str = "tiny",
     argv: list[str] | None = None,
@@ -82,6 +95,8 @@ def run(
         if verb is None:
             return EXIT_FINISHED
         command = f"{prog} {verb.name}"
+        if isinstance(verb, Tool):
+            return _run_tool(command, verb, argv)
         return _run_verb(command, verb, recipes, default_config, argv)
     except UserError as error:
         print(f"{command}: error: {error}", file=sys.stderr)
@@ -122,6 +137,14 @@ def _ignore_stop_signals() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
+def _run_tool(command: str, tool: Tool, argv: list[str]) -> int:
+    parser = _Parser(prog=command, description=_sentence(tool.help), allow_abbrev=False)
+    tool.options(parser)
+    args = parser.parse_intermixed_args(argv[1:])
+    with log_file(None):
+        return _load(tool.target)(args)
+
+
 def _run_verb(command: str, verb: Verb, recipes: Path, default_config: str, argv: list[str]) -> int:
     parser = _verb_parser(command, verb, recipes, default_config)
     args, unknown = parser.parse_known_intermixed_args(argv[1:])
@@ -153,6 +176,8 @@ def _run_verb(command: str, verb: Verb, recipes: Path, default_config: str, argv
 def _check(command: str, verb: Verb, recipes: Path, default_config: str, args: argparse.Namespace) -> Invocation:
     """Everything that can be known to be wrong without importing torch."""
     overrides, config = _join_spaced(args.overrides), args.config or default_config
+    if verb.reads_run:
+        overrides = _take_start(args, overrides)
     start = getattr(args, "start", None)
     layout = origin = None
     if verb.reads_run:
@@ -172,22 +197,41 @@ def _check(command: str, verb: Verb, recipes: Path, default_config: str, args: a
 
 def _own_run(
     verb: Verb, recipes: Path, args: argparse.Namespace, config: str, overrides: list[str]
-) -> tuple[Path, PretrainRecipe, Start | None]:
+) -> tuple[Path, Recipe, Start | None]:
     """The run that a verb makes or goes on with, its recipe, and the model it begins from."""
     run_dir = args.run_dir or Path("runs") / verb.kind / recipe_name(verb.schema, config, overrides, recipes)
     origin = None
     if verb.takes_start:
         from qwen_shared.training.start import find_start, recipe_from  # brings numpy, which --help needs not
 
-        origin = find_start(run_dir, args.start)
+        origin = find_start(run_dir, args.start, _usual_start(verb, config))
     if origin is None:
         return run_dir, load_recipe(verb.schema, config, overrides, recipes), None
     return run_dir, recipe_from(origin, verb.schema, config, overrides, recipes, run_dir), origin
 
 
+def _take_start(args: argparse.Namespace, overrides: list[str]) -> list[str]:
+    """A word that is no key=value names the model to look at, as --from does; the others are left."""
+    bare = [word for word in overrides if "=" not in word]
+    if len(bare) + bool(args.start) > 1:
+        raise UserError(f"{' and '.join(([args.start] if args.start else []) + bare)}: one model at a time")
+    if bare:
+        args.start = bare[0]
+    return [word for word in overrides if "=" in word]
+
+
+def _usual_start(verb: Verb, config: str) -> Usual | None:
+    if verb.parent is None:
+        return None
+    from qwen_shared.training.start import Usual
+
+    kind, command = verb.parent
+    return Usual(Path("runs") / kind / Path(config).stem, f"{command} --config {config}")
+
+
 def _existing_run(
     command: str, verb: Verb, recipes: Path, args: argparse.Namespace, config: str, overrides: list[str]
-) -> tuple[Path, PretrainRecipe]:
+) -> tuple[Path, Recipe]:
     """The run that a reading verb works on, with the run's own recipe (and the overrides on top).
 
     `--from RUN` and `RUN@STEP` name the run as `--run-dir` does; a Hugging Face model has no run, and then the recipe
@@ -202,6 +246,9 @@ def _existing_run(
             if run_dir and run_dir.resolve() != named.resolve():
                 raise UserError(f"--from {args.start} and --run-dir {run_dir} are two runs: give one of them")
             run_dir = named
+            # Another job's run has a recipe of another kind; ours says how it is looked at.
+            if (named / MANIFEST).is_file() and Manifest.read(named).kind != verb.kind:
+                return run_dir, load_recipe(verb.schema, config, overrides, recipes)
         elif run_dir and (run_dir / RECIPE).is_file():
             raise UserError(f"--from {args.start} is no run, but --run-dir {run_dir} is: give one of them")
         elif run_dir is None:
@@ -213,7 +260,7 @@ def _existing_run(
         return run_dir, read_recipe(run_dir, verb.schema, overrides)
     if not args.start and not args.plan:
         maker = command.rpartition(" ")[0]
-        raise UserError(f"{run_dir}: no run there; `{maker} pretrain` makes one, --run-dir names another")
+        raise UserError(f"{run_dir}: no run there; `{maker} {verb.maker}` makes one, --run-dir names another")
     return run_dir, load_recipe(verb.schema, config, overrides, recipes)
 
 
@@ -229,7 +276,7 @@ def _world_size(args: argparse.Namespace) -> int:
     return world_size
 
 
-def _load(target: str) -> Callable[[Invocation], Any]:
+def _load(target: str) -> Callable[..., Any]:
     module, _, function = target.partition(":")
     return getattr(importlib.import_module(module), function)
 
@@ -256,7 +303,9 @@ class _Parser(argparse.ArgumentParser):
         raise UserError(f"{message[:1].lower()}{message[1:]} (see {self.prog} --help)")
 
 
-def _pick_verb(prog: str, description: str, verbs: list[Verb], recipes: Path, argv: list[str]) -> Verb | None:
+def _pick_verb(
+    prog: str, description: str, verbs: list[Verb | Tool], recipes: Path, argv: list[str]
+) -> Verb | Tool | None:
     """The verb that `argv` starts with; None after --help was printed."""
     if not argv or argv[0] in ("-h", "--help", "help"):
         width = max(len(verb.name) for verb in verbs)
@@ -278,7 +327,7 @@ def _verb_parser(command: str, verb: Verb, recipes: Path, default_config: str) -
     names = ", ".join(_recipe_names(recipes))
     parser = _Parser(
         prog=command,
-        description=verb.help[:1].upper() + verb.help[1:] + ".",
+        description=_sentence(verb.help),
         epilog=_examples(command),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -314,6 +363,10 @@ def _verb_parser(command: str, verb: Verb, recipes: Path, default_config: str) -
     if verb.options:
         verb.options(parser)
     return parser
+
+
+def _sentence(help: str) -> str:
+    return help[:1].upper() + help[1:] + "."
 
 
 def _examples(command: str) -> str:

@@ -23,9 +23,14 @@ class Documents:
     @classmethod
     def ending_in(cls, tokens: np.ndarray, eod_id: int, device: torch.device) -> Documents:
         """From tokens [B, S]: a row begins a document, and so does whatever follows an `eod_id`."""
-        B, S = tokens.shape
-        begins = np.ones((B, S), dtype=bool)
+        begins = np.ones(tokens.shape, dtype=bool)
         begins[:, 1:] = tokens[:, :-1] == eod_id
+        return cls.beginning_at(begins, device)
+
+    @classmethod
+    def beginning_at(cls, begins: np.ndarray, device: torch.device) -> Documents:
+        """From bool [B, S]: where documents begin; the first place of each row is one."""
+        B, S = begins.shape
         starts = np.flatnonzero(begins)
         lengths = np.diff(starts, append=B * S)
         positions = np.arange(B * S) - np.repeat(starts, lengths)

@@ -6,7 +6,7 @@ depends on the number of processes is checked by `check_layout` once that number
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, model_validator
 
@@ -108,11 +108,11 @@ class Model(Section):
         return self
 
 
-def _source_from_text(value: Any) -> Any:
+def source_from_text(value: Any) -> Any:
     return {"path": value} if isinstance(value, str) else value
 
 
-def _sources_from_text(value: Any) -> Any:
+def sources_from_text(value: Any) -> Any:
     return [value] if isinstance(value, str | dict) else value
 
 
@@ -130,17 +130,29 @@ class Source(Section):
     split: str = Field("train", description="hf: only")
 
 
-class Data(Section):
-    sources: Annotated[
-        list[Annotated[Source, BeforeValidator(_source_from_text)]],
-        BeforeValidator(_sources_from_text),
-        Field(min_length=1, description="one source or a list; a path alone is short for {path: …}"),
-    ]
+class TrainingData(Section):
+    """What every job's data has. Each kind also says which names it knows, which files it reads, and
+    `isolate_documents`, as a key or once and for all."""
+
+    builtin: ClassVar[tuple[str, ...]] = ()  # source paths that are names of data made here
+    suffixes: ClassVar[tuple[str, ...]] = ()
+
     seq_length: Positive = Field(description="tokens per sample")
-    isolate_documents: Flag = Field(False, description="no token sees another document; positions restart at each")
-    validation_share: Share = Field(0.01, description="of the documents, whole; 1 to evaluate on all of a text")
+    validation_share: Share = Field(0.01, description="of the documents, whole; 1 to evaluate on all of them")
     validation_max_bytes: Positive = Field(4_000_000, description="hold out no more UTF-8 bytes than this per source")
     documents: Positive | None = Field(None, description="read at most this many documents of each source")
+
+
+class Data(TrainingData):
+    builtin: ClassVar[tuple[str, ...]] = ("stdlib",)
+    suffixes: ClassVar[tuple[str, ...]] = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet", ".txt", ".md")
+
+    sources: Annotated[
+        list[Annotated[Source, BeforeValidator(source_from_text)]],
+        BeforeValidator(sources_from_text),
+        Field(min_length=1, description="one source or a list; a path alone is short for {path: …}"),
+    ]
+    isolate_documents: Flag = Field(False, description="no token sees another document; positions restart at each")
 
 
 class Parallel(Section):
@@ -190,7 +202,6 @@ class Checkpoint(Section):
 class Evaluation(Section):
     interval: Positive = Field(description="steps between validations; the last step is always validated")
     max_tokens: Positive | None = Field(None, description="validation tokens at intervals; the last step uses all")
-    lengths: list[Positive] = Field([], description="context lengths of `evaluate`'s perplexity; default: seq_length")
     prompts: list[str] = Field([], description="continued at every validation, to be read")
     sample_tokens: Positive = 48
     temperature: Number = Field(0.8, ge=0.0)
@@ -204,7 +215,7 @@ class Tracking(Section):
     log_interval: Positive = Field(1, description="steps between lines of metrics.jsonl")
 
 
-def check_parallel(model: Model, parallel: Parallel, data: Data) -> None:
+def check_parallel(model: Model, parallel: Parallel, data: TrainingData) -> None:
     """Raises ValueError where the parts of the model or of the sequence cannot be dealt out evenly."""
     tp, pp, vp, cp = (
         parallel.tensor_parallel,
@@ -229,7 +240,10 @@ def check_parallel(model: Model, parallel: Parallel, data: Data) -> None:
     if parallel.sequence_parallel and tp == 1:
         raise ValueError("parallel.sequence_parallel=true needs parallel.tensor_parallel of 2 or more")
     if cp > 1 and data.isolate_documents:
-        raise ValueError("data.isolate_documents=true and parallel.context_parallel: documents are not cut over ranks")
+        raise ValueError(
+            f"parallel.context_parallel={cp}: documents that are isolated from each other (data.isolate_documents, and "
+            "conversations always) are not cut over ranks"
+        )
     pieces = sequence_pieces(parallel)
     if data.seq_length % pieces:
         raise ValueError(
@@ -245,12 +259,14 @@ def sequence_pieces(parallel: Parallel) -> int:
     return pieces * (parallel.tensor_parallel if parallel.sequence_parallel else 1)
 
 
-class PretrainRecipe(Section):
+class Recipe(Section):
+    """What every job on the trainer has."""
+
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="names the run's directory")
     seed: Whole = Field(1234, ge=0, le=2**32 - 1)
     tokenizer: str = Field("default", min_length=1, description="default, dashscope, a .tiktoken file or a directory")
     model: Model
-    data: Data
+    data: TrainingData
     parallel: Parallel = Parallel.model_construct()
     training: Training
     optimizer: Optimizer
@@ -261,8 +277,9 @@ class PretrainRecipe(Section):
     export: Literal["final", "every", "none"] = Field("final", description="which checkpoints get a Hugging Face form")
 
     @model_validator(mode="after")
-    def _check(self) -> PretrainRecipe:
-        check_parallel(self.model, self.parallel, self.data)
+    def _check(self) -> Recipe:
+        if self.model is not None:  # else that of a model to come, which is checked with it
+            check_parallel(self.model, self.parallel, self.data)
         if self.training.global_batch_size % self.training.micro_batch_size:
             raise ValueError(
                 f"training.global_batch_size={self.training.global_batch_size} is not a multiple of "
@@ -285,3 +302,29 @@ class PretrainRecipe(Section):
                     f"{steps - self.schedule.warmup_steps} steps after warm-up"
                 )
         return self
+
+
+class PretrainEvaluation(Evaluation):
+    lengths: list[Positive] = Field([], description="context lengths of `evaluate`'s perplexity; default: seq_length")
+
+
+class PretrainRecipe(Recipe):
+    data: Data
+    evaluation: PretrainEvaluation
+
+
+class _Lax(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True, defer_build=True)
+
+
+class _SampleLength(_Lax):
+    seq_length: Positive
+
+
+class TrainedModel(_Lax):
+    """What any run's recipe says of its model, whatever the run's job."""
+
+    name: str
+    tokenizer: str
+    model: Model
+    data: _SampleLength

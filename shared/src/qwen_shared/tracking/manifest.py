@@ -14,7 +14,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from qwen_shared.errors import UserError
-from qwen_shared.recipe import RESULT_NEUTRAL, PretrainRecipe, differing_keys, load_recipe, recipe_text
+from qwen_shared.recipe import RESULT_NEUTRAL, Recipe, TrainedModel, differing_keys, load_recipe, recipe_text
 from qwen_shared.tracking.files import write_atomic
 
 RECIPE, MANIFEST = "recipe.yaml", "manifest.json"
@@ -91,7 +91,7 @@ class Manifest(BaseModel):
         write_atomic(run_dir / MANIFEST, self.model_dump_json(indent=2) + "\n")
 
 
-def inspect_run(run_dir: Path, recipe: PretrainRecipe) -> State:
+def inspect_run(run_dir: Path, recipe: Recipe) -> State:
     """Whether this recipe would begin, go on with or find finished the run in `run_dir`; nothing is written.
 
     Raises UserError where the directory holds something else, another recipe's run, or cannot be used.
@@ -132,7 +132,7 @@ def inspect_run(run_dir: Path, recipe: PretrainRecipe) -> State:
     return "finished" if status == "finished" else "resume"
 
 
-def open_run(run_dir: Path, recipe: PretrainRecipe, command: str, kind: str) -> tuple[State, Manifest]:
+def open_run(run_dir: Path, recipe: Recipe, command: str, kind: str) -> tuple[State, Manifest]:
     """Makes `run_dir` a run with this recipe, or finds the run that it is. One process per run calls this.
 
     A new or resumed run is marked running; a finished one is left as it is. Raises UserError as `inspect_run` does,
@@ -156,7 +156,7 @@ def open_run(run_dir: Path, recipe: PretrainRecipe, command: str, kind: str) -> 
     return state, manifest
 
 
-def read_recipe[R: PretrainRecipe](run_dir: Path, schema: type[R], overrides: Sequence[str] = ()) -> R:
+def read_recipe[R: Recipe | TrainedModel](run_dir: Path, schema: type[R], overrides: Sequence[str] = ()) -> R:
     """A run's own recipe. A tokenizer that the run keeps is found wherever the run now is. Raises UserError."""
     recipe = load_recipe(schema, str(run_dir / RECIPE), list(overrides), run_dir)
     if recipe.tokenizer != _OWN_TOKENIZER:

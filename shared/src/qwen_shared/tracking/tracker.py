@@ -68,6 +68,14 @@ class Tracker:
             say(f"step {step}: “{_one_line(row['prompt'])}” ⟶ {_one_line(row['text'])}")
         self._wandb.table(step, "samples", rows)
 
+    def table(self, name: str, rows: list[dict[str, Any]]) -> None:
+        """Rows to be looked at in W&B."""
+        self._wandb.table(None, name, rows)
+
+    def summary(self, figures: dict[str, float]) -> None:
+        """Figures of the whole run, for W&B; its manifest has them too."""
+        self._wandb.summary(figures)
+
     def finish(self, status: Literal["finished", "stopped", "failed"]) -> None:
         self._console.close()
         # What ended the run must not be hidden by the disk's second complaint.
@@ -89,5 +97,9 @@ class NoTracker:
     def log(self, step: int, metrics: dict[str, float]) -> None: ...
 
     def sample_table(self, step: int, rows: list[dict[str, Any]]) -> None: ...
+
+    def table(self, name: str, rows: list[dict[str, Any]]) -> None: ...
+
+    def summary(self, figures: dict[str, float]) -> None: ...
 
     def finish(self, status: Literal["finished", "stopped", "failed"]) -> None: ...

@@ -63,13 +63,19 @@ class WandbRun:
         if self._run is not None:
             self._attempt(lambda: self._run.log(metrics, step=step))
 
-    def table(self, step: int, name: str, rows: list[dict[str, Any]]) -> None:
+    def table(self, step: int | None, name: str, rows: list[dict[str, Any]]) -> None:
+        """Without a step: after the last one that was logged."""
         if self._run is not None and rows:
             import wandb
 
             columns = list(rows[0])
             data = [[row.get(column) for column in columns] for row in rows]
             self._attempt(lambda: self._run.log({name: wandb.Table(columns=columns, data=data)}, step=step))
+
+    def summary(self, figures: dict[str, float]) -> None:
+        """Figures of the whole run."""
+        if self._run is not None:
+            self._attempt(lambda: self._run.summary.update(figures))
 
     def finish(self, failed: bool) -> None:
         if self._run is not None:

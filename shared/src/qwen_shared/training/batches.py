@@ -28,7 +28,8 @@ class PackedBatches:
         micro_batch: int,
         isolate_documents: bool = False,
     ):
-        self._blend, self._eod_id, self._isolate = blend, eod_id, isolate_documents
+        self._blend, self._eod_id = blend, eod_id
+        self._isolate_at = eod_id if isolate_documents else None
         self._layout, self._data_rank = layout, data_rank
         self._global_batch, self._micro_batch = global_batch, micro_batch
 
@@ -38,21 +39,20 @@ class PackedBatches:
         for m in range(self._layout.num_microbatches):
             start = first + (m * self._layout.data_parallel + self._data_rank) * self._micro_batch
             rows = batch([self._blend.sample(k) for k in range(start, start + self._micro_batch)], self._eod_id)
-            eod_id = self._eod_id if self._isolate else None
-            yield micro_batch(rows["tokens"], rows["labels"], rows["loss_mask"][None], eod_id)
+            yield _text_batch(rows["tokens"], rows["labels"], rows["loss_mask"][None], self._isolate_at)
 
     def digest(self, step: int) -> str:
         """Which samples the whole global batch of a step holds, as 16 hex digits."""
         return samples_digest(self._blend, (step - 1) * self._global_batch, self._global_batch)
 
 
-def validation_batches(text: ValidationText, layout: Layout, data_rank: int, size: int) -> list[tuple[int, ...]]:
-    """Windows of this data rank, `size` at a time, as many turns on every rank and a whole number of rounds of the
-    interleaved pipeline; -1 stands for no window."""
-    turns = -(-text.num_windows // (size * layout.data_parallel))
+def held_out_turns(count: int, layout: Layout, data_rank: int, size: int) -> list[tuple[int, ...]]:
+    """Of `count` held-out samples those of this data rank, `size` at a time, as many turns on every rank and a whole
+    number of rounds of the interleaved pipeline; -1 stands for no sample."""
+    turns = -(-count // (size * layout.data_parallel))
     turns = -(-turns // layout.pipeline_parallel) * layout.pipeline_parallel
     numbers = np.full(turns * layout.data_parallel * size, -1)
-    numbers[: text.num_windows] = np.arange(text.num_windows)
+    numbers[:count] = np.arange(count)
     return [tuple(turn) for turn in numbers.reshape(turns, layout.data_parallel, size)[:, data_rank].tolist()]
 
 
@@ -64,17 +64,21 @@ def validation_micro_batches(
         windows = [text.window(max(number, 0)) for number in turn]
         tokens, labels, loss_mask, all_mask = (np.stack(column) for column in zip(*windows, strict=True))
         real = np.array([number >= 0 for number in turn], dtype=np.float32)[:, None]
-        yield micro_batch(tokens, labels, np.stack((loss_mask * real, all_mask * real)), eod_id)
+        yield _text_batch(tokens, labels, np.stack((loss_mask * real, all_mask * real)), eod_id)
 
 
-def micro_batch(tokens: np.ndarray, labels: np.ndarray, masks: np.ndarray, isolate_at: int | None = None) -> MicroBatch:
-    """Arrays [B, S], [B, S], [K, B, S] as tensors on this process's device, or this context rank's part of them.
+def _text_batch(tokens: np.ndarray, labels: np.ndarray, masks: np.ndarray, isolate_at: int | None) -> MicroBatch:
+    """Documents are isolated from each other at the token `isolate_at`, where one is given."""
+    documents = None if isolate_at is None else Documents.ending_in(tokens, isolate_at, device())
+    return micro_batch(tokens, labels, masks, documents)
 
-    Documents are isolated from each other at the token `isolate_at`, where one is given.
-    """
+
+def micro_batch(
+    tokens: np.ndarray, labels: np.ndarray, masks: np.ndarray, documents: Documents | None = None
+) -> MicroBatch:
+    """Arrays [B, S], [B, S], [K, B, S] as tensors on this process's device, or this context rank's part of them."""
     parts = (
         context_slice(torch.from_numpy(array), dim=-1).to(device(), non_blocking=True)
         for array in (tokens, labels, masks)
     )
-    documents = None if isolate_at is None else Documents.ending_in(tokens, isolate_at, device())
     return MicroBatch(*parts, documents)

@@ -19,7 +19,7 @@ from qwen_shared.model.builder import build_model, unwrap
 from qwen_shared.model.context import context_slice, whole_sequence
 from qwen_shared.model.documents import Documents
 from qwen_shared.model.weights import fill
-from qwen_shared.recipe import Layout, PretrainRecipe
+from qwen_shared.recipe import Layout, Recipe
 from qwen_shared.training import torch_adam
 
 
@@ -48,7 +48,7 @@ class Engine:
 
     def __init__(
         self,
-        recipe: PretrainRecipe,
+        recipe: Recipe,
         layout: Layout,
         processes: Processes,
         precision: str,

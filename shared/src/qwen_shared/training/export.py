@@ -11,14 +11,16 @@ import torch
 from qwen_shared.convert.export import export_checkpoint
 from qwen_shared.errors import UserError
 from qwen_shared.model.sizes import padded_vocab_rows
-from qwen_shared.recipe import PretrainRecipe
+from qwen_shared.recipe import Recipe, TrainedModel
 from qwen_shared.tokenizer import load_tokenizer
 from qwen_shared.tracking.files import disk_problem
 from qwen_shared.training.own_process import in_own_process
 from qwen_shared.training.run_files import checkpoint_path, export_directory, list_checkpoints
 
 
-def export_run(run_dir: Path, recipe: PretrainRecipe, step: int | None = None, target: Path | None = None) -> dict:
+def export_run(
+    run_dir: Path, recipe: Recipe | TrainedModel, step: int | None = None, target: Path | None = None
+) -> dict:
     """Export checkpoint `step` (default: the last) to `target` (default: `export_directory`); returns the certificate.
 
     Raises UserError where there is no such checkpoint and where the disk refuses, RuntimeError where the proof fails.

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from qwen_shared.backend import matmul_peak, synchronize
 from qwen_shared.errors import Stopped
 from qwen_shared.model.sizes import flops_per_token
-from qwen_shared.recipe import PretrainRecipe
+from qwen_shared.recipe import Recipe
 from qwen_shared.training.checkpoint import prune_checkpoints
 from qwen_shared.training.engine import Engine, MicroBatch
 from qwen_shared.training.saving import Saver
@@ -41,7 +41,7 @@ class Hooks:
 
 
 def train(
-    recipe: PretrainRecipe,
+    recipe: Recipe,
     engine: Engine,
     batches: Batches,
     hooks: Hooks,

@@ -36,11 +36,11 @@ def in_own_process(job: str, *words: str | int | Path) -> None:
 
 
 def _export(run_dir: str, step: str, target: str) -> None:
-    from qwen_shared.recipe import PretrainRecipe
+    from qwen_shared.recipe import TrainedModel
     from qwen_shared.tracking.manifest import read_recipe
     from qwen_shared.training.export import export_run
 
-    export_run(Path(run_dir), read_recipe(Path(run_dir), PretrainRecipe), int(step), Path(target))
+    export_run(Path(run_dir), read_recipe(Path(run_dir), TrainedModel), int(step), Path(target))
 
 
 def _prove_import(directory: str, tokenizer: str, digest: str, certificate: str) -> None:

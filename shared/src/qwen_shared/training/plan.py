@@ -1,17 +1,31 @@
-"""What a pretraining recipe would do, in seconds and without a GPU, Megatron or torch."""
+"""What a recipe would do, in seconds and without a GPU, Megatron or torch."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from qwen_shared.model.sizes import flops_per_token, padded_vocab_rows, parameter_count
-from qwen_shared.recipe import Layout, PretrainRecipe
+from qwen_shared.recipe import Layout, Recipe
 from qwen_shared.tokenizer import load_tokenizer
+from qwen_shared.training.run_files import list_checkpoints
+from qwen_shared.training.start import Start
 
 _GIB = 2**30
 # Dense bf16 peak FLOP/s of the vendor's data sheet, and the share of it that a good run reaches.
 _REFERENCE_GPU, _REFERENCE_PEAK, _REFERENCE_MFU = "H100", 989e12, 0.40
 
 
-def plan_pretrain(recipe: PretrainRecipe, layout: Layout) -> str:
+def plan_run(command: str, recipe: Recipe, layout: Layout, run_dir: Path, origin: Start | None) -> str:
+    """What a command would make or go on with, and `plan_training`'s table. Raises UserError for what cannot be."""
+    saved = list_checkpoints(run_dir / "checkpoints")
+    what = f"go on with {run_dir} after step {saved[-1]}" if saved else f"make {run_dir}"
+    if origin:
+        what += f" from {origin}"
+        recipe = recipe.model_copy(update={"tokenizer": origin.tokenizer})  # the run may not have it yet
+    return f"{command} would {what}\n{plan_training(recipe, layout)}"
+
+
+def plan_training(recipe: Recipe, layout: Layout) -> str:
     """A table of parameters, memory per rank, tokens, steps, FLOPs and time. Raises UserError for what cannot be."""
     tokenizer = load_tokenizer(recipe.tokenizer)
     rows = padded_vocab_rows(recipe.model, tokenizer.vocab_size, recipe.parallel.tensor_parallel)
@@ -36,7 +50,7 @@ def plan_pretrain(recipe: PretrainRecipe, layout: Layout) -> str:
     return "\n".join(f"{name:<{width}}  {text}" for name, text in lines.items())
 
 
-def _layout(recipe: PretrainRecipe, layout: Layout) -> str:
+def _layout(recipe: Recipe, layout: Layout) -> str:
     parallel = recipe.parallel
     sizes = f"tensor {layout.tensor_parallel} × pipeline {layout.pipeline_parallel} × data {layout.data_parallel}"
     if layout.context_parallel > 1:
@@ -51,7 +65,7 @@ def _layout(recipe: PretrainRecipe, layout: Layout) -> str:
     return f"{layout.world_size} processes = {sizes}; {', '.join(more)}"
 
 
-def _memory(recipe: PretrainRecipe, layout: Layout, rows: int, parameters: int) -> str:
+def _memory(recipe: Recipe, layout: Layout, rows: int, parameters: int) -> str:
     """GiB per rank that training state takes at bf16, and what activations add."""
     tokens = recipe.training.micro_batch_size * recipe.data.seq_length / layout.context_parallel  # of this rank's part
     share = parameters / (layout.tensor_parallel * layout.pipeline_parallel)
@@ -67,7 +81,7 @@ def _memory(recipe: PretrainRecipe, layout: Layout, rows: int, parameters: int) 
     return f"about {sum(parts.values()) / _GIB:,.2f} GiB a rank ({shown})"
 
 
-def _kept_elements(recipe: PretrainRecipe, layout: Layout) -> float:
+def _kept_elements(recipe: Recipe, layout: Layout) -> float:
     """Elements per token that a rank keeps for the backward pass."""
     model, parallel = recipe.model, recipe.parallel
     H, F, D = model.hidden_size, model.ffn_hidden_size, model.head_size

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 
 from qwen_shared.recipe.schema import Evaluation
@@ -9,13 +11,22 @@ from qwen_shared.tokenizer import Tokenizer
 from qwen_shared.training.engine import Engine
 
 
-def continue_prompts(engine: Engine, tokenizer: Tokenizer, settings: Evaluation, seed: int) -> list[dict[str, str]]:
-    """{prompt, text} of each of the recipe's prompts; all ranks call."""
-    if not settings.prompts:
+@dataclass(frozen=True)
+class Prompt:
+    text: str
+    ids: list[int]
+    stop_ids: tuple[int, ...]  # what ends the continuation
+
+
+def continue_prompts(
+    engine: Engine, tokenizer: Tokenizer, prompts: list[Prompt], settings: Evaluation, seed: int
+) -> list[dict[str, str]]:
+    """{prompt, text} of each prompt; all ranks call."""
+    if not prompts:
         return []
     generator = torch.Generator().manual_seed(seed)
-    limit = engine.recipe.data.seq_length
-    rows = [tokenizer.encode(prompt)[-limit + 1 :] or [tokenizer.eod_id] for prompt in settings.prompts]
+    limit = engine.recipe.model.max_positions or engine.recipe.data.seq_length
+    rows = [prompt.ids[-limit + 1 :] for prompt in prompts]
     lengths = [len(row) for row in rows]
     open_rows = set(range(len(rows)))
     for _ in range(settings.sample_tokens):
@@ -28,13 +39,13 @@ def continue_prompts(engine: Engine, tokenizer: Tokenizer, settings: Evaluation,
         chosen = _choose(logits[:, : tokenizer.vocab_size].cpu(), settings.temperature, generator)
         torch.distributed.broadcast(chosen, src=0)
         for i in sorted(open_rows):
-            if chosen[i].item() == tokenizer.eod_id:
+            if chosen[i].item() in prompts[i].stop_ids:
                 open_rows.discard(i)
             else:
                 rows[i].append(int(chosen[i]))
     return [
-        {"prompt": prompt, "text": tokenizer.decode(row[length:])}
-        for prompt, row, length in zip(settings.prompts, rows, lengths, strict=True)
+        {"prompt": prompt.text, "text": tokenizer.decode(row[length:])}
+        for prompt, row, length in zip(prompts, rows, lengths, strict=True)
     ]
 
 

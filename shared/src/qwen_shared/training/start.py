@@ -18,7 +18,7 @@ from qwen_shared.convert.families import read_model
 from qwen_shared.convert.hf_files import check_weights, weights_hash
 from qwen_shared.errors import UserError
 from qwen_shared.model.sizes import padded_vocab_rows
-from qwen_shared.recipe import PretrainRecipe, load_recipe
+from qwen_shared.recipe import Recipe, SftRecipe, TrainedModel, load_recipe
 from qwen_shared.recipe.schema import Model
 from qwen_shared.tokenizer import load_tokenizer
 from qwen_shared.tracking import Manifest, Parent, say
@@ -60,6 +60,24 @@ class Start:
         return directory if directory.is_dir() else _from_hub(self.name, [*_HUB_FILES, "*.safetensors"])
 
 
+@dataclass(frozen=True)
+class Usual:
+    """The run that a job starts from where no --from is given: the parent of the same recipe name."""
+
+    run_dir: Path
+    command: str  # that makes it
+
+    def finished_run(self) -> Path:
+        """Raises UserError where there is none yet."""
+        made = f"`{self.command}` makes it, or --from names another model"
+        if not (self.run_dir / MANIFEST).is_file():
+            raise UserError(f"{self.run_dir}: no run there to start from; {made}")
+        status = Manifest.read(self.run_dir).status
+        if status != "finished":
+            raise UserError(f"{self.run_dir}: the run to start from is {status}, not finished; {made}")
+        return self.run_dir
+
+
 def split_start(text: str) -> tuple[str, int | None]:
     """The place and the step of RUN@STEP; anything else is a place. Raises UserError for a step that is none."""
     place, at, step = text.rpartition("@")
@@ -70,20 +88,25 @@ def split_start(text: str) -> tuple[str, int | None]:
     return place, int(step)
 
 
-def find_start(run_dir: Path, given: str | None) -> Start | None:
+def find_start(run_dir: Path, given: str | None, usual: Usual | None = None) -> Start | None:
     """What the run in `run_dir` starts from, where `given` is its --from; None for random weights.
 
-    A run with checkpoints has all it needs, whatever became of its start. Raises UserError where the run there began
-    otherwise, and for a start that cannot be used.
+    A job that needs a model to start from has a `usual` one, taken where none is given. A run with checkpoints has all
+    it needs, whatever became of its start. Raises UserError where the run there began otherwise, and for a start that
+    cannot be used.
     """
     if (run_dir / MANIFEST).is_file():
         manifest = Manifest.read(run_dir)
         # Before its first step a run may still begin from another model, but not quietly from none.
-        if has_trained(run_dir) or (manifest.parent and not given):
+        if (given or not usual) and (has_trained(run_dir) or (manifest.parent and not given)):
             _check_same(run_dir, manifest.parent, given)
         if manifest.parent and (manifest.status == "finished" or list_checkpoints(run_dir / "checkpoints")):
-            recipe = read_recipe(run_dir, PretrainRecipe)
+            recipe = read_recipe(run_dir, TrainedModel)
             return Start(manifest.parent.run, manifest.parent.step, recipe.model, recipe.tokenizer)
+        if manifest.parent and usual and not given:
+            given = _written(manifest.parent)  # resolved once
+    if not given and usual:
+        given = str(usual.finished_run())
     return resolve_start(given) if given else None
 
 
@@ -113,7 +136,7 @@ def resolve_start(text: str) -> Start:
     return Start(name, None, model, str(directory))
 
 
-def recipe_from[R: PretrainRecipe](
+def recipe_from[R: Recipe](
     start: Start, schema: type[R], config: str, overrides: list[str], recipes: Path, run_dir: Path
 ) -> R:
     """The recipe with `model` and `tokenizer` of the start in place of its own. Raises UserError for overrides that
@@ -131,7 +154,9 @@ def recipe_from[R: PretrainRecipe](
         raise UserError(
             f"model.vocab_rows={rows}: --from {start} has {start.model.vocab_rows} rows, and more can be had"
         )
-    if recipe.data.seq_length > (positions := recipe.model.max_positions or recipe.data.seq_length):
+    positions = recipe.model.max_positions or recipe.data.seq_length
+    # Conversations keep to the positions by themselves, however many of them share a sample.
+    if recipe.data.seq_length > positions and not isinstance(recipe, SftRecipe):
         raise UserError(
             f"data.seq_length={recipe.data.seq_length} is more than the {positions} positions of --from {start}; "
             f"to stretch them, set model.max_positions={recipe.data.seq_length}"
@@ -196,7 +221,7 @@ def hf_directory(text: str) -> Path:
 
 
 def _from_run(run_dir: Path, step: int | None) -> Start:
-    recipe = read_recipe(run_dir, PretrainRecipe)
+    recipe = read_recipe(run_dir, TrainedModel)
     if find_export(run_dir, step) is None:
         _steps(run_dir, step)
     saved = list_checkpoints(run_dir / "checkpoints")
@@ -227,12 +252,16 @@ def _check_same(run_dir: Path, parent: Parent | None, given: str | None) -> None
         if given:
             raise UserError(f"{run_dir} began from random weights: leave --from {given} out, {other}")
         return
-    began = f"{parent.run}@{parent.step}" if parent.step else parent.run
+    began = _written(parent)
     if given is None:
         raise UserError(f"{run_dir} began from another model: say --from {began} again, {other}")
     place, step = split_start(given)
     if parent.run not in (place, str(Path(place).expanduser().resolve())) or step not in (None, parent.step):
         raise UserError(f"{run_dir} began from {began}, not from {given}: say --from {began} again, {other}")
+
+
+def _written(parent: Parent) -> str:
+    return f"{parent.run}@{parent.step}" if parent.step else parent.run
 
 
 def _certificate(run_dir: Path) -> dict:

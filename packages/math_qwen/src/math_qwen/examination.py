@@ -1,0 +1,50 @@
+"""What `sft` asks the model it starts from and the one it makes: the same problems in the same words."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from math_qwen.evaluation.command import answer_rows, table
+from math_qwen.evaluation.run import evaluate, named_figures
+from math_qwen.recipe import MathRecipe
+from qwen_shared.generation.decode import load_generator
+from qwen_shared.tokenizer import load_tokenizer
+from qwen_shared.tracking import Tracker, say
+from qwen_shared.tracking.files import write_atomic
+
+
+@dataclass(frozen=True)
+class Examination:
+    """Called with the directory of a model and "before" or "after"; every answer goes into the run's `evaluation/`."""
+
+    recipe: MathRecipe
+    run_dir: Path
+
+    def __call__(self, directory: Path, when: str, tracker: Tracker) -> dict[str, float]:
+        """Figures as `named_figures` has them; after, those of before too, as `before/…`."""
+        output = self.run_dir / ("evaluation" if when == "after" else "evaluation-before")
+        say(f"asking the model {when} training: {', '.join(self.recipe.tasks)}")
+        settings = self.recipe.evaluation
+        tokenizer = load_tokenizer(self.recipe.tokenizer)
+        generate = load_generator(directory, tokenizer, settings.batch_size)
+        system = self.recipe.data.system
+        results = evaluate(generate, tokenizer, self.recipe.tasks, settings, "chat", system, output)
+        Console().print(table(results, f"{when} training"))
+        figures = named_figures(results)
+        for name, result in results.items():
+            tracker.table(f"eval/{name}/answers_{when}", answer_rows(result))
+        write_atomic(output / "evaluation.json", json.dumps(figures, indent=2) + "\n")
+        if when == "after":
+            figures |= self._before()
+        tracker.summary(figures)
+        return figures
+
+    def _before(self) -> dict[str, float]:
+        path = self.run_dir / "evaluation-before" / "evaluation.json"
+        if not path.is_file():
+            return {}
+        return {f"before/{name}": value for name, value in json.loads(path.read_text()).items()}

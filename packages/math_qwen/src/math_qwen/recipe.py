@@ -1,0 +1,48 @@
+"""The math recipe: supervised fine-tuning, with the problems that are made here and the tasks that are asked."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BeforeValidator, Field
+
+from math_qwen.evaluation.settings import Evaluation
+from qwen_shared.recipe import SftRecipe
+from qwen_shared.recipe.schema import Positive, Section, Share
+from qwen_shared.recipe.sft_schema import SftData
+
+PROBLEMS = "problems"  # the name of the source
+
+
+class MathData(SftData):
+    """`problems` are made here; everything else is read."""
+
+    builtin: ClassVar[tuple[str, ...]] = (PROBLEMS,)
+
+
+class Problems(Section):
+    """What `data.sources: [problems]` makes: word problems and algebra, each worked out and checked by sympy."""
+
+    count: Positive = Field(60_000, description="training problems, all different")
+    level1: Share = Field(0.7, description="share of those with operands up to 20, one step")
+    level2: Share = Field(0.2, description="share of those with two-digit operands, one step")
+    level3: Share = Field(0.1, description="share of those with two steps")
+    languages: list[Literal["en", "zh"]] = Field(["en", "zh"], min_length=1)
+
+    @property
+    def mix(self) -> dict[int, float]:
+        """Shares by level."""
+        return {1: self.level1, 2: self.level2, 3: self.level3}
+
+
+def _tasks_from_text(value: Any) -> Any:
+    return [task.strip() for task in value.split(",") if task.strip()] if isinstance(value, str) else value
+
+
+class MathRecipe(SftRecipe):
+    data: MathData
+    problems: Problems = Problems.model_construct()
+    evaluation: Evaluation
+    tasks: Annotated[list[str], BeforeValidator(_tasks_from_text)] = Field(
+        [], description="what `evaluate` asks, and `sft` before and after training: a,b or name:FILE"
+    )

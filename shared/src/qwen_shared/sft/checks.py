@@ -1,0 +1,82 @@
+"""What is wrong with conversations, said before the first step: the failures that a falling loss would hide."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from qwen_shared.data import PreparedSource, TokenFile
+from qwen_shared.data.conversations import DOUBLE_SPECIALS, NO_END, NOTHING_TO_LEARN, SPELLED_SPECIALS
+from qwen_shared.errors import UserError
+from qwen_shared.recipe.sft_schema import SftData
+from qwen_shared.sft.packing import PackedConversations
+from qwen_shared.tokenizer import Tokenizer
+
+# Somebody may ask what <|im_start|> is; where so many texts have it, they were rendered before.
+_MAX_SPELLED_SHARE = 0.2
+
+
+def check_conversations(
+    data: SftData, source: PreparedSource, packed: PackedConversations, tokenizer: Tokenizer
+) -> Iterator[str]:
+    """Remarks on a source's training part that the user should see.
+
+    Raises UserError where training on it would go wrong in silence: answers without an end, text that a template was
+    applied to before, doubled special tokens, more than `data.max_dropped_share` without an answer or too long.
+    """
+    meta = source.meta["train"]
+    total = meta["documents"]
+    remarks: dict[str, list] = meta.get("remarks", {})
+    where = f"data source {source.name}"
+
+    def counted(remark: str) -> tuple[int, str]:
+        count, first = remarks.get(remark, (0, ""))
+        return count, f"{count:,} of {total:,} conversations, first {first},"
+
+    count, some = counted(NO_END)
+    if count:
+        stops = ", ".join(name for name, id in tokenizer.special_tokens.items() if id in tokenizer.stop_ids)
+        raise UserError(
+            f"{where}: {some} have answers without an end in the loss, so the model would never learn to stop: the "
+            f"chat template must close an assistant's turn with one of {stops}"
+        )
+    count, some = counted(DOUBLE_SPECIALS)
+    if count:
+        raise UserError(f"{where}: {some} have a special token twice in a row: the chat template adds what is there")
+    count, some = counted(SPELLED_SPECIALS)
+    if count > _MAX_SPELLED_SHARE * total:
+        raise UserError(
+            f"{where}: {some} have special tokens written out in their texts: give messages as they were before a "
+            "template was applied"
+        )
+    if count:
+        yield f"{some} spell a special token; it stays text"
+    unanswered, some = counted(NOTHING_TO_LEARN)
+    too_long = packed.num_cut + packed.num_left_out - unanswered
+    if too_long + unanswered > data.max_dropped_share * total or not packed.num_conversations:
+        if unanswered > too_long:
+            raise UserError(
+                f"{where}: {some} have no answer of an assistant to learn from; data.max_dropped_share="
+                f"{data.max_dropped_share:g} allows fewer"
+            )
+        lengths = np.sort(np.asarray(TokenFile(source.train).lengths))
+        raise UserError(
+            f"{where}: {too_long:,} of {total:,} conversations are longer than {_limit(data, packed)}; "
+            f"{int(lengths[int(0.99 * (total - 1))]) - 1} would be enough for 99 % of them, "
+            f"{int(lengths[-1]) - 1} for all; data.max_dropped_share={data.max_dropped_share:g} allows fewer"
+        )
+    if unanswered:
+        yield f"{some} have no answer of an assistant: left out"
+    if too_long:
+        left_out = packed.num_left_out - unanswered
+        yield (
+            f"{too_long:,} of {total:,} conversations are longer than {packed.longest} tokens: "
+            f"{packed.num_cut:,} keep the answers that fit, {left_out:,} are left out"
+        )
+
+
+def _limit(data: SftData, packed: PackedConversations) -> str:
+    if packed.longest < data.seq_length:
+        return f"the model's positions, model.max_positions={packed.longest}"
+    return f"data.seq_length={data.seq_length}"

@@ -1,0 +1,67 @@
+"""From a recipe to the packed samples of its sources, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from qwen_shared.data import Blend, PreparedSource, TokenFile, prepare
+from qwen_shared.data.documents import BuiltIn
+from qwen_shared.data.prepare import Progress
+from qwen_shared.recipe import SftRecipe
+from qwen_shared.sft.checks import check_conversations
+from qwen_shared.sft.packing import PackedConversations
+from qwen_shared.tokenizer import Tokenizer, load_tokenizer
+from qwen_shared.tracking import say
+from qwen_shared.training.run_files import cache_dir
+
+
+@dataclass(frozen=True)
+class Conversations:
+    """A recipe's conversations as packed samples: one stream a source for training, and those held out."""
+
+    sources: list[PreparedSource]
+    train: list[PackedConversations]
+    held_out: list[PackedConversations]  # of the sources that hold any out
+
+    def blend(self, recipe: SftRecipe) -> Blend:
+        """The training streams, mixed by weight; without weights every sample is seen equally often."""
+        weights = [
+            packed.num_samples if source.weight is None else source.weight
+            for source, packed in zip(recipe.data.sources, self.train, strict=True)
+        ]
+        return Blend(self.train, weights, recipe.seed)
+
+    @property
+    def real_share(self) -> float:
+        """The share of the training samples' places that are not padding."""
+        return sum(p.num_tokens for p in self.train) / sum(p.num_samples * p.seq_length for p in self.train)
+
+
+def load_conversations(
+    recipe: SftRecipe,
+    tokenizer_source: str,
+    builtin: Mapping[str, BuiltIn],
+    progress: Progress | None = None,
+) -> Conversations:
+    """Tokenised where they are not in the cache yet. With `progress`, also checked, and remarks said.
+
+    Raises UserError for what cannot be read, or would be trained on in vain (`check_conversations`).
+    """
+    prepared = prepare(recipe.data, tokenizer_source, cache_dir(), progress, builtin=builtin)
+    tokenizer = load_tokenizer(tokenizer_source)
+    train = [_packed(recipe, source.train, tokenizer) for source in prepared]
+    held_out = [
+        _packed(recipe, source.validation, tokenizer) for source in prepared if source.meta["validation"]["tokens"]
+    ]
+    if progress:
+        for source, packed in zip(prepared, train, strict=True):
+            for remark in check_conversations(recipe.data, source, packed, tokenizer):
+                say(f"data   {remark}")
+    return Conversations(prepared, train, [packed for packed in held_out if packed.num_samples])
+
+
+def _packed(recipe: SftRecipe, prefix: Path, tokenizer: Tokenizer) -> PackedConversations:
+    file, longest = TokenFile(prefix), recipe.model.max_positions
+    return PackedConversations(file, recipe.data.seq_length, tokenizer.stop_ids, tokenizer.pad_id, recipe.seed, longest)

@@ -1,0 +1,136 @@
+"""Conversations packed into samples of one length, side by side: no padding but a sample's tail, and none sees another.
+
+A conversation of n tokens takes n - 1 places: what is read, and one place on what is to be said. Those longer than a
+sample are cut after the last answer that fits, so that every answer keeps its end; where not even the first fits, the
+conversation is left out. Which samples there are is decided once, by lengths alone; each epoch shuffles them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from qwen_shared.data.samples import permutation
+from qwen_shared.data.token_file import TokenFile, in_loss, token_ids
+
+_SAMPLES = 2  # what a random stream is for; data.samples has the others
+
+
+@dataclass(frozen=True)
+class PackedSample:
+    """S places. Behind the last conversation there may be padding, which is a document of its own and in no loss."""
+
+    tokens: np.ndarray  # int64 [S]
+    labels: np.ndarray  # int64 [S]
+    mask: np.ndarray  # float32 [S]
+    begins: np.ndarray  # bool [S]: where a document begins
+
+
+class PackedConversations:
+    """An endless stream of packed samples of a token file's conversations."""
+
+    def __init__(
+        self,
+        file: TokenFile,
+        seq_length: int,
+        stop_ids: Sequence[int],
+        pad_id: int,
+        seed: int,
+        max_positions: int | None = None,
+    ):
+        """`max_positions` is the most a conversation may take where that is less than `seq_length`."""
+        self._file, self.seq_length, self._pad_id, self._seed = file, seq_length, pad_id, seed
+        self.longest = min(seq_length, max_positions or seq_length)
+        lengths = np.asarray(file.lengths).astype(np.int64)
+        self.num_cut = 0
+        for i in np.flatnonzero(lengths > self.longest + 1):
+            lengths[i] = _answers_that_fit(file[int(i)], self.longest + 1, stop_ids)
+            self.num_cut += bool(lengths[i])
+        self._lengths = lengths
+        self.num_conversations = int((lengths > 1).sum())
+        self.num_left_out = len(lengths) - self.num_conversations
+        self.num_tokens = int((lengths[lengths > 1] - 1).sum())
+        self._members, self._ends = pack(np.maximum(lengths - 1, 0), seq_length)
+        self._order = lru_cache(maxsize=2)(self._draw_order)
+
+    @property
+    def num_samples(self) -> int:
+        """Samples of one epoch."""
+        return len(self._ends)
+
+    @property
+    def real_share(self) -> float:
+        """The share of places that are not padding."""
+        return self.num_tokens / max(1, self.num_samples * self.seq_length)
+
+    def sample(self, i: int) -> PackedSample:
+        """Sample i of the endless stream."""
+        epoch, at = divmod(i, self.num_samples)
+        return self.packed(int(self._order(epoch)[at]))
+
+    def packed(self, j: int) -> PackedSample:
+        """Sample j of one epoch, before shuffling."""
+        S = self.seq_length
+        tokens, labels = np.full(S, self._pad_id, np.int64), np.full(S, self._pad_id, np.int64)
+        mask, begins = np.zeros(S, np.float32), np.zeros(S, bool)
+        at = 0
+        for i in self.conversations_of(j):
+            stored = np.asarray(self._file[i])[: self._lengths[i]]
+            ids, end = token_ids(stored), at + len(stored) - 1
+            tokens[at:end], labels[at:end] = ids[:-1], ids[1:]
+            mask[at:end] = in_loss(stored)[1:]
+            begins[at] = True
+            at = end
+        if at < S:
+            begins[at] = True
+        return PackedSample(tokens, labels, mask, begins)
+
+    def conversations_of(self, j: int) -> list[int]:
+        """Numbers of the conversations in sample j of an epoch, from left to right."""
+        return self._members[self._ends[j - 1] if j else 0 : self._ends[j]].tolist()
+
+    def _draw_order(self, epoch: int) -> np.ndarray:
+        return permutation(self.num_samples, self._seed, _SAMPLES, epoch)
+
+
+def _answers_that_fit(stored: np.ndarray, limit: int, stop_ids: Sequence[int]) -> int:
+    """How many tokens of a conversation, at most `limit`, end with the end of an answer; 0 where none do."""
+    head = np.asarray(stored)[:limit]
+    ends = np.flatnonzero(in_loss(head) & np.isin(token_ids(head), stop_ids))
+    # A mask may also have the ends of questions in the loss: an answer's end follows another token in the loss.
+    ends = [at for at in ends if at and in_loss(head)[at - 1]]
+    return int(ends[-1]) + 1 if ends else 0
+
+
+def pack(lengths: np.ndarray, capacity: int) -> tuple[np.ndarray, np.ndarray]:
+    """Best fit decreasing: (members, ends), where bin j holds members[ends[j-1]:ends[j]]; empty ones are in none.
+
+    Each item, longest first, goes into the fullest bin that still has room. Time grows with the number of items, not
+    of bins: bins wait in a list per free room, and a whole number's bits say which lists are not empty.
+    """
+    waiting: list[list[int]] = [[] for _ in range(capacity + 1)]
+    rooms = 0  # bit r is set where a bin with r free places waits
+    bins: list[list[int]] = []
+    for i in np.argsort(-lengths, kind="stable").tolist():
+        length = int(lengths[i])
+        if not length:
+            break
+        fitting = rooms >> length
+        if fitting:
+            room = length + (fitting & -fitting).bit_length() - 1
+            chosen = waiting[room].pop()
+            if not waiting[room]:
+                rooms &= ~(1 << room)
+            bins[chosen].append(i)
+        else:
+            room, chosen = capacity, len(bins)
+            bins.append([i])
+        left = room - length
+        if left:
+            waiting[left].append(chosen)
+            rooms |= 1 << left
+    members = np.array([i for members in bins for i in members], np.int64)
+    return members, np.cumsum([len(members) for members in bins], dtype=np.int64)

@@ -1,0 +1,90 @@
+"""What training would see, token by token: `--show-batch`. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from itertools import pairwise
+
+import numpy as np
+from rich.console import Console
+from rich.text import Text
+
+from qwen_shared.data.documents import BuiltIn
+from qwen_shared.recipe import SftRecipe
+from qwen_shared.sft.data import load_conversations
+from qwen_shared.sft.packing import PackedSample
+from qwen_shared.tokenizer import Tokenizer, load_tokenizer
+from qwen_shared.tracking import data_progress
+
+_IN_LOSS = ("black on green", "black on bright_green")  # neighbouring tokens take turns, so that borders show
+_NOT_IN_LOSS = ("dim", "dim underline")
+_SPECIAL, _PADDING = "bold", "dim strike"
+
+
+def show_batch(recipe: SftRecipe, tokenizer_source: str, builtin: Mapping[str, BuiltIn], count: int) -> None:
+    """Prints the first `count` samples of the first step."""
+    with data_progress() as progress:
+        conversations = load_conversations(recipe, tokenizer_source, builtin, progress)
+    tokenizer = load_tokenizer(tokenizer_source)
+    blend = conversations.blend(recipe)
+    console = Console(highlight=False)
+    legend = Text.assemble(
+        (" in the loss ", _IN_LOSS[0]), "  ", ("read only", _NOT_IN_LOSS[0]), "  ", ("<|special|>", _SPECIAL), "  ",
+        "▌n: document n of the sample, its length and positions; ⏎ line end, · space",
+    )  # fmt: skip
+    console.print(legend)
+    for k in range(min(count, recipe.training.global_batch_size)):
+        sample = blend.sample(k)
+        console.print()
+        console.rule(Text(_described(k, sample)), align="left", style="dim")
+        for text in sample_text(sample, tokenizer):
+            console.print(text)
+
+
+def _described(k: int, sample: PackedSample) -> str:
+    padding = padded(sample)
+    documents = int(sample.begins.sum()) - bool(padding)
+    return (
+        f"sample {k}: {documents} documents, {len(sample.tokens) - padding} tokens, "
+        f"{int(sample.mask.sum())} in the loss, {padding} padding"
+    )
+
+
+def padded(sample: PackedSample) -> int:
+    """How many places at the end of a sample are padding: its last document, where nothing of that is in the loss."""
+    last = int(np.flatnonzero(sample.begins)[-1])
+    return 0 if sample.mask[last:].any() else len(sample.tokens) - last
+
+
+def sample_text(sample: PackedSample, tokenizer: Tokenizer) -> Iterable[Text]:
+    """One text a document: its tokens, and the label of its last place, coloured by whether they are in the loss."""
+    names = {id: name for name, id in tokenizer.special_tokens.items()}
+    starts = [*np.flatnonzero(sample.begins).tolist(), len(sample.tokens)]
+    padding = padded(sample)
+    for number, (start, end) in enumerate(pairwise(starts), start=1):
+        if padding and end == len(sample.tokens):
+            yield Text(f"▌ padding, {padding} places", style=_PADDING)
+            return
+        text = Text(f"▌{number}: {end - start} tokens, positions 0 to {end - start - 1}\n", style="cyan")
+        ids = [*sample.tokens[start:end].tolist(), int(sample.labels[end - 1])]
+        inside = [False, *(sample.mask[start:end] > 0).tolist()]
+        for place, (id, shown, trained) in enumerate(zip(ids, _pieces(ids, names, tokenizer), inside, strict=True)):
+            style = (_IN_LOSS if trained else _NOT_IN_LOSS)[place % 2]
+            text.append(shown, style=f"{style} {_SPECIAL}" if id in names else style)
+            if "⏎" in shown:
+                text.append("\n")
+        yield text
+
+
+def _pieces(ids: list[int], names: Mapping[int, str], tokenizer: Tokenizer) -> list[str]:
+    """What each token adds to the text; one that ends within a character shows its bytes."""
+    pieces = []
+    for id in ids:
+        raw = tokenizer.token_bytes(id)
+        try:
+            text = raw.decode()
+        except UnicodeDecodeError:
+            text = "".join(f"⟨{byte:02x}⟩" for byte in raw)
+        text = "".join(c if c.isprintable() or c == "\n" else f"⟨{ord(c):02x}⟩" for c in text)
+        pieces.append(names.get(id) or text.replace("\n", "⏎").replace(" ", "·"))
+    return pieces

@@ -1,0 +1,248 @@
+"""The frame of every job on the trainer: recipe and run directory in, a trained, validated and exported model out."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from qwen_shared.backend import (
+    Processes,
+    device,
+    peak_memory_bytes,
+    resolve_precision,
+    seed_everything,
+    start_processes,
+    stop_processes,
+)
+from qwen_shared.convert.import_hf import hf_source
+from qwen_shared.data import PreparedSource
+from qwen_shared.data.prepare import Progress
+from qwen_shared.errors import Stopped, UserError
+from qwen_shared.model.sizes import padded_vocab_rows, parameter_count
+from qwen_shared.model.weights import random_source
+from qwen_shared.recipe import Layout, Recipe
+from qwen_shared.tokenizer import Tokenizer, load_tokenizer
+from qwen_shared.tracking import Manifest, NoTracker, Tracker, data_progress, open_run, read_metrics, say
+from qwen_shared.tracking.lock import lock_run
+from qwen_shared.training.checkpoint import load_checkpoint, newest_whole_checkpoint
+from qwen_shared.training.engine import Engine
+from qwen_shared.training.export import export_run
+from qwen_shared.training.loop import Batches, Hooks, train
+from qwen_shared.training.run_files import list_checkpoints
+from qwen_shared.training.sampling import Prompt, continue_prompts
+from qwen_shared.training.start import Start, keep_start
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a job trains on, and how it looks at what it does."""
+
+    batches: Batches
+    validate: Callable[[Engine, bool], dict[str, float]]  # figures of held-out data; True: of all of it
+    data: str  # one line for the console
+    prompts: list[Prompt] = field(default_factory=list)  # continued at every validation, to be read
+    results: Callable[[], dict[str, float]] = dict  # more final figures, by name
+
+
+class Job(Protocol):
+    """What is different between one kind of training and another."""
+
+    def prepare(self, tokenizer_source: str, progress: Progress | None) -> list[PreparedSource]:
+        """Token files of the recipe's data. Rank 0 calls this first, then the others, without `progress`."""
+        ...
+
+    def work(self, prepared: list[PreparedSource], tokenizer: Tokenizer, layout: Layout, data_rank: int) -> Work: ...
+
+    def before(self, origin: Path, tracker: Tracker) -> None:
+        """On rank 0, before the first step of a run that starts from the model in `origin`."""
+        ...
+
+    def after(self, export: Path, tracker: Tracker) -> dict[str, float]:
+        """On rank 0, when the trained model lies in `export`: more final figures."""
+        ...
+
+    def say_results(self, results: dict[str, float]) -> None: ...
+
+
+def run_job(
+    job: Job, recipe: Recipe, layout: Layout, run_dir: Path, command: str, kind: str, origin: Start | None = None
+) -> None:
+    """Run the whole job, or what is left of it; a new run begins from `origin`, else from random weights.
+
+    Every process calls this; raises Stopped after a signal.
+    """
+    with contextlib.ExitStack() as stack:
+        manifest = prepared = weights = None
+        if os.environ.get("RANK", "0") == "0":
+            stack.enter_context(lock_run(run_dir))
+            # Rank 0 tokenises before the others may join; they find the files in the cache. Data that cannot be read
+            # leaves no run behind that would hold on to its recipe.
+            if origin and not list_checkpoints(run_dir / "checkpoints"):
+                weights = origin.fetch()
+            with data_progress() as progress:
+                prepared = job.prepare(origin.tokenizer if origin else recipe.tokenizer, progress)
+            manifest = open_run(run_dir, recipe, command, kind)[1]
+        stack.callback(stop_processes)
+        try:
+            if manifest is not None:
+                if origin:
+                    keep_start(origin, weights, run_dir, manifest)
+                _record(manifest, recipe, prepared, run_dir)
+            parallel = recipe.parallel
+            processes = start_processes(
+                parallel.tensor_parallel,
+                parallel.pipeline_parallel,
+                parallel.virtual_pipeline,
+                parallel.context_parallel,
+            )
+            prepared = prepared or job.prepare(recipe.tokenizer, None)
+            _run(job, recipe, layout, processes, run_dir, kind, manifest, prepared, origin)
+        except BaseException as error:
+            if manifest is not None:
+                manifest.status = "stopped" if isinstance(error, Stopped | KeyboardInterrupt) else "failed"
+                with contextlib.suppress(OSError):  # a full disk must not hide what went wrong
+                    manifest.write(run_dir)
+            raise
+
+
+def _record(manifest: Manifest, recipe: Recipe, prepared: list[PreparedSource], run_dir: Path) -> None:
+    """Put into the manifest what decides the run besides its recipe.
+
+    Raises UserError where a run that has checkpoints would go on with other data or another tokenizer.
+    """
+    fingerprint = load_tokenizer(recipe.tokenizer).fingerprint
+    # A manifest that was lost and made anew knows nothing to compare with.
+    if manifest.tokenizer is not None and list_checkpoints(run_dir / "checkpoints"):
+        before = {(source["name"], *_hashes(source)) for source in manifest.data}
+        changed = [source.name for source in prepared if (source.name, *_hashes(source.meta)) not in before]
+        if manifest.tokenizer != fingerprint:
+            changed.insert(0, f"tokenizer {recipe.tokenizer}")
+        if changed:
+            raise UserError(
+                f"{run_dir}: {', '.join(changed)} changed since this run began, so it cannot go on exactly: "
+                "put back what was, or start a new run with --run-dir"
+            )
+    manifest.data = [{"name": source.name, **source.meta} for source in prepared]
+    manifest.tokenizer = fingerprint
+    manifest.precision = manifest.precision or resolve_precision(recipe.training.precision)
+    manifest.write(run_dir)
+
+
+def _hashes(meta: dict[str, Any]) -> tuple[str, str]:
+    return meta["train"]["sha256"], meta["validation"]["sha256"]
+
+
+def _run(
+    job: Job,
+    recipe: Recipe,
+    layout: Layout,
+    processes: Processes,
+    run_dir: Path,
+    kind: str,
+    manifest: Manifest | None,
+    prepared: list[PreparedSource],
+    origin: Start | None,
+) -> None:
+    tokenizer = load_tokenizer(recipe.tokenizer)
+    vocab_rows = padded_vocab_rows(recipe.model, tokenizer.vocab_size, recipe.parallel.tensor_parallel)
+    precision = Manifest.read(run_dir).precision  # a run goes on as it began, on whatever machine
+    seed_everything(recipe.seed)
+    checkpoints = run_dir / "checkpoints"
+    start_step = newest_whole_checkpoint(checkpoints)
+    work = job.work(prepared, tokenizer, layout, processes.data_rank)
+    origin_dir = origin.fetch() if origin and not start_step else None
+    if origin_dir:
+        weights = hf_source(origin_dir)
+    else:
+        weights = random_source(recipe.seed, recipe.model.num_layers, recipe.model.init_std, device())
+    engine = Engine(recipe, layout, processes, precision, vocab_rows, weights)
+    if start_step:
+        load_checkpoint(checkpoints, start_step, engine)
+
+    tracker: Tracker | NoTracker = NoTracker()
+    if manifest is not None:
+        _say_start(recipe, layout, precision, vocab_rows, run_dir, start_step, work.data)
+        tracker = _start_tracking(recipe, run_dir, kind, manifest, start_step)
+
+    def at_interval(step: int, final: bool) -> dict[str, float]:
+        metrics = work.validate(engine, final)
+        rows = continue_prompts(engine, tokenizer, work.prompts, recipe.evaluation, recipe.seed + step)
+        tracker.sample_table(step, rows)
+        return metrics
+
+    def after_save(step: int) -> None:
+        if recipe.export == "every" and processes.rank == 0 and step < recipe.training.steps:  # the last comes anyway
+            export_run(run_dir, recipe, step, run_dir / "export")
+
+    status = "failed"
+    try:
+        if origin_dir and manifest is not None:
+            job.before(origin_dir, tracker)
+        hooks = Hooks(at_interval, after_save)
+        train(recipe, engine, work.batches, hooks, tracker, checkpoints, start_step, vocab_rows)
+        results = {}
+        if manifest is not None:
+            results = _results(recipe, vocab_rows, tracker.seconds, run_dir) | work.results()
+        if recipe.export != "none" and processes.rank == 0:
+            say(f"exporting to {run_dir / 'export'}, and proving it")
+            certificate = export_run(run_dir, recipe)
+            results["export/max_logit_difference"] = certificate["logits"]["max_difference"]
+            results |= job.after(run_dir / "export", tracker)
+        status = "finished"
+        if manifest is not None:
+            manifest.results = results
+            manifest.status = "finished"
+            manifest.write(run_dir)
+    except Stopped:
+        status = "stopped"
+        raise
+    finally:
+        tracker.finish(status)
+    if manifest is not None:
+        job.say_results(manifest.results)
+        if (run_dir / "export").is_dir():
+            say(f"load it: AutoModelForCausalLM.from_pretrained({str(run_dir / 'export')!r})")
+
+
+def _start_tracking(recipe: Recipe, run_dir: Path, kind: str, manifest: Manifest, start_step: int) -> Tracker:
+    tracker = Tracker(
+        run_dir,
+        recipe.model_dump(mode="json"),
+        recipe.tracking,
+        kind,
+        recipe.name,
+        manifest.wandb_run_id,
+        total_steps=recipe.training.steps,
+        tokens_per_step=recipe.training.global_batch_size * recipe.data.seq_length,
+        samples_per_step=recipe.training.global_batch_size,
+        resume_step=start_step,
+    )
+    manifest.wandb_run_id = tracker.wandb_id
+    manifest.write(run_dir)
+    return tracker
+
+
+def _say_start(
+    recipe: Recipe, layout: Layout, precision: str, vocab_rows: int, run_dir: Path, start_step: int, data: str
+) -> None:
+    processes = "1 process" if layout.world_size == 1 else f"{layout.world_size} processes"
+    parameters = parameter_count(recipe.model, vocab_rows)
+    say(f"run    {run_dir}" + (f", going on after step {start_step}" if start_step else ""))
+    say(f"model  {parameters:,} parameters, {precision}, {processes} on {device().type}")
+    say(f"data   {data}")
+
+
+def _results(recipe: Recipe, vocab_rows: int, seconds: float, run_dir: Path) -> dict[str, float]:
+    """The final figures of every job, by name."""
+    last = read_metrics(run_dir / "metrics.jsonl")[-1]
+    names = ("train/loss", "val/loss", "val/perplexity", "val/bits_per_byte")
+    return {name: last[name] for name in names if name in last} | {
+        "parameters": parameter_count(recipe.model, vocab_rows),
+        "tokens": last["tokens"],
+        "seconds": seconds,
+        "peak_memory_bytes": peak_memory_bytes(),  # of rank 0
+    }
