@@ -18,7 +18,7 @@ def _engine(processes, micro: int = 8, precision: str = "fp32", **sections):
         "name": "x",
         "model": MODEL | sections.get("model", {}),
         "data": {"sources": "stdlib", "seq_length": 16} | sections.get("data", {}),
-        "training": {"steps": 9, "global_batch_size": 8, "micro_batch_size": micro},
+        "training": {"steps": 9, "global_batch_size": 8, "micro_batch_size": micro} | sections.get("training", {}),
         "optimizer": {"lr": 1e-2} | sections.get("optimizer", {}),
         "parallel": sections.get("parallel", {}),
         "checkpoint": {"interval": 1},

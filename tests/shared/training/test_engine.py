@@ -86,3 +86,29 @@ def test_logits_are_those_of_the_model(make_engine, batches):
     engine = make_engine()
     tokens = torch.arange(12)[None]
     assert torch.equal(engine.logits(tokens), unwrap(engine.pieces[0])(tokens).float())
+
+
+def test_dropout_is_drawn_in_training_only_and_goes_on_from_a_saved_state(make_engine, batches):
+    from qwen_shared.backend import seed_everything
+    from qwen_shared.backend.random import capture_rng, restore_rng
+
+    plain, dropping = make_engine(), make_engine(training={"dropout": 0.3})
+    assert torch.equal(plain.loss_sums(batches(8), 1), dropping.loss_sums(batches(8), 1))
+    seed_everything(7)
+    dropping.train_step(batches(8), 0.0)
+    state = capture_rng()
+    drawn = [dropping.train_step(batches(8), 0.0).loss for _ in range(2)]
+    assert len({*drawn, plain.train_step(batches(8), 0.0).loss}) == 3
+    restore_rng(state)
+    assert [dropping.train_step(batches(8), 0.0).loss for _ in range(2)] == drawn
+
+
+def test_recomputation_drops_the_same(make_engine, batches):
+    from qwen_shared.backend import seed_everything
+
+    engines = [make_engine(training={"dropout": 0.3}, parallel={"recompute": r}) for r in ("none", "selective", "full")]
+    results = []
+    for engine in engines:
+        seed_everything(7)
+        results.append([engine.train_step(batches(8), 1e-2) for _ in range(2)])
+    assert results[0] == results[1] == results[2]

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from math_qwen.recipe import MathRecipe
-from qwen_shared.launch import Verb, run
+from qwen_shared.launch import Tool, Verb, run
 
 KIND = "math-sft"
 RECIPES = Path(__file__).parents[2] / "recipes"
@@ -16,27 +16,73 @@ def main(argv: list[str] | None = None) -> int:
     return run("math-qwen", "Teach a base model to answer, and prove its answers.", VERBS, RECIPES, argv=argv)
 
 
-def _sft_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--show-batch",
-        type=int,
-        nargs="?",
-        const=4,
-        metavar="N",
-        help="show the first N samples' tokens, coloured by what is in the loss, and stop (default: 4)",
-    )
+# Each tool's flags stand beside its work, and are looked up only when it is asked for.
+
+
+def _verify_options(parser: argparse.ArgumentParser) -> None:
+    from math_qwen.verify.command import options
+
+    options(parser)
+
+
+def _prepare_options(parser: argparse.ArgumentParser) -> None:
+    from math_qwen.prepare.command import options
+
+    options(parser)
+
+
+def _evaluate_options(parser: argparse.ArgumentParser) -> None:
+    from math_qwen.evaluation.command import options
+
+    options(parser)
+
+
+def _sample_options(parser: argparse.ArgumentParser) -> None:
+    from math_qwen.rejection import options
+
+    options(parser)
 
 
 VERBS = [
     Verb(
         "sft",
-        "teach a model to answer, from conversations",
+        "teach a model to answer, from conversations, and measure it before and after",
         "math_qwen.sft:main",
         KIND,
         schema=MathRecipe,
         takes_start=True,
         parent=("base-pretrain", "qwen-base pretrain"),
         plan="math_qwen.sft:plan",
-        options=_sft_options,
+        show_batch="math_qwen.sft:show_batch",
+    ),
+    Verb(
+        "evaluate",
+        "measure a model's accuracy on math problems, judged by sympy",
+        "math_qwen.evaluation.command:main",
+        KIND,
+        schema=MathRecipe,
+        reads_run=True,
+        reads_data=False,
+        maker="sft",
+        plan="math_qwen.evaluation.command:plan",
+        options=_evaluate_options,
+    ),
+    Verb(
+        "sample",
+        "draw answers from a model and keep the verified ones, as data to train on",
+        "math_qwen.rejection:main",
+        KIND,
+        schema=MathRecipe,
+        reads_run=True,
+        reads_data=False,
+        maker="sft",
+        options=_sample_options,
+    ),
+    Tool("verify", "compare answers as mathematics", "math_qwen.verify.command:main", _verify_options),
+    Tool(
+        "prepare",
+        "check worked solutions, their answers and every equation, and write those to train on",
+        "math_qwen.prepare.command:main",
+        _prepare_options,
     ),
 ]

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from rich.console import Console
 
+from math_qwen import problems
 from math_qwen.evaluation.command import answer_rows, table
 from math_qwen.evaluation.run import evaluate, named_figures
-from math_qwen.recipe import MathRecipe
+from math_qwen.recipe import PROBLEMS, MathRecipe, training_problems
 from qwen_shared.generation.decode import load_generator
 from qwen_shared.tokenizer import load_tokenizer
 from qwen_shared.tracking import Tracker, say
@@ -39,8 +40,20 @@ class Examination:
             tracker.table(f"eval/{name}/answers_{when}", answer_rows(result))
         write_atomic(output / "evaluation.json", json.dumps(figures, indent=2) + "\n")
         if when == "after":
-            figures |= self._before()
+            figures |= self._before() | self._nearest()
         tracker.summary(figures)
+        return figures
+
+    def _nearest(self) -> dict[str, float]:
+        """What answering like the nearest training problem would get: how far recalling goes."""
+        figures = {}
+        if all(source.path == PROBLEMS for source in self.recipe.data.sources):
+            known = list(training_problems(self.recipe))
+            for name in set(self.recipe.tasks) & set(problems.HELD_OUT):
+                asked = problems.held_out(name)
+                answers = problems.nearest_training_answers([problem.question for problem in asked], known)
+                right = [answer == problem.answer for answer, problem in zip(answers, asked, strict=True)]
+                figures[f"nearest/{name}/accuracy"] = sum(right) / len(right)
         return figures
 
     def _before(self) -> dict[str, float]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -10,6 +11,9 @@ from math_qwen.evaluation.settings import Evaluation
 from qwen_shared.recipe import SftRecipe
 from qwen_shared.recipe.schema import Positive, Section, Share
 from qwen_shared.recipe.sft_schema import SftData
+
+if TYPE_CHECKING:
+    from math_qwen.problems import Problem
 
 PROBLEMS = "problems"  # the name of the source
 
@@ -33,6 +37,14 @@ class Problems(Section):
     def mix(self) -> dict[int, float]:
         """Shares by level."""
         return {1: self.level1, 2: self.level2, 3: self.level3}
+
+
+def training_problems(recipe: MathRecipe) -> Iterator[Problem]:
+    """What the source `problems` trains on."""
+    from math_qwen import problems  # brings sympy, which --help needs not
+
+    settings = recipe.problems
+    return problems.training(recipe.seed, settings.count, settings.mix, tuple(settings.languages))
 
 
 def _tasks_from_text(value: Any) -> Any:

@@ -7,7 +7,8 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from math_qwen.recipe import PROBLEMS, MathRecipe
+from math_qwen.evaluation.tasks import find_tasks
+from math_qwen.recipe import PROBLEMS, MathRecipe, training_problems
 from qwen_shared.data.documents import BuiltIn
 from qwen_shared.launch import Invocation
 from qwen_shared.tracking import say
@@ -17,13 +18,6 @@ KIND = "math-sft"
 
 
 def main(invocation: Invocation) -> None:
-    if invocation.options.show_batch:
-        from qwen_shared.sft.show import show_batch
-
-        show_batch(
-            invocation.recipe, invocation.origin.tokenizer, builtin(invocation.recipe), invocation.options.show_batch
-        )
-        return
     plan(invocation)  # what the tokenizer and the layout make impossible shows here, before anything heavy
     say("loading torch and Megatron")  # the next ten seconds would be silent
 
@@ -48,8 +42,16 @@ def main(invocation: Invocation) -> None:
 
 
 def plan(invocation: Invocation) -> str:
+    if invocation.recipe.tasks:
+        find_tasks(invocation.recipe.tasks)
     i = invocation
     return plan_run(i.command, i.recipe, i.layout, i.run_dir, i.origin)
+
+
+def show_batch(invocation: Invocation, count: int) -> None:
+    from qwen_shared.sft import show
+
+    show.show_batch(invocation.recipe, invocation.origin.tokenizer, builtin(invocation.recipe), count)
 
 
 def builtin(recipe: MathRecipe) -> dict[str, BuiltIn]:
@@ -57,11 +59,10 @@ def builtin(recipe: MathRecipe) -> dict[str, BuiltIn]:
     from math_qwen import problems
 
     def conversations() -> Iterator[tuple[list[dict[str, str]], bool]]:
-        settings = recipe.problems
-        for problem in problems.training(recipe.seed, settings.count, settings.mix, tuple(settings.languages)):
+        for problem in training_problems(recipe):
             yield problems.messages(problem), False
         for name in problems.HELD_OUT:
-            for problem in problems.held_out(name, languages=tuple(settings.languages)):
+            for problem in problems.held_out(name, languages=tuple(recipe.problems.languages)):
                 yield problems.messages(problem), True
 
     # The code that makes the problems decides them as much as its settings do.

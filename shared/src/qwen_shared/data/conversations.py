@@ -106,16 +106,18 @@ def messages_of(row: Mapping[str, Any], name: str) -> Messages:
     """A row's conversation as messages {role, content}; the keys tell the form. Raises UserError that names `name`.
 
     `messages`: OpenAI's form. `conversations`: ShareGPT's, {from, value}. `instruction`, `input`, `output`: Alpaca's,
-    with a `history` of pairs before it. `prompt` and `completion`: texts or lists of messages. In the last three a
-    `system` stands before all.
+    with a `history` of pairs before it. `prompt` and `completion`: texts or lists of messages. In each a `system`
+    stands before all, where no turn of that role does.
     """
     if row.get("messages") is not None:
-        return _turns(row["messages"], name, "messages", "role", "content")
-    if row.get("conversations") is not None:
+        turns = _turns(row["messages"], name, "messages", "role", "content")
+    elif row.get("conversations") is not None:
         turns = _turns(row["conversations"], name, "conversations", "from", "value")
     elif row.get("instruction") is not None:
-        turns = []
-        for i, pair in enumerate(row.get("history") or []):
+        turns, history = [], row.get("history") or []
+        if not isinstance(history, list):
+            raise UserError(f"{name}: 'history' must be a list of pairs of texts, [instruction, answer]")
+        for i, pair in enumerate(history):
             if not isinstance(pair, list) or len(pair) != 2:
                 raise UserError(f"{name}: history.{i} must be a pair of texts, [instruction, answer]")
             turns += [_turn("user", pair[0], name, f"history.{i}"), _turn("assistant", pair[1], name, f"history.{i}")]
@@ -131,7 +133,7 @@ def messages_of(row: Mapping[str, Any], name: str) -> Messages:
     else:
         raise UserError(
             f"{name}: no conversation: expected the key messages, conversations, instruction (and output) or prompt "
-            f"(and completion); there are: {', '.join(map(str, row)) or 'none'}"
+            f"(and completion); there are: {_keys(row)}"
         )
     if row.get("system") and turns[0]["role"] != "system":
         turns.insert(0, _turn("system", row["system"], name, "system"))
@@ -156,7 +158,8 @@ def _turns(value: Any, name: str, key: str, role_key: str, content_key: str) -> 
             raise UserError(f"{name}: {where} must have the keys '{role_key}' and '{content_key}'")
         role = turn[role_key]
         if not isinstance(role, str) or role.lower() not in _ROLES:
-            raise UserError(f"{name}: {where} has the role {role!r}; known are {', '.join(_ROLES)}")
+            shown = repr(role) if len(repr(role)) <= 40 else repr(role)[:37] + "..."
+            raise UserError(f"{name}: {where} has the role {shown}; known are {', '.join(_ROLES)}")
         turns.append(_turn(_ROLES[role.lower()], turn[content_key], name, where))
     return turns
 
@@ -176,8 +179,14 @@ def _text(value: Any, name: str, where: str) -> str:
 
 def _required(row: Mapping[str, Any], key: str, name: str) -> Any:
     if row.get(key) is None:
-        raise UserError(f"{name}: no key '{key}'; there are: {', '.join(map(str, row))}")
+        raise UserError(f"{name}: no key '{key}'; there are: {_keys(row)}")
     return row[key]
+
+
+def _keys(row: Mapping[str, Any]) -> str:
+    """At most eight, on one line."""
+    shown = [key if key.isprintable() else repr(key) for key in map(str, row)]
+    return ", ".join([*shown[:8], *(["…"] if len(shown) > 8 else [])]) or "none"
 
 
 def _as_text(messages: Messages) -> str:
@@ -229,7 +238,8 @@ def _remark(tokenizer: Tokenizer, messages: Messages, ids: list[int], mask: list
     special = set(tokenizer.special_tokens.values())
     if any(a == b and a in special for a, b in pairwise(ids)):
         return DOUBLE_SPECIALS
-    if any(mark in message["content"] for message in messages for mark in tokenizer.special_tokens):
+    said = "\0".join(message["content"] for message in messages)
+    if any(mark in said for mark in tokenizer.special_tokens):
         return SPELLED_SPECIALS
     return None
 

@@ -81,7 +81,7 @@ def prepare(
         weight = source.weight if source.weight is not None else float(meta["train"]["tokens"])
         prepared.append(PreparedSource(source.path, str(directory), meta, weight))
     for source in prepared if for_training else []:
-        _check_size(source, 1 if isinstance(data, SftData) else data.seq_length)
+        _check_size(source, None if isinstance(data, SftData) else data.seq_length)
     return prepared
 
 
@@ -159,15 +159,16 @@ def _is_whole(directory: Path) -> bool:
         return False
 
 
-def _check_size(source: PreparedSource, seq_length: int) -> None:
+def _check_size(source: PreparedSource, seq_length: int | None) -> None:
+    """`seq_length` is None for conversations: none of them needs to fill a sample, and some may have no tokens."""
     tokens, documents = source.meta["train"]["tokens"], source.meta["train"]["documents"]
-    if not tokens:
+    if not documents:
         held = source.meta["validation"]["documents"]
         raise UserError(
             f"data source {source.name}: nothing is left to train on, all {held} documents are held out; "
             "lower data.validation_share or give more documents"
         )
-    if tokens < seq_length + 1:
+    if seq_length and tokens < seq_length + 1:
         raise UserError(
             f"data source {source.name}: {tokens} training tokens in {documents} documents are fewer than "
             f"data.seq_length + 1 = {seq_length + 1}; give more text, or at most data.seq_length={tokens - 1}"

@@ -59,6 +59,7 @@ class Verb:
     takes_start: bool = False  # a new run may begin --from another model
     parent: tuple[str, str] | None = None  # without --from it begins from this kind of run; the command that makes it
     plan: str | None = None
+    show_batch: str | None = None  # takes an `Invocation` and a number of samples, and prints what training would see
     options: Callable[[argparse.ArgumentParser], Any] | None = None  # adds flags of this verb alone
 
 
@@ -160,6 +161,10 @@ def _run_verb(command: str, verb: Verb, recipes: Path, default_config: str, argv
             text = _load(verb.plan)(invocation)
         print(text)
         return EXIT_FINISHED
+    if args.show_batch:
+        with log_file(None):
+            _load(verb.show_batch)(invocation, args.show_batch)
+        return EXIT_FINISHED
     if finished:
         if os.environ.get("RANK", "0") == "0":
             print(f"{invocation.run_dir} is finished; another --run-dir or name=… starts a new run")
@@ -190,7 +195,7 @@ def _check(command: str, verb: Verb, recipes: Path, default_config: str, args: a
         from qwen_shared.data.check import check_sources  # brings numpy, which --help needs not
 
         check_sources(recipe.data)
-    shared_names = {"config", "run_dir", "start", "nproc", "plan", "keys", "overrides"}
+    shared_names = {"config", "run_dir", "start", "nproc", "plan", "show_batch", "keys", "overrides"}
     options = argparse.Namespace(**{k: v for k, v in vars(args).items() if k not in shared_names})
     return Invocation(recipe, overrides, run_dir, start, layout, command, origin, options)
 
@@ -226,7 +231,8 @@ def _usual_start(verb: Verb, config: str) -> Usual | None:
     from qwen_shared.training.start import Usual
 
     kind, command = verb.parent
-    return Usual(Path("runs") / kind / Path(config).stem, f"{command} --config {config}")
+    name = Path(config).name.removesuffix(".yaml").removesuffix(".yml")  # 1.8b is a name, and has no suffix
+    return Usual(Path("runs") / kind / name, f"{command} --config {name}")
 
 
 def _existing_run(
@@ -359,6 +365,17 @@ def _verb_parser(command: str, verb: Verb, recipes: Path, default_config: str) -
         parser.add_argument("--plan", action="store_true", help="say what would happen and what is wrong, and stop")
     else:
         parser.set_defaults(plan=False)
+    if verb.show_batch:
+        parser.add_argument(
+            "--show-batch",
+            type=_positive,
+            nargs="?",
+            const=4,
+            metavar="N",
+            help="show the first N samples token by token, with what is in the loss, and stop (default: 4)",
+        )
+    else:
+        parser.set_defaults(show_batch=None)
     parser.add_argument("--keys", action="store_true", help="list every recipe key with type, default and meaning")
     if verb.options:
         verb.options(parser)
@@ -387,7 +404,7 @@ def _unknown_flag(word: str, parser: argparse.ArgumentParser, verb: Verb) -> str
 
 def _positive(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a number of processes")
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number from 1 up")
     return int(text)
 
 

@@ -21,7 +21,7 @@ _RECOMPUTE = {
 }
 
 
-def transformer_config(model: Model, parallel: Parallel, precision: str) -> TransformerConfig:
+def transformer_config(model: Model, parallel: Parallel, precision: str, dropout: float = 0.0) -> TransformerConfig:
     """Megatron's settings for this model. `precision` is bf16 or fp32."""
     bf16 = precision == "bf16"
     dtype = torch.bfloat16 if bf16 else torch.float32
@@ -39,7 +39,7 @@ def transformer_config(model: Model, parallel: Parallel, precision: str) -> Tran
         add_bias_linear=False,
         add_qkv_bias=model.qkv_bias,
         qk_layernorm=model.qk_norm,
-        hidden_dropout=0.0,
+        hidden_dropout=dropout,
         attention_dropout=0.0,
         tensor_model_parallel_size=parallel.tensor_parallel,
         pipeline_model_parallel_size=parallel.pipeline_parallel,
@@ -71,14 +71,19 @@ def transformer_config(model: Model, parallel: Parallel, precision: str) -> Tran
 
 
 def build_model(
-    model: Model, vocab_rows: int, parallel: Parallel, precision: str, materialize: bool = True
+    model: Model,
+    vocab_rows: int,
+    parallel: Parallel,
+    precision: str,
+    materialize: bool = True,
+    dropout: float = 0.0,
 ) -> list[torch.nn.Module]:
     """This rank's pieces of the model, weights not yet drawn, on this process's device.
 
     One piece, or `virtual_pipeline` of them. bf16 models come wrapped in Megatron's Float16Module (bf16 parameters;
     logits and losses leave in fp32). With `materialize=False` nothing is allocated (meta tensors): for counting.
     """
-    config = transformer_config(model, parallel, precision)
+    config = transformer_config(model, parallel, precision, dropout)
     rotary = RotaryTable(model)
     first = parallel_state.is_pipeline_first_stage(ignore_virtual=True)
     last = parallel_state.is_pipeline_last_stage(ignore_virtual=True)

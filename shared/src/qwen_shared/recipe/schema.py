@@ -173,6 +173,9 @@ class Training(Section):
     global_batch_size: Positive = Field(description="samples of seq_length tokens per step")
     micro_batch_size: Positive = Field(1, description="samples per forward pass and data-parallel rank")
     precision: Literal["auto", "bf16", "fp32"] = Field("auto", description="auto: bf16 where the hardware speeds it up")
+    dropout: Number = Field(
+        0.0, ge=0.0, lt=1.0, description="of what each block adds; drawn differently on each layout"
+    )
 
 
 class Optimizer(Section):

@@ -63,7 +63,7 @@ def check_conversations(
         lengths = np.sort(np.asarray(TokenFile(source.train).lengths))
         raise UserError(
             f"{where}: {too_long:,} of {total:,} conversations are longer than {_limit(data, packed)}; "
-            f"{int(lengths[int(0.99 * (total - 1))]) - 1} would be enough for 99 % of them, "
+            f"{int(lengths[-(-99 * total // 100) - 1]) - 1} would be enough for 99 % of them, "
             f"{int(lengths[-1]) - 1} for all; data.max_dropped_share={data.max_dropped_share:g} allows fewer"
         )
     if unanswered:

@@ -82,9 +82,9 @@ def _pieces(ids: list[int], names: Mapping[int, str], tokenizer: Tokenizer) -> l
     for id in ids:
         raw = tokenizer.token_bytes(id)
         try:
-            text = raw.decode()
+            text = names.get(id) or raw.decode()
         except UnicodeDecodeError:
             text = "".join(f"⟨{byte:02x}⟩" for byte in raw)
         text = "".join(c if c.isprintable() or c == "\n" else f"⟨{ord(c):02x}⟩" for c in text)
-        pieces.append(names.get(id) or text.replace("\n", "⏎").replace(" ", "·"))
+        pieces.append(text.replace("\n", "⏎").replace(" ", "·"))
     return pieces

@@ -58,7 +58,7 @@ class Engine:
         """`weights(global name, whole shape)` gives the initial weights (qwen_shared.model.weights)."""
         self.recipe, self.layout, self.processes = recipe, layout, processes
         self._vocab_rows = vocab_rows
-        pieces = build_model(recipe.model, vocab_rows, recipe.parallel, precision)
+        pieces = build_model(recipe.model, vocab_rows, recipe.parallel, precision, dropout=recipe.training.dropout)
         fill(pieces, weights)
         self.config = unwrap(pieces[0]).config
         # Each data-parallel rank keeps its part of the optimizer's state; with one rank that is all of it.

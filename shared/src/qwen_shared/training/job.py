@@ -18,6 +18,7 @@ from qwen_shared.backend import (
     start_processes,
     stop_processes,
 )
+from qwen_shared.backend.random import capture_rng, restore_rng
 from qwen_shared.convert.import_hf import hf_source
 from qwen_shared.data import PreparedSource
 from qwen_shared.data.prepare import Progress
@@ -181,7 +182,9 @@ def _run(
     status = "failed"
     try:
         if origin_dir and manifest is not None:
+            drawn_so_far = capture_rng()
             job.before(origin_dir, tracker)
+            restore_rng(drawn_so_far)
         hooks = Hooks(at_interval, after_save)
         train(recipe, engine, work.batches, hooks, tracker, checkpoints, start_step, vocab_rows)
         results = {}

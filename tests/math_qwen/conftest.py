@@ -1,0 +1,52 @@
+"""A micro base run, and the real command on it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+# Learns nothing worth asking about, in seconds; divisible as the base model is.
+MICRO = """
+name: micro
+data: {sources: [problems], seq_length: 128}
+problems: {count: 300}
+training: {steps: 12, global_batch_size: 4, micro_batch_size: 2, precision: fp32}
+optimizer: {lr: 3.0e-3}
+schedule: {warmup_steps: 3}
+checkpoint: {interval: 4}
+evaluation: {interval: 6, max_tokens: 1024, max_new_tokens: 8, limit: 6, prompts: [7 + 8 = ?], sample_tokens: 4}
+tracking: {wandb: disabled}
+tasks: [level1, level2]
+"""
+
+
+@pytest.fixture(scope="session")
+def base_run(tmp_path_factory, qwen_base) -> Path:
+    """A base model of two layers, with room for a problem and its answer."""
+    run_dir = tmp_path_factory.mktemp("base") / "micro"
+    qwen_base("pretrain", "--run-dir", run_dir, "training.steps=2", "schedule.warmup_steps=1", "data.seq_length=256")
+    return run_dir
+
+
+@pytest.fixture(scope="session")
+def math_qwen(tmp_path_factory, environment):
+    """Runs `math-qwen WORDS…` and returns the finished process; `start` gives it running, `recipe` is a micro recipe."""
+    recipe = tmp_path_factory.mktemp("recipe") / "micro.yaml"
+    recipe.write_text(MICRO)
+
+    def run(*words: object, check: int | None = 0, cwd: Path | None = None) -> subprocess.CompletedProcess:
+        command = [sys.executable, "-m", "math_qwen", *map(str, words)]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, cwd=cwd)
+        if check is not None:
+            assert done.returncode == check, f"exit {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+        return done
+
+    def start(*words: object) -> subprocess.Popen:
+        command = [sys.executable, "-m", "math_qwen", *map(str, words)]
+        return subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+
+    run.start, run.recipe = start, recipe
+    return run

@@ -1,0 +1,82 @@
+"""`math-qwen sft` from end to end, on a model too small to learn."""
+
+import json
+import signal
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def run_dir(tmp_path_factory, math_qwen, base_run):
+    run_dir = tmp_path_factory.mktemp("sft") / "run"
+    math_qwen("sft", "--config", math_qwen.recipe, "--from", base_run, "--run-dir", run_dir)
+    return run_dir
+
+
+def test_the_run_knows_its_parent_and_its_accuracy(run_dir, base_run):
+    manifest = json.loads((run_dir / "manifest.json").read_text())
+    assert manifest["kind"] == "math-sft"
+    assert manifest["status"] == "finished"
+    assert manifest["parent"]["run"] == str(base_run)
+    assert manifest["parent"]["step"] == 2
+    assert manifest["parent"]["hash"]
+    results = manifest["results"]
+    for task in ("level1", "level2"):
+        assert results[f"eval/{task}/problems"] == results[f"before/eval/{task}/problems"] == 6
+        assert 0 <= results[f"eval/{task}/accuracy"] <= 1
+    assert results["data/real_share"] > 0.5
+    assert results["export/max_logit_difference"] < 1e-4
+
+
+def test_every_answer_is_kept(run_dir):
+    for folder in ("evaluation-before", "evaluation"):
+        rows = [json.loads(line) for line in (run_dir / folder / "level1.jsonl").read_text().splitlines()]
+        assert len(rows) == 6
+        assert all(row["outcome"] in ("right", "wrong", "unparsable") for row in rows)
+
+
+def test_it_goes_on_exactly_where_it_was_stopped(run_dir, tmp_path, math_qwen, base_run):
+    other = tmp_path / "run"
+    words = ("sft", "--config", math_qwen.recipe, "--from", base_run, "--run-dir", other)
+    process = math_qwen.start(*words)
+    for line in process.stdout:
+        if line.startswith("step 1/"):
+            process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=120) == 75
+    math_qwen(*words)
+    assert trajectory(other) == trajectory(run_dir)
+    weights = [path / "export/model.safetensors" for path in (run_dir, other)]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+
+
+def test_without_from_it_takes_the_base_run_of_its_name(math_qwen, tmp_path, base_run):
+    done = math_qwen("sft", "--config", "tiny", check=2, cwd=tmp_path)
+    assert done.stderr.strip().endswith(
+        "runs/base-pretrain/tiny: no run there to start from; `qwen-base pretrain --config tiny` makes it, or --from "
+        "names another model"
+    )
+    (tmp_path / "runs/base-pretrain").mkdir(parents=True)
+    (tmp_path / "runs/base-pretrain/tiny").symlink_to(base_run)
+    assert f"from {base_run}@2" in math_qwen("sft", "--plan", cwd=tmp_path).stdout
+
+
+def test_show_batch_shows_and_leaves_nothing(math_qwen, tmp_path, base_run):
+    shown = math_qwen("sft", "--config", math_qwen.recipe, "--from", base_run, "--show-batch", "2", cwd=tmp_path).stdout
+    assert shown.count("sample ") == 2
+    assert "<|im_start|>assistant⏎" in shown
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_wrong_task_is_known_before_anything_is_loaded(math_qwen, tmp_path, base_run):
+    words = ("sft", "--config", math_qwen.recipe, "--from", base_run, "--run-dir", tmp_path / "run", "tasks=level7")
+    error = math_qwen(*words, check=2).stderr.strip()
+    assert "level7" in error
+    assert "level1" in error
+    assert "\n" not in error
+    assert not (tmp_path / "run/recipe.yaml").exists()
+
+
+def trajectory(run_dir):
+    names = ("step", "data/samples", "train/loss", "train/grad_norm", "train/loss_tokens", "val/loss")
+    records = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+    return [tuple(record.get(name) for name in names) for record in records]
