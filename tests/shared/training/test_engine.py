@@ -112,3 +112,19 @@ def test_recomputation_drops_the_same(make_engine, batches):
         seed_everything(7)
         results.append([engine.train_step(batches(8), 1e-2) for _ in range(2)])
     assert results[0] == results[1] == results[2]
+
+
+def test_losses_that_nobody_wants_change_nothing(make_engine, batches):
+    """Picking the positions in the loss before the output layer gives the same steps as masking all of them."""
+    from dataclasses import replace
+
+    def picked(size):
+        for batch in batches(size):
+            yield replace(batch, wanted=batch.masks[0].flatten().nonzero()[:, 0])
+
+    whole, parts = make_engine(micro=4), make_engine(micro=4)
+    for _ in range(3):
+        a, b = whole.train_step(batches(4), 1e-2), parts.train_step(picked(4), 1e-2)
+        assert a.tokens == b.tokens
+        assert a.loss == pytest.approx(b.loss, rel=1e-6)
+        assert a.grad_norm == pytest.approx(b.grad_norm, rel=1e-5)

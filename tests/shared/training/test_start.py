@@ -1,6 +1,7 @@
 """What `--from` may name, what a recipe makes of it, and when a run refuses to begin from something else."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,9 @@ from safetensors.numpy import save_file
 from qwen_shared.convert.families import read_model
 from qwen_shared.convert.names import weight_table
 from qwen_shared.errors import UserError
-from qwen_shared.recipe import PretrainRecipe
+from qwen_shared.recipe import PretrainRecipe, SftRecipe
 from qwen_shared.tokenizer import load_tokenizer
-from qwen_shared.tracking import Manifest, open_run
+from qwen_shared.tracking import Manifest, Parent, open_run
 from qwen_shared.tracking.manifest import read_recipe
 from qwen_shared.training import start
 
@@ -188,3 +189,101 @@ def test_before_the_first_checkpoint_the_weights_must_be_the_same(begun, llama):
     before = manifest.parent.hash
     start.keep_start(start.find_start(begun, str(llama)), llama, begun, manifest)
     assert manifest.parent.hash != before
+
+
+# ---- a job that has a usual start
+
+
+@pytest.fixture
+def parents(begun, tmp_path, monkeypatch):
+    """parents(status, step) makes runs/base/x under tmp_path, which becomes the working directory, and gives it as the
+    usual start."""
+    monkeypatch.chdir(tmp_path)
+
+    def parent(status: str | None, step: int = 2) -> start.Usual:
+        run = Path("runs/base/x")
+        run.mkdir(parents=True, exist_ok=True)
+        for name in ("recipe.yaml", "tokenizer"):
+            target = run / name
+            if not target.exists():
+                (shutil.copytree if (begun / name).is_dir() else shutil.copy)(begun / name, target)
+        (run / f"checkpoints/step-{step:08d}").mkdir(parents=True, exist_ok=True)
+        if status:
+            manifest = Manifest.create("toy base", "base", "x")
+            manifest.status = status
+            manifest.write(run)
+        return start.Usual(run, "toy base --config x")
+
+    return parent
+
+
+def test_without_from_it_is_the_usual_start(parents, tmp_path, llama):
+    usual = parents("finished")
+    found = start.find_start(tmp_path / "new", None, usual)
+    assert (found.name, found.step) == (str(tmp_path / "runs/base/x"), 2)
+    assert found == start.find_start(tmp_path / "new", "runs/base/x", None)
+    assert start.find_start(tmp_path / "new", str(llama), usual).name == str(llama)  # --from goes before
+
+
+@pytest.mark.parametrize(
+    ("status", "says"),
+    [
+        (None, "runs/base/x: no run there to start from; `toy base --config x` makes it, or --from names another"),
+        ("running", "runs/base/x: the run to start from is running, not finished; `toy base --config x` makes it"),
+        ("stopped", "is stopped, not finished; `toy base --config x` makes it"),
+        ("failed", "is failed, not finished; `toy base --config x` makes it"),
+    ],
+)
+def test_a_usual_start_that_is_not_there_says_what_makes_it(status, says, parents, tmp_path):
+    usual = parents(status)
+    with pytest.raises(UserError, match=says) as error:
+        start.find_start(tmp_path / "new", None, usual)
+    assert "\n" not in str(error.value)
+
+
+def test_a_run_that_began_never_asks_for_the_usual_start_again(parents, begun, llama):
+    """Not for a parent that grew, that is gone, or that was never the one; --from another is still refused."""
+    usual = parents("finished", 9)
+    manifest = Manifest.read(begun)
+    assert start.find_start(begun, None, usual).name == str(llama)  # before its first checkpoint: what it began from
+    (begun / "checkpoints/step-00000002").mkdir(parents=True)
+    shutil.rmtree(usual.run_dir)
+    shutil.rmtree(llama)
+    for status in ("stopped", "running", "finished"):
+        manifest.status = status
+        manifest.write(begun)
+        for given in (None, str(llama)):
+            found = start.find_start(begun, given, usual)
+            assert (found.name, found.step, found.tokenizer) == (str(llama), None, str(begun / "tokenizer"))
+    with pytest.raises(UserError, match=f"began from {llama}, not from elsewhere: say --from {llama} again"):
+        start.find_start(begun, "elsewhere", usual)
+
+
+def test_a_finished_run_without_checkpoints_asks_for_no_start(parents, begun, llama):
+    """Its checkpoints were cleared away; the same command says that it is finished."""
+    usual = parents("stopped")
+    manifest = Manifest.read(begun)
+    manifest.status = "finished"
+    manifest.write(begun)
+    shutil.rmtree(llama)
+    assert start.find_start(begun, None, usual).name == str(llama)
+
+
+def test_the_step_that_it_began_from_is_the_one_it_begins_from_again(parents, begun, tmp_path):
+    """Killed before its first checkpoint, while the parent was trained on."""
+    usual = parents("finished", 2)
+    manifest = Manifest.read(begun)
+    manifest.parent = Parent(run=str(tmp_path / "runs/base/x"), step=2)
+    manifest.write(begun)
+    parents("finished", 4)
+    assert start.find_start(tmp_path / "new", None, usual).step == 4
+    assert start.find_start(begun, None, usual).step == 2
+
+
+def test_conversations_keep_to_the_positions_by_themselves(llama, tmp_path):
+    """A sample holds several of them, so it may be longer than the model's positions."""
+    (tmp_path / "sft.yaml").write_text(RECIPE.replace("stdlib, seq_length: 16", "a.jsonl, seq_length: 512"))
+    found = start.resolve_start(str(llama))
+    recipe = start.recipe_from(found, SftRecipe, str(tmp_path / "sft.yaml"), [], tmp_path, tmp_path / "run")
+    assert (recipe.data.seq_length, recipe.model.max_positions) == (512, 64)
+    assert recipe.model == found.model and recipe.tokenizer == str(tmp_path / "run/tokenizer")

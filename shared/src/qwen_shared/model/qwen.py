@@ -116,8 +116,15 @@ class QwenModel(LanguageModule):
         """Take the previous stage's output [S, B, H]; called by Megatron's schedules."""
         self.decoder.set_input_tensor(input_tensor[0] if isinstance(input_tensor, list) else input_tensor)
 
-    def forward(self, tokens: Tensor, labels: Tensor | None = None, documents: Documents | None = None) -> Tensor:
-        """tokens, labels: [B, S] int64; with `documents`, each is by itself.
+    def forward(
+        self,
+        tokens: Tensor,
+        labels: Tensor | None = None,
+        documents: Documents | None = None,
+        wanted: Tensor | None = None,
+    ) -> Tensor:
+        """tokens, labels: [B, S] int64; with `documents`, each is by itself. `wanted`, int64 [T]: which of the B·S
+        positions' losses are wanted; those of others come out as 0, at no cost.
 
         Returns, on the last stage, the loss of each position [B, S] fp32 where labels are given, else the logits
         [B, S, V] of all tensor ranks; on other stages the hidden states [S, B, H], or this tensor rank's part of S
@@ -128,9 +135,19 @@ class QwenModel(LanguageModule):
         if not self.post_process:
             return hidden
         tied = self.shared_embedding_or_output_weight() if self.share_embeddings_and_output_weights else None
-        logits, _ = self.output_layer(hidden, weight=tied)  # [S, B, V / tensor_parallel]
         if labels is None:
+            logits, _ = self.output_layer(hidden, weight=tied)  # [S, B, V / tensor_parallel]
             return tensor_parallel.gather_from_tensor_model_parallel_region(logits).transpose(0, 1)
+        if wanted is None or self.config.sequence_parallel:  # divided over ranks, positions cannot be picked
+            logits, _ = self.output_layer(hidden, weight=tied)
+            return self._losses(logits, labels)
+        picked = hidden.transpose(0, 1).flatten(0, 1)[wanted]  # [T, H]
+        logits, _ = self.output_layer(picked[:, None], weight=tied)  # [T, 1, V / tensor_parallel]
+        losses = self._losses(logits, labels.flatten()[wanted][None])  # [1, T]
+        return losses.new_zeros(labels.numel()).index_copy(0, wanted, losses[0]).view_as(labels)
+
+    def _losses(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """[S, B, V / tensor_parallel] and [B, S] → [B, S] fp32."""
         if self.config.tensor_model_parallel_size == 1:
             S, B, V = logits.shape
             return cross_entropy(logits.view(S * B, V), labels.t().reshape(-1)).view(S, B).t()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
+import torch
 
 from qwen_shared.backend import device
 from qwen_shared.data import Blend, samples_digest
@@ -43,7 +45,11 @@ def conversation_batch(samples: Sequence[PackedSample], real: Sequence[bool] | N
     )
     if real is not None:
         masks = masks * np.array(real, dtype=np.float32)[:, None]
-    return micro_batch(tokens, labels, masks[None], Documents.beginning_at(begins, device()))
+    # Half of what is read is never asked for: its logits are not computed. (Of a batch of padding one is.)
+    wanted = torch.from_numpy(np.flatnonzero(masks) if masks.any() else np.zeros(1, np.int64))
+    wanted = wanted.to(device(), non_blocking=True)
+    batch = micro_batch(tokens, labels, masks[None], Documents.beginning_at(begins, device()))
+    return replace(batch, wanted=wanted)
 
 
 def held_out_loss(engine: Engine, sources: Sequence[PackedConversations], max_tokens: int | None) -> dict[str, float]:

@@ -32,6 +32,7 @@ class MicroBatch:
     labels: Tensor  # int64 [B, S]
     masks: Tensor  # fp32 [K, B, S]
     documents: Documents | None = None  # where documents are isolated
+    wanted: Tensor | None = None  # int64 [T]: which of the B·S positions any mask has; None where most are
 
 
 @dataclass(frozen=True)
@@ -173,7 +174,7 @@ class Engine:
 def _forward_step(micro_batches: Iterator[MicroBatch], model: torch.nn.Module):
     """Megatron's contract: the stage's output, and the function that turns the last stage's into a loss."""
     batch = next(micro_batches)
-    output = model(batch.tokens, batch.labels, batch.documents)
+    output = model(batch.tokens, batch.labels, batch.documents, batch.wanted)
 
     def loss_function(losses: Tensor):  # losses: [B, S] fp32
         masks = batch.masks
