@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -156,3 +157,164 @@ def test_a_reading_verb_needs_neither_the_run_s_processes_nor_a_whole_recipe(cal
     (toy.folder / "toy/recipes/part.yaml").write_text("name: part\n")  # leaves the rest to its user
     assert call("look", "--config", "part").stdout.split()[1:3] == ["4", "runs/toy/part"]
     assert call("train", "--config", "part").returncode == 2
+
+
+# ---- verbs that begin from a run, and tools
+
+TUNING = """
+import sys
+from pathlib import Path
+from qwen_shared.launch import Tool, Verb, run
+from qwen_shared.recipe import SftRecipe
+
+def options(parser):
+    parser.add_argument("words", nargs="*")
+    parser.add_argument("--code", type=int, default=0)
+
+VERBS = [
+    Verb("tune", "tune it", "toy.work:tune", "toy-sft", schema=SftRecipe, takes_start=True, parent=("toy", "toy train"),
+         plan="toy.work:plan", show_batch="toy.work:show"),
+    Verb("look", "look at it", "toy.work:look", "toy-sft", schema=SftRecipe, reads_run=True, maker="tune"),
+    Tool("check", "check words", "toy.work:check", options),
+]
+"""
+TUNING_WORK = """
+def tune(invocation):
+    origin = invocation.origin
+    print("tune", invocation.run_dir, "from", origin.name, origin.step, invocation.recipe.model.hidden_size)
+
+def plan(invocation):
+    return f"plan from {invocation.origin}"
+
+def show(invocation, count):
+    print("show", count, invocation.origin, invocation.recipe.data.seq_length)
+
+def look(invocation):
+    print("look", invocation.run_dir, invocation.start, invocation.recipe.name)
+
+def check(args):
+    print("check", args.words)
+    return args.code
+"""
+
+
+@pytest.fixture
+def tuning(toy):
+    """The toy's command, but its verb begins from a run. tuning(run, status) makes one with a checkpoint of step 2."""
+    from qwen_shared.recipe import PretrainRecipe, load_recipe
+    from qwen_shared.tracking import open_run
+
+    (toy.folder / "toy/__main__.py").write_text(TUNING)
+    (toy.folder / "toy/work.py").write_text(TUNING_WORK)
+    (toy.folder / "a.jsonl").write_text('{"prompt": "a", "completion": "b"}\n')
+    pretrain = load_recipe(PretrainRecipe, "small", [], toy.folder / "toy/recipes")
+    text = (toy.folder / "toy/recipes/small.yaml").read_text()
+    tune = "\n".join(line for line in text.splitlines() if not line.startswith("model")).replace("stdlib", "a.jsonl")
+    for name in ("small", "1.8b"):
+        (toy.folder / f"toy/recipes/{name}.yaml").write_text(tune.replace("small", name))
+
+    def make(run: str, status: str) -> None:
+        _, manifest = open_run(toy.folder / run, pretrain, "toy train", "toy")
+        (toy.folder / run / "checkpoints/step-00000002").mkdir(parents=True)
+        manifest.status = status
+        manifest.write(toy.folder / run)
+
+    return make
+
+
+def test_a_verb_with_a_parent_begins_from_the_run_of_the_same_recipe(call, toy, tuning):
+    for name in ("small", "1.8b"):
+        tuning(f"runs/toy/{name}", "finished")
+    small, big = (f"{toy.folder}/runs/toy/{name} 2 16\n" for name in ("small", "1.8b"))
+    assert call("tune").stdout == f"tune runs/toy-sft/small from {small}"
+    assert call("tune", "--config", "1.8b").stdout == f"tune runs/toy-sft/1.8b from {big}"
+    assert call("tune", "--config", "toy/recipes/1.8b.yaml").stdout == f"tune runs/toy-sft/1.8b from {big}"
+    assert call("tune", "name=mine").stdout == f"tune runs/toy-sft/mine from {small}"
+    assert call("tune", "--from", "runs/toy/1.8b").stdout == f"tune runs/toy-sft/small from {big}"
+    assert call("tune", "--plan").stdout == f"plan from {toy.folder}/runs/toy/small@2\n"
+    contradicts = call("tune", "model.hidden_size=32")
+    assert contradicts.returncode == 2 and "model.hidden_size=32 contradicts --from" in contradicts.stderr
+
+
+def test_without_its_parent_a_verb_names_the_command_that_makes_it(call, toy, tuning):
+    tuning("runs/toy/1.8b", "stopped")
+    for config, said in (
+        ("small", "runs/toy/small: no run there to start from; `toy train --config small` makes it, or --from names"),
+        ("1.8b", "runs/toy/1.8b: the run to start from is stopped, not finished; `toy train --config 1.8b` makes it"),
+    ):
+        for words in ([], ["--plan"], ["--show-batch"]):
+            done = call("tune", "--config", config, *words)
+            assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+            assert done.stderr.startswith(f"toy tune: error: {said}")
+    assert not (toy.folder / "runs/toy-sft").exists()
+
+
+def test_a_run_that_goes_on_needs_its_parent_no_more(call, toy, tuning):
+    """Deleted, made anew and not finished: the run has what it needs."""
+    from qwen_shared.recipe import SftRecipe
+    from qwen_shared.tokenizer import load_tokenizer
+    from qwen_shared.tracking import Parent, open_run
+    from qwen_shared.training import start
+
+    tuning("runs/toy/small", "finished")
+    parent, run = toy.folder / "runs/toy/small", toy.folder / "runs/toy-sft/small"
+    recipes = toy.folder / "toy/recipes"
+    recipe = start.recipe_from(start.resolve_start(str(parent)), SftRecipe, "small", [], recipes, run)
+    _, manifest = open_run(run, recipe, "toy tune", "toy-sft")
+    load_tokenizer("default").save_hf(run / "tokenizer")
+    manifest.parent = Parent(run=str(parent), step=2, hash="x")
+    manifest.write(run)
+    (run / "checkpoints/step-00000002").mkdir(parents=True)
+    expected = f"tune runs/toy-sft/small from {parent} 2 16\n"
+    shutil.rmtree(parent)
+    assert call("tune").stdout == call("tune", "--from", str(parent)).stdout == expected
+    tuning("runs/toy/small", "running")
+    assert call("tune").stdout == expected
+    other = call("tune", "--from", "runs/toy/other")
+    assert other.returncode == 2 and f"began from {parent}@2, not from runs/toy/other" in other.stderr
+    manifest.status = "finished"
+    manifest.write(run)
+    shutil.rmtree(parent)
+    assert "is finished" in call("tune").stdout
+
+
+def test_show_batch_takes_a_number_or_none(call, toy, tuning):
+    tuning("runs/toy/small", "finished")
+    origin = f"{toy.folder}/runs/toy/small@2"
+    assert call("tune", "--show-batch").stdout == f"show 4 {origin} 16\n"
+    assert call("tune", "--show-batch", "2").stdout == f"show 2 {origin} 16\n"
+    assert call("tune", "--show-batch", "2", "data.seq_length=8").stdout == f"show 2 {origin} 8\n"
+    assert call("tune", "--show-batch", "data.seq_length=8").stdout == f"show 4 {origin} 8\n"
+    for bad in ("0", "many"):
+        done = call("tune", "--show-batch", bad)
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1) and f"'{bad}'" in done.stderr
+    assert not (toy.folder / "runs/toy-sft").exists()
+
+
+def test_a_tool_gives_its_own_exit_code(call, toy, tuning):
+    done = call("check", "a", "--code", "3", "b")
+    assert (done.returncode, done.stdout, done.stderr) == (3, "check ['a', 'b']\n", "")
+    assert call("check").returncode == 0
+    assert not (toy.folder / "runs").exists()
+    for words, said in ((["--code", "x"], "--code"), (["--cod", "3"], "--cod")):
+        done = call("check", *words)
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1) and said in done.stderr
+    usage = call("check", "--help")
+    assert usage.returncode == 0 and "--code" in usage.stdout
+    assert "check words" in call("--help").stdout and "nearest: check" in call("chek").stderr
+
+
+def test_a_bare_word_names_the_model_to_look_at(call, toy, tuning):
+    tuning("runs/base", "finished")
+    assert (
+        call("look", "runs/base").stdout
+        == call("look", "--from", "runs/base").stdout
+        == ("look runs/base runs/base small\n")
+    )
+    assert call("look", "runs/base@2", "name=x").stdout == "look runs/base runs/base@2 x\n"
+    assert call("look", "org/model").stdout == "look runs/toy-sft/small org/model small\n"
+    for words in (["a", "b"], ["a", "--from", "b"]):
+        done = call("look", *words)
+        assert done.returncode == 2 and ": one model at a time" in done.stderr and done.stderr.count("\n") == 1
+    done = call("tune", "runs/base")  # here a word is not a model
+    assert done.returncode == 2 and "neither a flag nor key=value" in done.stderr

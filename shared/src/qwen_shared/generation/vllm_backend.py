@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from qwen_shared.generation.sampling import Completion, Progress, Sampling
@@ -39,7 +41,7 @@ class VllmGenerator:
         self, prompts: list[list[int]], sampling: Sampling, progress: Progress | None = None
     ) -> list[Completion]:
         longest = min(sampling.max_length or self._positions, self._positions)
-        within = Sampling(**{**vars(sampling), "max_length": longest})
+        within = replace(sampling, max_length=longest)
         completions: list[Completion] = []
         for first in range(0, len(prompts), _AT_ONCE):
             completions += self._some(prompts[first : first + _AT_ONCE], first, within)
@@ -67,7 +69,7 @@ class VllmGenerator:
         return self._vllm.SamplingParams(
             temperature=sampling.temperature,
             top_p=sampling.top_p,
-            seed=(sampling.seed << 32) + index if sampling.temperature else None,
+            seed=_seed(sampling.seed, index) if sampling.temperature else None,
             max_tokens=room,
             stop=list(sampling.stop_texts) or None,
             stop_token_ids=list(self._tokenizer.stop_ids),
@@ -75,3 +77,8 @@ class VllmGenerator:
             logit_bias=self._bias,
             detokenize=bool(sampling.stop_texts),
         )
+
+
+def _seed(seed: int, index: int) -> int:
+    """A seed for each prompt, in vLLM's range."""
+    return int(np.random.SeedSequence([seed, index]).generate_state(1, np.uint64)[0] >> np.uint64(1))

@@ -148,7 +148,7 @@ def _run_tool(command: str, tool: Tool, argv: list[str]) -> int:
 
 def _run_verb(command: str, verb: Verb, recipes: Path, default_config: str, argv: list[str]) -> int:
     parser = _verb_parser(command, verb, recipes, default_config)
-    args, unknown = parser.parse_known_intermixed_args(argv[1:])
+    args, unknown = parser.parse_known_intermixed_args(_without_false_number(argv[1:]))
     if unknown:
         raise UserError(_unknown_flag(unknown[0], parser, verb))
     if args.keys:
@@ -285,6 +285,13 @@ def _world_size(args: argparse.Namespace) -> int:
 def _load(target: str) -> Callable[..., Any]:
     module, _, function = target.partition(":")
     return getattr(importlib.import_module(module), function)
+
+
+def _without_false_number(words: list[str]) -> list[str]:
+    """`--show-batch key=value`: argparse would take the override for the number of samples."""
+    if "--show-batch" in words[:-1] and "=" in words[(at := words.index("--show-batch")) + 1]:
+        return [*words[:at], *words[at + 1 :], "--show-batch"]
+    return words
 
 
 def _join_spaced(words: list[str]) -> list[str]:

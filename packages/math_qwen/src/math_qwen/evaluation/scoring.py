@@ -1,0 +1,41 @@
+"""What is counted: intervals, and the published rules of comparison."""
+
+from __future__ import annotations
+
+import math
+import re
+
+# A sign belongs to a number unless something stands before it that it could be subtracted from.
+_NUMBER = re.compile(r"(?:(?<![0-9A-Za-z)])[-+])?(?:\d[\d,]*(?:\.\d+)?|\.\d+)(?:[eE][-+]?\d+)?")
+_Z95 = 1.959963984540054
+
+
+def wilson(right: float, count: int) -> tuple[float, float]:
+    """The 95 % interval of a share by Wilson's score. `right` of `count`; (0, 1) where nothing was counted."""
+    if not count:
+        return 0.0, 1.0
+    share, z2 = right / count, _Z95**2
+    middle = (share + z2 / (2 * count)) / (1 + z2 / count)
+    half = _Z95 / (1 + z2 / count) * math.sqrt(share * (1 - share) / count + z2 / (4 * count * count))
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def last_number(text: str) -> float | None:
+    """The last number written in digits, signed, with or without thousands commas; None where there is none."""
+    found = _NUMBER.findall(text)
+    return float(found[-1].replace(",", "")) if found else None
+
+
+def loosely_equal(gold: str, prediction: str) -> bool:
+    """GSM8K's published rule (report, section 9): the last numbers of both, equal to 1e-4."""
+    wanted, got = last_number(gold), last_number(prediction)
+    return wanted is not None and got is not None and math.isclose(wanted, got, rel_tol=0.0, abs_tol=1e-4)
+
+
+def math401_error(gold: str, prediction: str) -> tuple[float, float] | None:
+    """Math401's measures: the absolute difference, and min(10, |difference| / max(|gold|, 1)); None for no number."""
+    wanted, got = last_number(gold), last_number(prediction)
+    if wanted is None or got is None or not math.isfinite(got):
+        return None
+    difference = abs(got - wanted)
+    return difference, min(10.0, difference / max(abs(wanted), 1.0))

@@ -1,0 +1,28 @@
+"""The recipe's section on evaluation. No torch, no sympy."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from qwen_shared.recipe import schema
+from qwen_shared.recipe.schema import Number, Positive, Whole
+
+
+class Evaluation(schema.Evaluation):
+    """How a model is shown a question and how its answers are drawn. Figures compare where these are the same."""
+
+    prompt: Literal["auto", "chat", "base"] = Field(
+        "auto", description="chat: the tokenizer's template; base: worked examples as text; auto: by the kind of model"
+    )
+    shots: Whole | None = Field(None, ge=0, description="worked examples before the question; default: the task's own")
+    samples: Positive = Field(1, description="answers to each problem; 1 is greedy, more are drawn and vote")
+    temperature: Number = Field(0.7, gt=0.0, le=2.0, description="of answers that are drawn (report, section 2)")
+    top_p: Number = Field(1.0, gt=0.0, le=1.0, description="draw from the likeliest tokens that make up this share")
+    max_new_tokens: Positive = Field(512, description="an answer that is longer is cut, and counted as such")
+    batch_size: Positive | None = Field(
+        None, description="prompts at once; default: 128, on a GPU 512, fewer where memory is short"
+    )
+    limit: Whole = Field(0, ge=0, description="only the first so many problems of each task; 0: all")
+    seed: Whole = Field(0, ge=0, le=2**32 - 1, description="of answers that are drawn")

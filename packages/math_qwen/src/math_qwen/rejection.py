@@ -1,0 +1,232 @@
+"""`math-qwen sample`: answers drawn from a model, of which the right ones become training data (RFT, report section 2).
+
+An answer is kept where the verifier finds its final answer right and each of its `<<…>>` equations is true; of answers
+with the same equations one is kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from math_qwen.equations import check, distinct_key, equations
+from math_qwen.evaluation.command import style_of
+from math_qwen.evaluation.progress import counting
+from math_qwen.evaluation.tasks import TASKS, Item, gold_answer
+from qwen_shared.errors import UserError
+from qwen_shared.generation.sampling import Generate, Progress, Sampling, until
+from qwen_shared.launch import Invocation
+from qwen_shared.launch.model_of import hf_directory
+from qwen_shared.tokenizer import Tokenizer
+from qwen_shared.tracking import say
+from qwen_shared.tracking.files import write_atomic
+
+_AT_ONCE = 128  # problems between two savings
+_EMBEDDED = 1000  # problems, where none are given
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What came of one problem: how many answers were drawn, were verified right, were right with true equations, and
+    those kept."""
+
+    sampled: int
+    verified: int
+    sound: int
+    kept: list[str]
+
+
+def select(answers: Sequence[str], right: Sequence[bool]) -> Drawn:
+    """Of one problem's answers, one for each distinct list of equations among those that are right and sound.
+
+    Of two with the same equations the one is kept whose edit distances to the other kept answers add up to more.
+    """
+    sound = [a for a, good in zip(answers, right, strict=True) if good and all(check(e).ok for e in equations(a))]
+    paths: dict[tuple[str, ...], str] = {}
+    for answer in sound:
+        key = distinct_key(answer)
+        others = [kept for other, kept in paths.items() if other != key]
+        if key not in paths or _distance_to(others, answer) > _distance_to(others, paths[key]):
+            paths[key] = answer
+    return Drawn(len(answers), sum(map(bool, right)), len(sound), list(paths.values()))
+
+
+def _distance_to(others: list[str], answer: str) -> int:
+    return sum(edit_distance(answer, other) for other in others)
+
+
+def edit_distance(a: str, b: str) -> int:
+    """Levenshtein's distance. A column of the table is two numbers, whose bits say where it rises and falls (Myers)."""
+    if not a or not b:
+        return len(a) + len(b)
+    places: dict[str, int] = {}
+    for i, character in enumerate(a):
+        places[character] = places.get(character, 0) | 1 << i
+    every, last = (1 << len(a)) - 1, 1 << (len(a) - 1)
+    rises, falls, distance = every, 0, len(a)
+    for character in b:
+        equal = places.get(character, 0)
+        diagonal = ((((equal | falls) & rises) + rises) ^ rises) | equal | falls
+        right_rises = falls | ~(diagonal | rises) & every
+        right_falls = rises & diagonal
+        distance += bool(right_rises & last) - bool(right_falls & last)
+        right_rises = (right_rises << 1 | 1) & every
+        right_falls = right_falls << 1 & every
+        rises = right_falls | ~(diagonal | right_rises) & every
+        falls = right_rises & diagonal
+    return distance
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--problems",
+        metavar="FILE",
+        help="problems with solutions: GSM8K's or MATH's form, messages (default: ours)",
+    )
+    parser.add_argument(
+        "--count", type=int, metavar="N", help=f"the first N problems (default: all; of ours {_EMBEDDED})"
+    )
+    parser.add_argument("--k", type=int, default=8, metavar="K", help="answers to each (default: 8; the report's 100)")
+    parser.add_argument("--to", type=Path, metavar="FILE", required=True, help="where the kept answers go, .jsonl")
+
+
+def main(invocation: Invocation) -> None:
+    chosen, settings = invocation.options, invocation.recipe.evaluation
+    if chosen.k < 1 or (chosen.count is not None and chosen.count < 1):
+        raise UserError(f"--k {chosen.k}, --count {chosen.count}: both must be at least 1")
+    if chosen.to.suffix != ".jsonl" or not chosen.to.parent.is_dir():
+        raise UserError(f"--to {chosen.to}: must be a .jsonl file in a directory that is there")
+    problems = list(_problems(invocation))
+
+    from qwen_shared.convert.hf_files import weights_hash
+    from qwen_shared.generation.decode import load_generator
+    from qwen_shared.tokenizer import load_tokenizer
+
+    directory = hf_directory(invocation)
+    tokenizer = load_tokenizer(str(directory))
+    style, system = style_of(invocation, directory), getattr(invocation.recipe.data, "system", None)
+    task = TASKS["gsm8k"]  # few-shot text of this form where the model is no chat model
+    shots = task.shots(style, settings.shots)
+    prompts = [task.prompt(item, style, shots, system, tokenizer) for _, item in problems]
+    golds = [item.gold for _, item in problems]
+    sampling = Sampling(
+        settings.max_new_tokens,
+        settings.temperature,
+        settings.top_p,
+        stop_texts=task.format.stop_texts if style == "base" else (),
+    )
+    decided_by = [weights_hash(directory), tokenizer.fingerprint, prompts, golds, asdict(sampling)]
+    work = _Work(chosen.to, json.dumps([*decided_by, chosen.k, settings.seed]))
+    say(f"{len(problems):,} problems, {chosen.k} answers each, at temperature {settings.temperature:g}")
+    if work.done:
+        say(f"{len(work.done):,} of them were done before")
+    if len(work.done) < len(problems):
+        generate = load_generator(directory, tokenizer, settings.batch_size)
+        with counting("sampling") as progress:
+            for part, drawn in _draw(generate, tokenizer, prompts, sampling, settings.seed, chosen.k, work, progress):
+                work.add(_judged(golds[part], drawn, chosen.k))
+    rows = [row for (turns, item), drawn in zip(problems, work.done, strict=True) for row in _rows(turns, item, drawn)]
+    work.finish("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    _tell(work.done, chosen.to)
+
+
+def _draw(
+    generate: Generate,
+    tokenizer: Tokenizer,
+    prompts: list[list[int]],
+    sampling: Sampling,
+    seed: int,
+    k: int,
+    work: _Work,
+    progress: Progress,
+) -> Iterator[tuple[slice, list[str]]]:
+    """Parts of the problems that are not done yet, with k answers to each problem, side by side."""
+    while (first := len(work.done)) < len(prompts):
+        part = slice(first, first + _AT_ONCE)
+        asked = [prompt for prompt in prompts[part] for _ in range(k)]
+        # Each part has a seed of its own, so that a restart draws what the whole would have drawn.
+        own = replace(sampling, seed=(seed << 24) + first // _AT_ONCE)
+        completions = generate(asked, own, lambda done, _, first=first: progress(first + done // k, len(prompts)))
+        yield part, [until(tokenizer.decode(c.ids), sampling.stop_texts).strip() for c in completions]
+
+
+def _problems(invocation: Invocation) -> Iterator[tuple[list[dict[str, str]], Item]]:
+    """The turns that stand before an answer, and the problem as it is asked."""
+    chosen = invocation.options
+    if chosen.problems is None:
+        from math_qwen.recipe import training_problems
+
+        for problem in islice(training_problems(invocation.recipe), chosen.count or _EMBEDDED):
+            turns = [{"role": "user", "content": problem.question}]
+            yield turns, Item(problem.id, problem.question, problem.answer)
+        return
+    from math_qwen.prepare.forms import read_samples
+
+    for sample, _ in islice(read_samples(chosen.problems, "auto"), chosen.count):
+        gold = gold_answer(sample.solution if sample.gold is None else sample.gold)
+        yield sample.messages, Item(sample.id, sample.question, gold)
+
+
+def _judged(golds: list[str], answers: list[str], k: int) -> list[Drawn]:
+    from math_qwen.verify import verify_many
+
+    verdicts = verify_many([(golds[i // k], answer) for i, answer in enumerate(answers)])
+    right = [verdict.outcome == "right" for verdict in verdicts]
+    return [select(answers[i : i + k], right[i : i + k]) for i in range(0, len(answers), k)]
+
+
+def _rows(turns: list[dict[str, str]], item: Item, drawn: Drawn) -> list[dict[str, Any]]:
+    return [
+        {
+            "messages": [*turns, {"role": "assistant", "content": answer}],
+            "answer": item.gold,
+            "source": "sampled",
+            "id": f"{item.id}-sample-{number}",
+            "equations": len(equations(answer)),
+        }
+        for number, answer in enumerate(drawn.kept, start=1)
+    ]
+
+
+def _tell(done: list[Drawn], target: Path) -> None:
+    sampled, verified = sum(d.sampled for d in done), sum(d.verified for d in done)
+    sound, kept = sum(d.sound for d in done), sum(len(d.kept) for d in done)
+    solved = sum(bool(d.kept) for d in done)
+    say(
+        f"{sampled:,} answers drawn, {verified:,} verified right, {sound:,} of them with true equations, {kept:,} of "
+        f"these distinct and kept; {solved:,} of {len(done):,} problems have one"
+    )
+    say(f"{target}: {kept:,} conversations")
+
+
+class _Work:
+    """What is done, beside the file that is to come. The same command goes on with it; another's is thrown away."""
+
+    def __init__(self, target: Path, fingerprint: str):
+        self._target, self._path = target, target.with_name(f".{target.name}.partial")
+        self.done: list[Drawn] = []
+        self._key = hashlib.sha256(fingerprint.encode()).hexdigest()
+        lines = self._path.read_bytes().split(b"\n")[:-1] if self._path.exists() else []  # what follows is torn
+        if not lines or lines[0].decode("ascii", "replace") != self._key:
+            write_atomic(self._path, self._key + "\n")
+            return
+        for line in lines[1:]:
+            self.done += [Drawn(**problem) for problem in json.loads(line)]
+        whole = b"\n".join(lines) + b"\n"
+        with self._path.open("r+b") as file:
+            file.truncate(len(whole))
+
+    def add(self, drawn: list[Drawn]) -> None:
+        self.done += drawn
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps([asdict(d) for d in drawn]) + "\n")
+
+    def finish(self, text: str) -> None:
+        write_atomic(self._target, text)
+        self._path.unlink()

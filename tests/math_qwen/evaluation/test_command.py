@@ -1,0 +1,92 @@
+"""The verb: which prompts for which model, and where figures and answers end up."""
+
+import json
+from argparse import Namespace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from math_qwen.evaluation import command
+from math_qwen.evaluation.settings import Evaluation
+from qwen_shared.errors import UserError
+from qwen_shared.generation import decode
+from qwen_shared.generation.sampling import Completion
+from qwen_shared.recipe.schema import Tracking
+from qwen_shared.tracking import Manifest
+
+
+class Recipe(SimpleNamespace):
+    def model_dump(self, mode):
+        return {"name": "tiny"}
+
+
+@pytest.fixture
+def invocation(tmp_path, monkeypatch):
+    """A finished run whose model knows no answer, asked two problems."""
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "recipe.yaml").write_text("name: tiny\n")
+    Manifest.create("math-qwen sft", "math-sft", "tiny").write(run)
+    recipe = Recipe(
+        tasks=["level1"],
+        evaluation=Evaluation(interval=1, limit=2),
+        data=SimpleNamespace(system=None),
+        tracking=Tracking(wandb="disabled"),
+    )
+    monkeypatch.setattr(command, "hf_directory", lambda invocation: Path("default"))
+    silent = lambda prompts, sampling, progress: [Completion([5], stopped=True)] * len(prompts)
+    monkeypatch.setattr(decode, "load_generator", lambda directory, tokenizer, batch_size: silent)
+    return SimpleNamespace(
+        recipe=recipe, run_dir=run, start=None, options=Namespace(to=None), command="math-qwen evaluate"
+    )
+
+
+def test_a_run_keeps_its_figures_and_answers(invocation, capsys):
+    command.main(invocation)
+    run = invocation.run_dir
+    assert len((run / "evaluation" / "level1.jsonl").read_text().splitlines()) == 2
+    report = json.loads((run / "evaluation" / "evaluation.json").read_text())
+    assert report["tasks"]["level1"]["accuracy"] == 0 and report["style"] == "chat"
+    assert report["settings"]["limit"] == 2 and "interval" not in report["settings"]
+    assert Manifest.read(run).results["eval/level1/problems"] == 2
+    assert "level1" in capsys.readouterr().out
+
+
+def test_an_earlier_step_is_kept_apart(invocation):
+    invocation.start = f"{invocation.run_dir}@7"
+    command.main(invocation)
+    assert (invocation.run_dir / "evaluation-00000007" / "level1.jsonl").is_file()
+    assert Manifest.read(invocation.run_dir).results == {}
+
+
+def test_a_model_from_elsewhere_writes_where_it_is_told(invocation, tmp_path):
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    invocation.start = str(foreign)
+    invocation.options.to = tmp_path / "out"
+    command.main(invocation)
+    assert (tmp_path / "out" / "evaluation.json").is_file()
+    assert Manifest.read(invocation.run_dir).results == {}
+
+
+def test_prompts_by_the_kind_of_model(invocation, tmp_path):
+    def style(prompt="auto"):
+        invocation.recipe.evaluation = Evaluation(interval=1, prompt=prompt)
+        return command.style_of(invocation, tmp_path / "foreign")
+
+    assert style() == "chat" and style("base") == "base"
+    Manifest.create("qwen-base pretrain", "base-pretrain", "tiny").write(invocation.run_dir)
+    assert style() == "base" and style("chat") == "chat"
+    (tmp_path / "foreign").mkdir()
+    invocation.start = str(tmp_path / "foreign")
+    assert style() == "base"
+    (tmp_path / "foreign" / "tokenizer_config.json").write_text(json.dumps({"chat_template": "{{ x }}"}))
+    assert style() == "chat"
+
+
+def test_plan(invocation, tmp_path):
+    assert "level1 (embedded problems): prompts by the kind of model, greedy" in command.plan(invocation)
+    invocation.recipe.tasks = ["gsm9k"]
+    with pytest.raises(UserError, match="nearest: gsm8k"):
+        command.plan(invocation)
