@@ -1,0 +1,95 @@
+"""Training problems that share a 13-gram with an evaluation set, and which one (report section 2, GPT-3's way).
+
+For data from elsewhere. Problems made from templates share n-grams by design; there the texts are what is kept apart
+(`problems`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+N = 13
+SHORTEST = 8  # words; fewer say too little to look for them inside another text
+
+_WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]|[^\W_\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]+")
+_APOSTROPHE = re.compile(r"(?<=\w)['’](?=\w)")
+
+
+@dataclass(frozen=True)
+class Match:
+    """A training sample and an evaluation problem that share `ngram`."""
+
+    training_id: str
+    evaluation_id: str
+    ngram: str
+
+
+def words(text: str) -> list[str]:
+    """Lower-cased words without punctuation; a Chinese or Japanese character is a word, so is a number's every part."""
+    return _WORD.findall(_APOSTROPHE.sub("", unicodedata.normalize("NFKC", text).lower()))
+
+
+class Evaluation:
+    """The n-grams of evaluation problems, 8 bytes each; a text's n-grams are looked up in time linear in its length.
+
+    A problem of fewer than n words is found as a whole: inside other texts from 8 words on, below that only where
+    another text is nothing else.
+    """
+
+    def __init__(self, n: int = N):
+        self.n = n
+        self._ids: list[str] = []
+        self._grams: dict[int, int] = {}  # hash to the index of the first problem that has it
+        self._short: set[int] = set()  # lengths below n that problems have
+        self._tiny: dict[int, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def add(self, problem_id: str, text: str) -> None:
+        """Adds a problem's question. Not its solution: stock phrases of solutions are no sign of a shared problem."""
+        found = words(text)
+        if not found:
+            return
+        index = len(self._ids)
+        self._ids.append(problem_id)
+        if len(found) < SHORTEST:
+            self._tiny.setdefault(_hash(found), index)
+            return
+        size = min(self.n, len(found))
+        if size < self.n:
+            self._short.add(size)
+        for start in range(len(found) - size + 1):
+            self._grams.setdefault(_hash(found[start : start + size]), index)
+
+    def match(self, training_id: str, *texts: str) -> Match | None:
+        """The first n-gram that a sample's texts (question, solution) share with a problem; None where none is."""
+        for text in texts:
+            found = words(text)
+            if len(found) < SHORTEST:
+                index = self._tiny.get(_hash(found)) if found else None
+                if index is not None:
+                    return Match(training_id, self._ids[index], " ".join(found))
+            for size in sorted({*self._short, self.n}, reverse=True):
+                for start in range(len(found) - size + 1):
+                    index = self._grams.get(_hash(found[start : start + size]))
+                    if index is not None:
+                        return Match(training_id, self._ids[index], " ".join(found[start : start + size]))
+        return None
+
+
+def matches(training: Iterable[tuple[str, str]], evaluation: Iterable[tuple[str, str]], n: int = N) -> list[Match]:
+    """The (id, text) pairs of `training` that share an n-gram with one of `evaluation`; a match each."""
+    problems = Evaluation(n)
+    for problem_id, text in evaluation:
+        problems.add(problem_id, text)
+    return [found for sample_id, text in training if (found := problems.match(sample_id, text))]
+
+
+def _hash(gram: list[str]) -> int:
+    # The length belongs to it: a whole short problem is not found as a part of a longer one's n-gram.
+    return int.from_bytes(hashlib.blake2b(f"{len(gram)} {' '.join(gram)}".encode(), digest_size=8).digest(), "big")

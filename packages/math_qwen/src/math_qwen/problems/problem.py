@@ -1,0 +1,57 @@
+"""A problem with its worked solution, and when two problems are the same."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A problem of the embedded generator.
+
+    `operations` are the arithmetic that the text asks for, in order, as (sign, left, right) with sign one of `+-*/`:
+    one of them on levels 1 and 2, two on level 3. `solution` is of GSM8K's form: lines with `<<a+b=c>>c`, then
+    `#### answer`.
+    """
+
+    id: str
+    family: str
+    level: int
+    language: str
+    operations: tuple[tuple[str, int, int], ...]
+    question: str
+    solution: str
+    answer: str
+
+    @property
+    def operands(self) -> tuple[int, int]:
+        """The operands of the first operation."""
+        return self.operations[0][1:]
+
+
+def messages(problem: Problem) -> list[dict[str, str]]:
+    """The problem as a conversation of one turn."""
+    return [{"role": "user", "content": problem.question}, {"role": "assistant", "content": problem.solution}]
+
+
+_SPACE_OR_PUNCTUATION = re.compile(r"[^\w+\-*/=<>^%.]+|(?<!\d)\.|\.(?!\d)|_")
+
+
+def normalise(question: str) -> str:
+    """A question's text in one spelling: two questions that share it are one problem.
+
+    Lower case, one spelling of widths and signs, single spaces in the place of punctuation; digits, decimal points and
+    the signs of arithmetic stay.
+    """
+    text = unicodedata.normalize("NFKC", question).lower()
+    for spelling, sign in (("×", "*"), ("÷", "/"), ("−", "-"), ("–", "-")):
+        text = text.replace(spelling, sign)
+    return _SPACE_OR_PUNCTUATION.sub(" ", text).strip()
+
+
+def text_key(question: str) -> int:
+    """A 64-bit hash of the normalised question, the same on every machine."""
+    return int.from_bytes(hashlib.blake2b(normalise(question).encode(), digest_size=8).digest(), "big")
