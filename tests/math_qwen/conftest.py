@@ -15,7 +15,7 @@ training: {steps: 12, global_batch_size: 4, micro_batch_size: 2, precision: fp32
 optimizer: {lr: 3.0e-3}
 schedule: {warmup_steps: 3}
 checkpoint: {interval: 4}
-evaluation: {interval: 6, max_tokens: 1024, max_new_tokens: 8, limit: 6, prompts: [7 + 8 = ?], sample_tokens: 4}
+evaluation: {interval: 6, max_tokens: 1024, max_new_tokens: 8, limit: 6, prompts: ["7 + 8 = ?"], sample_tokens: 4}
 tracking: {wandb: disabled}
 tasks: [level1, level2]
 """

@@ -45,18 +45,27 @@ def conversation_batch(samples: Sequence[PackedSample], real: Sequence[bool] | N
     )
     if real is not None:
         masks = masks * np.array(real, dtype=np.float32)[:, None]
-    # Half of what is read is never asked for: its logits are not computed. (Of a batch of padding one is.)
-    wanted = torch.from_numpy(np.flatnonzero(masks) if masks.any() else np.zeros(1, np.int64))
-    wanted = wanted.to(device(), non_blocking=True)
+    wanted = torch.from_numpy(_wanted(masks)).to(device(), non_blocking=True)
     batch = micro_batch(tokens, labels, masks[None], Documents.beginning_at(begins, device()))
     return replace(batch, wanted=wanted)
+
+
+def _wanted(masks: np.ndarray) -> np.ndarray:
+    """Which of the B·S positions have their logits computed: int64 [T]. Half of what is read is in no loss.
+
+    Others are added until T is a multiple of 256. Matrix products of ever new sizes have ever new kernels prepared for
+    them, which takes time, and memory that never comes back.
+    """
+    order = np.argsort(masks.ravel() == 0, kind="stable")  # those in the loss first
+    count = max(1, int(np.count_nonzero(masks)))
+    return np.sort(order[: -(-count // 256) * 256])
 
 
 def held_out_loss(engine: Engine, sources: Sequence[PackedConversations], max_tokens: int | None) -> dict[str, float]:
     """val/loss (nats per token in the loss) and val/perplexity of held-out conversations, at most `max_tokens` long."""
     numbers = [(source, j) for source in sources for j in range(source.num_samples)]
-    if max_tokens:
-        numbers = numbers[: max(1, max_tokens // sources[0].seq_length)]
+    if max_tokens:  # evenly from all: samples come source by source, those of the longest conversations first
+        numbers = numbers[:: -(-len(numbers) // max(1, max_tokens // sources[0].seq_length))]
     size = engine.recipe.training.micro_batch_size
     turns = held_out_turns(len(numbers), engine.layout, engine.processes.data_rank, size)
 

@@ -61,11 +61,6 @@ class PackedConversations:
         """Samples of one epoch."""
         return len(self._ends)
 
-    @property
-    def real_share(self) -> float:
-        """The share of places that are not padding."""
-        return self.num_tokens / max(1, self.num_samples * self.seq_length)
-
     def sample(self, i: int) -> PackedSample:
         """Sample i of the endless stream."""
         epoch, at = divmod(i, self.num_samples)
@@ -106,10 +101,17 @@ def _answers_that_fit(stored: np.ndarray, limit: int, stop_ids: Sequence[int]) -
 
 
 def pack(lengths: np.ndarray, capacity: int) -> tuple[np.ndarray, np.ndarray]:
-    """Best fit decreasing: (members, ends), where bin j holds members[ends[j-1]:ends[j]]; empty ones are in none.
+    """(members, ends), where bin j holds items members[ends[j-1]:ends[j]], at most `capacity` long together; items of
+    length 0 are in none. The better of two ways; both are linear in the items, whatever the number of bins."""
+    bins = min(_best_fit(lengths, capacity), _exact_fit(lengths, capacity), key=len)
+    members = np.array([i for members in bins for i in members], np.int64)
+    return members, np.cumsum([len(members) for members in bins], dtype=np.int64)
 
-    Each item, longest first, goes into the fullest bin that still has room. Time grows with the number of items, not
-    of bins: bins wait in a list per free room, and a whole number's bits say which lists are not empty.
+
+def _best_fit(lengths: np.ndarray, capacity: int) -> list[list[int]]:
+    """Best fit decreasing: each item, longest first, goes into the fullest bin that still has room.
+
+    Bins wait in a list per free room, and a whole number's bits say which lists are not empty.
     """
     waiting: list[list[int]] = [[] for _ in range(capacity + 1)]
     rooms = 0  # bit r is set where a bin with r free places waits
@@ -132,5 +134,34 @@ def pack(lengths: np.ndarray, capacity: int) -> tuple[np.ndarray, np.ndarray]:
         if left:
             waiting[left].append(chosen)
             rooms |= 1 << left
-    members = np.array([i for members in bins for i in members], np.int64)
-    return members, np.cumsum([len(members) for members in bins], dtype=np.int64)
+    return bins
+
+
+def _exact_fit(lengths: np.ndarray, capacity: int) -> list[list[int]]:
+    """One bin after the other: its room goes to the longest item that fits, but to one or two that fill it exactly
+    where there are such. Bits of a whole number say which lengths are left, and of another which rooms these leave."""
+    waiting: list[list[int]] = [[] for _ in range(capacity + 1)]
+    for i in np.flatnonzero(lengths)[::-1].tolist():
+        waiting[int(lengths[i])].append(i)
+    there = left_by = 0  # bit l, bit capacity - l: an item of length l waits
+    for length, items in enumerate(waiting):
+        if items:
+            there |= 1 << length
+            left_by |= 1 << capacity - length
+    bins: list[list[int]] = []
+    while there:
+        bins.append([])
+        room = capacity
+        while fitting := there & (2 << room) - 1:
+            length = fitting.bit_length() - 1
+            if length < room and bins[-1]:
+                pairs = fitting & left_by >> capacity - room  # bit l: lengths l and room - l both wait
+                if room % 2 == 0 and len(waiting[room // 2]) == 1:
+                    pairs &= ~(1 << room // 2)
+                length = pairs.bit_length() - 1 if pairs else length
+            bins[-1].append(waiting[length].pop())
+            if not waiting[length]:
+                there &= ~(1 << length)
+                left_by &= ~(1 << capacity - length)
+            room -= length
+    return bins

@@ -1,0 +1,450 @@
+"""Exact algebra on trees without sympy, for the expressions that most answers are.
+
+An expression becomes a fraction of two polynomials with rational coefficients. Their unknowns are symbols, √n for
+square-free n, π, e, i, and whatever else is closed off as an atom of its own (sin x, 2^n, ∛5). Two such fractions with
+equal cross products are equal. Where only symbols, π (or e alone), i and square roots take part these unknowns are
+independent, so that unequal cross products prove the contrary; else the question is left open, for sympy.
+"""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+from typing import Any
+
+from math_qwen.verify.bounds import BITS, EXPONENT, FACTORIAL, SUM_TERMS, TERMS, TooLarge, Unreadable, work
+from math_qwen.verify.parse import Tree
+
+Atom = tuple[Any, ...]
+Monomial = tuple[tuple[Atom, int], ...]
+Poly = dict[Monomial, Fraction]
+Ratio = tuple[Poly, Poly]
+
+_ONE: Poly = {(): Fraction(1)}
+_I: Atom = ("i",)
+
+
+def constant(value: Fraction) -> Ratio:
+    return ({(): value} if value else {}, _ONE)
+
+
+def ratio(tree: Tree) -> Ratio:
+    """The tree as a fraction of polynomials. Raises TooLarge, or Unreadable for what has no value (0/0, a set)."""
+    work.spend(1)
+    kind = tree[0]
+    if kind == "num":
+        return constant(tree[1])
+    if kind == "sym":
+        return ({((("s", tree[1]), 1),): Fraction(1)}, _ONE)
+    if kind == "const":
+        if tree[1] == "oo":
+            return _atom(("oo",))
+        return _atom(_I if tree[1] == "i" else ("c", tree[1]))
+    if kind == "neg":
+        above, below = ratio(tree[1])
+        return ({m: -c for m, c in above.items()}, below)
+    if kind == "add":
+        total = constant(Fraction(0))
+        for term in tree[1]:
+            total = plus(total, ratio(term))
+        return total
+    if kind == "mul":
+        total = constant(Fraction(1))
+        for factor in tree[1]:
+            total = times(total, ratio(factor))
+        return total
+    if kind == "div":
+        return times(ratio(tree[1]), inverse(ratio(tree[2])))
+    if kind == "pct":
+        return times(ratio(tree[1]), constant(Fraction(1, 100)))
+    if kind == "deg":
+        return times(ratio(tree[1]), ({((("c", "pi"), 1),): Fraction(1, 180)}, _ONE))
+    if kind == "pow":
+        return _power(ratio(tree[1]), ratio(tree[2]))
+    if kind == "root":
+        return _root(ratio(tree[1]), tree[2])
+    if kind == "fn":
+        return _function(tree[1], tree[2])
+    if kind == "app":
+        return _atom(("app", tree[1], tuple(frozen(argument) for argument in tree[2])))
+    if kind == "big":
+        return _big(tree)
+    raise Unreadable(f"{kind} is no value")
+
+
+def frozen(tree: Tree) -> Any:
+    """A hashable form that equal expressions mostly share: the fraction where there is one, else the tree."""
+    try:
+        above, below = ratio(tree)
+    except Unreadable:
+        return tree
+    return _freeze((above, below))
+
+
+def equal(a: Ratio, b: Ratio) -> bool | None:
+    """True or False where that is proved, None where it is open."""
+    if a == b:
+        return True
+    difference = plus(a, negative(b))[0]
+    if not difference:
+        return True
+    return False if _independent(difference) else None
+
+
+def proportional(a: Ratio, b: Ratio) -> tuple[bool | None, Fraction | None]:
+    """Whether a = c·b for a constant c ≠ 0, and c if it is rational. None where it is open."""
+    left, right = multiply(a[0], b[1]), multiply(b[0], a[1])
+    if not left or not right:
+        return (not left and not right), Fraction(1)
+    if set(left) == set(right):
+        first = next(iter(left))
+        factor = left[first] / right[first]
+        if all(left[m] == factor * right[m] for m in left):
+            return True, factor
+    if (
+        _independent(left)
+        and _independent(right)
+        and all(atom[0] == "s" for p in (left, right) for m in p for atom, _ in m)
+    ):
+        return False, None
+    return None, None
+
+
+def rational(r: Ratio) -> Fraction | None:
+    above, below = r
+    if below is _ONE or below == _ONE:
+        if not above:
+            return Fraction(0)
+        if len(above) == 1 and () in above:
+            return above[()]
+    return None
+
+
+def symbols(r: Ratio) -> set[str]:
+    return {name for p in r for m in p for atom, _ in m for name in _atom_symbols(atom)}
+
+
+def plus(a: Ratio, b: Ratio) -> Ratio:
+    if a[1] == b[1]:
+        return _reduced(_add(a[0], b[0]), a[1])
+    return _reduced(_add(multiply(a[0], b[1]), multiply(b[0], a[1])), multiply(a[1], b[1]))
+
+
+def negative(a: Ratio) -> Ratio:
+    return ({m: -c for m, c in a[0].items()}, a[1])
+
+
+def times(a: Ratio, b: Ratio) -> Ratio:
+    return _reduced(multiply(a[0], b[0]), multiply(a[1], b[1]))
+
+
+def inverse(a: Ratio) -> Ratio:
+    if not a[0]:
+        raise Unreadable("a division by zero")
+    return _reduced(a[1], a[0])
+
+
+def multiply(a: Poly, b: Poly) -> Poly:
+    if a is _ONE or a == _ONE:
+        return b
+    if b is _ONE or b == _ONE:
+        return a
+    if len(a) * len(b) > TERMS * 20:
+        raise TooLarge("too many terms")
+    work.spend(len(a) * len(b))
+    product: Poly = {}
+    for m, c in a.items():
+        for n, d in b.items():
+            monomial, factor = _joined(m, n) if m and n else (m or n, 1)
+            value = product.get(monomial, 0) + c * d * factor
+            if value:
+                product[monomial] = value
+            else:
+                product.pop(monomial, None)
+    if len(product) > TERMS:
+        raise TooLarge("too many terms")
+    return product
+
+
+def _add(a: Poly, b: Poly) -> Poly:
+    work.spend(len(a) + len(b))
+    total = dict(a)
+    for monomial, coefficient in b.items():
+        value = total.get(monomial, 0) + coefficient
+        if value:
+            total[monomial] = value
+        else:
+            total.pop(monomial, None)
+    if len(total) > TERMS:
+        raise TooLarge("too many terms")
+    return total
+
+
+def _reduced(above: Poly, below: Poly) -> Ratio:
+    """With the denominator 1 if it is a single term."""
+    if below is _ONE or below == _ONE:
+        return above, _ONE
+    if len(below) == 1:
+        ((monomial, coefficient),) = below.items()
+        upside: list[tuple[Atom, int]] = []
+        factor = 1 / coefficient
+        for atom, power in monomial:
+            if atom[0] == "r":  # 1/√n = √n/n
+                factor /= atom[1]
+                upside.append((atom, 1))
+            elif atom == _I:  # 1/i = -i
+                factor = -factor
+                upside.append((atom, 1))
+            else:
+                upside.append((atom, -power))
+        return multiply(above, {tuple(upside): factor}), _ONE
+    return above, below
+
+
+def _joined(m: Monomial, n: Monomial) -> tuple[Monomial, int]:
+    """The product of two monomials, with i² = -1 and √a·√b = g·√(ab/g²), and the factor that this yields."""
+    powers = dict(m)
+    factor = 1
+    surd = 1
+    for atom, power in n:
+        if atom[0] == "r":
+            surd = atom[1]
+        else:
+            powers[atom] = powers.get(atom, 0) + power
+    if surd != 1:
+        mine = next((atom for atom in powers if atom[0] == "r"), None)
+        if mine is None:
+            powers[("r", surd)] = 1
+        else:
+            del powers[mine]
+            common = math.gcd(mine[1], surd)
+            factor *= common
+            rest = mine[1] // common * (surd // common)
+            if rest != 1:
+                powers[("r", rest)] = 1
+    if powers.get(_I, 0) >= 2:
+        powers[_I] -= 2
+        factor = -factor
+    if any(abs(power) > 10 * EXPONENT for power in powers.values()):
+        raise TooLarge("too large an exponent")
+    return tuple(sorted((pair for pair in powers.items() if pair[1]), key=repr)), factor
+
+
+def _atom(atom: Atom) -> Ratio:
+    return ({((atom, 1),): Fraction(1)}, _ONE)
+
+
+def _freeze(r: Ratio) -> Any:
+    return tuple(tuple(sorted(p.items(), key=repr)) for p in r)
+
+
+def _power(base: Ratio, exponent: Ratio) -> Ratio:
+    power = rational(exponent)
+    if power is None:
+        return _atom(("pow", _freeze(base), _freeze(exponent)))
+    if power.denominator == 1:
+        return _whole_power(base, int(power))
+    if power.denominator == 2 and abs(power) <= EXPONENT:
+        return _whole_power(_root(base, 2), int(power * 2))
+    return _atom(("pow", _freeze(base), _freeze(exponent)))
+
+
+def _whole_power(base: Ratio, power: int) -> Ratio:
+    if power < 0:
+        base, power = inverse(base), -power
+    number = rational(base)
+    if number is not None:
+        if number in (0, 1, -1):
+            if not number and not power:
+                raise Unreadable("0^0")
+            return constant(number ** (power % 2 if number == -1 else min(power, 1)))
+        size = max(number.numerator.bit_length(), number.denominator.bit_length())
+        if power * size > BITS:
+            raise TooLarge("too large a power")
+        work.spend(power * size // 200)
+        return constant(number**power)
+    if len(base[0]) == 1 and base[1] == _ONE:
+        ((monomial, coefficient),) = base[0].items()
+        if all(atom[0] not in ("r", "i") for atom, _ in monomial):
+            if max(abs(p) for _, p in monomial) * power > 10 * EXPONENT:
+                raise TooLarge("too large an exponent")
+            scaled = rational(_whole_power(constant(coefficient), power)) if power else Fraction(1)
+            return {tuple((a, p * power) for a, p in monomial) if power else (): scaled}, _ONE
+    if power > EXPONENT:
+        raise TooLarge("too large an exponent")
+    result, square = constant(Fraction(1)), base
+    while power:
+        if power & 1:
+            result = times(result, square)
+        power >>= 1
+        if power:
+            square = times(square, square)
+        _check_size(result, square)
+    return result
+
+
+def _check_size(*ratios: Ratio) -> None:
+    for r in ratios:
+        for p in r:
+            for c in p.values():
+                work.spend(c.numerator.bit_length() // 200)
+                if c.numerator.bit_length() > BITS or c.denominator.bit_length() > BITS:
+                    raise TooLarge("too large a number")
+
+
+def _root(inside: Ratio, degree: int) -> Ratio:
+    number = rational(inside)
+    if number is None:
+        return _atom(("root", _freeze(inside), degree))
+    if not number:
+        return constant(number)
+    sign = number < 0
+    if sign and degree % 2 == 0 and degree > 2:
+        return _atom(("root", _freeze(inside), degree))
+    number = abs(number)
+    if degree > 2:
+        above, below = _exact_root(number.numerator, degree), _exact_root(number.denominator, degree)
+        if above is not None and below is not None:
+            return constant(Fraction(-above if sign else above, below))
+        result = _atom(("root", _freeze(constant(number)), degree))
+        return negative(result) if sign else result  # the real root of a negative number
+    # √(a/b) = √(ab)/b
+    square, free = _square_free(number.numerator * number.denominator)
+    scale = Fraction(square, number.denominator)
+    monomial: list[tuple[Atom, int]] = []
+    if sign:
+        monomial.append((_I, 1))
+    if free != 1:
+        monomial.append((("r", free), 1))
+    return {tuple(monomial): scale}, _ONE
+
+
+def _exact_root(n: int, degree: int) -> int | None:
+    if n.bit_length() > 4096:
+        raise TooLarge("too large a root")
+    low, high = 0, 1 << (n.bit_length() // degree + 1)
+    while low < high:
+        middle = (low + high) // 2
+        if middle**degree < n:
+            low = middle + 1
+        else:
+            high = middle
+    return low if low**degree == n else None
+
+
+def _square_free(n: int) -> tuple[int, int]:
+    """n = a²·b with b square-free. Raises TooLarge where that takes long."""
+    root = math.isqrt(n)
+    if root * root == n:
+        return root, 1
+    work.spend(1500)
+    square, d = 1, 2
+    rest, free = n, 1
+    while d * d * d <= rest and d <= 3000:
+        count = 0
+        while rest % d == 0:
+            rest //= d
+            count += 1
+        square *= d ** (count // 2)
+        free *= d ** (count % 2)
+        d += 1 if d == 2 else 2
+    root = math.isqrt(rest)
+    if root * root == rest:
+        return square * root, free
+    if d * d * d <= rest:
+        raise TooLarge("too large a root")
+    return square, free * rest
+
+
+def _function(name: str, arguments: tuple[Tree, ...]) -> Ratio:
+    if name == "log" and len(arguments) == 2 and arguments[1] == ("const", "e"):
+        name, arguments = "ln", arguments[:1]
+    values = [ratio(argument) for argument in arguments]
+    numbers = [rational(value) for value in values]
+    if None not in numbers and numbers:
+        known = _number_function(name, [number for number in numbers if number is not None])
+        if known is not None:
+            return constant(known)
+    return _atom(("fn", name, tuple(_freeze(value) for value in values)))
+
+
+def _number_function(name: str, x: list[Fraction]) -> Fraction | None:
+    whole = all(number.denominator == 1 for number in x)
+    if name == "abs" and len(x) == 1:
+        return abs(x[0])
+    if name == "floor" and len(x) == 1:
+        return Fraction(math.floor(x[0]))
+    if name == "ceil" and len(x) == 1:
+        return Fraction(math.ceil(x[0]))
+    if name == "factorial" and len(x) == 1 and whole:
+        if x[0] < 0:
+            raise Unreadable("the factorial of a negative number")
+        if x[0] > FACTORIAL:
+            raise TooLarge("too large a factorial")
+        work.spend(int(x[0]))
+        return Fraction(math.factorial(int(x[0])))
+    if name == "binom" and len(x) == 2 and whole and x[0] >= 0:
+        if x[0] > FACTORIAL:
+            raise TooLarge("too large a binomial")
+        return Fraction(math.comb(int(x[0]), int(x[1]))) if x[1] >= 0 else Fraction(0)
+    if name in ("max", "min"):
+        return (max if name == "max" else min)(x)
+    if name in ("gcd", "lcm") and whole:
+        work.spend(sum(number.numerator.bit_length() for number in x) // 20)
+        value = (math.gcd if name == "gcd" else math.lcm)(*(int(number) for number in x))
+        if value.bit_length() > BITS:
+            raise TooLarge("too large a number")
+        return Fraction(value)
+    if name == "ln" and x == [1]:
+        return Fraction(0)
+    return None
+
+
+def _big(tree: Tree) -> Ratio:
+    """A finite sum or product of known length is added up; any other is an atom with its running variable renamed."""
+    _, name, variable, low, high, body = tree
+    if name in ("sum", "prod") and variable and low is not None and high is not None:
+        start, stop = rational(ratio(low)), rational(ratio(high))
+        if start is not None and stop is not None and start.denominator == stop.denominator == 1:
+            if stop - start > SUM_TERMS:
+                raise TooLarge("too many terms to add up")
+            total = constant(Fraction(0 if name == "sum" else 1))
+            for k in range(int(start), int(stop) + 1):
+                work.spend(30)
+                term = ratio(replaced(body, variable, ("num", Fraction(k))))
+                total = plus(total, term) if name == "sum" else times(total, term)
+                _check_size(total)
+            return total
+    if variable:
+        body = replaced(body, variable, ("sym", "·"))
+    limits = tuple(None if limit is None else frozen(limit) for limit in (low, high))
+    return _atom(("big", name, limits, frozen(body)))
+
+
+def replaced(tree: Any, name: str, value: Tree) -> Any:
+    """The tree with the symbol `name` as `value`."""
+    if not isinstance(tree, tuple):
+        return tree
+    if tree == ("sym", name):
+        return value
+    return tuple(replaced(part, name, value) for part in tree)
+
+
+def _independent(p: Poly) -> bool:
+    """Whether a polynomial that is not zero cannot have the value zero identically: its unknowns are independent."""
+    constants = set()
+    for monomial in p:
+        for atom, _ in monomial:
+            if atom[0] == "c":
+                constants.add(atom[1])
+            elif atom[0] not in ("s", "r", "i"):
+                return False
+    return len(constants) <= 1
+
+
+def _atom_symbols(atom: Any) -> set[str]:
+    if isinstance(atom, tuple):
+        if len(atom) == 2 and atom[0] == "s" and isinstance(atom[1], str):
+            return {atom[1]}
+        return {name for part in atom for name in _atom_symbols(part)}
+    return set()

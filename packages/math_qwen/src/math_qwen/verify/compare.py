@@ -1,0 +1,445 @@
+"""When two answers are the same. The rules, one kind of answer after another.
+
+A value is compared by `Rules.values`: identical trees, then exact algebra, then floating point to tell apart, and only
+then sympy, which lives in another process. Without a prover `NeedsProof` is raised and the caller sends the pair there.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Protocol
+
+from math_qwen.verify import algebra, estimate, units
+from math_qwen.verify.bounds import TooLarge, Unreadable, work
+from math_qwen.verify.parse import Tree
+from math_qwen.verify.regions import is_region, region, same_region
+from math_qwen.verify.shapes import (
+    DEGREE,
+    VALUES,
+    Collection,
+    by_label,
+    congruence,
+    estimate_constant,
+    expanded,
+    explicit,
+    flat,
+    has,
+    is_label,
+    is_number,
+    items,
+    matrix,
+    meaningless,
+    measured,
+    parts,
+    same_name,
+    settle,
+    turned_round,
+    without_constant,
+)
+from math_qwen.verify.words import text_key
+
+_NOTHING = frozenset(("no solution", "none", "empty set", "the empty set", "无解", "空集"))
+_EVERYTHING = frozenset(
+    ("all real numbers", "all reals", "all real", "real numbers", "全体实数", "一切实数", "任意实数")
+)
+_RADIAN: units.Unit = (("radian", 1),)
+_PI_OVER_180: Tree = ("div", ("const", "pi"), ("num", Fraction(180)))
+
+
+class NeedsProof(Exception):
+    """Only sympy can tell."""
+
+
+class Prover(Protocol):
+    def equal(self, a: Tree, b: Tree) -> bool: ...
+    def constant(self, a: Tree, b: Tree) -> bool: ...
+    def proportional(self, a: Tree, b: Tree) -> int: ...
+
+
+class Rules:
+    """`same(gold, prediction)` under one prover. `why` tells what made the last pair differ, where it is worth
+    telling.
+    """
+
+    def __init__(self, prover: Prover | None = None, shortcuts: bool = True):
+        self.prover = prover
+        self.shortcuts = shortcuts
+        self.why = ""
+
+    def same(self, gold: Tree, other: Tree) -> bool:
+        work.spend(30)
+        gold, other = settle(gold), settle(other)
+        if gold == other:
+            return not meaningless(gold)
+        (gold, unit), (other, other_unit) = measured(gold), measured(other)
+        if unit or other_unit:
+            return self._quantities(gold, unit, other, other_unit)
+        if gold[0] == "text" or other[0] == "text":
+            return self._text(gold, other)
+        if any(has(tree, sign) for tree in (gold, other) for sign in ("pm", "mp")):
+            return self._lists(items(expanded(gold)), items(expanded(other)))
+        if gold[0] == "mod" or other[0] == "mod":
+            return self._congruences(gold, other)
+        if gold[0] == "cases" or other[0] == "cases":
+            return gold[0] == other[0] and self._cases(gold[1], other[1])
+        if gold[0] == "ratio" or other[0] == "ratio":
+            if gold[0] == "rel" or other[0] == "rel":
+                return self._relations(gold, other)
+            return self._ratios(gold, other)
+        if is_region(gold) or is_region(other):
+            found = self._regions(gold, other)
+            if found is not None:
+                return found
+        if any(tree[0] in ("list", "and", "or", "set") for tree in (gold, other)):
+            return self._collections(gold, other)
+        if gold[0] == "rel" or other[0] == "rel":
+            return self._relations(gold, other)
+        if gold[0] in ("seq", "mat") or other[0] in ("seq", "mat") or has(gold, "mat") or has(other, "mat"):
+            return self._arrays(gold, other)
+        if gold[0] in VALUES and other[0] in VALUES:
+            return self.values(gold, other) or self._antiderivatives(gold, other)
+        if gold[0] == other[0] and len(gold) == len(other) and gold[0] in ("union", "inter", "minus", "builder"):
+            return self._structure(gold[1:], other[1:])
+        return False
+
+    # Values
+
+    def values(self, a: Tree, b: Tree) -> bool:
+        """Whether two expressions have the same value, at every point where either has one."""
+        if a == b:
+            return True
+        if a[0] not in VALUES or b[0] not in VALUES:
+            return False
+        if self.shortcuts:
+            try:
+                proved = algebra.equal(algebra.ratio(a), algebra.ratio(b))
+            except TooLarge:
+                proved = None
+            except Unreadable:
+                return False
+            if proved is not None:
+                return proved
+            if estimate.differ(a, b):
+                return False
+        if self.prover is None:
+            raise NeedsProof
+        try:
+            return self.prover.equal(a, b)
+        except Unreadable:
+            return False
+
+    def _antiderivatives(self, gold: Tree, other: Tree) -> bool:
+        """`F + C` is the same for every name of the constant and every constant beside it."""
+        mine, yours = without_constant(gold), without_constant(other)
+        if mine is None or yours is None:
+            return False
+        try:
+            difference = algebra.plus(algebra.ratio(mine), algebra.negative(algebra.ratio(yours)))
+            if not algebra.symbols(difference):
+                return True
+        except (TooLarge, Unreadable):
+            return False
+        if estimate_constant(mine, yours) is False:
+            return False
+        if self.prover is None:
+            raise NeedsProof
+        return self.prover.constant(mine, yours)
+
+    def _quantities(self, a: Tree, unit: units.Unit, b: Tree, other_unit: units.Unit) -> bool:
+        angles = {unit, other_unit}
+        if unit != other_unit and angles <= {DEGREE, _RADIAN, ()} and DEGREE in angles:
+            in_radians = ("mul", (a, _PI_OVER_180)) if unit == DEGREE else a
+            others = ("mul", (b, _PI_OVER_180)) if other_unit == DEGREE else b
+            if a[0] in VALUES and b[0] in VALUES and self.values(in_radians, others):
+                return True
+            if _RADIAN not in angles:
+                return self.same(a, b)
+            self.why = "degrees are not radians"
+            return False
+        if units.conflict(unit, other_unit):
+            self.why = f"other unit: {units.show(other_unit)}, gold has {units.show(unit)}"
+            return False
+        return self.same(a, b)
+
+    # Kinds
+
+    def _text(self, gold: Tree, other: Tree) -> bool:
+        if gold[0] == other[0]:
+            return text_key(gold[1]) == text_key(other[1])
+        text, tree = (gold, other) if gold[0] == "text" else (other, gold)
+        key = text_key(text[1])
+        if tree == ("named", "empty"):
+            return key in _NOTHING
+        if tree == ("named", "R"):
+            return key in _EVERYTHING
+        return False
+
+    def _regions(self, gold: Tree, other: Tree) -> bool | None:
+        mine, yours = region(gold), region(other)
+        if mine is not None and yours is not None:
+            if gold[0] == "set" and other[0] == "set":
+                return None
+            return same_region(mine, yours, self.values)
+        return None
+
+    def _relations(self, gold: Tree, other: Tree) -> bool:
+        if gold[0] == "rel" and other[0] == "rel":
+            a, b = gold[1], other[1]
+            if len(a) != len(b):
+                return False
+            if len(a) == 3:
+                return self._pair(a, b)
+            return self._chain(a, b) or self._chain(a, turned_round(b))
+        relation, value = (gold, other) if gold[0] == "rel" else (other, gold)
+        chain = relation[1]
+        if len(chain) != 3 or chain[1] not in ("=", "in"):
+            return False
+        if chain[1] == "in":
+            return chain[0][0] == "sym" and self.same(chain[2], value)
+        if is_label(chain[0]):
+            return self.same(chain[2], value) if gold[0] == "rel" else self.same(value, chain[2])
+        if is_label(chain[2]) and not is_label(chain[0]):
+            return self.same(chain[0], value)
+        if is_number(chain[0]) and is_number(chain[2]):  # 2 + 3 = 5
+            return self.same(chain[2], value) and self.values(chain[0], chain[2])
+        return False
+
+    def _pair(self, a: tuple, b: tuple) -> bool:
+        if a[1] == "=" and b[1] == "=":
+            return self._equations(a, b)
+        if a[1] == b[1] and self._sides(a[0], b[0]) and self._sides(a[2], b[2]):
+            return True
+        turned = turned_round(b)
+        if turned is not None and a[1] == turned[1] and self._sides(a[0], turned[0]) and self._sides(a[2], turned[2]):
+            return True
+        if (
+            a[1] in ("<", ">", "<=", ">=")
+            and b[1] in ("<", ">", "<=", ">=")
+            and a[1].endswith("=") == b[1].endswith("=")
+        ):
+            sign = self._proportion(a, b)
+            return sign != 0 and (sign > 0) == (a[1][0] == b[1][0])
+        if a[1] == b[1] == "!=":
+            return self._proportion(a, b) != 0
+        return False
+
+    def _equations(self, a: tuple, b: tuple) -> bool:
+        if is_label(b[2]) and not is_label(b[0]):
+            b = turned_round(b)
+        if is_label(a[2]) and not is_label(a[0]):
+            a = turned_round(a)
+        left, right = a[0], b[0]
+        if "text" in (left[0], right[0]):
+            return self.same(a[2], b[2])
+        if left[0] == "app" and right[0] == "app" and left[1] == right[1] and len(left[2]) == len(right[2]):
+            value = b[2]  # f(t) = t² is f(x) = x²
+            for mine, yours in zip(left[2], right[2], strict=True):
+                if yours[0] == "sym" and mine[0] == "sym":
+                    value = algebra.replaced(value, yours[1], ("sym", mine[1]))
+                elif not self.same(mine, yours):
+                    return False
+            return self.same(a[2], value)
+        if is_label(left) and is_label(right):
+            if left[0] == right[0] == "seq":
+                return self.same(left, right) and self.same(a[2], b[2])
+            if self._labels_agree(left, right):
+                return self.same(a[2], b[2])
+            if left[0] == "app" or right[0] == "app":
+                function, name = (left, right) if left[0] == "app" else (right, left)
+                return function[1] in ("f", "y") and name == ("sym", "y") and self.same(a[2], b[2])
+        if any(side[0] not in VALUES for side in (a[0], a[2], b[0], b[2])):
+            return self._sides(a[0], b[0]) and self._sides(a[2], b[2])
+        return self._proportion(a, b) != 0
+
+    def _labels_agree(self, a: Tree, b: Tree) -> bool:
+        if a == b:
+            return True
+        if a[0] in VALUES and b[0] in VALUES:
+            try:
+                return algebra.equal(algebra.ratio(a), algebra.ratio(b)) is True
+            except (TooLarge, Unreadable):
+                return False
+        return self._ratios(a, b) if a[0] == "ratio" and b[0] == "ratio" else False
+
+    def _sides(self, a: Tree, b: Tree) -> bool:
+        return self.values(a, b) if a[0] in VALUES and b[0] in VALUES else self.same(a, b)
+
+    def _proportion(self, a: tuple, b: tuple) -> int:
+        """The sign of c where (left - right) of one relation is c times that of the other; 0 where it is not."""
+        if any(side[0] not in VALUES for side in (a[0], a[2], b[0], b[2])):
+            return 0
+        mine: Tree = ("add", (a[0], ("neg", a[2])))
+        yours: Tree = ("add", (b[0], ("neg", b[2])))
+        if self.shortcuts:
+            try:
+                found, factor = algebra.proportional(algebra.ratio(mine), algebra.ratio(yours))
+            except TooLarge:
+                found, factor = None, None
+            except Unreadable:
+                return 0
+            if found is not None:
+                return 0 if not found else 1 if factor is None or factor > 0 else -1
+        if self.prover is None:
+            raise NeedsProof
+        try:
+            return self.prover.proportional(mine, yours)
+        except Unreadable:
+            return 0
+
+    def _chain(self, a: tuple, b: tuple | None) -> bool:
+        return (
+            b is not None
+            and a[1::2] == b[1::2]
+            and all(self._sides(x, y) for x, y in zip(a[0::2], b[0::2], strict=True))
+        )
+
+    def _congruences(self, gold: Tree, other: Tree) -> bool:
+        (a, modulus), (b, other_modulus) = congruence(gold), congruence(other)
+        if modulus is None or other_modulus is None:
+            return self.same(a, b)  # the modulus was left out: then the residue must be the very same
+        if not self.values(modulus, other_modulus):
+            return False
+        if a[0] == "rel" and b[0] == "rel" and not self._labels_agree(a[1][0], b[1][0]):
+            return False
+        x, y = (tree[1][-1] if tree[0] == "rel" else tree for tree in (a, b))
+        try:
+            m, r, s = (algebra.rational(algebra.ratio(tree)) for tree in (modulus, x, y))
+        except (TooLarge, Unreadable):
+            return False
+        if None in (m, r, s) or not m:
+            return self.values(x, y)
+        return (r - s) % abs(m) == 0
+
+    def _cases(self, gold: tuple, other: tuple) -> bool:
+        if len(gold) != len(other):
+            return False
+        rest = list(explicit(other))
+        for value, condition in explicit(gold):
+            for k, (other_value, other_condition) in enumerate(rest):
+                if self.same(condition, other_condition) and self.same(value, other_value):
+                    del rest[k]
+                    break
+            else:
+                return False
+        return True
+
+    def _ratios(self, gold: Tree, other: Tree) -> bool:
+        mine, yours = parts(gold), parts(other)
+        if len(mine) != len(yours):
+            return False
+        if any(part == ("num", 0) for part in (*mine, *yours)):  # a time of day, 3:00, has no proportion
+            return self._in_order(mine, yours)
+        return all(
+            self.values(("mul", (mine[i], yours[i + 1])), ("mul", (mine[i + 1], yours[i])))
+            for i in range(len(mine) - 1)
+        )
+
+    # Collections
+
+    def _collections(self, gold: Tree, other: Tree) -> bool:
+        mine, yours = Collection.of(gold), Collection.of(other)
+        if mine is None or yours is None:
+            return False
+        if mine.labels and yours.labels:
+            if len(mine.values) != len(yours.values):
+                return False
+            left = [("rel", (label, "=", value)) for label, value in zip(mine.labels, mine.values, strict=True)]
+            right = [("rel", (label, "=", value)) for label, value in zip(yours.labels, yours.values, strict=True)]
+            return self._lists(left, right) or (
+                mine.indexed and yours.indexed and self._lists(list(mine.values), list(yours.values))
+            )
+        if mine.variable and yours.variable and not same_name(mine.variable, yours.variable):
+            return False
+        if mine.ordered or yours.ordered:
+            if "set" in (mine.kind, yours.kind):
+                return False
+            if mine.labels or yours.labels or (mine.ordered and yours.ordered) or len(mine.values) == len(yours.values):
+                return self._in_order(by_label(mine), by_label(yours)) or self._in_order(mine.values, yours.values)
+        if (gold[0] == "seq" or other[0] == "seq") and "set" in (gold[0], other[0]):
+            return False
+        if "seq" in (gold[0], other[0]):
+            return self._in_order(mine.values, yours.values)
+        repeated = gold[0] == "set" or other[0] == "set"
+        return self._lists(list(mine.values), list(yours.values), repeated)
+
+    def _in_order(self, a: tuple | list, b: tuple | list) -> bool:
+        return len(a) == len(b) and all(self.same(x, y) for x, y in zip(a, b, strict=True))
+
+    def _lists(self, a: list[Tree], b: list[Tree], as_sets: bool = False) -> bool:
+        """Without order. As sets, what is written twice counts once."""
+        a, b = flat(a), flat(b)
+        if as_sets:
+            a, b = self._distinct(a), self._distinct(b)
+        if len(a) == 1 and len(b) > 1 and all(self.same(a[0], y) for y in b):
+            return True  # `1/2 or 0.5` is one answer
+        if len(a) != len(b):
+            self.why = f"{len(b)} answers, gold has {len(a)}" if len(b) > 1 or len(a) > 1 else self.why
+            return False
+        rest = list(b)
+        undecided = False
+        for x in a:
+            for k, y in enumerate(rest):
+                try:
+                    matches = self.same(x, y)
+                except NeedsProof:
+                    undecided = True
+                    continue
+                if matches:
+                    del rest[k]
+                    break
+            else:
+                if undecided:
+                    raise NeedsProof
+                return False
+        return True
+
+    def _distinct(self, items: list[Tree]) -> list[Tree]:
+        found: list[Tree] = []
+        for item in items:
+            if not any(item == other or (self.shortcuts and self._plainly(item, other)) for other in found):
+                found.append(item)
+        return found
+
+    def _plainly(self, a: Tree, b: Tree) -> bool:
+        if a[0] not in VALUES or b[0] not in VALUES:
+            return False
+        try:
+            return algebra.equal(algebra.ratio(a), algebra.ratio(b)) is True
+        except (TooLarge, Unreadable):
+            return False
+
+    def _arrays(self, gold: Tree, other: Tree) -> bool:
+        a, b = matrix(gold), matrix(other)
+        if gold[0] == "seq" and other[0] == "seq":
+            if len(gold[2]) == 2 and (gold[1], gold[3]) != (other[1], other[3]):
+                self.why = "open and closed ends differ"
+                return False
+            return self._in_order(gold[2], other[2])
+        if a is None and gold[0] == "seq":
+            a = tuple((item,) for item in gold[2])
+            if b is not None and len(b) == 1:
+                b = tuple(zip(*b, strict=True))
+        if b is None and other[0] == "seq":
+            b = tuple((item,) for item in other[2])
+            if a is not None and len(a) == 1:
+                a = tuple(zip(*a, strict=True))
+        if a is None or b is None or len(a) != len(b) or len(a[0]) != len(b[0]):
+            return False
+        return all(
+            self.same(x, y) for row, other_row in zip(a, b, strict=True) for x, y in zip(row, other_row, strict=True)
+        )
+
+    def _structure(self, a: tuple, b: tuple) -> bool:
+        if len(a) != len(b):
+            return False
+        for x, y in zip(a, b, strict=True):
+            if x == y:
+                continue
+            if not (isinstance(x, tuple) and isinstance(y, tuple)):
+                return False
+            if x and isinstance(x[0], str) and y and isinstance(y[0], str):
+                if not self.same(x, y):
+                    return False
+            elif not self._structure(x, y):
+                return False
+        return True

@@ -1,0 +1,243 @@
+"""One pair, from two texts to a verdict. Works in any process; without a prover it raises `NeedsProof` where sympy
+must tell.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from math_qwen.verify import choice
+from math_qwen.verify.bounds import RESPONSE_CHARS, WORK, WORKER_WORK, Exhausted, TooLarge, Unreadable, work
+from math_qwen.verify.compare import NeedsProof, Prover, Rules
+from math_qwen.verify.extract import Final, final_answer
+from math_qwen.verify.normalise import plain, undouble
+from math_qwen.verify.parse import Tree, parse
+from math_qwen.verify.shapes import settle
+from math_qwen.verify.verdict import Outcome, Verdict
+from math_qwen.verify.words import text_key
+
+_TIGHT_COMMA = re.compile(r"\d,\d{3}(?!\d)")
+_DECIMAL_COMMA = re.compile(r"^[^\d,]{0,4}(\d+),(\d+)(?![\d,])[^\d,]*$")
+_OUTER = re.compile(
+    r"^(?:\\text|\\mathrm|\\textbf|\\mathbf|\\mbox|\\boxed|\\textit|\\textnormal|\\bf|\\fbox)\s*\{([^{}]*)\}$"
+)
+_GLUED_UNIT = re.compile(r"^(-?[\d,.]+)([mghsL])(\^\{?[23]\}?)?$")  # 5m
+_SHORT = 60
+
+
+def judge(gold: str, prediction: str, prover: Prover | None = None, shortcuts: bool = True) -> Verdict:
+    """The verdict on a pair. Raises NeedsProof where there is no prover and one is needed."""
+    work.left = WORK if prover is None else WORKER_WORK
+    if not prediction.strip():
+        return Verdict(Outcome.WRONG, "empty response")
+    gold, prediction = undouble(plain(gold[-RESPONSE_CHARS:])), undouble(plain(prediction[-RESPONSE_CHARS:]))
+    wanted, given = _final(gold), _final(prediction)
+    if not wanted.candidates:
+        return Verdict(Outcome.UNPARSABLE, "gold holds no answer")
+    by_letter = _by_letter(wanted, given, prediction)
+    if by_letter is not None:
+        return by_letter
+    if given.denied:
+        return Verdict(Outcome.WRONG, "the answer is denied")
+    if not given.candidates:
+        return Verdict(Outcome.WRONG, "empty box" if given.how == "box" else "no answer in the response")
+    return _compare(wanted, given, Rules(prover, shortcuts))
+
+
+def bare(gold: str, prediction: str, prover: Prover | None = None, shortcuts: bool = True) -> Verdict:
+    """As `judge`, for two bare answers: nothing is looked for inside them."""
+    work.left = WORK if prover is None else WORKER_WORK
+    gold, prediction = undouble(plain(gold[-RESPONSE_CHARS:])), undouble(plain(prediction[-RESPONSE_CHARS:]))
+    if not gold.strip() or not prediction.strip():
+        return Verdict(Outcome.WRONG, "empty answer")
+    return _compare(Final((gold,), "whole"), Final((prediction,), "whole"), Rules(prover, shortcuts))
+
+
+def _final(text: str) -> Final:
+    found = final_answer(text)
+    candidates = tuple(c for c in (_unwrapped(c) for c in found.candidates) if c)
+    return Final(candidates, found.how, found.denied)
+
+
+def _compare(wanted: Final, given: Final, rules: Rules) -> Verdict:
+    golds, gold_text, trouble = _readings(wanted, is_gold=True)
+    answers, answer_text, other_trouble = _readings(given, is_gold=False)
+    if (
+        text_key(gold_text)
+        and text_key(gold_text) == text_key(answer_text)
+        and _same_letters(gold_text, answer_text, golds)
+    ):
+        return Verdict(Outcome.RIGHT, "the same text")
+    if not golds or not answers:
+        if any(_text_equal(gold_text, candidate) for candidate in given.candidates) and not golds:
+            return Verdict(Outcome.RIGHT, "the same text")
+        which, what = ("gold", trouble) if not golds else ("the answer", other_trouble)
+        if golds and answer_text and not re.search(r"[\d\\=<>+*/^]", answer_text):
+            return Verdict(Outcome.WRONG, f"{_short(answer_text)} is not {_short(gold_text)}")
+        return Verdict(Outcome.UNPARSABLE, f"{which} cannot be read: {what}")
+    if len(golds) == 1 and golds[0][0] == "text" and _any_text(gold_text, given.candidates):
+        return Verdict(Outcome.RIGHT, "the same text")
+    undecided, too_large = False, ""
+    for mine in golds:
+        for yours in answers:
+            try:
+                if rules.same(mine, yours):
+                    return Verdict(Outcome.RIGHT, _equals(gold_text, answer_text))
+            except NeedsProof:
+                undecided = True
+            except Exhausted as error:
+                if rules.prover is None:
+                    raise NeedsProof from None
+                return Verdict(Outcome.UNPARSABLE, str(error))
+            except (TooLarge, RecursionError) as error:
+                too_large = str(error) or "too deep"
+            except Unreadable:
+                continue
+    if undecided:
+        raise NeedsProof
+    if too_large:
+        return Verdict(Outcome.UNPARSABLE, f"not computed: {too_large[:80]}")
+    return Verdict(Outcome.WRONG, rules.why or f"{_short(answer_text)} is not {_short(gold_text)}")
+
+
+def _readings(final: Final, is_gold: bool) -> tuple[list[Tree], str, str]:
+    """The trees of the first candidate that reads as mathematics, its text, and else what was the matter."""
+    trouble = ""
+    fallback: tuple[list[Tree], str] | None = None
+    for candidate in final.candidates:
+        found: list[Tree] = []
+        for text, thousands, comma in _spellings(candidate, is_gold, final.how):
+            try:
+                tree = parse(text, thousands, comma)
+            except (Unreadable, TooLarge, RecursionError) as error:
+                trouble = trouble or str(error)[:80] or "too deep"
+                continue
+            if tree not in found:
+                found.append(tree)
+        if any(_is_mathematics(tree) for tree in found):
+            return [tree for tree in found if _is_mathematics(tree)], candidate, ""
+        if found and fallback is None and len(candidate) < 200:
+            fallback = (found, candidate)
+    if fallback is not None:
+        return *fallback, ""
+    return [], final.candidates[0] if final.candidates else "", trouble or "nothing to read"
+
+
+def _spellings(candidate: str, is_gold: bool, how: str) -> Iterator[tuple[str, bool, bool]]:
+    """The texts to parse and how to read their commas: thousands, items of a list, or a decimal comma."""
+    text = _without_dollars(candidate)
+    option = choice.labelled(candidate)
+    if option is not None:
+        rest = _without_dollars(option[1])
+        if re.search(r"\d|[=\\]", rest):
+            yield rest, True, False
+            return
+    comma = _DECIMAL_COMMA.match(text)
+    if comma is not None and len(comma[2]) != 3 and (not is_gold or len(comma[2]) > 1):
+        yield text, True, True
+    yield text, True, False
+    if not is_gold and (unit := _GLUED_UNIT.match(text)):
+        yield f"{unit[1]} \\text{{{unit[2]}}}{unit[3] or ''}", True, False
+    if how in ("phrase", "last value") and re.search(r"\d!$", text) and not is_gold:
+        yield text[:-1], True, False  # an exclamation
+    if _TIGHT_COMMA.search(text) and (not is_gold or re.search(r"[(\[{]", text)):
+        yield text, False, False
+
+
+def _without_dollars(text: str) -> str:
+    """Without the dollars that set off mathematics; a single one, or an escaped one, is money."""
+    text = text.strip().removeprefix("=").lstrip()
+    count = text.count("$") - text.count("\\$")
+    if count and count % 2 == 0:
+        text = re.sub(r"(?<!\\)\$", " ", text)
+    if "\\(" in text or "\\[" in text:
+        text = re.sub(r"\\[()]|\\\](?!\w)|\\\[(?!\d+(?:pt|em|mm|cm|ex)\])", " ", text)
+    text = text.strip()
+    while text.endswith(("\\", "~")) and not text.endswith("\\\\"):
+        text = text[:-1].rstrip()
+    return text.rstrip(" .,;:") if not text.endswith("...") else text
+
+
+def _unwrapped(text: str) -> str:
+    """What stands inside `\\text{…}`, quotes or dollars that hold all of it."""
+    text = text.strip()
+    for _ in range(4):
+        inner = text
+        count = text.count("$") - text.count("\\$")
+        if len(text) > 1 and text[0] == "$" == text[-1] and text[-2] != "\\" and count in (2, 4):
+            inner = text.strip("$").strip()
+        elif match := _OUTER.match(text):
+            inner = match[1].strip()
+        elif len(text) > 1 and text[0] == text[-1] and text[0] in "\"'`":
+            inner = text[1:-1].strip()
+        if inner == text:
+            break
+        text = inner
+    return text
+
+
+def _is_mathematics(tree: Tree) -> bool:
+    if tree[0] == "text":
+        return False
+    if tree[0] == "qty":
+        return _is_mathematics(tree[1])
+    if tree[0] in ("list", "and", "or"):
+        return all(_is_mathematics(part) for part in tree[1])
+    return True
+
+
+def _same_letters(a: str, b: str, golds: list[Tree]) -> bool:
+    """Equal but for case: enough for words, not for symbols."""
+    if not golds or golds[0][0] == "text":
+        return True
+    strip = re.compile(r"[\s$]|\\(?:left|right|,|!|;|text|mathrm|mbox)|[{}.]")
+    return strip.sub("", a) == strip.sub("", b) and settle(golds[0])[0] != "text"
+
+
+def _text_equal(a: str, b: str) -> bool:
+    return bool(text_key(a)) and text_key(a) == text_key(b)
+
+
+def _any_text(gold: str, candidates: tuple[str, ...]) -> bool:
+    return any(_text_equal(gold, candidate) for candidate in candidates)
+
+
+def _by_letter(wanted: Final, given: Final, response: str) -> Verdict | None:
+    """Multiple choice: the verdict where gold is a choice and the response chooses."""
+    gold = wanted.candidates[0]
+    want = choice.letters(gold)
+    label = choice.labelled(gold)
+    if want is None and label is None:
+        return None
+    if want is None:
+        want = frozenset(label[0])
+    for candidate in given.candidates:
+        got = choice.letters(candidate)
+        if got is None and (option := choice.labelled(candidate)) is not None:
+            got = frozenset(option[0])
+            if label is not None and option[0] == label[0]:
+                return Verdict(Outcome.RIGHT, f"option {label[0]}")
+        if got is not None:
+            if got == want:
+                return Verdict(Outcome.RIGHT, f"option {''.join(sorted(want))}")
+            if label is not None or len(want) > 1 or re.search(r"[()]|text", gold) or given.how != "box":
+                return Verdict(Outcome.WRONG, f"option {''.join(sorted(got))}, gold has {''.join(sorted(want))}")
+            return None
+    if given.denied or given.how == "box" or label is not None:
+        return None
+    letter = choice.chosen(response)
+    if letter is None:
+        return None
+    if frozenset(letter) == want:
+        return Verdict(Outcome.RIGHT, f"option {letter}")
+    return Verdict(Outcome.WRONG, f"option {letter}, gold has {''.join(sorted(want))}")
+
+
+def _equals(gold: str, answer: str) -> str:
+    return "the same" if gold == answer else f"{_short(answer)} equals {_short(gold)}"
+
+
+def _short(text: str) -> str:
+    text = " ".join(text.split()).encode("utf-8", "replace").decode()
+    return text if len(text) <= _SHORT else text[: _SHORT - 1] + "…"

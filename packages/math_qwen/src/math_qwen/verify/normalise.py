@@ -1,0 +1,114 @@
+"""Unicode to plain ASCII and LaTeX, and the habits of models to one form. Every regular expression here is linear."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+_GREEK = [
+    "alpha",
+    "beta",
+    "gamma",
+    "delta",
+    "epsilon",
+    "zeta",
+    "eta",
+    "theta",
+    "iota",
+    "kappa",
+    "lambda",
+    "mu",
+    "nu",
+    "xi",
+    "omicron",
+    "pi",
+    "rho",
+    "varsigma",
+    "sigma",
+    "tau",
+    "upsilon",
+    "phi",
+    "chi",
+    "psi",
+    "omega",
+]
+_SUPERSCRIPT = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁼⁽⁾ⁿⁱᵃᵇᶜᵈᵉᵏᵐᵖᵗˣʸᵀ", "0123456789+-=()niabcdekmptxyT", strict=True))
+_SUBSCRIPT = dict(zip("₀₁₂₃₄₅₆₇₈₉₊₋₌₍₎ₐₑₒₓₙₘₖᵢⱼ", "0123456789+-=()aeoxnmkij", strict=True))
+_VULGAR = {c: unicodedata.normalize("NFKC", c).replace("\u2044", "/") for c in "¼½¾⅐⅑⅒⅓⅔⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞"}
+_CHARACTERS: dict[int, str | None] = {
+    **{ord(c): None for c in "\u200b\u200c\u200d\u2060\ufeff\u00ad\u200e\u200f\u061c"},
+    **dict.fromkeys((*range(8234, 8239), *range(8294, 8298), *range(8289, 8293))),
+    **{code: None for code in range(0x20) if chr(code) not in "\t\n\r\f\v"},
+    **dict.fromkeys(range(127, 160)),
+    **{ord(c): " " for c in "\u00a0\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"},
+    **{code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)},
+    **{ord(c): "-" for c in "−–—﹣‐‑‒―"},
+    **{ord(c): f"\\frac{{{text.split('/')[0]}}}{{{text.split('/')[1]}}}" for c, text in _VULGAR.items()},
+    **{0x3B1 + k: f"\\{name} " for k, name in enumerate(_GREEK)},
+    **dict(zip(map(ord, "ΓΔΘΛΞΠΣΦΨΩϕϵϑ"), [f"\\{n} " for n in ["Gamma", "Delta", "Theta", "Lambda", "Xi", "Pi", "Sigma", "Phi", "Psi", "Omega", "phi", "epsilon", "theta"]], strict=True)),  # noqa: E501
+    **{ord(c): f"\\{name} " for c, name in zip("×÷·⋅∙•≤⩽≥⩾≠≈≃≅≡∈∉∪∩∅⊂⊆±∓°∞√∑∏∫→⇒⟹∠△∣≦≧∘⟨⟩⌊⌋⌈⌉∀∃∧∨¬⊥∥",
+        ["times", "div", "cdot", "cdot", "cdot", "cdot", "le", "le", "ge", "ge", "ne", "approx", "approx", "cong", "equiv", "in", "notin", "cup", "cap", "emptyset", "subset", "subseteq", "pm", "mp", "degree", "infty", "sqrt", "sum", "prod", "int", "to", "to", "to", "angle", "triangle", "mid", "le", "ge", "circ", "langle", "rangle", "lfloor", "rfloor", "lceil", "rceil", "forall", "exists", "land", "lor", "neg", "perp", "parallel"], strict=True)},  # noqa: E501
+    ord("º"): "\\degree ", ord("˚"): "\\degree ", ord("∖"): "\\setminus ", ord("℃"): "\\degree C", ord("℉"): "\\degree F",  # noqa: E501
+    ord("∛"): "\\sqrt[3]", ord("∜"): "\\sqrt[4]", ord("ℝ"): "\\mathbb{R}", ord("ℤ"): "\\mathbb{Z}",
+    ord("ℕ"): "\\mathbb{N}", ord("ℚ"): "\\mathbb{Q}", ord("ℂ"): "\\mathbb{C}",
+    ord("，"): ", ", ord("、"): ", ", ord("；"): "; ", ord("。"): "。", ord("："): ": ", ord("∶"): ":",
+    ord("…"): "\\ldots ", ord("⋯"): "\\ldots ", ord("′"): "'", ord("’"): "'", ord("‘"): "'", ord("“"): '"', ord("”"): '"',  # noqa: E501
+    ord("″"): "''", ord("⁄"): "/", ord("∕"): "/", ord("％"): "%", ord("﹪"): "%", ord("￥"): "¥", ord("＄"): "$",
+    ord("【"): "[", ord("】"): "]", ord("《"): '"', ord("》"): '"', ord("「"): '"', ord("」"): '"', ord("〈"): "\\langle ",  # noqa: E501
+    ord("〉"): "\\rangle ",
+    ord("∗"): "*", ord("∼"): "~", ord("ı"): "i", ord("ℓ"): "l", ord("№"): "",
+}  # fmt: skip
+_RAISED = re.compile(f"[{''.join(_SUPERSCRIPT)}]+")
+_LOWERED = re.compile(f"[{''.join(_SUBSCRIPT)}]+")
+_OTHER = re.compile("[\U0001d400-\U0001d7ff\u2460-\u2473]|[^\\W0-9_A-Za-z\u4e00-\u9fff]")
+_ROOT = re.compile(r"\\sqrt (\d+(?:\.\d+)?|[A-Za-z])")
+# A command whose backslash was doubled on the way, as in JSON that was escaped twice.
+_DOUBLED = re.compile(
+    r"(?<!\\)\\\\(?=(?:d|t|c)?frac|boxed|text|left|right|sqrt|pi\b|le\b|ge\b|leq|geq|cdot|times|pm|infty|cup|cap|in\b"
+    r"|mathrm|mathbf|begin|end|theta|alpha|beta|circ|ne\b|neq|sin|cos|tan|log|ln|quad|\(|\)|\[|\]|%|\$|\{|\})"
+)
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
+_BLANKS = re.compile(r"[ \t\r\f\v]{2,}|[\t\r\f\v]| (?=\n)|\n{3,}")
+_LINES = re.compile(r"(?:\n ?){3,}")
+_RUN = re.compile(r"([^\w\s])\1{40,}")
+_ROWS = re.compile(r"\\begin\s*\{|\\\\\\\\")
+
+
+def plain(text: str) -> str:
+    """Unicode forms of mathematics as ASCII and LaTeX; invisible and control characters gone; Chinese kept."""
+    if text.isascii():
+        if _CONTROL.search(text):
+            text = text.translate(_CHARACTERS)
+        return _squeezed(text)
+    text = _RAISED.sub(lambda m: "^{" + "".join(_SUPERSCRIPT[c] for c in m[0]) + "}", text)
+    text = _LOWERED.sub(lambda m: "_{" + "".join(_SUBSCRIPT[c] for c in m[0]) + "}", text)
+    text = text.translate(_CHARACTERS)
+    text = _squeezed(_OTHER.sub(_compatible, text))
+    return _ROOT.sub(r"\\sqrt{\1}", text)
+
+
+def _squeezed(text: str) -> str:
+    """Runs of white space as one space or an empty line, and long runs of one sign cut short: they mean nothing."""
+    if _BLANKS.search(text):
+        text = _LINES.sub("\n\n", _BLANKS.sub(" ", text))
+    return _RUN.sub(lambda m: m[0][:40], text)
+
+
+def undouble(text: str) -> str:
+    """`\\\\frac` as `\\frac`, except where `\\\\` may end a row."""
+    if "\\\\" not in text:
+        return text
+    if _ROWS.search(text):
+        # Wholly doubled: rows end in four backslashes, or `\\begin` itself is doubled.
+        return text.replace("\\\\", "\\") if "\\\\begin" in text else text
+    return _DOUBLED.sub(lambda m: "\\", text)
+
+
+def _compatible(match: re.Match[str]) -> str:
+    """Mathematical letters and the digits of other scripts as ASCII; every other character as it is."""
+    character = match[0]
+    digit = unicodedata.decimal(character, None)
+    if digit is not None:
+        return str(digit)
+    simple = unicodedata.normalize("NFKC", character)
+    return simple if simple.isascii() and character != simple else character

@@ -1,0 +1,402 @@
+"""The shapes that answers have: what is a label, a list, a unit behind a value, the values of ±, the entries of a matrix."""  # noqa: E501
+
+from __future__ import annotations
+
+import itertools
+from fractions import Fraction
+from typing import Any
+
+from math_qwen.verify import estimate, units
+from math_qwen.verify.bounds import TooLarge
+from math_qwen.verify.parse import Tree
+from math_qwen.verify.regions import complement, intersection, region
+
+CONSTANTS_OF_INTEGRATION = frozenset(("C", "c", "K", "k", "C_1", "c_1", "C_0"))
+DEGREE: units.Unit = (("degree", 1),)
+VALUES = frozenset(["num", "sym", "const", "add", "mul", "div", "pow", "root", "neg", "fn", "app", "deg", "pct", "big"])
+
+
+class Collection:
+    """A list or set of answers: their values, and their labels if they have any."""
+
+    def __init__(self, kind: str, values: tuple, labels: tuple | None, variable: Any, ordered: bool, indexed: bool):
+        self.kind, self.values, self.labels, self.variable = kind, values, labels, variable
+        self.ordered, self.indexed = ordered, indexed
+
+    @classmethod
+    def of(cls, tree: Tree) -> Collection | None:
+        if tree[0] == "seq":
+            return cls("seq", tree[2], None, None, True, False)
+        if tree[0] == "rel":
+            if len(tree[1]) == 3 and tree[1][1] in ("=", "in") and is_label(tree[1][0]):
+                inner = cls.of(settle(tree[1][2]))
+                if inner is not None and inner.labels is None:
+                    inner.variable = tree[1][0]
+                    return inner
+            return cls("list", (tree,), None, None, False, False)
+        if tree[0] not in ("list", "and", "or", "set"):
+            return cls("list", (tree,), None, None, False, False)
+        items = tuple(settle(item) for item in tree[1])
+        named = [
+            item
+            for item in items
+            if item[0] == "rel" and len(item[1]) == 3 and item[1][1] == "=" and is_label(item[1][0])
+        ]
+        kind = "set" if tree[0] == "set" else "list"
+        if len(named) == len(items) and items:
+            labels = tuple(item[1][0] for item in items)
+            values = tuple(item[1][2] for item in items)
+            if len(set(labels)) == 1:
+                return cls(kind, values, None, labels[0], False, False)
+            stems = {str(label[1]).split("_")[0] for label in labels}
+            indexed = len(stems) == 1 and all(label[0] in ("sym", "app") for label in labels)
+            return cls(kind, values, labels, None, not indexed, indexed)
+        if len(named) == 1 and items[0] is named[0]:  # n = 1, 2, 3
+            return cls(kind, (items[0][1][2], *items[1:]), None, items[0][1][0], False, False)
+        return cls(kind, items, None, None, False, False)
+
+
+def settle(tree: Tree) -> Tree:
+    """Without what says nothing: approximations behind an exact value, the steps of a chain, units inside products."""
+    kind = tree[0]
+    if kind in ("mul", "div", "neg", "add"):
+        return _hoisted(tree)
+    if kind == "fn" and tree[1] == "det" and len(tree[2]) == 1:
+        grid = matrix(tree[2][0])
+        return tree if grid is None or len(grid) != len(grid[0]) or len(grid) > 4 else determinant(grid)
+    if kind == "set" and len(tree[1]) == 1 and tree[1][0][0] in ("set",):
+        return settle(tree[1][0])
+    if kind in ("list", "and", "or") and len(tree[1]) > 1:
+        if all(part[0] == "set" and len(part[1]) == 1 for part in tree[1]):
+            return (kind, tuple(part[1][0] for part in tree[1]))
+        return tree
+    if kind != "rel":
+        return tree
+    chain = list(tree[1])
+    while "to" in chain[1::2]:
+        at = chain.index("to")
+        if at % 2 == 0:
+            break
+        chain = chain[at + 1 :]
+    for k in range(1, len(chain), 2):
+        if chain[k] == "~":
+            if k == 1 and is_label(chain[0]):
+                chain[k] = "="
+                continue
+            chain = chain[:k]
+            break
+    if len(chain) == 1:
+        return settle(chain[0])
+    if len(chain) > 3 and set(chain[1::2]) == {"="}:
+        if is_label(chain[0]):
+            chain = [chain[0], "=", chain[-1]]
+        else:
+            return settle(chain[-1])
+    if len(chain) == 3 and chain[1] == "=" and chain[0][0] == "seq" and chain[2][0] == "seq":
+        names, values = chain[0][2], chain[2][2]
+        if len(names) == len(values) and all(name[0] in ("sym", "app") for name in names):
+            return ("list", tuple(("rel", (name, "=", value)) for name, value in zip(names, values, strict=True)))
+    if len(chain) == 3 and chain[1] == "in" and chain[0][0] == "sym" and chain[2][0] == "set":
+        return ("rel", (chain[0], "=", chain[2]))
+    return ("rel", tuple(chain))
+
+
+def measured(tree: Tree) -> tuple[Tree, units.Unit]:
+    """The value and the unit."""
+    if tree[0] == "qty":
+        value, unit = measured(settle(tree[1]))
+        return value, unit or units.unit_of(tree[2])
+    if tree[0] == "deg":
+        return tree[1], DEGREE
+    if tree[0] == "rel" and len(tree[1]) == 3 and tree[1][1] == "=":
+        value, unit = measured(settle(tree[1][2]))
+        return (("rel", (*tree[1][:2], value)), unit) if unit else (tree, ())
+    if tree[0] == "neg" and tree[1][0] in ("deg", "qty"):
+        value, unit = measured(tree[1])
+        return ("neg", value), unit
+    return tree, ()
+
+
+def expanded(tree: Tree) -> Tree:
+    """± as its two values, with the other of ∓; several ± without ∓ are independent. At most 16."""
+    if not has(tree, "pm") and not has(tree, "mp"):
+        return tree
+    if tree[0] in ("list", "and", "or", "set"):
+        return (tree[0], tuple(itertools.chain.from_iterable(items(expanded(settle(part))) for part in tree[1])))
+    if tree[0] == "rel" and len(tree[1]) == 3:
+        values = items(expanded(tree[1][2]))
+        return ("or", tuple(("rel", (*tree[1][:2], value)) for value in values))
+    count = max(1, _count(tree, "pm"))
+    if has(tree, "mp") or count == 1:
+        choices = [(False,) * count, (True,) * count]
+    elif count <= 4:
+        choices = list(itertools.product((False, True), repeat=count))
+    else:
+        raise TooLarge("too many ±")
+    found: list[Tree] = []
+    for choice in choices:
+        signs = iter(choice)
+        value = _signed(tree, signs, choice[0] if choice else False)
+        if value not in found:
+            found.append(value)
+    return ("or", tuple(found))
+
+
+def is_label(tree: Tree) -> bool:
+    """Whether the left side of an equation only names what the right side is: x, f(x), AB, |AB|, A:B, NO/BO, sin A."""
+    kind = tree[0]
+    if kind in ("sym", "text", "app"):
+        return True
+    if kind == "seq":
+        return all(is_label(part) for part in tree[2])
+    if kind in ("mul", "ratio"):
+        return all(is_label(part) or part == ("const", "e") for part in tree[1])
+    if kind == "div":
+        return is_label(tree[1]) and is_label(tree[2])
+    if kind == "fn":
+        return tree[1] in (
+            "abs",
+            "sin",
+            "cos",
+            "tan",
+            "cot",
+            "sec",
+            "csc",
+            "gcd",
+            "lcm",
+            "det",
+            "max",
+            "min",
+            "deg",
+            "Re",
+            "Im",
+            "arg",
+            "dim",
+            "rank",
+        ) and all(part[0] in ("sym", "mul", "app", "seq", "add") and not has(part, "num") for part in tree[2])
+    return False
+
+
+def matrix(tree: Tree) -> tuple[tuple[Tree, ...], ...] | None:
+    """The entries of a matrix, a sum, product or small power of matrices; None for anything else."""
+    kind = tree[0]
+    if kind == "mat":
+        return tree[1]
+    if kind == "neg":
+        inside = matrix(tree[1])
+        return None if inside is None else tuple(tuple(("neg", x) for x in row) for row in inside)
+    if kind == "add":
+        parts = [matrix(part) for part in tree[1]]
+        if any(part is None for part in parts) or len({(len(p), len(p[0])) for p in parts}) != 1:
+            return None
+        return tuple(
+            tuple(("add", tuple(part[i][j] for part in parts)) for j in range(len(parts[0][0])))
+            for i in range(len(parts[0]))
+        )
+    if kind == "mul":
+        total = None
+        scalars: list[Tree] = []
+        for factor in tree[1]:
+            grid = matrix(factor)
+            if grid is None:
+                if factor[0] not in VALUES or has(factor, "mat"):
+                    return None
+                scalars.append(factor)
+            elif total is None:
+                total = grid
+            elif len(total[0]) != len(grid):
+                return None
+            else:
+                total = tuple(
+                    tuple(
+                        ("add", tuple(("mul", (row[k], grid[k][j])) for k in range(len(grid))))
+                        for j in range(len(grid[0]))
+                    )
+                    for row in total
+                )
+        if total is None:
+            return None
+        return tuple(tuple(("mul", (*scalars, x)) for x in row) for row in total) if scalars else total
+    if kind == "div":
+        inside = matrix(tree[1])
+        return None if inside is None else tuple(tuple(("div", x, tree[2]) for x in row) for row in inside)
+    if kind == "pow" and tree[2] == ("sym", "T"):
+        inside = matrix(tree[1])
+        return None if inside is None else tuple(zip(*inside, strict=True))
+    if kind == "pow" and tree[2][0] == "num" and tree[2][1] in (2, 3, 4):
+        return matrix(("mul", (tree[1],) * int(tree[2][1])))
+    return None
+
+
+def determinant(grid: tuple[tuple[Tree, ...], ...]) -> Tree:
+    if len(grid) == 1:
+        return grid[0][0]
+    terms = []
+    for column, entry in enumerate(grid[0]):
+        minor = tuple(row[:column] + row[column + 1 :] for row in grid[1:])
+        term: Tree = ("mul", (entry, determinant(minor)))
+        terms.append(("neg", term) if column % 2 else term)
+    return ("add", tuple(terms))
+
+
+def estimate_constant(a: Tree, b: Tree) -> bool | None:
+    """False where floating point shows that a - b is not constant."""
+    try:
+        differences = [estimate.estimate(a, k) - estimate.estimate(b, k) for k in (0, 1)]
+    except (ArithmeticError, ValueError, RecursionError):
+        return None
+    return None if abs(differences[0] - differences[1]) < 1e-6 * (1 + abs(differences[0])) else False
+
+
+def _hoisted(tree: Tree) -> Tree:
+    """A unit inside a product as the unit of the product: `$5 million`, `-$5`."""
+    if tree[0] == "neg" and tree[1][0] in ("qty", "mul", "div"):
+        inside = settle(tree[1])
+        return ("qty", ("neg", inside[1]), inside[2]) if inside[0] == "qty" else tree
+    if tree[0] == "mul":
+        inside = [k for k, part in enumerate(tree[1]) if part[0] == "qty"]
+        if len(inside) == 1:
+            k = inside[0]
+            return ("qty", ("mul", (*tree[1][:k], tree[1][k][1], *tree[1][k + 1 :])), tree[1][k][2])
+    if tree[0] == "div" and tree[1][0] == "qty":
+        return ("qty", ("div", tree[1][1], tree[2]), tree[1][2])
+    if tree[0] == "add" and all(part[0] == "deg" or (part[:1] == ("neg",) and part[1][0] == "deg") for part in tree[1]):
+        return ("deg", ("add", tuple(part[1] if part[0] == "deg" else ("neg", part[1][1]) for part in tree[1])))
+    return tree
+
+
+def items(tree: Tree) -> list[Tree]:
+    if tree[0] in ("list", "and", "or", "set"):
+        return list(tree[1])
+    return [tree]
+
+
+def flat(items: list[Tree]) -> list[Tree]:
+    """`x = 1 or x = 2` inside a list as two of its items."""
+    found: list[Tree] = []
+    for item in items:
+        item = settle(item)
+        if has(item, "pm") or has(item, "mp"):
+            found += flat(items(expanded(item)))
+        elif item[0] in ("or", "and"):
+            found += flat(list(item[1]))
+        else:
+            found.append(item)
+    return found
+
+
+def has(tree: Any, kind: str) -> bool:
+    if not isinstance(tree, tuple):
+        return False
+    if tree and tree[0] == kind:
+        return True
+    return any(has(part, kind) for part in tree if isinstance(part, tuple))
+
+
+def _count(tree: Any, kind: str) -> int:
+    if not isinstance(tree, tuple):
+        return 0
+    return (1 if tree and tree[0] == kind else 0) + sum(_count(part, kind) for part in tree)
+
+
+def _signed(tree: Any, signs: Any, first: bool) -> Any:
+    if not isinstance(tree, tuple):
+        return tree
+    if tree and tree[0] == "pm":
+        minus = next(signs)
+        inside = _signed(tree[1], signs, first)
+        return ("neg", inside) if minus else inside
+    if tree and tree[0] == "mp":
+        inside = _signed(tree[1], signs, first)
+        return inside if first else ("neg", inside)
+    return tuple(_signed(part, signs, first) for part in tree)
+
+
+def is_number(tree: Tree) -> bool:
+    return tree[0] in VALUES and not any(has(tree, kind) for kind in ("sym", "app", "text", "big"))
+
+
+def meaningless(tree: Tree) -> bool:
+    return tree == ("text", "")
+
+
+def turned_round(chain: tuple) -> tuple | None:
+    turned = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "=": "=", "!=": "!=", "equiv": "equiv", "parallel": "parallel",  # noqa: E501
+              "perp": "perp", "~": "~"}  # fmt: skip
+    if any(operator not in turned for operator in chain[1::2]):
+        return None
+    return tuple(
+        turned[part] if k % 2 else part for k, part in zip(range(len(chain) - 1, -1, -1), reversed(chain), strict=True)
+    )
+
+
+def congruence(tree: Tree) -> tuple[Tree, Tree | None]:
+    if tree[0] == "mod":
+        return tree[1], tree[2]
+    return tree, None
+
+
+def explicit(cases: tuple) -> list[tuple[Tree, Tree]]:
+    """Cases with `otherwise` as the condition that it stands for, where that can be told."""
+    known = [region(condition) for _, condition in cases if condition != ("text", "otherwise")]
+    found = []
+    for value, condition in cases:
+        if condition == ("text", "otherwise") and known and all(r is not None for r in known):
+            rest = _rest(known)
+            if rest is not None:
+                condition = rest
+        found.append((value, condition))
+    return found
+
+
+def _rest(known: list) -> Tree | None:
+    try:
+        total = complement(known[0])
+        for r in known[1:]:
+            total = intersection(total, complement(r))
+    except (ArithmeticError, ValueError):
+        return None
+    parts: list[Tree] = [
+        ("seq", "[" if i.low_closed else "(", (i.low, i.high), "]" if i.high_closed else ")") for i in total.intervals
+    ]
+    if not parts or total.variable is None:
+        return None
+    return ("rel", (("sym", total.variable), "in", parts[0] if len(parts) == 1 else ("union", tuple(parts))))
+
+
+def parts(tree: Tree) -> list[Tree]:
+    if tree[0] == "ratio":
+        return list(tree[1])
+    if tree[0] == "div":
+        return [tree[1], tree[2]]
+    return [tree, ("num", Fraction(1))]
+
+
+def without_constant(tree: Tree) -> Tree | None:
+    """F where the tree is F + C."""
+    if tree[0] != "add" or tree[1][-1][0] != "sym" or tree[1][-1][1] not in CONSTANTS_OF_INTEGRATION:
+        return None
+    rest: Tree = ("add", tree[1][:-1]) if len(tree[1]) > 2 else tree[1][0]
+    return None if _has_symbol(rest, tree[1][-1][1]) else rest
+
+
+def _has_symbol(tree: Any, name: str) -> bool:
+    if not isinstance(tree, tuple):
+        return False
+    return tree == ("sym", name) or any(_has_symbol(part, name) for part in tree)
+
+
+def same_name(a: Tree, b: Tree) -> bool:
+    """Whether two labels name the same; W(n) and W(x) do."""
+    return a == b or (a[0] == b[0] == "app" and a[1] == b[1] and len(a[2]) == len(b[2]))
+
+
+def by_label(collection: Collection) -> list[Tree]:
+    if not collection.labels:
+        return list(collection.values)
+    return [
+        value
+        for _, value in sorted(
+            zip(map(str, collection.labels), collection.values, strict=True), key=lambda pair: pair[0]
+        )
+    ]
