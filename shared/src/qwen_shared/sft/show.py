@@ -65,7 +65,7 @@ def sample_text(sample: PackedSample, tokenizer: Tokenizer) -> Iterable[Text]:
         if padding and end == len(sample.tokens):
             yield Text(f"▌ padding, {padding} places", style=_PADDING)
             return
-        text = Text(f"▌{number}: {end - start} tokens, positions 0 to {end - start - 1}\n", style="cyan")
+        text = Text.assemble((f"▌{number}: {end - start} tokens, positions 0 to {end - start - 1}\n", "cyan"))
         ids = [*sample.tokens[start:end].tolist(), int(sample.labels[end - 1])]
         inside = [False, *(sample.mask[start:end] > 0).tolist()]
         for place, (id, shown, trained) in enumerate(zip(ids, _pieces(ids, names, tokenizer), inside, strict=True)):

@@ -25,8 +25,12 @@ class ConsoleProgress:
         self._started = self._shown = time.monotonic()
         self._metrics: dict[str, float] = {}
         self._bar = None
+
+    def start(self) -> None:
+        """The steps begin now."""
+        self._started = self._shown = time.monotonic()
         if sys.stdout.isatty():
-            self._bar, self._task = _make_bar(total_steps, start_step)
+            self._bar, self._task = _make_bar(self._total, self._start)
             self._bar.start()
 
     def update(self, step: int, metrics: dict[str, float]) -> None:

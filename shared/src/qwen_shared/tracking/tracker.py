@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -39,16 +40,28 @@ class Tracker:
         self._time_before = self._file.last.get("time", 0.0)
         self._wandb = WandbRun(run_dir, recipe, tracking, kind, name, wandb_id)
         self._console = ConsoleProgress(total_steps, resume_step)
-        self._started = time.monotonic()
+        self._started, self._ended = time.monotonic(), None
 
     @property
     def wandb_id(self) -> str | None:
         return self._wandb.id
 
+    @contextlib.contextmanager
+    def training(self) -> Iterator[None]:
+        """Inside, the steps are done: what comes before and after, evaluations perhaps, is no part of their time, and
+        has the console for itself."""
+        self._started, self._ended = time.monotonic(), None
+        self._console.start()
+        try:
+            yield
+        finally:
+            self._ended = time.monotonic()
+            self._console.close()
+
     @property
     def seconds(self) -> float:
         """Time spent on the run's steps, over all its restarts; work that a kill undid is not counted."""
-        return self._time_before + time.monotonic() - self._started
+        return self._time_before + (self._ended or time.monotonic()) - self._started
 
     def log(self, step: int, metrics: dict[str, float]) -> None:
         """The figures of a step, under the names of the glossary. Several calls for one step make one line."""
@@ -77,7 +90,6 @@ class Tracker:
         self._wandb.summary(figures)
 
     def finish(self, status: Literal["finished", "stopped", "failed"]) -> None:
-        self._console.close()
         # What ended the run must not be hidden by the disk's second complaint.
         with contextlib.suppress(*() if status == "finished" else (OSError,)):
             self._file.close()
@@ -93,6 +105,9 @@ class NoTracker:
 
     wandb_id: str | None = None
     seconds: float = 0.0
+
+    def training(self) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
 
     def log(self, step: int, metrics: dict[str, float]) -> None: ...
 

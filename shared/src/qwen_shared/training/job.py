@@ -186,7 +186,8 @@ def _run(
             job.before(origin_dir, tracker)
             restore_rng(drawn_so_far)
         hooks = Hooks(at_interval, after_save)
-        train(recipe, engine, work.batches, hooks, tracker, checkpoints, start_step, vocab_rows)
+        with tracker.training():
+            train(recipe, engine, work.batches, hooks, tracker, checkpoints, start_step, vocab_rows)
         results = {}
         if manifest is not None:
             results = _results(recipe, vocab_rows, tracker.seconds, run_dir) | work.results()
