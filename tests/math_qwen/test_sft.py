@@ -25,6 +25,7 @@ def test_the_run_knows_its_parent_and_its_accuracy(run_dir, base_run):
         assert results[f"eval/{task}/problems"] == results[f"before/eval/{task}/problems"] == 6
         assert 0 <= results[f"eval/{task}/accuracy"] <= 1
     assert results["data/real_share"] > 0.5
+    assert results["val/loss"] < results["before/val/loss"]
     assert results["export/max_logit_difference"] < 1e-4
 
 

@@ -80,3 +80,15 @@ def test_mistakes_in_a_file(run, pairs, rows, message):
 def test_mistakes(run, words, message):
     with pytest.raises(UserError, match=message):
         run(*words)
+
+
+@pytest.mark.parametrize("timeout", ["nan", "inf", "0", "-1", "1e300"])
+def test_timeouts_that_are_none(run, timeout):
+    with pytest.raises(UserError, match="timeout"):
+        run("5", "5", "--timeout", timeout)
+
+
+def test_a_byte_order_mark_and_windows_line_ends(run, tmp_path):
+    path = tmp_path / "pairs.jsonl"
+    path.write_bytes(b'\xef\xbb\xbf{"gold": "5", "prediction": "5"}\r\n')
+    assert run("--file", str(path))[0] == 0

@@ -33,8 +33,8 @@ def test_ends_in_time(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for gold, prediction in (("7", HOSTILE[name]), (HOSTILE[name], "7"), (r"\sin(x)+\sqrt[3]{2}", HOSTILE[name])):
         began = time.monotonic()
-        verdict = verify(gold, prediction, timeout=2.0)
-        assert time.monotonic() - began < 3.0
+        verdict = verify(gold, prediction, timeout=0.6)
+        assert time.monotonic() - began < 1.6
         if "7" not in HOSTILE[name][-40:] + HOSTILE[name][:40]:
             assert not verdict.right, verdict
     assert list(tmp_path.iterdir()) == []
@@ -143,7 +143,8 @@ def test_workers_end_with_their_parent(tmp_path):
 
 
 def test_importing_the_verifier_loads_nothing_heavy():
-    code = "import sys, math_qwen.verify; print([m for m in ('torch', 'sympy', 'numpy', 'transformers') if m in sys.modules])"  # noqa: E501
+    heavy = ("torch", "sympy", "numpy", "transformers")
+    code = f"import sys, math_qwen.verify; print([m for m in {heavy} if m in sys.modules])"
     assert (
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60).stdout.strip() == "[]"
     )

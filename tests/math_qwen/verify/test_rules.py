@@ -9,14 +9,16 @@ from math_qwen.verify.compare import NeedsProof
 from math_qwen.verify.judge import judge
 from math_qwen.verify.proof import Sympy
 
-from .cases import structures, values
+from .cases import structures, values, wide_mixed, wide_structures, wide_texts, wide_values
 
 TABLES = {
     f"{module.__name__.rsplit('.', 1)[1]}.{name}": getattr(module, name)
-    for module in (values, structures)
+    for module in (values, structures, wide_values, wide_structures, wide_texts, wide_mixed)
     for name in dir(module)
     if name.isupper() and len(name) > 1
 }
+
+_MEANINGLESS = ("1/0", "5/0", r"\frac{1}{0}", r"\frac{0}{0}", "\\")
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +46,7 @@ def test_sameness_has_no_direction(table, prover):
 def test_every_answer_is_the_same_as_itself(prover):
     for table in TABLES.values():
         for gold, _, _ in table:
-            if gold not in ("1/0",) and "\\boxed{}" not in gold:
+            if gold not in _MEANINGLESS and "\\boxed{}" not in gold:
                 assert judge(gold, gold, prover).right, gold
 
 
@@ -80,8 +82,9 @@ def test_same_answer_looks_for_nothing():
 def test_types_are_checked():
     with pytest.raises(TypeError, match="int"):
         verify(5, "5")
-    with pytest.raises(ValueError, match="timeout"):
-        verify("5", "5", timeout=0)
+    for timeout in (0, -1, float("nan"), float("inf"), 1e9):
+        with pytest.raises(ValueError, match="timeout"):
+            verify("5", "5", timeout=timeout)
 
 
 @pytest.mark.parametrize("count", [1_000, pytest.param(10_500, marks=pytest.mark.slow)])
@@ -128,3 +131,11 @@ def _pair(draw: random.Random) -> tuple[str, str]:
     if kind == 8:
         return f"{a}^{{{b % 5}}}", str(a ** (abs(d) % 5))
     return f"\\frac{{x+{a}}}{{x-{b}}}", f"1+\\frac{{{a + b}}}{{x-{abs(d)}}}"
+
+
+def test_a_fault_in_the_callers_process_is_left_to_a_worker(monkeypatch):
+    def fault(*_):
+        raise KeyError
+
+    monkeypatch.setattr("math_qwen.verify.judge", fault)
+    assert verify("1/2", "0.5", timeout=60).right

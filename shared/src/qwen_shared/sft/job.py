@@ -87,4 +87,4 @@ class _FineTuning:
 
     def say_results(self, results: dict[str, float]) -> None:
         if "val/loss" in results:
-            say(f"held-out conversations: loss {results['val/loss']:.4f}")
+            say(f"held-out conversations: loss {results['before/val/loss']:.4f} ► {results['val/loss']:.4f}")

@@ -181,9 +181,12 @@ def _run(
 
     status = "failed"
     try:
-        if origin_dir and manifest is not None:
+        if origin_dir:
             drawn_so_far = capture_rng()
-            job.before(origin_dir, tracker)
+            found = {f"before/{name}": value for name, value in work.validate(engine, True).items()}
+            if manifest is not None:
+                _keep_results(manifest, run_dir, found)
+                job.before(origin_dir, tracker)
             restore_rng(drawn_so_far)
         hooks = Hooks(at_interval, after_save)
         with tracker.training():
@@ -198,9 +201,8 @@ def _run(
             results |= job.after(run_dir / "export", tracker)
         status = "finished"
         if manifest is not None:
-            manifest.results = results
             manifest.status = "finished"
-            manifest.write(run_dir)
+            _keep_results(manifest, run_dir, results)
     except Stopped:
         status = "stopped"
         raise
@@ -210,6 +212,11 @@ def _run(
         job.say_results(manifest.results)
         if (run_dir / "export").is_dir():
             say(f"load it: AutoModelForCausalLM.from_pretrained({str(run_dir / 'export')!r})")
+
+
+def _keep_results(manifest: Manifest, run_dir: Path, results: dict[str, float]) -> None:
+    manifest.results = manifest.results | results
+    manifest.write(run_dir)
 
 
 def _start_tracking(recipe: Recipe, run_dir: Path, kind: str, manifest: Manifest, start_step: int) -> Tracker:

@@ -29,7 +29,7 @@ _TRIES = 1000
 
 # A small model that copies numbers digit by digit takes 11 for 1 and 1 for 11 long after it knows all others: so many
 # of the training problems of level 1 are drawn until they have one of the two.
-_COPYING_SHARE = 0.25
+_COPYING_SHARE = 0.2
 
 Operation = tuple[str, int, int]
 

@@ -13,7 +13,7 @@ from fractions import Fraction
 from typing import Any
 
 from math_qwen.verify.bounds import BITS, EXPONENT, FACTORIAL, SUM_TERMS, TERMS, TooLarge, Unreadable, work
-from math_qwen.verify.parse import Tree
+from math_qwen.verify.trees import Tree
 
 Atom = tuple[Any, ...]
 Monomial = tuple[tuple[Atom, int], ...]
@@ -383,6 +383,9 @@ def _number_function(name: str, x: list[Fraction]) -> Fraction | None:
             raise TooLarge("too large a factorial")
         work.spend(int(x[0]))
         return Fraction(math.factorial(int(x[0])))
+    if name == "factorial2" and len(x) == 1 and whole and 0 <= x[0] <= FACTORIAL:
+        work.spend(int(x[0]))
+        return Fraction(math.prod(range(int(x[0]), 0, -2)))
     if name == "binom" and len(x) == 2 and whole and x[0] >= 0:
         if x[0] > FACTORIAL:
             raise TooLarge("too large a binomial")

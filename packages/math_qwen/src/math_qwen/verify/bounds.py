@@ -20,6 +20,7 @@ ITEMS = 200  # of a list, set or tuple
 MATRIX = 144  # entries
 FACTORIAL = 2_000
 SUM_TERMS = 500  # of a finite sum or product that is added up
+LONGEST = 86_400  # seconds that a pair may be given
 WORK = 100_000  # steps in the caller's process: a fraction of a second; what needs more goes to a worker
 WORKER_WORK = 5_000_000
 

@@ -10,10 +10,11 @@ _ONE = re.compile(
 _LABELLED = re.compile(
     r"^(?:\(([A-J])\)|\[([A-J])\]|([A-J])[.)](?=\s)|([A-J])[:：](?=\s)|([A-J])(?=[ \t][A-Z][a-z]))\s*(\S.*)$", re.DOTALL
 )
+_SEVERAL_LEAD = re.compile(r"^(?:options?|choices?|answers?|故选|应选|选择|选项?|答案)\s*[:：是为]?\s*", re.IGNORECASE)
 _SEVERAL = re.compile(r"^\(?[A-J]\)?(?:\s*(?:,|and|&|;|、|，|和|或|or)?\s*\(?[A-J]\)?){1,6}$")
 _CHOSEN = re.compile(
-    r"(?:answer|option|choice|choose|select|pick|答案|选项?|选择|应选|故选)\s*(?:is|are|was|must be|should be|would be|是"  # noqa: E501
-    r"|为|：|:)?\s*"
+    r"(?:answer|option|choice|choose|select|pick|答案|选项?|选择|应选|故选)"
+    r"\s*(?:is|are|was|must be|should be|would be|是|为|：|:)?\s*"
     r"(?:for sure|definitely|therefore|clearly|probably|option|choice"
     r"|indeed)?\s*[\s*:(\[\\{$]*(?:text\{)?[(]?([A-J])(?![A-Za-z'])|"
     r"\b(?:it's|it is|it must be|it should be|that's|is|be)\s+(?:therefore\s+|definitely\s+|option\s+"
@@ -21,22 +22,27 @@ _CHOSEN = re.compile(
     re.IGNORECASE,
 )
 _NEGATED = re.compile(
-    r"(?:not|n't|不是|不选|never|cannot be|can't be|rule out)\s*(?:be\s+|the\s+|option\s+)?[\s*:(\[$]*([A-J])(?![A-Za-z'])",  # noqa: E501
+    r"(?:not|n't|不是|不选|never|cannot be|can't be|rule out)\s*(?:be\s+|the\s+|option\s+)?"
+    r"[\s*:(\[$]*([A-J])(?![A-Za-z'])",
     re.IGNORECASE,
 )
-_FIRST = re.compile(r"^[\s*(\[$\\{]*([A-J])(?:[)\].:：。，,}$*]|\s|不|$)")
+_FIRST = re.compile(r"^[\s*(\[$\\{]*(?!A\s(?!is\b|and\b|because\b|since\b)[a-z])([A-J])(?:[)\].:：。，,}$*]|\s|不|$)")
 _COMMANDS = re.compile(r"\\(?:text|mathrm|textbf|mathbf|mbox|textit|textnormal|boxed|rm|bf)\b\s*|[{}$*\\]")
 
 
-def letters(text: str) -> frozenset[str] | None:
-    """The letters of a text that is nothing but a choice: `(C)`, `\\text{C}`, `A and C`, `option B`; else None."""
+def letters(text: str, any_case: bool = False) -> frozenset[str] | None:
+    """The letters of a text that is nothing but a choice: `(C)`, `\\text{C}`, `A and C`, `option B`; else None.
+
+    A small letter alone is a variable unless `any_case`.
+    """
     text = _COMMANDS.sub("", text).strip().rstrip(".")
     if len(text) > 40:
         return None
     if match := _ONE.match(text):
-        if match[1].islower() and len(text) == 1:
+        if match[1].islower() and len(text) == 1 and not any_case:
             return None  # a variable
         return frozenset(match[1].upper())
+    text = _SEVERAL_LEAD.sub("", text)
     if _SEVERAL.match(text):
         found = re.findall("[A-J]", re.sub(r"and|or", "", text))
         apart = len(text) > len(found)  # AC is a choice of two, CA may be a product

@@ -10,6 +10,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from math_qwen.verify.bounds import LONGEST
 from qwen_shared.errors import EXIT_FAILED, EXIT_FINISHED, UserError
 
 _GOLD = ("gold", "answer", "target", "reference", "ground_truth")
@@ -33,8 +34,8 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """0 if every pair is right, 1 otherwise. Raises UserError."""
-    if not args.timeout > 0:
-        raise UserError(f"--timeout must be positive, not {args.timeout:g}")
+    if not 0 < args.timeout <= LONGEST:
+        raise UserError(f"--timeout must be positive and at most {LONGEST:,} seconds, not {args.timeout:g}")
     if args.workers is not None and args.workers < 1:
         raise UserError(f"--workers must be at least 1, not {args.workers}")
     if args.file is None:
@@ -78,7 +79,7 @@ def read_pairs(path: Path) -> list[tuple[str, str, dict[str, Any]]]:
     """(gold, prediction, the whole row) of every line that is not empty. Raises UserError naming file and line."""
     rows = []
     try:
-        with path.open(encoding="utf-8") as file:
+        with path.open(encoding="utf-8-sig") as file:
             for number, line in enumerate(file, 1):
                 if line.strip():
                     rows.append(_row(line, f"{path}:{number}"))
@@ -104,7 +105,8 @@ def _row(line: str, where: str) -> tuple[str, str, dict[str, Any]]:
     if gold is None or prediction is None:
         keys = ", ".join(row) or "none"
         raise UserError(
-            f"{where}: needs gold ({', '.join(_GOLD)}) and prediction ({', '.join((*_PREDICTION, 'answer'))}); it has {keys}"  # noqa: E501
+            f"{where}: needs gold ({', '.join(_GOLD)}) and prediction ({', '.join((*_PREDICTION, 'answer'))});"
+            f" it has {keys}"
         )
     texts = []
     for key in (gold, prediction):
@@ -150,7 +152,8 @@ def _report(counts: Counter[str], rows: list, right: list[bool]) -> None:
         false = sum(got and not want for want, got in expected)
         missed = sum(want and not got for want, got in expected)
         console.print(
-            f"as expected: {agree} of {len(expected)} ({agree / len(expected):.1%}); {false} wrongly accepted, {missed} wrongly rejected"  # noqa: E501
+            f"as expected: {agree} of {len(expected)} ({agree / len(expected):.1%}); {false} wrongly accepted,"
+            f" {missed} wrongly rejected"
         )
 
 

@@ -6,44 +6,50 @@ then sympy, which lives in another process. Without a prover `NeedsProof` is rai
 
 from __future__ import annotations
 
-from fractions import Fraction
 from typing import Protocol
 
 from math_qwen.verify import algebra, estimate, units
 from math_qwen.verify.bounds import TooLarge, Unreadable, work
-from math_qwen.verify.parse import Tree
+from math_qwen.verify.matrices import matrix
 from math_qwen.verify.regions import is_region, region, same_region
 from math_qwen.verify.shapes import (
     DEGREE,
-    VALUES,
     Collection,
+    approximation,
     by_label,
     congruence,
     estimate_constant,
     expanded,
     explicit,
     flat,
-    has,
+    in_radians,
     is_label,
     is_number,
+    is_time,
     items,
-    matrix,
+    letters_as_unit,
     meaningless,
     measured,
     parts,
     same_name,
     settle,
     turned_round,
+    unpointed,
     without_constant,
 )
+from math_qwen.verify.trees import VALUES, Tree, has
 from math_qwen.verify.words import text_key
 
 _NOTHING = frozenset(("no solution", "none", "empty set", "the empty set", "无解", "空集"))
-_EVERYTHING = frozenset(
-    ("all real numbers", "all reals", "all real", "real numbers", "全体实数", "一切实数", "任意实数")
-)
+_SETS_IN_WORDS = {
+    "R": ("all real numbers", "all reals", "all real", "real numbers", "reals", "全体实数", "一切实数", "任意实数",
+          "所有实数", "实数集"),
+    "Z": ("all integers", "integers", "全体整数", "所有整数", "整数集"),
+    "N": ("natural numbers", "all natural numbers", "全体自然数", "所有自然数", "自然数集"),
+    "Q": ("rational numbers", "all rational numbers", "rationals", "有理数集", "全体有理数"),
+    "C": ("complex numbers", "all complex numbers", "复数集"),
+}  # fmt: skip
 _RADIAN: units.Unit = (("radian", 1),)
-_PI_OVER_180: Tree = ("div", ("const", "pi"), ("num", Fraction(180)))
 
 
 class NeedsProof(Exception):
@@ -68,9 +74,13 @@ class Rules:
 
     def same(self, gold: Tree, other: Tree) -> bool:
         work.spend(30)
+        rounded = approximation(other)
         gold, other = settle(gold), settle(other)
         if gold == other:
             return not meaningless(gold)
+        if rounded is not None and gold == rounded:
+            return True  # gold is the rounded value itself
+        gold, other = unpointed(gold, other), unpointed(other, gold)
         (gold, unit), (other, other_unit) = measured(gold), measured(other)
         if unit or other_unit:
             return self._quantities(gold, unit, other, other_unit)
@@ -86,6 +96,8 @@ class Rules:
             if gold[0] == "rel" or other[0] == "rel":
                 return self._relations(gold, other)
             return self._ratios(gold, other)
+        if {gold[0], other[0]} == {"named", "sym"} and gold[1] == other[1]:
+            return True  # a plain R for the reals
         if is_region(gold) or is_region(other):
             found = self._regions(gold, other)
             if found is not None:
@@ -148,14 +160,16 @@ class Rules:
     def _quantities(self, a: Tree, unit: units.Unit, b: Tree, other_unit: units.Unit) -> bool:
         angles = {unit, other_unit}
         if unit != other_unit and angles <= {DEGREE, _RADIAN, ()} and DEGREE in angles:
-            in_radians = ("mul", (a, _PI_OVER_180)) if unit == DEGREE else a
-            others = ("mul", (b, _PI_OVER_180)) if other_unit == DEGREE else b
-            if a[0] in VALUES and b[0] in VALUES and self.values(in_radians, others):
+            mine, yours = (in_radians(x) if u == DEGREE else x for x, u in ((a, unit), (b, other_unit)))
+            if {a[0], b[0]} <= VALUES | {"rel"} and self.same(mine, yours):
                 return True
             if _RADIAN not in angles:
                 return self.same(a, b)
             self.why = "degrees are not radians"
             return False
+        for value, named, plain in ((a, other_unit, unit), (b, unit, other_unit)):
+            if named and not plain and (read := letters_as_unit(value)) is not None and read[1] == named:
+                return self.values(read[0], b if value is a else a)
         if units.conflict(unit, other_unit):
             self.why = f"other unit: {units.show(other_unit)}, gold has {units.show(unit)}"
             return False
@@ -170,8 +184,8 @@ class Rules:
         key = text_key(text[1])
         if tree == ("named", "empty"):
             return key in _NOTHING
-        if tree == ("named", "R"):
-            return key in _EVERYTHING
+        if tree[0] == "named":
+            return key in _SETS_IN_WORDS.get(tree[1], ())
         return False
 
     def _regions(self, gold: Tree, other: Tree) -> bool | None:
@@ -327,7 +341,9 @@ class Rules:
         mine, yours = parts(gold), parts(other)
         if len(mine) != len(yours):
             return False
-        if any(part == ("num", 0) for part in (*mine, *yours)):  # a time of day, 3:00, has no proportion
+        if is_time(mine) or any(
+            part == ("num", 0) for part in (*mine, *yours)
+        ):  # a time of day, 3:00, has no proportion
             return self._in_order(mine, yours)
         return all(
             self.values(("mul", (mine[i], yours[i + 1])), ("mul", (mine[i + 1], yours[i])))
@@ -350,13 +366,17 @@ class Rules:
             )
         if mine.variable and yours.variable and not same_name(mine.variable, yours.variable):
             return False
+        for one, another in ((gold, other), (other, gold)):
+            if one[0] == "set" and another[0] in ("seq", "named"):  # {(1,2)} is (1,2), {∅} is not ∅
+                return another[0] == "seq" and len(one[1]) == 1 and self.same(one[1][0], another)
+            if one[0] == "seq" and len(one[2]) == 2 and (one[1], one[3]) != ("(", ")") and another[0] == "list":
+                self.why = "an interval is no list"
+                return False
         if mine.ordered or yours.ordered:
             if "set" in (mine.kind, yours.kind):
                 return False
             if mine.labels or yours.labels or (mine.ordered and yours.ordered) or len(mine.values) == len(yours.values):
                 return self._in_order(by_label(mine), by_label(yours)) or self._in_order(mine.values, yours.values)
-        if (gold[0] == "seq" or other[0] == "seq") and "set" in (gold[0], other[0]):
-            return False
         if "seq" in (gold[0], other[0]):
             return self._in_order(mine.values, yours.values)
         repeated = gold[0] == "set" or other[0] == "set"
@@ -370,8 +390,8 @@ class Rules:
         a, b = flat(a), flat(b)
         if as_sets:
             a, b = self._distinct(a), self._distinct(b)
-        if len(a) == 1 and len(b) > 1 and all(self.same(a[0], y) for y in b):
-            return True  # `1/2 or 0.5` is one answer
+        if len(a) == 1 and len(set(b)) > 1 and all(self.same(a[0], y) for y in b):
+            return True  # `1/2 or 0.5` is one answer; 12,12 is not 12
         if len(a) != len(b):
             self.why = f"{len(b)} answers, gold has {len(a)}" if len(b) > 1 or len(a) > 1 else self.why
             return False

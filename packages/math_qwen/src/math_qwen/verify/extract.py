@@ -7,27 +7,18 @@ answer (`the answer is not 5`) is none.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from math_qwen.verify.bounds import RESPONSE_CHARS
+from math_qwen.verify.boxes import boxes
+from math_qwen.verify.final import DENIED_BEFORE, Final
 from math_qwen.verify.units import is_unit_word
-
-
-@dataclass(frozen=True)
-class Final:
-    candidates: tuple[str, ...]  # texts that may be the answer; the first that reads as mathematics is
-    how: str  # "box", "####", "phrase", "whole", "last value"
-    denied: bool = False
-
 
 _STOP = re.compile(r"<\|(?:im_start|im_end|endoftext|eot_id|end_of_text)\|>|</s>|<eos>")
 _OR = re.compile(r"\s*(?:or|或者?)\s*\S{0,2}$")
 _CALCULATOR = re.compile(r"<<[^<>\n]{0,200}>>")  # GSM8K's marks: 48/2 = <<48/2=24>>24
-_BOX = re.compile(r"\\(?:boxed|fbox|framebox|colorbox)(?![a-zA-Z])")
-_BRACE = re.compile(r"\\[\\{}]|[{}]")
 _PHRASE = re.compile(
     r"final\s+answer\b\**\s*(?:(?:is|are|was|would\s+be|should\s+be|must\s+be)\b|[:=]|(?=\n)|(?=\$)|(?=\\[(\[]))"
-    r"|\banswers?\b\**\s*(?:(?:to|for|of)\s[^.\n:]{0,80}?\s)?(?:(?:is|are|was|would\s+be|should\s+be|must\s+be"
+    r"|\bans(?:wers?)?\b\**\s*(?:(?:to|for|of)\s[^.\n:]{0,80}?\s)?(?:(?:is|are|was|would\s+be|should\s+be|must\s+be"
     r"|equals|isn't)\b|[:=]|(?=\$)|(?=\\[(\[]))"
     r"|(?:最终|最后|正确)?的?(?:答案|結果|结果|答)\**\s*(?:应该|应当|应|就)?(?:不是|不为|是|为|等于|選|选|：|:|=|(?=\$)|(?=\\[(\[]))"
     r"|(?:故|因此|所以|因而)(?:本题)?(?:应|正确)?(?:选项?)(?:是|为|：|:|择)?"
@@ -45,15 +36,11 @@ _LEAD = re.compile(
     re.IGNORECASE,
 )
 _DENIAL = re.compile(
-    r"^[\s:：,*]*(?:definitely|certainly|clearly|probably|simply|therefore|thus)?\s*"
-    r"(?:not\b|never\b|n't\b|neither\b|no\s+longer\b|不是|并非|不为|不等于|绝不|並非|anything\s+but\b|other\s+than\b)",
+    r"^[\s:：,*]*(?:[a-z]{2,12}ly|therefore|thus)?\s*"
+    r"(?:(?:greater|more|less|fewer|larger|smaller|bigger|higher|lower)\s+than\b|between\b|大于|小于|not\b|never\b|n't\b|neither\b|no\s+longer\b|不是|并非|不为|不等于|绝不|並非|anything\s+but\b|other\s+than\b)",
     re.IGNORECASE,
 )
-_DENIED_BEFORE = re.compile(
-    r"(?:\bnot|n't|\bcannot\s+be|\bnever|\bneither|≠|\\neq?|不是|并非|不等于|不为|而非|rather\s+than|instead\s+of|other\s+than)"
-    r"(?:\s+(?:be|equal(?:\s+to)?|simply|just|the\s+answer|exactly))?[\s$:*\\(\[]*$",
-    re.IGNORECASE,
-)
+_UNEQUAL_BEFORE = re.compile(r"(?:≠|\\neq?(?![a-zA-Z])|!=)\s*$")
 _RESUMED = re.compile(r"\b(?:but|it\s+is|it's|rather|instead|it\s+should\s+be)\b|而是|应该是|应为", re.IGNORECASE)
 _CUT = re.compile(
     r",?\s*\b(?:because|since|as\s+(?:the|it|we)|which|where|so\s+that|due\s+to|when|given\s+that|it\s+can't"
@@ -61,8 +48,26 @@ _CUT = re.compile(
     r"|\(since|\(because|,\s*(?:as|so|and\s+(?:it|the|this|not))\s|[，,;；]?\s*(?:因为|由于|因此|所以)|\bnot\b|不是|[，,]\s*不",
     re.IGNORECASE,
 )
+_DOUBTED_BEFORE = re.compile(
+    r"\b(?:impossible|false|untrue|incorrect|wrong|not\s+true|not\s+correct|doubt|unlikely|deny)(?:\s+that)?(?:\s+the)?"
+    r"(?:\s+(?:final|correct))?\s*$",
+    re.IGNORECASE,
+)
+_DROPPED = re.compile(  # x = 3 or x = -5 (rejected)
+    r"(?:,|，|\bor\b|\band\b|或|、|和)\s*\$?(?:[a-z](?:_?\{?\d\}?)?\s*=\s*)?-?[\w./\\{}]{1,30}\$?\s*[(（]\s*"
+    r"(?:rejected|reject|extraneous|discarded?|舍去?|不合题意)[^()（）]{0,20}[)）]",
+    re.IGNORECASE,
+)
+_TURN = re.compile(r"\b(?:but|so|then|therefore|thus|hence|which|because|since)\b|所以|但|则")
+_YES_NO = re.compile(r"(?:yes|no|true|false|correct|incorrect)(?=[,.!;])", re.IGNORECASE)
+_NUMBER_WORD = re.compile(
+    r"\b(?:(?:two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|\w{3,5}teen|twenty|thirty|forty|fifty|sixty|seventy"
+    r"|eighty|ninety)(?:[ -](?:one|two|three|four|five|six|seven|eight|nine))?(?:[ -](?:hundred|thousand|million))?)\b",
+    re.IGNORECASE,
+)
 _DENIED_BEHIND = re.compile(
-    r"[\s$*)]*(?:(?:is|was)\s+(?:not|wrong|incorrect|false)\b|isn't\b|cannot\s+be\b|不是|不对|是错)", re.IGNORECASE
+    r"[\s$*)]*(?:(?:is|was)\s+(?:not|wrong|incorrect|false)\b|isn't\b|cannot\s+be\b|(?:does|do)(?:\s+not|n't)\s+(?:work|satisfy|fit)\b|\?\s*no\b|不是|不对|是错)",
+    re.IGNORECASE,
 )
 _REASON = re.compile(r",?\s*\b(?:because|since)\b|，?\s*(?:因为|由于)", re.IGNORECASE)
 _PROSE = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}[\s,:.]|[\u4e00-\u9fff]|\n|\w\s?[:=]\s|\$\s|\\[(\[]")
@@ -76,7 +81,8 @@ _IS = re.compile(
     re.IGNORECASE,
 )
 _VALUE = re.compile(
-    r"(?:[-−]\s?)?(?:[$€£¥]\s?)?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:[.,]\d+)?(?:\s?/\s?\d+(?:\.\d+)?)?(?:\^\{?\d+\}?)?"
+    r"(?:[-−]\s?|\b(?:negative|(?<!\d )minus)\s|负)?(?:[$€£¥]\s?)?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)"
+    r"(?:[.,]\d+)?(?:\s?/\s?\d+(?:\.\d+)?)?(?:\^\{?\d+\}?)?"
     r"|(?<!\d)(?:[-−]\s?)?(?:[$€£¥]\s?)?\.\d+"
 )
 _AFTER_VALUE = re.compile(
@@ -84,43 +90,15 @@ _AFTER_VALUE = re.compile(
     r"|[A-Za-z]+(?:\^\{?[23]\}?)?(?:/[a-z]+)?(?:\s+per\s+[a-z]+)?"
     r"|[\u4e00-\u9fff]{1,6})"
 )
-_UNIT_BEHIND_BOX = re.compile(
-    r"^[ \t]*(?:\$\$?|\\\)|\\\])?[ \t]*(?:\\(?:text|mathrm|mbox)\{\s*)?(\\?%|\\degree\b|\^\s*\{?\\circ\}?"
-    r"|(?:square |cubic |sq )?[A-Za-z]+|[\u4e00-\u9fff]{1,4})"
-    r"(\s*\^\s*\{?[23]\}?)?"
+_ASIDE = re.compile(
+    r"(?<=\w)\s\([^()\\$=]{0,40}?[A-Za-z]{3}[^()\\$=]{0,40}\)|(?<=\d)\s\([\d.]+\\?%\)"
+)  # 1.5 h (90 minutes)
+_COMPARED_BEFORE = re.compile(
+    r"(?:\b(?:greater|more|less|fewer|larger|smaller|bigger|higher|lower)\s+than|大于|小于|多于|少于|高于|低于)[\s$\\(]*$",
+    re.IGNORECASE,
 )
-_GAP_WORDS = re.compile(r"[A-Za-z]+")
-_BREAKS = frozenset(
-    [
-        "so",
-        "then",
-        "therefore",
-        "thus",
-        "hence",
-        "wait",
-        "no",
-        "actually",
-        "simplifies",
-        "simplify",
-        "means",
-        "gives",
-        "final",
-        "answer",
-        "instead",
-        "but",
-        "not",
-        "is",
-        "which",
-        "since",
-        "because",
-        "correct",
-        "corrected",
-        "equals",
-        "equal",
-    ]
-)
-_CONNECTIVE = re.compile(r"\b(?:and|or)\b|和|或|以及|[,;，；、]")
-_LABEL_BEFORE = re.compile(r"([A-Za-z](?:_\{?[A-Za-z0-9]{1,3}\}?)?)\s*=\s*\$?\s*$")
+_NOTHING_AT_END = re.compile(r"(?:无(?:实数)?解|没有(?:实数)?解|不存在)$")
+_BETWEEN_PARTS = re.compile(r"^\s?(?:,|、|;|,?\s?(?:and|or)\b|和|或者?|以及|与)\s?$")
 _MONEY = re.compile(r"(?:[$€£¥]\s?\d[\d,]*(?:\.\d+)?)|(?:(?<![\d.])\d[\d,]*(?:\.\d+)?\s?[€£¥$](?!\w))")
 _TRIM = ' \t\r\n*。，；;,`"“”_'
 
@@ -132,7 +110,9 @@ def final_answer(text: str) -> Final:
         text = _visible(text)
         if "<<" in text:
             text = _CALCULATOR.sub("", text)
-    boxed = _boxes(text) if "\\" in text else None
+    if "(" in text:
+        text = _DROPPED.sub("", text)
+    boxed = boxes(text) if "\\" in text else None
     if boxed is not None:
         return boxed
     if "####" in text:
@@ -141,7 +121,7 @@ def final_answer(text: str) -> Final:
         line = rest.split("\n", 1)[0].strip(_TRIM)
         return Final(_segments(line), "####")
     phrases = list(_PHRASE.finditer(text)) if _may_have_phrase(text) else []
-    denied = False
+    denied, doubtful = False, ()
     for match in reversed(phrases[-8:]):
         following = text[match.end() : match.end() + 4000]
         negated = re.search(r"isn't$|不是$|不为$", match[0], re.IGNORECASE)
@@ -150,126 +130,31 @@ def final_answer(text: str) -> Final:
             if resumed:
                 return Final(_segments(_sentence(following[resumed.end() :])), "phrase")
             denied = True
+            doubtful = () if negated else (_sentence(following),)
             break
+        if _DOUBTED_BEFORE.search(text[max(0, match.start() - 60) : match.start()]):
+            return Final((), "phrase", denied=True)
         sentence = _sentence(_LEAD.sub("", following))
         if sentence:
             return Final(_segments(sentence), "phrase")
     if denied:
-        return Final((), "phrase", denied=True)
+        return Final(doubtful, "phrase", denied=True)
     return _unannounced(text)
 
 
 def _may_have_phrase(text: str) -> bool:
     lower = text.lower()
-    return any(
-        word in lower for word in ("answer", "答", "结果", "選", "选", "ponse", "respuesta", "antwort", "correct")
-    )
+    return any(word in lower for word in ("ans", "答", "结果", "選", "选", "ponse", "respuesta", "antwort", "correct"))
 
 
 def _visible(text: str) -> str:
-    """Without reasoning in <think> tags and without the turns after the answer."""
+    """Without reasoning in <think> tags and the turns after the answer; of <answer> tags only what they hold."""
     if "</think>" in text:
         text = text.rsplit("</think>", 1)[1]
+    if "<answer>" in text:
+        text = text.rsplit("<answer>", 1)[1].split("</answer>", 1)[0]
     stop = _STOP.search(text)
     return text[: stop.start()] if stop and text[: stop.start()].strip() else text
-
-
-def _boxes(text: str) -> Final | None:
-    """The last box with those joined to it by `and`, `or` or a comma; a unit behind the box belongs to it."""
-    starts = [match.end() for match in _BOX.finditer(text)]
-    if not starts:
-        return None
-    ends = _matching(text)
-    found: list[tuple[int, int, str]] = []  # start of the command, end, content
-    for match in _BOX.finditer(text):
-        begin = match.end()
-        while begin < len(text) and text[begin] in " \t\n":
-            begin += 1
-        if begin < len(text) and text[begin] == "{":
-            end = ends.get(begin)
-            if end is None:  # not closed: what stands on the line
-                line = text[begin + 1 :].split("\n", 1)[0]
-                found.append((match.start(), begin + 1 + len(line), line.rstrip(" .$\\])")))
-                break
-            if found and match.start() < found[-1][1]:
-                continue  # a box in a box
-            found.append((match.start(), end + 1, text[begin + 1 : end]))
-        else:
-            bare = re.match(r"\s*(-?[\w.,/]+)", text[match.end() :][:80])
-            if bare:
-                found.append((match.start(), match.end() + bare.end(), bare[1]))
-    if not found:
-        return None
-    group = [found[-1]]
-    for box in reversed(found[:-1][-20:]):
-        if not _joined(text[box[1] : group[0][0]]):
-            break
-        group.insert(0, box)
-    first = group[0]
-    if _DENIED_BEFORE.search(text[max(0, first[0] - 60) : first[0]]):
-        return Final((), "box", denied=True)
-    if len(group) == 1:
-        content = _inner(first[2])
-        return Final((content + _unit_behind(text, first[1], content),), "box")
-    labels = [_LABEL_BEFORE.search(text[max(0, box[0] - 30) : box[0]]) for box in group]
-    parts = [
-        f"{label[1]} = {_inner(box[2])}" if label else _inner(box[2]) for label, box in zip(labels, group, strict=True)
-    ]
-    return Final((", ".join(parts),), "box")
-
-
-def _inner(content: str) -> str:
-    return content.strip()
-
-
-def _matching(text: str) -> dict[int, int]:
-    """Where each opening brace closes; escaped braces do not count."""
-    stack: list[int] = []
-    ends: dict[int, int] = {}
-    for match in _BRACE.finditer(text):
-        if match[0] == "{":
-            stack.append(match.start())
-        elif match[0] == "}" and stack:
-            ends[stack.pop()] = match.start()
-    return ends
-
-
-def _joined(gap: str) -> bool:
-    """Whether two boxes with this between them are one answer in two parts."""
-    if len(gap) > 90 or "\n\n" in gap or re.search(r"[.。!?！？]\s", gap):
-        return False
-    bare = re.sub(r"\\(?:text|quad|qquad|mathrm|mbox|[()\[\],;! ])|[{}$\s]", " ", gap)
-    words = [word.lower() for word in _GAP_WORDS.findall(bare)]
-    if any(word in _BREAKS for word in words) or "=" in re.sub(r"[A-Za-z](?:_\w+)?\s*=\s*$", "", bare.rstrip()):
-        return False
-    if re.search(r"\bto\b|为|是|得", gap):
-        return False
-    if not words and not re.search(r"[\u4e00-\u9fff]", bare):
-        symbols = bare.replace(" ", "")
-        return symbols in ("", ",", ";", "、", ".") or (len(symbols) > 1 and len(set(symbols)) == 1)
-    return len(words) <= 6 and _CONNECTIVE.search(gap) is not None
-
-
-def _unit_behind(text: str, end: int, content: str) -> str:
-    match = _UNIT_BEHIND_BOX.match(text[end : end + 60])
-    if match is None:
-        return ""
-    unit = match[1].strip()
-    if unit in ("%", "\\%"):
-        return "" if "%" in content else "\\%"
-    if unit.lower() in ("percent", "pct", "percentage") and "%" not in content and "perc" not in content:
-        return "\\%"
-    if unit.startswith(("\\degree", "^")):
-        return "" if "circ" in content or "degree" in content else "^\\circ"
-    words = unit.split(" ")
-    if len(words[-1]) > 1 and is_unit_word(words[-1]) and words[-1].lower() not in ("in", "times", "day", "a", "cup"):
-        if re.search(
-            r"\\text|\\mathrm|[A-Za-z]{2,}", content.replace("frac", "").replace("sqrt", "").replace("\\pi", "")
-        ):
-            return ""
-        power = match[2] or ""
-        return f" \\text{{{unit}}}{power}"
-    return ""
 
 
 def _sentence(text: str) -> str:
@@ -330,9 +215,14 @@ def _segments(sentence: str, cut_at: re.Pattern[str] = _CUT) -> tuple[str, ...]:
     cut = cut_at.search(sentence)
     head = sentence[: cut.start()] if cut and cut.start() > 0 else sentence
     add(head)
+    head = _ASIDE.sub("", head)
+    add(head)
     maths = list(_MATH.finditer(head))
-    verbs = list(_IS.finditer(head))
-    if verbs and not _DENIED_BEFORE.search(head[: verbs[-1].end()] + (head[verbs[-1].end() :][:6])):
+    verbs = [v for v in _IS.finditer(head) if not any(m.start() < v.start() < m.end() for m in maths)]
+    for verb in reversed([v for v in verbs if v[0][:1].isalpha()][-2:]):
+        if not DENIED_BEFORE.search(head[: verb.end()] + head[verb.end() :][:6]) and not _TURN.search(head, verb.end()):
+            add(_LEAD.sub("", head[verb.end() :]))  # `the solutions are x = 2 and x = 3`: before what follows a sign
+    if verbs and not DENIED_BEFORE.search(head[: verbs[-1].end()] + (head[verbs[-1].end() :][:6])):
         add(_LEAD.sub("", head[verbs[-1].end() :]))
         for verb in reversed(verbs[:-1][-3:]):
             tail = head[verb.end() :]
@@ -388,17 +278,25 @@ def _unannounced(text: str) -> Final:
         if candidate and candidate not in found:
             found.append(candidate)
 
-    if len(stripped) <= 3000:
+    if len(stripped) <= 3000 and not _TURN.search(stripped):
+        add(_ASIDE.sub("", stripped))
         add(stripped)
+        if yes_no := _YES_NO.match(stripped):
+            add(yes_no[0])
     if not _PROSE.search(stripped):
-        return Final((stripped.strip(_TRIM),), "whole")  # no response: a bare answer, readable or not
+        return Final(tuple(found) or (stripped.strip(_TRIM),), "whole")  # no response: a bare answer, readable or not
     tail = stripped[-2500:]
     maths = list(_MATH.finditer(tail))
     math_end = maths[-1].end() if maths else -1
     values = [v for v in _VALUE.finditer(tail) if v.start() >= math_end]
     if values:
         last = values[-1]
-        if _DENIED_BEFORE.search(tail[max(0, last.start() - 40) : last.start()]):
+        before = tail[max(0, last.start() - 40) : last.start()]
+        if _COMPARED_BEFORE.search(before):
+            return Final(tuple(found), "last value", denied=True)
+        if _UNEQUAL_BEFORE.search(before):  # a condition, if it is an answer at all
+            return Final((*found, maths[-1][0]) if maths else tuple(found), "last value")
+        if DENIED_BEFORE.search(before):
             # `3, not 4` says 3; `it is not 4` says nothing.
             if (
                 len(values) < 2
@@ -422,11 +320,14 @@ def _unannounced(text: str) -> Final:
         return Final(tuple(found), "last value")
     if maths:
         last = maths[-1]
-        if _DENIED_BEFORE.search(tail[max(0, last.start() - 40) : last.start()]):
+        if DENIED_BEFORE.search(tail[max(0, last.start() - 40) : last.start()]):
             return Final(tuple(found), "last value", denied=True)
-        before = tail[: last.start()]
-        if re.search(r"(?:\bor\b|或)\s*$", before) and len(maths) > 1 and len(tail[maths[-2].end() : last.start()]) < 8:
-            add(tail[maths[-2].start() :])
+        first = len(maths) - 1
+        while first and _BETWEEN_PARTS.match(tail[maths[first - 1].end() : maths[first].start()]):
+            first -= 1
+        if first < len(maths) - 1:  # `the solutions are $x = 2$ and $x = 3$`
+            add(_sentence(tail[maths[first].start() :]))
+            add(tail[maths[first].start() : last.end()])
             return Final(tuple(found), "last value")
         add(_sentence(tail[last.start() :]))
         add(last[0])
@@ -435,10 +336,16 @@ def _unannounced(text: str) -> Final:
             add(values[-1][0])
         return Final(tuple(found), "last value")
     sentence = stripped.rsplit("\n", 1)[-1]
+    if nothing := _NOTHING_AT_END.search(sentence.rstrip(_TRIM)):
+        add(nothing[0])
     verbs = list(_IS.finditer(sentence))
+    if verbs and DENIED_BEFORE.search(sentence[: verbs[-1].end()]):
+        return Final(tuple(found), "last value", denied=True)
     if verbs:
         add(_LEAD.sub("", sentence[verbs[-1].end() :]))
     if len(sentence) < 300:
         for candidate in _segments(sentence, _REASON):
             add(candidate)
+        if spelled := _NUMBER_WORD.findall(sentence):
+            add(spelled[-1])
     return Final(tuple(found), "last value")

@@ -10,12 +10,14 @@ from collections.abc import Iterator
 from math_qwen.verify import choice
 from math_qwen.verify.bounds import RESPONSE_CHARS, WORK, WORKER_WORK, Exhausted, TooLarge, Unreadable, work
 from math_qwen.verify.compare import NeedsProof, Prover, Rules
-from math_qwen.verify.extract import Final, final_answer
+from math_qwen.verify.extract import final_answer
+from math_qwen.verify.final import Final
 from math_qwen.verify.normalise import plain, undouble
-from math_qwen.verify.parse import Tree, parse
+from math_qwen.verify.parse import parse
 from math_qwen.verify.shapes import settle
+from math_qwen.verify.trees import Tree
 from math_qwen.verify.verdict import Outcome, Verdict
-from math_qwen.verify.words import text_key
+from math_qwen.verify.words import is_known_text, text_key
 
 _TIGHT_COMMA = re.compile(r"\d,\d{3}(?!\d)")
 _DECIMAL_COMMA = re.compile(r"^[^\d,]{0,4}(\d+),(\d+)(?![\d,])[^\d,]*$")
@@ -24,6 +26,9 @@ _OUTER = re.compile(
 )
 _GLUED_UNIT = re.compile(r"^(-?[\d,.]+)([mghsL])(\^\{?[23]\}?)?$")  # 5m
 _SHORT = 60
+_SENTENCE_LIKE = re.compile(
+    r"[.:=$。：]|\b(?:is|are|was|were|has|have|equals|gets?|so|we)\b|[是为有得共]", re.IGNORECASE
+)
 
 
 def judge(gold: str, prediction: str, prover: Prover | None = None, shortcuts: bool = True) -> Verdict:
@@ -33,12 +38,14 @@ def judge(gold: str, prediction: str, prover: Prover | None = None, shortcuts: b
         return Verdict(Outcome.WRONG, "empty response")
     gold, prediction = undouble(plain(gold[-RESPONSE_CHARS:])), undouble(plain(prediction[-RESPONSE_CHARS:]))
     wanted, given = _final(gold), _final(prediction)
+    if wanted.how == "last value" and len(gold) <= _SHORT and not _SENTENCE_LIKE.search(gold):
+        wanted = Final(wanted.candidates[:1], "whole")  # `May 1, 2024` is no response that ends in 2024
     if not wanted.candidates:
         return Verdict(Outcome.UNPARSABLE, "gold holds no answer")
     by_letter = _by_letter(wanted, given, prediction)
     if by_letter is not None:
         return by_letter
-    if given.denied:
+    if given.denied and not _any_text(wanted.candidates[0], given.candidates):
         return Verdict(Outcome.WRONG, "the answer is denied")
     if not given.candidates:
         return Verdict(Outcome.WRONG, "empty box" if given.how == "box" else "no answer in the response")
@@ -66,7 +73,7 @@ def _compare(wanted: Final, given: Final, rules: Rules) -> Verdict:
     if (
         text_key(gold_text)
         and text_key(gold_text) == text_key(answer_text)
-        and _same_letters(gold_text, answer_text, golds)
+        and (is_known_text(gold_text) or _same_letters(gold_text, answer_text, golds))
     ):
         return Verdict(Outcome.RIGHT, "the same text")
     if not golds or not answers:
@@ -213,7 +220,7 @@ def _by_letter(wanted: Final, given: Final, response: str) -> Verdict | None:
     if want is None:
         want = frozenset(label[0])
     for candidate in given.candidates:
-        got = choice.letters(candidate)
+        got = choice.letters(candidate, any_case="(" in gold)
         if got is None and (option := choice.labelled(candidate)) is not None:
             got = frozenset(option[0])
             if label is not None and option[0] == label[0]:

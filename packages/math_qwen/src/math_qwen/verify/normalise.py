@@ -6,35 +6,22 @@ import re
 import unicodedata
 
 _GREEK = [
-    "alpha",
-    "beta",
-    "gamma",
-    "delta",
-    "epsilon",
-    "zeta",
-    "eta",
-    "theta",
-    "iota",
-    "kappa",
-    "lambda",
-    "mu",
-    "nu",
-    "xi",
-    "omicron",
-    "pi",
-    "rho",
-    "varsigma",
-    "sigma",
-    "tau",
-    "upsilon",
-    "phi",
-    "chi",
-    "psi",
-    "omega",
-]
+    "alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda", "mu", "nu",
+    "xi", "omicron", "pi", "rho", "varsigma", "sigma", "tau", "upsilon", "phi", "chi", "psi", "omega",
+]  # fmt: skip
 _SUPERSCRIPT = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁼⁽⁾ⁿⁱᵃᵇᶜᵈᵉᵏᵐᵖᵗˣʸᵀ", "0123456789+-=()niabcdekmptxyT", strict=True))
 _SUBSCRIPT = dict(zip("₀₁₂₃₄₅₆₇₈₉₊₋₌₍₎ₐₑₒₓₙₘₖᵢⱼ", "0123456789+-=()aeoxnmkij", strict=True))
 _VULGAR = {c: unicodedata.normalize("NFKC", c).replace("\u2044", "/") for c in "¼½¾⅐⅑⅒⅓⅔⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞"}
+_SIGNS = {  # a character and the command that it is
+    "×": "times", "÷": "div", "·": "cdot", "⋅": "cdot", "∙": "cdot", "•": "cdot", "≤": "le", "⩽": "le", "≥": "ge",
+    "⩾": "ge", "≠": "ne", "≈": "approx", "≃": "approx", "≅": "cong", "≡": "equiv", "∈": "in", "∉": "notin",
+    "∪": "cup", "∩": "cap", "∅": "emptyset", "⊂": "subset", "⊆": "subseteq", "±": "pm", "∓": "mp", "°": "degree",
+    "∞": "infty", "√": "sqrt", "∑": "sum", "∏": "prod", "∫": "int", "→": "to", "⇒": "to", "⟹": "to", "∠": "angle",
+    "△": "triangle", "∣": "mid", "≦": "le", "≧": "ge", "∘": "circ", "⟨": "langle", "⟩": "rangle", "⌊": "lfloor",
+    "⌋": "rfloor", "⌈": "lceil", "⌉": "rceil", "∀": "forall", "∃": "exists", "∧": "land", "∨": "lor", "¬": "neg",
+    "⊥": "perp", "∥": "parallel", "Γ": "Gamma", "Δ": "Delta", "Θ": "Theta", "Λ": "Lambda", "Ξ": "Xi", "Π": "Pi",
+    "Σ": "Sigma", "Φ": "Phi", "Ψ": "Psi", "Ω": "Omega", "ϕ": "phi", "ϵ": "epsilon", "ϑ": "theta",
+}  # fmt: skip
 _CHARACTERS: dict[int, str | None] = {
     **{ord(c): None for c in "\u200b\u200c\u200d\u2060\ufeff\u00ad\u200e\u200f\u061c"},
     **dict.fromkeys((*range(8234, 8239), *range(8294, 8298), *range(8289, 8293))),
@@ -45,22 +32,23 @@ _CHARACTERS: dict[int, str | None] = {
     **{ord(c): "-" for c in "−–—﹣‐‑‒―"},
     **{ord(c): f"\\frac{{{text.split('/')[0]}}}{{{text.split('/')[1]}}}" for c, text in _VULGAR.items()},
     **{0x3B1 + k: f"\\{name} " for k, name in enumerate(_GREEK)},
-    **dict(zip(map(ord, "ΓΔΘΛΞΠΣΦΨΩϕϵϑ"), [f"\\{n} " for n in ["Gamma", "Delta", "Theta", "Lambda", "Xi", "Pi", "Sigma", "Phi", "Psi", "Omega", "phi", "epsilon", "theta"]], strict=True)),  # noqa: E501
-    **{ord(c): f"\\{name} " for c, name in zip("×÷·⋅∙•≤⩽≥⩾≠≈≃≅≡∈∉∪∩∅⊂⊆±∓°∞√∑∏∫→⇒⟹∠△∣≦≧∘⟨⟩⌊⌋⌈⌉∀∃∧∨¬⊥∥",
-        ["times", "div", "cdot", "cdot", "cdot", "cdot", "le", "le", "ge", "ge", "ne", "approx", "approx", "cong", "equiv", "in", "notin", "cup", "cap", "emptyset", "subset", "subseteq", "pm", "mp", "degree", "infty", "sqrt", "sum", "prod", "int", "to", "to", "to", "angle", "triangle", "mid", "le", "ge", "circ", "langle", "rangle", "lfloor", "rfloor", "lceil", "rceil", "forall", "exists", "land", "lor", "neg", "perp", "parallel"], strict=True)},  # noqa: E501
-    ord("º"): "\\degree ", ord("˚"): "\\degree ", ord("∖"): "\\setminus ", ord("℃"): "\\degree C", ord("℉"): "\\degree F",  # noqa: E501
-    ord("∛"): "\\sqrt[3]", ord("∜"): "\\sqrt[4]", ord("ℝ"): "\\mathbb{R}", ord("ℤ"): "\\mathbb{Z}",
-    ord("ℕ"): "\\mathbb{N}", ord("ℚ"): "\\mathbb{Q}", ord("ℂ"): "\\mathbb{C}",
+    **{ord(c): f"\\{name} " for c, name in _SIGNS.items()},
+    ord("º"): "\\degree ", ord("˚"): "\\degree ", ord("∖"): "\\setminus ", ord("℃"): "\\degree C",
+    ord("℉"): "\\degree F", ord("∛"): "\\sqrt[3]", ord("∜"): "\\sqrt[4]", ord("ℝ"): "\\mathbb{R}",
+    ord("ℤ"): "\\mathbb{Z}", ord("ℕ"): "\\mathbb{N}", ord("ℚ"): "\\mathbb{Q}", ord("ℂ"): "\\mathbb{C}",
     ord("，"): ", ", ord("、"): ", ", ord("；"): "; ", ord("。"): "。", ord("："): ": ", ord("∶"): ":",
-    ord("…"): "\\ldots ", ord("⋯"): "\\ldots ", ord("′"): "'", ord("’"): "'", ord("‘"): "'", ord("“"): '"', ord("”"): '"',  # noqa: E501
-    ord("″"): "''", ord("⁄"): "/", ord("∕"): "/", ord("％"): "%", ord("﹪"): "%", ord("￥"): "¥", ord("＄"): "$",
-    ord("【"): "[", ord("】"): "]", ord("《"): '"', ord("》"): '"', ord("「"): '"', ord("」"): '"', ord("〈"): "\\langle ",  # noqa: E501
-    ord("〉"): "\\rangle ",
-    ord("∗"): "*", ord("∼"): "~", ord("ı"): "i", ord("ℓ"): "l", ord("№"): "",
+    ord("…"): "\\ldots ", ord("⋯"): "\\ldots ", ord("′"): "'", ord("’"): "'", ord("‘"): "'", ord("“"): '"',
+    ord("”"): '"', ord("″"): "''", ord("⁄"): "/", ord("∕"): "/", ord("％"): "%", ord("﹪"): "%", ord("￥"): "¥",
+    ord("＄"): "$", ord("【"): "[", ord("】"): "]", ord("《"): '"', ord("》"): '"', ord("「"): '"', ord("」"): '"',
+    ord("〈"): "\\langle ", ord("〉"): "\\rangle ", ord("¢"): " cents", 0xFE0F: None, 0x200D: None, ord("∗"): "*",
+    ord("∼"): "~", ord("ı"): "i", ord("ℓ"): "l", ord("№"): "",
 }  # fmt: skip
 _RAISED = re.compile(f"[{''.join(_SUPERSCRIPT)}]+")
 _LOWERED = re.compile(f"[{''.join(_SUBSCRIPT)}]+")
-_OTHER = re.compile("[\U0001d400-\U0001d7ff\u2460-\u2473]|[^\\W0-9_A-Za-z\u4e00-\u9fff]")
+_OTHER = re.compile("[\U0001d400-\U0001d7ff\U0001f000-\U0001faff\u2600-\u27bf\u2b50]|[^\\W0-9_A-Za-z\u4e00-\u9fff]")
+_UNIT_IN_BRACKETS = re.compile(r"(?<=[\d$}])\s?\(([\u4e00-\u9fff]{1,5})\)")  # 3+5=8(本)
+_CIRCLES = frozenset(map(chr, range(0x2460, 0x2474)))
+_CIRCLED = re.compile("[\u2460-\u2473](?:[\u2460-\u2473、， ]*[\u2460-\u2473])?")  # the statements ①③
 _ROOT = re.compile(r"\\sqrt (\d+(?:\.\d+)?|[A-Za-z])")
 # A command whose backslash was doubled on the way, as in JSON that was escaped twice.
 _DOUBLED = re.compile(
@@ -82,7 +70,8 @@ def plain(text: str) -> str:
         return _squeezed(text)
     text = _RAISED.sub(lambda m: "^{" + "".join(_SUPERSCRIPT[c] for c in m[0]) + "}", text)
     text = _LOWERED.sub(lambda m: "_{" + "".join(_SUBSCRIPT[c] for c in m[0]) + "}", text)
-    text = text.translate(_CHARACTERS)
+    text = _CIRCLED.sub(lambda m: ", ".join(str(ord(c) - 0x245F) for c in m[0] if c in _CIRCLES), text)
+    text = _UNIT_IN_BRACKETS.sub(r"\1", text.translate(_CHARACTERS))
     text = _squeezed(_OTHER.sub(_compatible, text))
     return _ROOT.sub(r"\\sqrt{\1}", text)
 
@@ -110,5 +99,7 @@ def _compatible(match: re.Match[str]) -> str:
     digit = unicodedata.decimal(character, None)
     if digit is not None:
         return str(digit)
+    if character >= "\u2600" and unicodedata.category(character) in ("So", "Sk"):
+        return " "  # an emoji
     simple = unicodedata.normalize("NFKC", character)
     return simple if simple.isascii() and character != simple else character

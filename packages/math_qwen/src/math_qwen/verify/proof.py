@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math_qwen.verify import symbolic
-from math_qwen.verify.parse import Tree
+from math_qwen.verify.trees import Tree
 
 
 class Sympy:

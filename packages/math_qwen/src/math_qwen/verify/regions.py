@@ -8,7 +8,7 @@ from fractions import Fraction
 
 from math_qwen.verify import algebra, estimate
 from math_qwen.verify.bounds import Unreadable
-from math_qwen.verify.parse import Tree
+from math_qwen.verify.trees import Tree
 
 _LOW: Tree = ("neg", ("const", "oo"))
 _HIGH: Tree = ("const", "oo")
@@ -191,8 +191,27 @@ def _pair(left: Tree, operator: str, right: Tree) -> Region | None:
             return None
         inside = Region(left[1], inside.intervals)
         return inside if operator == "in" else complement(inside)
+    if operator == "=":
+        if left[0] != "sym" or _symbols(right) or is_region(right):
+            return None
+        return Region(left[1], (Interval(right, True, right, True),))
     if operator not in ("<", ">", "<=", ">=", "!="):
         return None
+    if right[0] == "fn" and right[1] == "abs":
+        left, operator, right = right, _FLIPPED.get(operator, operator), left
+    if left[0] == "fn" and left[1] == "abs" and operator != "!=" and not _symbols(right):
+        inside = left[2][0]
+        sides = _compared(inside, operator, right), _compared(inside, _FLIPPED[operator], ("neg", right))
+        if None in sides or (operator[0] == ">" and _place(right) < 0):
+            return None
+        return (intersection if operator[0] == "<" else _union)(*sides)
+    return _compared(left, operator, right)
+
+
+def _compared(left: Tree, operator: str, right: Tree) -> Region | None:
+    """Two sides that are linear or quadratic."""
+    if operator != "!=" and (found := _quadratic(left, operator, right)) is not None:
+        return found
     solved = _solved(left, right)
     if solved is None:
         return None
@@ -206,6 +225,41 @@ def _pair(left: Tree, operator: str, right: Tree) -> Region | None:
     if operator[0] == "<":
         return Region(variable, (Interval(_LOW, False, end, closed),))
     return Region(variable, (Interval(end, closed, _HIGH, False),))
+
+
+def _quadratic(left: Tree, operator: str, right: Tree) -> Region | None:
+    """a·x² + b·x + c against zero, with rational coefficients."""
+    difference = algebra.plus(algebra.ratio(left), algebra.negative(algebra.ratio(right)))
+    names = algebra.symbols(difference)
+    if len(names) != 1 or difference[1] != {(): Fraction(1)}:
+        return None
+    (name,) = names
+    atom = ("s", name)
+    degrees = {((atom, 2),): 2, ((atom, 1),): 1, (): 0}
+    if any(monomial not in degrees for monomial in difference[0]):
+        return None
+    c, b, a = (
+        next((value for monomial, value in difference[0].items() if degrees[monomial] == d), Fraction(0))
+        for d in range(3)
+    )
+    if not a:
+        return None
+    inside = operator[0] == ("<" if a > 0 else ">")  # between the roots
+    closed, square = operator.endswith("="), b * b - 4 * a * c
+    if square < 0:
+        return Region(name, EMPTY.intervals if inside else ALL.intervals)
+    low, high = sorted(
+        (("div", ("add", (("num", -b), sign)), ("num", 2 * a)) for sign in _both(("root", ("num", square), 2))),
+        key=_place,
+    )
+    between = _sorted(
+        name, [Interval(low, True, high, True)] if closed == inside else [Interval(low, False, high, False)]
+    )
+    return between if inside else complement(between)
+
+
+def _both(tree: Tree) -> tuple[Tree, Tree]:
+    return tree, ("neg", tree)
 
 
 def _solved(left: Tree, right: Tree) -> tuple[str, Tree, bool] | None:

@@ -1,19 +1,20 @@
-"""The shapes that answers have: what is a label, a list, a unit behind a value, the values of ±, the entries of a matrix."""  # noqa: E501
+"""The shapes that answers have: what is a label, a list, a unit behind a value, the values of ±."""
 
 from __future__ import annotations
 
 import itertools
+import math
 from fractions import Fraction
 from typing import Any
 
-from math_qwen.verify import estimate, units
+from math_qwen.verify import algebra, estimate, units
 from math_qwen.verify.bounds import TooLarge
-from math_qwen.verify.parse import Tree
+from math_qwen.verify.matrices import determinant, matrix
 from math_qwen.verify.regions import complement, intersection, region
+from math_qwen.verify.trees import VALUES, Tree, has
 
 CONSTANTS_OF_INTEGRATION = frozenset(("C", "c", "K", "k", "C_1", "c_1", "C_0"))
 DEGREE: units.Unit = (("degree", 1),)
-VALUES = frozenset(["num", "sym", "const", "add", "mul", "div", "pow", "root", "neg", "fn", "app", "deg", "pct", "big"])
 
 
 class Collection:
@@ -101,6 +102,54 @@ def settle(tree: Tree) -> Tree:
     return ("rel", tuple(chain))
 
 
+def approximation(tree: Tree) -> Tree | None:
+    """3.16 of `√10 ≈ 3.16`, if that is what √10 rounds to."""
+    if tree[0] != "rel" or tree[1][-2] != "~" or tree[1][-1][0] != "num":
+        return None
+    try:
+        exact = estimate.real(tree[1][-3])
+    except (ArithmeticError, ValueError, RecursionError, TypeError):
+        return None
+    return tree[1][-1] if abs(exact - float(tree[1][-1][1])) <= 0.01 * abs(exact) else None
+
+
+def unpointed(tree: Tree, other: Tree) -> Tree:
+    """A(1,2) beside coordinates as those; C(5,2) beside a value as the binomial coefficient."""
+    if tree[0] != "mul" or len(tree[1]) != 2 or tree[1][0][0] != "sym" or tree[1][1][0] != "seq":
+        return tree
+    name, bracket = tree[1][0][1], tree[1][1]
+    if name[:1].isupper() and other[0] == "seq":
+        return bracket
+    if name == "C" and len(bracket[2]) == 2 and other[0] in VALUES and bracket[1] == "(":
+        return ("fn", "binom", bracket[2])
+    return tree
+
+
+def is_time(parts: list[Tree]) -> bool:
+    """Whether 3:30 tells the time: as a ratio it would have been reduced."""
+    if len(parts) != 2 or any(part[0] != "num" or part[1].denominator != 1 for part in parts):
+        return False
+    hours, minutes = (int(part[1]) for part in parts)
+    return 0 <= hours <= 24 and 10 <= minutes < 60 and math.gcd(hours, minutes) > 1
+
+
+def letters_as_unit(tree: Tree) -> tuple[Tree, units.Unit] | None:
+    """`5 \\frac{m}{s}`, read as a product of symbols, as 5 of the unit m/s."""
+    if tree[0] not in ("mul", "div"):
+        return None
+    try:
+        above, below = algebra.ratio(tree)
+    except ValueError:
+        return None
+    if len(above) != 1 or len(below) != 1 or () not in below:
+        return None
+    ((monomial, value),) = above.items()
+    if not monomial or any(atom[0] != "s" or len(atom[1]) != 1 for atom, _ in monomial):
+        return None
+    unit = {units.unit_of(atom[1])[0][0]: power for atom, power in monomial if units.unit_of(atom[1])}
+    return ("num", value), tuple(sorted(unit.items()))
+
+
 def measured(tree: Tree) -> tuple[Tree, units.Unit]:
     """The value and the unit."""
     if tree[0] == "qty":
@@ -117,13 +166,20 @@ def measured(tree: Tree) -> tuple[Tree, units.Unit]:
     return tree, ()
 
 
+def in_radians(degrees: Tree) -> Tree:
+    """A number of degrees, or `x =` one, in radians."""
+    if degrees[0] == "rel":
+        return ("rel", (*degrees[1][:-1], in_radians(degrees[1][-1])))
+    return ("mul", (degrees, ("div", ("const", "pi"), ("num", Fraction(180)))))
+
+
 def expanded(tree: Tree) -> Tree:
     """± as its two values, with the other of ∓; several ± without ∓ are independent. At most 16."""
     if not has(tree, "pm") and not has(tree, "mp"):
         return tree
     if tree[0] in ("list", "and", "or", "set"):
         return (tree[0], tuple(itertools.chain.from_iterable(items(expanded(settle(part))) for part in tree[1])))
-    if tree[0] == "rel" and len(tree[1]) == 3:
+    if tree[0] == "rel" and len(tree[1]) == 3 and not has(tree[1][0], "pm") and not has(tree[1][0], "mp"):
         values = items(expanded(tree[1][2]))
         return ("or", tuple(("rel", (*tree[1][:2], value)) for value in values))
     count = max(1, _count(tree, "pm"))
@@ -149,6 +205,10 @@ def is_label(tree: Tree) -> bool:
         return True
     if kind == "seq":
         return all(is_label(part) for part in tree[2])
+    if kind in ("union", "inter"):
+        return all(is_label(part) for part in tree[1])
+    if kind == "mat":
+        return all(is_label(part) for row in tree[1] for part in row)
     if kind in ("mul", "ratio"):
         return all(is_label(part) or part == ("const", "e") for part in tree[1])
     if kind == "div":
@@ -177,68 +237,6 @@ def is_label(tree: Tree) -> bool:
     return False
 
 
-def matrix(tree: Tree) -> tuple[tuple[Tree, ...], ...] | None:
-    """The entries of a matrix, a sum, product or small power of matrices; None for anything else."""
-    kind = tree[0]
-    if kind == "mat":
-        return tree[1]
-    if kind == "neg":
-        inside = matrix(tree[1])
-        return None if inside is None else tuple(tuple(("neg", x) for x in row) for row in inside)
-    if kind == "add":
-        parts = [matrix(part) for part in tree[1]]
-        if any(part is None for part in parts) or len({(len(p), len(p[0])) for p in parts}) != 1:
-            return None
-        return tuple(
-            tuple(("add", tuple(part[i][j] for part in parts)) for j in range(len(parts[0][0])))
-            for i in range(len(parts[0]))
-        )
-    if kind == "mul":
-        total = None
-        scalars: list[Tree] = []
-        for factor in tree[1]:
-            grid = matrix(factor)
-            if grid is None:
-                if factor[0] not in VALUES or has(factor, "mat"):
-                    return None
-                scalars.append(factor)
-            elif total is None:
-                total = grid
-            elif len(total[0]) != len(grid):
-                return None
-            else:
-                total = tuple(
-                    tuple(
-                        ("add", tuple(("mul", (row[k], grid[k][j])) for k in range(len(grid))))
-                        for j in range(len(grid[0]))
-                    )
-                    for row in total
-                )
-        if total is None:
-            return None
-        return tuple(tuple(("mul", (*scalars, x)) for x in row) for row in total) if scalars else total
-    if kind == "div":
-        inside = matrix(tree[1])
-        return None if inside is None else tuple(tuple(("div", x, tree[2]) for x in row) for row in inside)
-    if kind == "pow" and tree[2] == ("sym", "T"):
-        inside = matrix(tree[1])
-        return None if inside is None else tuple(zip(*inside, strict=True))
-    if kind == "pow" and tree[2][0] == "num" and tree[2][1] in (2, 3, 4):
-        return matrix(("mul", (tree[1],) * int(tree[2][1])))
-    return None
-
-
-def determinant(grid: tuple[tuple[Tree, ...], ...]) -> Tree:
-    if len(grid) == 1:
-        return grid[0][0]
-    terms = []
-    for column, entry in enumerate(grid[0]):
-        minor = tuple(row[:column] + row[column + 1 :] for row in grid[1:])
-        term: Tree = ("mul", (entry, determinant(minor)))
-        terms.append(("neg", term) if column % 2 else term)
-    return ("add", tuple(terms))
-
-
 def estimate_constant(a: Tree, b: Tree) -> bool | None:
     """False where floating point shows that a - b is not constant."""
     try:
@@ -253,6 +251,10 @@ def _hoisted(tree: Tree) -> Tree:
     if tree[0] == "neg" and tree[1][0] in ("qty", "mul", "div"):
         inside = settle(tree[1])
         return ("qty", ("neg", inside[1]), inside[2]) if inside[0] == "qty" else tree
+    if tree[0] == "mul" and len(tree[1]) == 2 and tree[1][1][0] == "div":
+        above, below = tree[1][1][1:]
+        if above[0] == "text" and below[0] in ("text", "sym"):  # 100 \\frac{\\text{km}}{\\text{h}}
+            return ("qty", tree[1][0], f"{above[1]}/{below[1]}")
     if tree[0] == "mul":
         inside = [k for k, part in enumerate(tree[1]) if part[0] == "qty"]
         if len(inside) == 1:
@@ -260,6 +262,13 @@ def _hoisted(tree: Tree) -> Tree:
             return ("qty", ("mul", (*tree[1][:k], tree[1][k][1], *tree[1][k + 1 :])), tree[1][k][2])
     if tree[0] == "div" and tree[1][0] == "qty":
         return ("qty", ("div", tree[1][1], tree[2]), tree[1][2])
+    if (
+        tree[0] == "add"
+        and len(tree[1]) == 2
+        and tree[1][0][0] in ("named", "seq", "union")
+        and tree[1][1][:1] == ("neg",)
+    ):
+        return ("minus", tree[1][0], tree[1][1][1])  # R - {0}
     if tree[0] == "add" and all(part[0] == "deg" or (part[:1] == ("neg",) and part[1][0] == "deg") for part in tree[1]):
         return ("deg", ("add", tuple(part[1] if part[0] == "deg" else ("neg", part[1][1]) for part in tree[1])))
     return tree
@@ -271,10 +280,10 @@ def items(tree: Tree) -> list[Tree]:
     return [tree]
 
 
-def flat(items: list[Tree]) -> list[Tree]:
+def flat(answers: list[Tree]) -> list[Tree]:
     """`x = 1 or x = 2` inside a list as two of its items."""
     found: list[Tree] = []
-    for item in items:
+    for item in answers:
         item = settle(item)
         if has(item, "pm") or has(item, "mp"):
             found += flat(items(expanded(item)))
@@ -283,14 +292,6 @@ def flat(items: list[Tree]) -> list[Tree]:
         else:
             found.append(item)
     return found
-
-
-def has(tree: Any, kind: str) -> bool:
-    if not isinstance(tree, tuple):
-        return False
-    if tree and tree[0] == kind:
-        return True
-    return any(has(part, kind) for part in tree if isinstance(part, tuple))
 
 
 def _count(tree: Any, kind: str) -> int:
@@ -321,8 +322,10 @@ def meaningless(tree: Tree) -> bool:
 
 
 def turned_round(chain: tuple) -> tuple | None:
-    turned = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "=": "=", "!=": "!=", "equiv": "equiv", "parallel": "parallel",  # noqa: E501
-              "perp": "perp", "~": "~"}  # fmt: skip
+    turned = {
+        "<": ">", ">": "<", "<=": ">=", ">=": "<=", "=": "=", "!=": "!=", "equiv": "equiv", "parallel": "parallel",
+        "perp": "perp", "~": "~",
+    }  # fmt: skip
     if any(operator not in turned for operator in chain[1::2]):
         return None
     return tuple(

@@ -14,7 +14,7 @@ from sympy import Expr
 from math_qwen.verify import algebra
 from math_qwen.verify.bounds import BITS, EXPONENT, FACTORIAL, TooLarge, Unreadable
 from math_qwen.verify.estimate import hash_name
-from math_qwen.verify.parse import Tree
+from math_qwen.verify.trees import Tree
 
 _FUNCTIONS = {
     "sin": sympy.sin, "cos": sympy.cos, "tan": sympy.tan, "cot": sympy.cot, "sec": sympy.sec, "csc": sympy.csc,

@@ -12,26 +12,29 @@ Unit = tuple[tuple[str, int], ...]
 
 _NAMES = {
     "m": "meter meters metre metres 米 公尺", "cm": "centimeter centimeters centimetre centimetres cms 厘米 公分",
-    "mm": "millimeter millimeters millimetre millimetres 毫米", "dm": "decimeter decimeters decimetre decimetres 分米",
+    "mm": "millimeter millimeters millimetre millimetres 毫米",
+    "dm": "decimeter decimeters decimetre decimetres 分米",
     "km": "kilometer kilometers kilometre kilometres kms 千米 公里", "ft": "foot feet 英尺", "inch": "in inches 英寸",
     "yd": "yard yards yds 码", "mile": "mi miles 英里", "um": "micrometer micrometers micron microns 微米",
-    "nm": "nanometer nanometers 纳米",
-    "g": "gram grams gm 克", "kg": "kilogram kilograms kgs kilo kilos 千克 公斤", "mg": "milligram milligrams 毫克",
-    "t": "ton tons tonne tonnes 吨", "lb": "lbs pound-weight 磅", "oz": "ounce ounces 盎司",
-    "L": "liter liters litre litres l 升", "mL": "ml milliliter milliliters millilitre millilitres 毫升",
-    "gallon": "gal gallons 加仑", "quart": "quarts qt", "pint": "pints", "cup": "cups",
-    "s": "sec secs second seconds 秒 秒钟", "min": "mins minute minutes 分钟", "h": "hr hrs hour hours 小时 个小时",
-    "day": "days 天 日", "week": "weeks 周 星期", "month": "months 月 个月", "year": "years yr yrs 年 岁",
-    "dollar": "dollars usd us$ bucks 美元", "cent": "cents 美分", "yuan": "rmb cny 元 人民币 块 块钱 ¥ 元钱", "jiao": "角 毛",  # noqa: E501
-    "euro": "euros eur € 欧元", "pound": "pounds gbp £ 英镑", "rupee": "rupees rs inr ₹", "yen": "jpy 日元",
-    "degree": "degrees deg 度", "radian": "radians rad 弧度",
-    "degc": "celsius °c 摄氏度", "degf": "fahrenheit °f 华氏度", "kelvin": "k kelvins",
-    "N": "newton newtons 牛 牛顿", "J": "joule joules 焦 焦耳", "kJ": "kj kilojoule kilojoules 千焦", "W": "watt watts 瓦 瓦特",  # noqa: E501
-    "kW": "kw kilowatt kilowatts 千瓦", "V": "volt volts 伏 伏特", "A": "ampere amperes amp amps 安 安培",
-    "ohm": "ohms 欧 欧姆", "Hz": "hz hertz 赫兹", "Pa": "pa pascal pascals 帕", "C": "coulomb coulombs", "mol": "mole moles 摩尔",  # noqa: E501
-    "eV": "ev", "cal": "calorie calories", "acre": "acres 英亩", "hectare": "hectares ha 公顷", "mu": "亩",
+    "nm": "nanometer nanometers 纳米", "g": "gram grams gm 克", "kg": "kilogram kilograms kgs kilo kilos 千克 公斤",
+    "mg": "milligram milligrams 毫克", "t": "ton tons tonne tonnes 吨", "lb": "lbs pound-weight 磅",
+    "oz": "ounce ounces 盎司", "L": "liter liters litre litres l 升",
+    "mL": "ml milliliter milliliters millilitre millilitres 毫升", "gallon": "gal gallons 加仑", "quart": "quarts qt",
+    "pint": "pints", "cup": "cups", "s": "sec secs second seconds 秒 秒钟", "min": "mins minute minutes 分钟",
+    "h": "hr hrs hour hours 小时 个小时", "day": "days 天 日", "week": "weeks 周 星期", "month": "months 月 个月",
+    "year": "years yr yrs 年 岁", "dollar": "dollars usd us$ bucks 美元", "cent": "cents 美分",
+    "yuan": "rmb cny 元 人民币 块 块钱 ¥ 元钱", "jiao": "角 毛", "euro": "euros eur € 欧元", "gbp": "£ 英镑",
+    "pound": "pounds", "rupee": "rupees rs inr ₹", "yen": "jpy 日元", "degree": "degrees deg 度",
+    "radian": "radians rad 弧度", "degc": "celsius °c 摄氏度", "degf": "fahrenheit °f 华氏度", "kelvin": "k kelvins",
+    "N": "newton newtons 牛 牛顿", "J": "joule joules 焦 焦耳", "kJ": "kj kilojoule kilojoules 千焦",
+    "W": "watt watts 瓦 瓦特", "kW": "kw kilowatt kilowatts 千瓦", "V": "volt volts 伏 伏特",
+    "A": "ampere amperes amp amps 安 安培", "ohm": "ohms 欧 欧姆", "Hz": "hz hertz 赫兹",
+    "Pa": "pa pascal pascals 帕", "C": "coulomb coulombs", "mol": "mole moles 摩尔", "eV": "ev",
+    "cal": "calorie calories", "acre": "acres 英亩", "hectare": "hectares ha 公顷", "mu": "亩",
     "person": "people persons 人 名 位", "student": "students 学生", "apple": "apples 苹果", "time": "times 次 倍",
-    "unit": "units 单位 个单位 个 只 本 支 条 张 件 辆 棵 页 种 头 匹 台 间 朵 根 颗 粒 块儿 把 枝 盒 箱 袋 瓶 组 份 套 架 对 双 组 排 行 段",  # noqa: E501
+    "unit": "units 单位 个单位 个 只 本 支 条 张 件 辆 "
+    "棵 页 种 头 匹 台 间 朵 根 颗 粒 块儿 把 枝 盒 箱 袋 瓶 "
+    "组 份 套 架 对 双 排 行 段",
 }  # fmt: skip
 _CANONICAL: dict[str, str] = {}
 for _name, _others in _NAMES.items():
@@ -40,76 +43,24 @@ for _name, _others in _NAMES.items():
         _CANONICAL.setdefault(_other, _name)
 _COMPOUND = {
     "mph": (("h", -1), ("mile", 1)), "kph": (("h", -1), ("km", 1)), "kmh": (("h", -1), ("km", 1)),
-    "平方": (), "立方": (),
+    "mpg": (("gallon", -1), ("mile", 1)), "kmph": (("h", -1), ("km", 1)), "平方": (), "立方": (),
     "公顷": (("hectare", 1),),
 }  # fmt: skip
+_COUNTED_ON = frozenset(
+    [("year", "month"), ("week", "day"), ("day", "h"), ("h", "min"), ("min", "s"), ("yd", "ft"), ("ft", "inch"),
+     ("lb", "oz"), ("pound", "oz"), ("km", "m"), ("m", "cm"), ("cm", "mm"), ("m", "dm"), ("dm", "cm"), ("kg", "g"),
+     ("t", "kg"), ("dollar", "cent"), ("yuan", "jiao")]
+)  # fmt: skip
 _SINGLE = frozenset(["m", "g", "s", "h", "L", "l", "t", "N", "J", "W", "V", "K"])
 _FILLER = frozenset(
     [
-        "of",
-        "the",
-        "a",
-        "an",
-        "in",
-        "old",
-        "each",
-        "total",
-        "altogether",
-        "left",
-        "more",
-        "per's",
-        "long",
-        "tall",
-        "wide",
-        "high",
-        "deep",
-        "away",
-        "worth",
-        "is",
-        "are",
-        "was",
-        "were",
-        "there",
-        "that",
-        "which",
-        "we",
-        "he",
-        "she",
-        "it",
-        "they",
-        "and",
-        "to",
-        "be",
-        "by",
-        "on",
-        "for",
-        "his",
-        "her",
-        "their",
-        "its",
-        "all",
-        "now",
-        "then",
-        "only",
-        "remaining",
-        "in-total",
-        "later",
-        "ago",
-        "than",
-        "so",
-        "old.",
-        "about",
-        "approximately",
-        "的",
-        "了",
-        "多",
-        "左右",
-        "一共",
-        "共",
-        "大约",
-        "约",
+        "of", "the", "a", "an", "in", "old", "each", "total", "altogether", "left", "more", "per's", "long", "tall",
+        "wide", "high", "deep", "away", "worth", "is", "are", "was", "were", "there", "that", "which", "we", "he",
+        "she", "it", "they", "and", "to", "be", "by", "on", "for", "his", "her", "their", "its", "all", "now", "then",
+        "only", "remaining", "in-total", "later", "ago", "than", "so", "old.", "about", "approximately", "的", "了",
+        "多", "左右", "一共", "共", "大约", "约",
     ]
-)
+)  # fmt: skip
 # What may take part in a unit as the rest of a response gives it: a whole word is asked for by `is_unit_word`.
 _WORD = re.compile(r"[A-Za-z]+\$?|[€£¥₹$]|[\u4e00-\u9fff]+|\^\s*\{?\s*-?\d+\s*\}?|/|\\degree|\*|-")
 _POWERS = {"square": 2, "squared": 2, "sq": 2, "cubic": 3, "cubed": 3, "cu": 3}
@@ -156,7 +107,7 @@ def unit_of(words: str) -> Unit:
             else:
                 pending = _POWERS[lower]
             continue
-        if lower in _FILLER:
+        if lower in _FILLER and words.strip() != "in":
             continue
         if lower in _COMPOUND:
             for name, power in _COMPOUND[lower]:
@@ -180,13 +131,26 @@ def conflict(a: Unit, b: Unit) -> bool:
     """
     if a == b or not a or not b:
         return False
+    if ("pound", 1) in (*a, *b):  # of weight, or of money
+        a, b = (tuple(("pound", p) if n in ("lb", "gbp") else (n, p) for n, p in unit) for unit in (a, b))
+        if a == b:
+            return False
     if any(name == "unit" for name, _ in (*a, *b)):
+        sizes = [sum(power for _, power in unit) for unit in (a, b)]
+        if sizes[0] != sizes[1] and (("unit", 1) not in (*a, *b) or all(unit[0][0] == "unit" for unit in (a, b))):
+            return True  # square units are no units
         a_rest, b_rest = ({pair for pair in unit if pair[0] != "unit"} for unit in (a, b))
         if a_rest and b_rest:
             return not (a_rest <= b_rest or b_rest <= a_rest)
         return False
     mine, yours = set(a), set(b)
     return not (mine <= yours or yours <= mine) or any(n in _NAMES for n, _ in mine ^ yours)
+
+
+def counts_on(larger: str, smaller: str) -> bool:
+    """Whether `5 feet 6 inches` is one quantity."""
+    first, second = unit_of(larger), unit_of(smaller)
+    return len(first) == len(second) == 1 and (first[0][0], second[0][0]) in _COUNTED_ON
 
 
 def show(unit: Unit) -> str:

@@ -1,0 +1,98 @@
+"""Trees of answers, and what the parser does to them while it builds them.
+
+A tree is a tuple whose first entry names its kind:
+
+    ("num", Fraction) ("sym", name) ("const", "pi" | "e" | "i" | "oo") ("text", words)
+    ("add", terms) ("mul", factors) ("div", a, b) ("pow", a, b) ("root", a, n) ("neg", a) ("pm", a) ("mp", a)
+    ("fn", name, arguments) a known function; ("app", name, arguments) an unknown one
+    ("deg", a) degrees; ("pct", a); ("qty", a, unit words)
+    ("list" | "and" | "or" | "set", items) ("seq", open, items, close) round or square brackets with commas
+    ("rel", (first, operator, second, operator, third …)) ("mod", a, modulus)
+    ("union" | "inter", parts) ("minus", a, b) ("named", "R" | … | "empty") ("builder", element, condition)
+    ("mat", rows) ("cases", ((value, condition) …)) ("ratio", parts)
+    ("big", kind, variable, low, high, body) sums, products, integrals, limits
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from math_qwen.verify.bounds import Unreadable
+
+Tree = tuple[Any, ...]
+VALUES = frozenset(["num", "sym", "const", "add", "mul", "div", "pow", "root", "neg", "fn", "app", "deg", "pct", "big"])
+
+
+def is_whole(tree: Tree) -> bool:
+    """Whether it is a whole number as it stands."""
+    return tree[0] == "num" and tree[1].denominator == 1
+
+
+def times(a: Tree, b: Tree) -> Tree:
+    """The product, flat."""
+    return ("mul", (*(a[1] if a[0] == "mul" else (a,)), b))
+
+
+def mixed_or_product(a: Tree, b: Tree) -> Tree:
+    """`2\\frac{1}{3}`: a mixed number if a whole number stands before a proper fraction of whole numbers."""
+    if b[0] in ("pct", "deg"):  # 33⅓%
+        mixed = mixed_or_product(a, b[1])
+        return (b[0], mixed) if mixed[0] == "num" else times(a, b)
+    if is_whole(a) and b[0] == "div" and is_whole(b[1]) and is_whole(b[2]) and 0 < b[1][1] < b[2][1]:
+        return ("num", a[1] + b[1][1] / b[2][1])
+    return times(a, b)
+
+
+def primed(tree: Tree, count: int) -> Tree:
+    """f as f'. Raises Unreadable for what is no name."""
+    if tree[0] != "sym":
+        raise Unreadable("a prime after no name")
+    return ("sym", tree[1] + "'" * count)
+
+
+def index_text(index: Tree) -> str | None:
+    """The text of an index that is a number, a word or one number with letters; None for an expression."""
+    if index[0] == "num":
+        return str(index[1])
+    if index[0] == "text":
+        return str(index[1])
+    if index[0] == "mul" and all(part[0] in ("sym", "num", "const") for part in index[1]) and index[1][0][0] == "num":
+        return "".join(str(part[1]) for part in index[1])
+    if index[0] == "sym" and len(index[1]) == 1 and (index[1].isupper()):
+        return index[1]
+    return None
+
+
+def conjugate(tree: Tree) -> Tree | None:
+    """The conjugate of a complex number that is written out; None for a name."""
+    found = False
+
+    def turned(part: Any) -> Any:
+        nonlocal found
+        if part == ("const", "i"):
+            found = True
+            return ("neg", part)
+        return tuple(map(turned, part)) if isinstance(part, tuple) else part
+
+    result = turned(tree)
+    return result if found and tree[0] != "const" and "sym" not in _kinds(tree) else None
+
+
+def _kinds(tree: Any) -> set[str]:
+    if not isinstance(tree, tuple):
+        return set()
+    return {tree[0] if tree and isinstance(tree[0], str) else ""}.union(*map(_kinds, tree))
+
+
+def mentions(tree: Any, part: Tree) -> bool:
+    """Whether `part` stands anywhere in the tree."""
+    return tree == part or (isinstance(tree, tuple) and any(mentions(inner, part) for inner in tree))
+
+
+def has(tree: Any, kind: str) -> bool:
+    """Whether a part of this kind stands anywhere in the tree."""
+    if not isinstance(tree, tuple):
+        return False
+    if tree and tree[0] == kind:
+        return True
+    return any(has(part, kind) for part in tree if isinstance(part, tuple))
