@@ -240,6 +240,13 @@ def test_what_it_wrote_is_kept_when_it_is_read_again(tmp_path):
     assert {r["status"] for r in read(second)} == {"kept"}
 
 
+def test_thousands_set_apart_by_spaces_stay_what_they_are():
+    once = examine("In a month he uses 600 x 30 = 18 000 watts.\n#### 18000")
+    assert "<<600*30=18000>>18 000 watts" in once.solution
+    twice = examine(once.solution)
+    assert (twice.status, twice.solution) == ("kept", once.solution)
+
+
 def test_gzip_and_parquet(tmp_path):
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -296,6 +303,9 @@ def test_boxed_answers_are_verified(tmp_path):
         ("{\n", ["in.jsonl"], "line 1: not valid JSON"),
         ('{"question": "q", "answer": "a"}\n', ["in.jsonl", "--to", "in.jsonl"], "overwrite"),
         ('{"question": "q", "answer": "a"}\n', ["in.jsonl", "--to", "no/out.jsonl"], "no directory"),
+        ('{"question": "q", "answer": "a"}\n', ["in.jsonl", "--to", "out.jsonl.gz"], "must end in .jsonl"),
+        ('{"question": "q", "answer": "a"}\n', ["in.jsonl", "--to", "a.jsonl", "--report", "a.jsonl"], "two files"),
+        ("\n", ["in.jsonl"], "no sample in it"),
         ('{"question": "q", "answer": "a"}\n', ["in.jsonl", "--form", "math"], "no column 'problem'"),
         ('{"question": "q", "answer": "a"}\n', ["in.txt"], "cannot read '.txt'"),
         ('{"question": "q", "answer": "a"}\n', ["in.jsonl", "--workers", "0"], "at least 1"),

@@ -149,3 +149,23 @@ def test_mistakes(sampling, wrong, tmp_path):
         setattr(sampling.options, key, tmp_path / value if key == "to" else value)
     with pytest.raises(UserError):
         rejection.main(sampling)
+
+
+def test_what_is_read_is_not_written_over(sampling, tmp_path):
+    sampling.options.to = tmp_path / "problems.jsonl"
+    before = sampling.options.to.read_text()
+    with pytest.raises(UserError, match="overwrite"):
+        rejection.main(sampling)
+    assert sampling.options.to.read_text() == before and sampling.asked == []
+
+
+def test_answers_that_would_all_be_the_same_are_not_drawn(sampling):
+    sampling.recipe.evaluation = Evaluation(interval=1, temperature=0.0)
+    with pytest.raises(UserError, match="same answer"):
+        rejection.main(sampling)
+
+
+def test_a_file_without_problems(sampling, tmp_path):
+    (tmp_path / "problems.jsonl").write_text("")
+    with pytest.raises(UserError, match="no problem in it"):
+        rejection.main(sampling)

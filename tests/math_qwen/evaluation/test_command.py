@@ -70,6 +70,15 @@ def test_a_model_from_elsewhere_writes_where_it_is_told(invocation, tmp_path):
     assert Manifest.read(invocation.run_dir).results == {}
 
 
+@pytest.mark.parametrize("place", ["file", "file/inside"])
+def test_where_no_directory_can_be_is_known_before_anything_is_loaded(invocation, tmp_path, monkeypatch, place):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(command, "hf_directory", lambda invocation: pytest.fail("the model is looked for"))
+    invocation.options.to = tmp_path / place
+    with pytest.raises(UserError, match="no directory"):
+        command.main(invocation)
+
+
 def test_prompts_by_the_kind_of_model(invocation, tmp_path):
     def style(prompt="auto"):
         invocation.recipe.evaluation = Evaluation(interval=1, prompt=prompt)

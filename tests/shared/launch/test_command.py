@@ -316,5 +316,7 @@ def test_a_bare_word_names_the_model_to_look_at(call, toy, tuning):
     for words in (["a", "b"], ["a", "--from", "b"]):
         done = call("look", *words)
         assert done.returncode == 2 and ": one model at a time" in done.stderr and done.stderr.count("\n") == 1
+    done = call("look", "--run-dir", "runs/base")  # not a run of this verb's kind
+    assert done.returncode == 2 and "runs/base is a run of another kind, toy: --from runs/base" in done.stderr
     done = call("tune", "runs/base")  # here a word is not a model
     assert done.returncode == 2 and "neither a flag nor key=value" in done.stderr

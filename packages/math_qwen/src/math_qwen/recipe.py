@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from math_qwen.evaluation.settings import Evaluation
 from qwen_shared.recipe import SftRecipe
@@ -32,6 +32,12 @@ class Problems(Section):
     level2: Share = Field(0.2, description="share of those with two-digit operands, one step")
     level3: Share = Field(0.1, description="share of those with two steps")
     languages: list[Literal["en", "zh"]] = Field(["en", "zh"], min_length=1)
+
+    @model_validator(mode="after")
+    def _check(self) -> Problems:
+        if not any(self.mix.values()):
+            raise ValueError("level1, level2 and level3 are all 0: there would be no problem")
+        return self
 
     @property
     def mix(self) -> dict[int, float]:

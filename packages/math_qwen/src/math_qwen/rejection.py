@@ -102,7 +102,18 @@ def main(invocation: Invocation) -> None:
         raise UserError(f"--k {chosen.k}, --count {chosen.count}: both must be at least 1")
     if chosen.to.suffix != ".jsonl" or not chosen.to.parent.is_dir():
         raise UserError(f"--to {chosen.to}: must be a .jsonl file in a directory that is there")
+    if chosen.k > 1 and not settings.temperature:
+        raise UserError(
+            f"--k {chosen.k} at evaluation.temperature=0 would all be the same answer: give evaluation.temperature=0.7"
+        )
+    if chosen.problems and not chosen.problems.startswith("hf:"):
+        from math_qwen.prepare.forms import source_files
+
+        if chosen.to.resolve() in [path.resolve() for path in source_files(chosen.problems)]:
+            raise UserError(f"--to {chosen.to}: would overwrite what is read; choose another")
     problems = list(_problems(invocation))
+    if not problems:
+        raise UserError(f"--problems {chosen.problems}: no problem in it")
 
     from qwen_shared.convert.hf_files import weights_hash
     from qwen_shared.generation.decode import load_generator

@@ -1,4 +1,4 @@
-"""The verifier as a reward: 1 for a right answer, 0 for anything else. Entry point `verified` of the group
+"""The verifier as a reward: 1 for a right answer, 0 for anything else. Entry point `math` of the group
 `qwen.rewards`.
 """
 

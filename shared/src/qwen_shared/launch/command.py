@@ -263,6 +263,8 @@ def _existing_run(
     if run_dir is None:
         run_dir = Path("runs") / verb.kind / recipe_name(verb.schema, config, overrides, recipes)
     if (run_dir / RECIPE).is_file():
+        if (run_dir / MANIFEST).is_file() and (kind := Manifest.read(run_dir).kind) != verb.kind:
+            raise UserError(f"{run_dir} is a run of another kind, {kind}: --from {run_dir} takes its model")
         return run_dir, read_recipe(run_dir, verb.schema, overrides)
     if not args.start and not args.plan:
         maker = command.rpartition(" ")[0]
@@ -379,7 +381,7 @@ def _verb_parser(command: str, verb: Verb, recipes: Path, default_config: str) -
             nargs="?",
             const=4,
             metavar="N",
-            help="show the first N samples token by token, with what is in the loss, and stop (default: 4)",
+            help="show N samples of the first step token by token, with what is in the loss, and stop (default: 4)",
         )
     else:
         parser.set_defaults(show_batch=None)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from math_qwen.evaluation.settings import Evaluation
 from math_qwen.evaluation.tasks import OUTCOMES, Style, find_tasks
+from qwen_shared.errors import UserError
 from qwen_shared.launch import Invocation
 from qwen_shared.launch.model_of import hf_directory, is_run, step_of
 from qwen_shared.tracking import Manifest
@@ -32,6 +33,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 def main(invocation: Invocation) -> None:
     recipe = invocation.recipe
     find_tasks(recipe.tasks)  # a name that is wrong shows here, before anything is loaded
+    output = _output(invocation)
 
     from rich.console import Console
 
@@ -45,7 +47,6 @@ def main(invocation: Invocation) -> None:
     tokenizer = load_tokenizer(str(directory))
     style = style_of(invocation, directory)
     generate = load_generator(directory, tokenizer, recipe.evaluation.batch_size)
-    output = _output(invocation)
     system = getattr(recipe.data, "system", None)
     results = evaluate(generate, tokenizer, recipe.tasks, recipe.evaluation, style, system, output)
     Console().print(table(results, f"{directory} ({described(recipe.evaluation, style)})"))
@@ -132,8 +133,11 @@ def _percent(share: float) -> str:
 
 
 def _output(invocation: Invocation) -> Path | None:
-    if invocation.options.to:
-        return invocation.options.to
+    if to := invocation.options.to:
+        there = next(path for path in (to, *to.parents) if path.exists())
+        if not there.is_dir():
+            raise UserError(f"--to {to}: {there} is no directory")
+        return to
     if not is_run(invocation):
         return None
     step = step_of(invocation)

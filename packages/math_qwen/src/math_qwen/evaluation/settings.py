@@ -32,5 +32,7 @@ class Evaluation(schema.Evaluation):
     @model_validator(mode="after")
     def _check(self) -> Evaluation:
         if self.samples > 1 and not self.temperature:
-            raise ValueError(f"samples={self.samples} at temperature=0 would all be the same answer")
+            raise ValueError(
+                f"samples={self.samples} at temperature=0 would all be the same answer; give evaluation.temperature too"
+            )
         return self

@@ -51,6 +51,8 @@ def main(args: argparse.Namespace) -> int:
     against = _evaluation(args) if args.against else None
     with _progress(args) as (show, samples):
         prepared = prepare(samples, against, args.max_characters, args.workers or os.cpu_count(), show)
+    if not prepared.samples:
+        raise UserError(f"{' '.join(args.source)}: no sample in it")
     rows = prepared.rows()
     about = {"sources": args.source or ["embedded"], "against": args.against, **prepared.report()}
     try:
@@ -73,6 +75,10 @@ def _check(args: argparse.Namespace, out: Path, report: Path) -> None:
     read = [
         path.resolve() for s in [*args.source, *args.against] if not s.startswith("hf:") for path in source_files(s)
     ]
+    if out.suffix != ".jsonl":
+        raise UserError(f"--to {out}: must end in .jsonl")
+    if out.resolve() == report.resolve():
+        raise UserError(f"--to and --report are both {out}: give two files")
     for path in (out, report):
         if path.is_dir():
             raise UserError(f"{path}: is a directory; --to takes a file name such as {path / 'prepared.jsonl'}")

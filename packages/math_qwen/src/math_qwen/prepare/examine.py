@@ -18,6 +18,7 @@ KEPT, REPAIRED, REJECTED = "kept", "repaired", "rejected"
 ANSWER_MARK = "####"
 _NUMBER = r"-?[$£€¥]?\s?-?(?>\d{1,3}(?:,\d{3})++(?:\.\d++)?|\d++(?:\.\d++)?|\.\d++)"
 _AFTER = re.compile(rf"\s?({_NUMBER})(?!\d|/\d)")
+_GROUPED = re.compile(r"\s?[$£€¥]?\s?(-?\d{1,3}(?: \d{3})+)(?!\d)")  # 16 000
 _BEFORE = re.compile(r"([\d.,+\-*/x×÷()%$ ]{1,100}?)\s*=?\s*[$£€¥]?$")
 _HALF_MARK = re.compile(r"<{1,2}\s*([^<>\n=]{0,100}=[^<>\n]{0,100}\d\s?)>{1,2}")
 _ANSWER = re.compile(rf"({_NUMBER}(?:/\d+)?)\s*(%|°|[^\W\d]\S*(?:\s+[^\W\d]\S*){{0,3}})?\.?")
@@ -149,7 +150,9 @@ def _true_annotation(equation: str, before: str, after: str, repairs: list[str])
     elif "," in equation:
         repairs.append(f"comma in an equation: <<{equation}>>")
         equation = equation.replace(",", "")
-    if number is not None and not _same_number(equation.rpartition("=")[2], number):
+    grouped = _GROUPED.match(after)
+    readings = [number, *([grouped[1].replace(" ", "")] if grouped else [])]
+    if number is not None and not any(_same_number(equation.rpartition("=")[2], reading) for reading in readings):
         raise Rejected(f"text and equation differ: <<{equation}>>{number}")
     return equation
 
