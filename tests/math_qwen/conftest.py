@@ -31,7 +31,7 @@ def base_run(tmp_path_factory, qwen_base) -> Path:
 
 @pytest.fixture(scope="session")
 def math_qwen(tmp_path_factory, environment):
-    """Runs `math-qwen WORDS…` and returns the finished process; `start` gives it running, `recipe` is a micro recipe."""
+    """Runs `math-qwen WORDS…` and returns the finished process; `start` gives it running, `recipe` is a micro one."""
     recipe = tmp_path_factory.mktemp("recipe") / "micro.yaml"
     recipe.write_text(MICRO)
 
@@ -44,9 +44,7 @@ def math_qwen(tmp_path_factory, environment):
 
     def start(*words: object) -> subprocess.Popen:
         command = [sys.executable, "-m", "math_qwen", *map(str, words)]
-        return subprocess.Popen(
-            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
+        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
     run.start, run.recipe = start, recipe
     return run
