@@ -77,6 +77,25 @@ def test_a_wrong_task_is_known_before_anything_is_loaded(math_qwen, tmp_path, ba
     assert not (tmp_path / "run/recipe.yaml").exists()
 
 
+def test_tasks_need_an_export(math_qwen, tmp_path, base_run):
+    words = ("sft", "--config", math_qwen.recipe, "--from", base_run, "--run-dir", tmp_path / "run", "export=none")
+    assert "export=none leaves no model to ask" in math_qwen(*words, check=2).stderr
+
+
+def test_a_trial_leaves_the_run_s_results_alone(run_dir, math_qwen):
+    """Fewer problems than the recipe says are no figure of the run; other tasks, asked as it says, are."""
+    before = json.loads((run_dir / "manifest.json").read_text())["results"]
+    done = math_qwen("evaluate", run_dir, "tasks=level1", "evaluation.limit=2")
+    assert "its results stay as they are" in done.stdout
+    assert json.loads((run_dir / "manifest.json").read_text())["results"] == before
+    assert len((run_dir / "evaluation-trial/level1.jsonl").read_text().splitlines()) == 2
+    assert len((run_dir / "evaluation/level1.jsonl").read_text().splitlines()) == 6
+    math_qwen("evaluate", run_dir, "tasks=level3")
+    after = json.loads((run_dir / "manifest.json").read_text())["results"]
+    assert after.keys() > before.keys()
+    assert all(after[name] == value for name, value in before.items())
+
+
 def trajectory(run_dir):
     names = ("step", "data/samples", "train/loss", "train/grad_norm", "train/loss_tokens", "val/loss")
     records = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]

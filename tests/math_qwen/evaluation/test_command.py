@@ -38,7 +38,12 @@ def invocation(tmp_path, monkeypatch):
     silent = lambda prompts, sampling, progress: [Completion([5], stopped=True)] * len(prompts)
     monkeypatch.setattr(decode, "load_generator", lambda directory, tokenizer, batch_size: silent)
     return SimpleNamespace(
-        recipe=recipe, run_dir=run, start=None, options=Namespace(to=None), command="math-qwen evaluate"
+        recipe=recipe,
+        overrides=[],
+        run_dir=run,
+        start=None,
+        options=Namespace(to=None),
+        command="math-qwen evaluate",
     )
 
 

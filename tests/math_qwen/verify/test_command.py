@@ -67,6 +67,15 @@ def test_mistakes_in_a_file(run, pairs, rows, message):
         run("--file", pairs(*rows))
 
 
+def test_the_pairs_are_never_written_over_and_bad_targets_are_known_first(run, pairs, tmp_path):
+    path = pairs({"gold": "1", "prediction": "1"})
+    for to, message in ((path, "write over"), (str(tmp_path), "is a directory"), (f"{path}/x/out", "no directory")):
+        with pytest.raises(UserError, match=message):
+            run("--file", path, "--to", to)
+    assert json.loads((tmp_path / "pairs.jsonl").read_text()) == {"gold": "1", "prediction": "1"}
+    assert [file.name for file in tmp_path.iterdir()] == ["pairs.jsonl"]
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -33,7 +33,9 @@ class Examination:
         tokenizer = load_tokenizer(self.recipe.tokenizer)
         generate = load_generator(directory, tokenizer, settings.batch_size)
         system = self.recipe.data.system
-        results = evaluate(generate, tokenizer, self.recipe.tasks, settings, "chat", system, output)
+        # The model before training is asked as the one after it, which has learned the chat form.
+        style = "chat" if settings.prompt == "auto" else settings.prompt
+        results = evaluate(generate, tokenizer, self.recipe.tasks, settings, style, system, output)
         Console().print(table(results, f"{when} training"))
         figures = named_figures(results)
         for name, result in results.items():

@@ -10,6 +10,7 @@ from pathlib import Path
 from math_qwen.evaluation.tasks import find_tasks
 from math_qwen.recipe import PROBLEMS, MathRecipe, training_problems
 from qwen_shared.data.documents import BuiltIn
+from qwen_shared.errors import UserError
 from qwen_shared.launch import Invocation
 from qwen_shared.tracking import say
 from qwen_shared.training.plan import plan_run
@@ -44,6 +45,8 @@ def main(invocation: Invocation) -> None:
 def plan(invocation: Invocation) -> str:
     if invocation.recipe.tasks:
         find_tasks(invocation.recipe.tasks)
+        if invocation.recipe.export == "none":
+            raise UserError("export=none leaves no model to ask the tasks: give tasks=[] too, or export=final")
     i = invocation
     return plan_run(i.command, i.recipe, i.layout, i.run_dir, i.origin)
 

@@ -120,7 +120,6 @@ def _make_bar(total_steps: int, start_step: int):
         MofNCompleteColumn,
         Progress,
         TextColumn,
-        TimeElapsedColumn,
         TimeRemainingColumn,
     )
 
@@ -129,10 +128,7 @@ def _make_bar(total_steps: int, start_step: int):
         MofNCompleteColumn(),
         BarColumn(bar_width=None),
         TextColumn("{task.fields[words]}", markup=False),
-        TextColumn("ETA"),
         TimeRemainingColumn(),
-        TextColumn("elapsed"),
-        TimeElapsedColumn(),
         refresh_per_second=4,
         speed_estimate_period=120,
         redirect_stderr=False,  # stderr is the log file (see log.py)

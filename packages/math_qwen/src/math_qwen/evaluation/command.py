@@ -62,7 +62,10 @@ def main(invocation: Invocation) -> None:
     write_atomic(output / "evaluation.json", json.dumps(report, indent=2, ensure_ascii=False) + "\n")
     say(f"every answer: {', '.join(f'{output}/{name}.jsonl' for name in results)}")
     if is_run(invocation) and step_of(invocation) is None:
-        _tell_run(invocation, results, named_figures(results))
+        if _as_the_run_says(invocation):
+            _tell_run(invocation, results, named_figures(results))
+        else:
+            say("asked otherwise than the run's recipe says: its results stay as they are")
 
 
 def plan(invocation: Invocation) -> str:
@@ -140,8 +143,16 @@ def _output(invocation: Invocation) -> Path | None:
         return to
     if not is_run(invocation):
         return None
+    if not _as_the_run_says(invocation):
+        return invocation.run_dir / "evaluation-trial"
     step = step_of(invocation)
     return invocation.run_dir / (f"evaluation-{step:08d}" if step else "evaluation")
+
+
+def _as_the_run_says(invocation: Invocation) -> bool:
+    """Whether the model is asked as its own recipe says; other tasks may be asked so too."""
+    keys = [override.partition("=")[0].strip() for override in invocation.overrides]
+    return not any(key.startswith(("evaluation.", "data.")) and key != "evaluation.batch_size" for key in keys)
 
 
 def _tell_run(invocation: Invocation, results: dict[str, Result], figures: dict[str, float]) -> None:

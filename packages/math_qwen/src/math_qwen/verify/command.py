@@ -60,6 +60,8 @@ def _one(args: argparse.Namespace) -> int:
 def _many(args: argparse.Namespace) -> int:
     from math_qwen.verify import verify_many
 
+    if args.to is not None:
+        _check_target(args.to, args.file)
     rows = read_pairs(args.file)
     pairs = [(gold, prediction) for gold, prediction, _ in rows]
     verdicts = _with_bar(lambda progress: verify_many(pairs, args.workers, args.timeout, progress))
@@ -73,6 +75,15 @@ def _many(args: argparse.Namespace) -> int:
         )
     _report(Counter(verdict.outcome.value for verdict in verdicts), rows, [verdict.right for verdict in verdicts])
     return EXIT_FINISHED if all(verdict.right for verdict in verdicts) else EXIT_FAILED
+
+
+def _check_target(to: Path, read: Path) -> None:
+    if to.resolve() == read.resolve():
+        raise UserError(f"--to {to} would write over the pairs that are read")
+    if to.is_dir():
+        raise UserError(f"--to {to}: is a directory; it takes a file name such as {to / 'verdicts.jsonl'}")
+    if not to.parent.is_dir():
+        raise UserError(f"--to {to}: there is no directory {to.parent}")
 
 
 def read_pairs(path: Path) -> list[tuple[str, str, dict[str, Any]]]:
