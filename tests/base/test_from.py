@@ -153,3 +153,34 @@ def test_a_mistake_is_one_line_before_torch(foreign, finished_run, qwen_base, tm
         assert said in done.stderr and done.stderr.count("\n") == 1, done.stderr
         assert "loading torch" not in done.stdout
     assert not (tmp_path / "run").exists()
+
+
+def _losses(run_dir: Path) -> list[tuple[float, float]]:
+    lines = (run_dir / "metrics.jsonl").read_text().splitlines()
+    return [(record["train/loss"], record["train/grad_norm"]) for record in map(json.loads, lines)]
+
+
+def test_the_optimizer_is_carried_over(qwen_base, tmp_path, foreign):
+    """The first gradient is that of the same weights; the first update is that of an optimizer with a memory."""
+    few = ["training.steps=4", "schedule.warmup_steps=0", "schedule.kind=constant", "evaluation.prompts=[]"]
+    parent = tmp_path / "parent"
+    qwen_base("pretrain", "--run-dir", parent, *few)
+    for name in ("fresh", "carry"):
+        words = ["--from", parent, "--run-dir", tmp_path / name, f"init.optimizer={name}"]
+        qwen_base("pretrain", *words, *few)
+    fresh, carried = _losses(tmp_path / "fresh"), _losses(tmp_path / "carry")
+    assert carried[0] == pytest.approx(fresh[0], rel=1e-6)
+    assert carried[1][0] != pytest.approx(fresh[1][0], rel=1e-5)
+
+    wrong = {
+        "that run's checkpoint is not there any more (there: none)": [parent, "init.optimizer=carry"],
+        "is no run, so it has no optimizer state": [foreign, "init.optimizer=carry"],
+        "was trained in fp32": [tmp_path / "carry", "init.optimizer=carry", "training.precision=bf16"],
+    }
+    shutil.rmtree(parent / "checkpoints")
+    for said, (start, *words) in wrong.items():
+        error = qwen_base("pretrain", "--from", start, "--run-dir", tmp_path / "other", *words, check=2).stderr
+        assert said in error
+        assert error.count("\n") == 1
+    error = qwen_base("pretrain", "--run-dir", tmp_path / "other", "init.optimizer=carry", check=2).stderr
+    assert "--from names a run" in error

@@ -1,13 +1,10 @@
 """Models of every family come in from Hugging Face and go out as they came, to the bit, under any layout."""
 
-import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+import two_processes
 
 NAMES = ["Qwen1.5", "Qwen2", "Qwen2.5, tied", "Qwen3, tied", "Qwen3", "Llama", "Llama 3", "Llama 3, tied"]
 IN_TWO_PROCESSES = ["Qwen1.5", "Qwen2.5, tied", "Qwen3, tied", "Llama", "Llama 3"]
@@ -86,32 +83,8 @@ def layouts(hf_directory, tmp_path_factory):
     """Every family in two processes: its logits and a checkpoint, at tensor parallel 2 and at pipeline parallel 2."""
     folder = tmp_path_factory.mktemp("layouts")
     directories = [str(hf_directory(name)) for name in IN_TWO_PROCESSES]
-    ports = [str(_free_port()) for _ in range(2)]
-    words = [sys.executable, str(Path(__file__).with_name("two_ranks.py")), str(folder), ",".join(ports), *directories]
-    base = {"MASTER_ADDR": "127.0.0.1", "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}
-    ranks = [
-        subprocess.Popen(
-            words,
-            env=os.environ | base | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    try:
-        said = [rank.communicate(timeout=200)[0] for rank in ranks]
-    finally:
-        for rank in ranks:
-            rank.kill()
-    assert [rank.returncode for rank in ranks] == [0, 0], "\n".join(text[-3000:] for text in said)
+    two_processes.run(Path(__file__).with_name("two_ranks.py"), str(folder), *directories, layouts=2)
     return folder
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.mark.parametrize("layout", ["tensor", "pipeline"])

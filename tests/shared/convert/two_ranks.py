@@ -1,15 +1,15 @@
-"""One of two processes of test_families.py: FOLDER PORT,PORT HF_DIRECTORY…"""
+"""One of two processes of test_families.py: FOLDER HF_DIRECTORY…"""
 
-import os
 import sys
 from pathlib import Path
+
+from two_processes import in_each
 
 from qwen_shared.backend.quick_import import quick_import
 
 with quick_import():
     import torch
 
-    from qwen_shared.backend import seed_everything, start_processes, stop_processes
     from qwen_shared.convert.families import read_model
     from qwen_shared.convert.import_hf import hf_source
     from qwen_shared.recipe import PretrainRecipe, check_layout
@@ -20,12 +20,9 @@ LAYOUTS = {"tensor": {"tensor_parallel": 2}, "pipeline": {"pipeline_parallel": 2
 
 
 def main() -> None:
-    folder, ports, directories = Path(sys.argv[1]), sys.argv[2].split(","), [Path(word) for word in sys.argv[3:]]
+    folder, directories = Path(sys.argv[1]), [Path(word) for word in sys.argv[2:]]
     tokens = torch.randint(0, 8192, (2, 48), generator=torch.Generator().manual_seed(1))
-    for (layout, parallel), port in zip(LAYOUTS.items(), ports, strict=True):
-        os.environ["MASTER_PORT"] = port
-        processes = start_processes(**parallel)
-        seed_everything(0)
+    for layout, parallel, processes in in_each(LAYOUTS):
         for directory in directories:
             target = folder / layout / directory.name
             if processes.rank == 0:
@@ -48,7 +45,6 @@ def main() -> None:
             if processes.rank == 0:
                 torch.save(logits, target / "logits.pt")
             save_checkpoint(target, 1, engine, {"step": 1, "world_size": 2})
-        stop_processes()
 
 
 if __name__ == "__main__":

@@ -141,6 +141,16 @@ def test_ctrl_c_before_there_is_work(shell, toy):
     assert (done.returncode, done.stderr) == (75, "toy train: stopped; the same command starts again\n")
 
 
+def test_a_signal_that_an_import_swallows(shell, toy):
+    """As Python does with an exception in a weak reference's callback, of which imports have many."""
+    swallowed = "try:\n    os.kill(os.getpid(), signal.SIGTERM)\nexcept KeyboardInterrupt:\n    pass\n"
+    (toy.folder / "toy" / "work.py").write_text(
+        f"import os, signal\n{swallowed}\ndef train(invocation):\n    print(1)\n"
+    )
+    done = shell("train")
+    assert (done.returncode, done.stdout) == (75, "")
+
+
 def test_keys_and_help(call):
     keys = call("train", "--keys")
     assert keys.returncode == 0

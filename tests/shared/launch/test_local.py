@@ -2,11 +2,15 @@
 
 import os
 import signal
+import socket
 import subprocess
 import time
 from pathlib import Path
 
 import pytest
+from torch.distributed import TCPStore
+
+from qwen_shared.launch.local import reserved_port
 
 WORDS = ("train", "--nproc", "2")
 
@@ -63,6 +67,17 @@ def test_a_signal_before_there_is_work(start):
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=60)
     assert process.returncode in (75, -signal.SIGTERM)  # the latter before Python reached our first line
+
+
+def test_a_port_is_nobody_elses_until_rank_0_listens():
+    with reserved_port() as port:
+        with socket.socket() as other, pytest.raises(OSError, match="in use"):
+            other.bind(("127.0.0.1", port))
+        for _ in range(2):  # torch's store listens on it, and again after a first one has gone
+            store = TCPStore("127.0.0.1", port, 1, is_master=True)
+            store.set("key", "value")
+            assert store.get("key") == b"value"
+            del store
 
 
 def test_the_failing_rank_speaks(start):

@@ -1,10 +1,9 @@
 """Fine-tuning on packed conversations in many layouts, and what its steps gave.
 
-As a program, one of two processes of test_layouts.py: FOLDER PORT…
+As a program, one of two processes of test_layouts.py: FOLDER
 """
 
 import json
-import os
 import sys
 from pathlib import Path
 
@@ -84,17 +83,12 @@ def results(processes, parallel: dict, folder: Path) -> dict:
 
 
 def main() -> None:
-    from qwen_shared.backend import seed_everything, start_processes, stop_processes
+    from two_processes import in_each
 
-    folder, ports = Path(sys.argv[1]), sys.argv[2:]
-    for (name, parallel), port in zip(LAYOUTS.items(), ports, strict=True):
-        os.environ["MASTER_PORT"] = port
-        groups = {key: size for key, size in parallel.items() if key not in ("sequence_parallel", "recompute")}
-        processes = start_processes(**groups)
-        seed_everything(0)
+    folder = Path(sys.argv[1])
+    for name, parallel, processes in in_each(LAYOUTS):
         told = results(processes, parallel, folder)
         (folder / f"{name}-{processes.rank}.json").write_text(json.dumps(told))
-        stop_processes()
 
 
 if __name__ == "__main__":

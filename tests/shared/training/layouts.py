@@ -1,10 +1,9 @@
 """One run in many layouts: a model with everything that layouts make hard, and what its steps gave.
 
-As a program, one of two processes of test_layouts.py: FOLDER PORT…
+As a program, one of two processes of test_layouts.py: FOLDER
 """
 
 import json
-import os
 import sys
 from pathlib import Path
 
@@ -112,20 +111,13 @@ def make(processes, parallel: dict, isolate: bool):
 
 
 def main() -> None:
-    from qwen_shared.backend import seed_everything, start_processes, stop_processes
+    from two_processes import in_each
 
-    folder, ports = Path(sys.argv[1]), sys.argv[2:]
-    order = [SAVED_IN, *(name for name in LAYOUTS if name != SAVED_IN)]
-    for name, port in zip(order, ports, strict=True):
-        os.environ["MASTER_PORT"] = port
-        parallel = LAYOUTS[name]
-        groups = {key: size for key, size in parallel.items() if key not in ("sequence_parallel", "recompute")}
-        processes = start_processes(**groups)
-        seed_everything(0)
+    folder = Path(sys.argv[1])
+    for name, parallel, processes in in_each({SAVED_IN: LAYOUTS[SAVED_IN]} | LAYOUTS):
         told = results(processes, parallel, folder, saves=name == SAVED_IN)
         if processes.rank == 0:
             (folder / f"{name}.json").write_text(json.dumps(told))
-        stop_processes()
 
 
 if __name__ == "__main__":

@@ -1,46 +1,20 @@
 """However two processes divide the work, each step gives what it gives in one process; so does a checkpoint moved."""
 
-import importlib.util
 import json
-import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+import two_processes
 
 PROGRAM = Path(__file__).with_name("layouts.py")
-_spec = importlib.util.spec_from_file_location("layouts", PROGRAM)
-layouts = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(layouts)
+layouts = two_processes.load(PROGRAM)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     """What two processes found, layout after layout, and a checkpoint that they saved."""
     folder = tmp_path_factory.mktemp("layouts")
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in layouts.LAYOUTS]
-    ports = [str(server.getsockname()[1]) for server in sockets]
-    for server in sockets:
-        server.close()
-    environment = os.environ | {"MASTER_ADDR": "127.0.0.1", "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, str(PROGRAM), str(folder), *ports],
-            env=environment | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    try:
-        said = [process.communicate(timeout=240)[0] for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    assert [process.returncode for process in processes] == [0, 0], said[0][-3000:] + said[1][-3000:]
+    two_processes.run(PROGRAM, str(folder), layouts=len(layouts.LAYOUTS))
     return folder
 
 

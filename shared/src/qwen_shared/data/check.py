@@ -20,14 +20,19 @@ def check_sources(data: TrainingData) -> None:
 
     Contents are not looked at, and a dataset name on a hub is not looked up.
     """
+    for key, part in data.parts.items():
+        _check_part(part, f"data.{key}")
+
+
+def _check_part(data: TrainingData, key: str) -> None:
     given = [source.weight is not None for source in data.sources]
     if any(given) and not all(given):
         raise UserError(
-            f"data.sources.{given.index(False)}.weight is missing: give every source a weight, or none, "
+            f"{key}.{given.index(False)}.weight is missing: give every source a weight, or none, "
             "which weighs them by their tokens"
         )
     for i, source in enumerate(data.sources):
-        where = f"data.sources.{i}.path={source.path}"
+        where = f"{key}.{i}.path={source.path}"
         if source.path.startswith(HF):
             _check_hf(source.path, where)
         elif source.path not in data.builtin:

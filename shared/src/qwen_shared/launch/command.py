@@ -58,6 +58,7 @@ class Verb:
     reads_data: bool = True  # the recipe's data sources must be there
     takes_start: bool = False  # a new run may begin --from another model
     parent: tuple[str, str] | None = None  # without --from it begins from this kind of run; the command that makes it
+    recipes: str = ""  # the folder among the command's recipes where this verb's are
     plan: str | None = None
     show_batch: str | None = None  # takes an `Invocation` and a number of samples, and prints what training would see
     options: Callable[[argparse.ArgumentParser], Any] | None = None  # adds flags of this verb alone
@@ -91,6 +92,8 @@ def run(
     for number in _STOP_SIGNALS:
         signal.signal(number, _interrupt)
     command = prog
+    global _interrupted
+    _interrupted = False
     try:
         verb = _pick_verb(prog, description, verbs, recipes, argv)
         if verb is None:
@@ -98,7 +101,7 @@ def run(
         command = f"{prog} {verb.name}"
         if isinstance(verb, Tool):
             return _run_tool(command, verb, argv)
-        return _run_verb(command, verb, recipes, default_config, argv)
+        return _run_verb(command, verb, recipes / verb.recipes, default_config, argv)
     except UserError as error:
         print(f"{command}: error: {error}", file=sys.stderr)
         return EXIT_USER_ERROR
@@ -127,9 +130,14 @@ _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
+_interrupted = False
+
+
 def _interrupt(signum: int, frame: FrameType | None) -> NoReturn:
     # `uv run` passes Ctrl-C on although the terminal has sent it: the second must not hit the way out.
     _ignore_stop_signals()
+    global _interrupted
+    _interrupted = True
     raise KeyboardInterrupt
 
 
@@ -211,7 +219,10 @@ def _own_run(
 
         origin = find_start(run_dir, args.start, _usual_start(verb, config))
     if origin is None:
-        return run_dir, load_recipe(verb.schema, config, overrides, recipes), None
+        recipe = load_recipe(verb.schema, config, overrides, recipes)
+        if isinstance(recipe, PretrainRecipe) and recipe.init.optimizer == "carry":
+            raise UserError("init.optimizer=carry: random weights have no optimizer to carry over; --from names a run")
+        return run_dir, recipe, None
     return run_dir, recipe_from(origin, verb.schema, config, overrides, recipes, run_dir), origin
 
 
@@ -286,7 +297,10 @@ def _world_size(args: argparse.Namespace) -> int:
 
 def _load(target: str) -> Callable[..., Any]:
     module, _, function = target.partition(":")
-    return getattr(importlib.import_module(module), function)
+    loaded = getattr(importlib.import_module(module), function)
+    if _interrupted:  # the import swallowed it, as Python does in a weak reference's callback
+        raise KeyboardInterrupt
+    return loaded
 
 
 def _without_false_number(words: list[str]) -> list[str]:
@@ -327,7 +341,8 @@ def _pick_verb(
         print(f"usage: {prog} VERB [--config NAME|FILE] [flags] [key=value ...]\n\n{description}\n\nverbs:")
         for verb in verbs:
             print(f"  {verb.name:<{width}}  {verb.help}")
-        print(f"\nrecipes: {', '.join(_recipe_names(recipes))}")
+        folders = dict.fromkeys(recipes / getattr(verb, "recipes", "") for verb in verbs if isinstance(verb, Verb))
+        print(f"\nrecipes: {', '.join(dict.fromkeys(name for folder in folders for name in _recipe_names(folder)))}")
         print(f"\n'{prog} VERB --help' shows a verb's flags, '{prog} VERB --keys' every recipe key with its default.")
         return None
     for verb in verbs:

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,19 @@ FAIL_GRACE_S = 5.0  # after the first has failed, the others have nothing left t
 KILL_GRACE_S = 5.0  # between SIGTERM and SIGKILL
 REPEAT_S = 3.0  # a second signal this much later means "now"
 TAIL_LINES = 30
+
+
+@contextlib.contextmanager
+def reserved_port() -> Iterator[int]:
+    """A port of this machine that nobody else is given before rank 0 listens on it, seconds from now.
+
+    It stays bound here without listening; the kernel lets a server that sets SO_REUSEADDR, as torch's store does,
+    share it, and passes it over when others ask for any free port.
+    """
+    with socket.socket() as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.bind(("127.0.0.1", 0))
+        yield holder.getsockname()[1]
 
 
 def is_worker() -> bool:
@@ -57,15 +71,16 @@ def launch(package: str, argv: list[str], nproc: int, logs: Path) -> int:
     """
     signals = _Signals()
     workers: list[_Worker] = []
-    try:
-        with signals.caught():
-            _start(workers, package, argv, nproc, logs)
-            return _wait(workers, signals)
-    finally:
-        _end(workers)
+    with reserved_port() as port:
+        try:
+            with signals.caught():
+                _start(workers, package, argv, nproc, logs, port)
+                return _wait(workers, signals)
+        finally:
+            _end(workers)
 
 
-def _start(workers: list[_Worker], package: str, argv: list[str], nproc: int, logs: Path) -> None:
+def _start(workers: list[_Worker], package: str, argv: list[str], nproc: int, logs: Path, port: int) -> None:
     try:
         logs.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -75,7 +90,7 @@ def _start(workers: list[_Worker], package: str, argv: list[str], nproc: int, lo
         "WORLD_SIZE": str(nproc),
         "LOCAL_WORLD_SIZE": str(nproc),
         "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(_free_port()),
+        "MASTER_PORT": str(port),
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads)),
         LAUNCHER_PID: str(os.getpid()),
     }
@@ -186,9 +201,3 @@ class _Signals:
             for worker in running:
                 worker.process.send_signal(self._pending)
             self._pending = None
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]

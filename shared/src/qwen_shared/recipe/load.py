@@ -29,6 +29,12 @@ def recipe_name(schema: type[BaseModel], config: str, overrides: list[str], reci
     return name
 
 
+def stated_section(schema: type[BaseModel], config: str, recipes: Path, key: str) -> dict:
+    """What the recipe's file itself says in a section, unchecked."""
+    section = _tree(schema, config, [], recipes).get(key)
+    return section if isinstance(section, dict) else {}
+
+
 def _tree(schema: type[BaseModel], config: str, overrides: list[str], recipes: Path) -> dict:
     path = find_config(config, recipes)
     where = f"recipe {config}"
@@ -116,7 +122,7 @@ def _apply(tree: dict, override: str, schema: type[BaseModel]) -> None:
         else:
             if node.get(part) is None:
                 node[part] = {}
-            if here == "data.sources":
+            if _holds_sources(schema, path[: i + 1]):
                 node[part] = _sources_in_full(node[part])
             node = node[part]
         if not isinstance(node, dict | list):
@@ -125,6 +131,11 @@ def _apply(tree: dict, override: str, schema: type[BaseModel]) -> None:
         node[_index(node, path[-1], key)] = value
     else:
         node[path[-1]] = value
+
+
+def _holds_sources(schema: type[BaseModel], path: list[str]) -> bool:
+    section = inner_section(field_at(schema, path).annotation)
+    return section is not None and "path" in section.model_fields and not path[-1].isdigit()
 
 
 def _sources_in_full(sources: Any) -> list:

@@ -142,6 +142,11 @@ class TrainingData(Section):
     validation_max_bytes: Positive = Field(4_000_000, description="hold out no more UTF-8 bytes than this per source")
     documents: Positive | None = Field(None, description="read at most this many documents of each source")
 
+    @property
+    def parts(self) -> dict[str, TrainingData]:
+        """Data of several kinds, each by the key under which its sources stand."""
+        return {"sources": self}
+
 
 class Data(TrainingData):
     builtin: ClassVar[tuple[str, ...]] = ("stdlib",)
@@ -311,7 +316,14 @@ class PretrainEvaluation(Evaluation):
     lengths: list[Positive] = Field([], description="context lengths of `evaluate`'s perplexity; default: seq_length")
 
 
+class Init(Section):
+    optimizer: Literal["fresh", "carry"] = Field(
+        "fresh", description="carry: with the optimizer's state of the run that --from names"
+    )
+
+
 class PretrainRecipe(Recipe):
+    init: Init = Init.model_construct()
     data: Data
     evaluation: PretrainEvaluation
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from qwen_shared.recipe.schema import (
     Model,
     Number,
+    Positive,
     Recipe,
+    Schedule,
     Section,
     Share,
     TrainingData,
@@ -47,6 +49,39 @@ class SftData(TrainingData):
     )
 
 
+class Stage(Section):
+    """A part of the run with its own data and rate; weights and the optimizer's state go on from the part before."""
+
+    name: str = Field(min_length=1, description="for the console")
+    steps: Positive
+    sources: list[str] | None = Field(None, description="paths out of data.sources; default: all of them")
+    lr: Number | None = Field(None, gt=0.0, description="its schedule's peak; default: optimizer.lr")
+    schedule: Schedule | None = Field(None, description="over its own steps; default: the recipe's")
+
+
 class SftRecipe(Recipe):
     model: Model | None = Field(None, description="the start's, as its tokenizer is; never to be given")
     data: SftData
+    stages: list[Stage] = Field([], description="one after another; their steps add up to training.steps")
+
+    @model_validator(mode="after")
+    def _check_stages(self) -> SftRecipe:
+        if not self.stages:
+            return self
+        steps, paths = sum(stage.steps for stage in self.stages), [source.path for source in self.data.sources]
+        if steps != self.training.steps:
+            raise ValueError(f"training.steps={self.training.steps}, but the stages have {steps} steps: give that")
+        for i, stage in enumerate(self.stages):
+            for path in stage.sources or []:
+                if path not in paths:
+                    raise ValueError(f"stages.{i}.sources: {path} is not in data.sources ({', '.join(paths)})")
+            warmup = (stage.schedule or self.schedule).warmup_steps
+            if warmup >= stage.steps:
+                raise ValueError(
+                    f"stages.{i}: schedule.warmup_steps={warmup} leaves nothing of its {stage.steps} steps; "
+                    "give the stage a schedule of its own"
+                )
+        used = {path for stage in self.stages for path in stage.sources or paths}
+        if unused := [path for path in paths if path not in used]:
+            raise ValueError(f"data.sources: no stage uses {unused[0]}; name it in one, or leave it out")
+        return self

@@ -25,13 +25,16 @@ class Conversations:
     train: list[PackedConversations]
     held_out: list[PackedConversations]  # of the sources that hold any out
 
-    def blend(self, recipe: SftRecipe) -> Blend:
-        """The training streams, mixed by weight; without weights every sample is seen equally often."""
-        weights = [
-            packed.num_samples if source.weight is None else source.weight
-            for source, packed in zip(recipe.data.sources, self.train, strict=True)
-        ]
-        return Blend(self.train, weights, recipe.seed)
+    def blend(self, recipe: SftRecipe, stage: int = 0) -> Blend:
+        """A stage's training streams, mixed by weight; without weights every sample is seen equally often."""
+        wanted = recipe.stages[stage].sources if recipe.stages else None
+        streams, weights = [], []
+        for source, packed in zip(recipe.data.sources, self.train, strict=True):
+            if wanted is None or source.path in wanted:
+                # In another order each time: a later stage must not begin with what an earlier one has just seen.
+                streams.append(packed.shuffled(recipe.seed + stage))
+                weights.append(packed.num_samples if source.weight is None else source.weight)
+        return Blend(streams, weights, recipe.seed + stage)
 
     @property
     def real_share(self) -> float:

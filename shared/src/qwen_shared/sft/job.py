@@ -12,6 +12,7 @@ from qwen_shared.data.prepare import Progress
 from qwen_shared.recipe import Layout, SftRecipe
 from qwen_shared.sft.batches import PackedBatches, held_out_loss
 from qwen_shared.sft.data import Conversations, load_conversations
+from qwen_shared.sft.stages import StagedBatches, staged_rate, stages_of
 from qwen_shared.tokenizer import Tokenizer
 from qwen_shared.tracking import Tracker, say
 from qwen_shared.training.engine import Engine
@@ -55,9 +56,10 @@ class _FineTuning:
 
     def work(self, prepared: list[PreparedSource], tokenizer: Tokenizer, layout: Layout, data_rank: int) -> Work:
         training, evaluation, found = self.recipe.training, self.recipe.evaluation, self._conversations
-        batches = PackedBatches(
-            found.blend(self.recipe), layout, data_rank, training.global_batch_size, training.micro_batch_size
-        )
+        stages = stages_of(self.recipe)
+        blends = [found.blend(self.recipe, i) for i in range(len(stages))]
+        sizes = training.global_batch_size, training.micro_batch_size
+        batches = StagedBatches(stages, [PackedBatches(blend, layout, data_rank, *sizes) for blend in blends])
 
         def validate(engine: Engine, final: bool) -> dict[str, float]:
             limit = None if final else evaluation.max_tokens
@@ -68,10 +70,15 @@ class _FineTuning:
             f"{sum(packed.num_conversations for packed in found.train):,} conversations of "
             f"{', '.join(source.name for source in prepared)} in {samples:,} samples, {found.real_share:.1%} tokens; "
             f"{sum(packed.num_conversations for packed in found.held_out):,} held out; "
-            f"{training.steps * training.global_batch_size / samples:.3g} epochs"
+            + ", ".join(
+                (f"stage {stage.name} " if self.recipe.stages else "")
+                + f"{stage.steps * training.global_batch_size / sum(s.num_samples for s in blend.streams):.3g} epochs"
+                for stage, blend in zip(stages, blends, strict=True)
+            )
         )
         prompts = [Prompt(text, self._asked(tokenizer, text), tokenizer.stop_ids) for text in evaluation.prompts]
-        return Work(batches, validate, said, prompts, lambda: {"data/real_share": found.real_share})
+        results = {"data/real_share": found.real_share}
+        return Work(batches, validate, said, prompts, lambda: results, staged_rate(self.recipe))
 
     def _asked(self, tokenizer: Tokenizer, text: str) -> list[int]:
         system = self.recipe.data.system

@@ -7,6 +7,7 @@ conversation is left out. Which samples there are is decided once, by lengths al
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -65,6 +66,13 @@ class PackedConversations:
         """Sample i of the endless stream."""
         epoch, at = divmod(i, self.num_samples)
         return self.packed(int(self._order(epoch)[at]))
+
+    def shuffled(self, seed: int) -> PackedConversations:
+        """The same samples, in another order."""
+        other = copy.copy(self)
+        other._seed = seed
+        other._order = lru_cache(maxsize=2)(other._draw_order)
+        return other
 
     def packed(self, j: int) -> PackedSample:
         """Sample j of one epoch, before shuffling."""

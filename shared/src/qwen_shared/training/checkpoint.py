@@ -85,7 +85,7 @@ def _damage(path: Path) -> str | None:
     return None
 
 
-def load_checkpoint(directory: Path, step: int, engine: Engine) -> dict[str, Any]:
+def load_checkpoint(directory: Path, step: int, engine: Engine, random_states: bool = True) -> dict[str, Any]:
     """Load checkpoint `step` into the engine and the random states; returns its `progress`. All ranks call.
 
     Files are taken as they are: `newest_whole_checkpoint` has compared their hashes.
@@ -96,7 +96,7 @@ def load_checkpoint(directory: Path, step: int, engine: Engine) -> dict[str, Any
         piece.module.load_state_dict(state[f"piece {i}"])
     engine.optimizer.load_state_dict(state["optimizer"])
     torch_adam.after_load(engine.optimizer)
-    if "rng" in state:
+    if random_states and "rng" in state:
         restore_rng(state["rng"])
     return state["progress"]
 

@@ -35,7 +35,8 @@ from qwen_shared.training.export import export_run
 from qwen_shared.training.loop import Batches, Hooks, train
 from qwen_shared.training.run_files import list_checkpoints
 from qwen_shared.training.sampling import Prompt, continue_prompts
-from qwen_shared.training.start import Start, keep_start
+from qwen_shared.training.schedule import rate_of
+from qwen_shared.training.start import Start, carries_optimizer, keep_start
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class Work:
     data: str  # one line for the console
     prompts: list[Prompt] = field(default_factory=list)  # continued at every validation, to be read
     results: Callable[[], dict[str, float]] = dict  # more final figures, by name
+    rate: Callable[[int], float] | None = None  # the learning rate of a step; default: the recipe's schedule
 
 
 class Job(Protocol):
@@ -92,7 +94,7 @@ def run_job(
             if manifest is not None:
                 if origin:
                     keep_start(origin, weights, run_dir, manifest)
-                _record(manifest, recipe, prepared, run_dir)
+                _record(manifest, recipe, prepared, run_dir, origin)
             parallel = recipe.parallel
             processes = start_processes(
                 parallel.tensor_parallel,
@@ -110,7 +112,9 @@ def run_job(
             raise
 
 
-def _record(manifest: Manifest, recipe: Recipe, prepared: list[PreparedSource], run_dir: Path) -> None:
+def _record(
+    manifest: Manifest, recipe: Recipe, prepared: list[PreparedSource], run_dir: Path, origin: Start | None
+) -> None:
     """Put into the manifest what decides the run besides its recipe.
 
     Raises UserError where a run that has checkpoints would go on with other data or another tokenizer.
@@ -129,6 +133,8 @@ def _record(manifest: Manifest, recipe: Recipe, prepared: list[PreparedSource], 
             )
     manifest.data = [{"name": source.name, **source.meta} for source in prepared]
     manifest.tokenizer = fingerprint
+    if not manifest.precision and carries_optimizer(recipe):
+        manifest.precision = Manifest.read(Path(origin.name)).precision  # its optimizer's state is of that
     manifest.precision = manifest.precision or resolve_precision(recipe.training.precision)
     manifest.write(run_dir)
 
@@ -163,6 +169,8 @@ def _run(
     engine = Engine(recipe, layout, processes, precision, vocab_rows, weights)
     if start_step:
         load_checkpoint(checkpoints, start_step, engine)
+    elif carries_optimizer(recipe):
+        load_checkpoint(Path(origin.name, "checkpoints"), origin.step, engine, random_states=False)
 
     tracker: Tracker | NoTracker = NoTracker()
     if manifest is not None:
@@ -190,7 +198,8 @@ def _run(
             restore_rng(drawn_so_far)
         hooks = Hooks(at_interval, after_save)
         with tracker.training():
-            train(recipe, engine, work.batches, hooks, tracker, checkpoints, start_step, vocab_rows)
+            rate = work.rate or rate_of(recipe)
+            train(recipe, engine, work.batches, rate, hooks, tracker, checkpoints, start_step, vocab_rows)
         results = {}
         if manifest is not None:
             results = _results(recipe, vocab_rows, tracker.seconds, run_dir) | work.results()

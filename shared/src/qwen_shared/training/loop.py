@@ -16,7 +16,6 @@ from qwen_shared.recipe import Recipe
 from qwen_shared.training.checkpoint import prune_checkpoints
 from qwen_shared.training.engine import Engine, MicroBatch
 from qwen_shared.training.saving import Saver
-from qwen_shared.training.schedule import learning_rate
 from qwen_shared.training.signals import StopRequest
 
 
@@ -44,13 +43,14 @@ def train(
     recipe: Recipe,
     engine: Engine,
     batches: Batches,
+    rate: Callable[[int], float],
     hooks: Hooks,
     tracker: Log,
     checkpoints: Path,
     start_step: int,
     vocab_rows: int,
 ) -> None:
-    """Train from `start_step` (a checkpoint's, or 0) to the last step.
+    """Train from `start_step` (a checkpoint's, or 0) to the last step. `rate` is the learning rate of a step.
 
     Raises Stopped after a signal, with everything saved, and FloatingPointError where the loss or the gradient is
     no longer finite: the last checkpoint is from before.
@@ -73,7 +73,7 @@ def train(
     with StopRequest() as stop:
         for step in range(start_step + 1, steps + 1):
             began = time.perf_counter()
-            lr = learning_rate(recipe.schedule, recipe.optimizer.lr, step, steps)
+            lr = rate(step)
             result = engine.train_step(batches.step(step), lr)
             if not math.isfinite(result.loss) or not math.isfinite(result.grad_norm):
                 settle(wait=True)

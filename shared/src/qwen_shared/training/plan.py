@@ -37,7 +37,7 @@ def plan_training(recipe: Recipe, layout: Layout) -> str:
     lines = {
         "model": f"{parameters:,} parameters: {recipe.model.num_layers} layers of {recipe.model.hidden_size}, "
         f"{recipe.model.num_attention_heads} heads, {rows:,} vocabulary rows ({tokenizer.vocab_size:,} ids)",
-        "data": f"{', '.join(source.path for source in recipe.data.sources)}, {recipe.data.seq_length} tokens a sample",
+        "data": f"{_sources(recipe)}, {recipe.data.seq_length} tokens a sample",
         "training": f"{recipe.training.steps:,} steps × {recipe.training.global_batch_size:,} samples "
         f"= {tokens_per_step:,} tokens a step, {tokens:,} in all",
         "layout": _layout(recipe, layout),
@@ -48,6 +48,11 @@ def plan_training(recipe: Recipe, layout: Layout) -> str:
     }
     width = max(map(len, lines))
     return "\n".join(f"{name:<{width}}  {text}" for name, text in lines.items())
+
+
+def _sources(recipe: Recipe) -> str:
+    said = {key: ", ".join(source.path for source in part.sources) for key, part in recipe.data.parts.items()}
+    return "; ".join(paths if key == "sources" else f"{key}: {paths}" for key, paths in said.items())
 
 
 def _layout(recipe: Recipe, layout: Layout) -> str:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from qwen_shared.data import PreparedSource, ValidationText, prepare, training_blend
+from qwen_shared.data import Blend, PackedTokens, PreparedSource, TokenFile, ValidationText, prepare
+from qwen_shared.data.documents import BuiltIn
 from qwen_shared.data.prepare import Progress
 from qwen_shared.recipe import Layout, PretrainRecipe
+from qwen_shared.recipe.schema import TrainingData
 from qwen_shared.tokenizer import Tokenizer
 from qwen_shared.tracking import Tracker, say
 from qwen_shared.training.batches import PackedBatches
@@ -19,27 +23,52 @@ from qwen_shared.training.start import Start
 from qwen_shared.training.validation import validate
 
 
+@dataclass(frozen=True)
+class Corpus:
+    """Sources of one kind: their share of what is trained on, and held-out text of their own."""
+
+    name: str  # of its figures, as in val/NAME/bits_per_byte; "" for the text that the run is about
+    data: TrainingData
+    share: float = 1.0
+    builtin: Mapping[str, BuiltIn] = field(default_factory=dict)
+    transform: Callable[[PackedTokens, Tokenizer], Any] | None = None  # of each source's samples, to a like stream
+
+
 def pretrain(
-    recipe: PretrainRecipe, layout: Layout, run_dir: Path, command: str, kind: str, origin: Start | None = None
+    recipe: PretrainRecipe,
+    layout: Layout,
+    run_dir: Path,
+    command: str,
+    kind: str,
+    origin: Start | None = None,
+    corpora: Sequence[Corpus] = (),
 ) -> None:
     """Run the whole job, or what is left of it; a new run begins from `origin`, else from random weights.
 
-    Every process calls this; raises Stopped after a signal.
+    `corpora` is the recipe's data where it is of several kinds. Every process calls this; raises Stopped after a
+    signal.
     """
-    run_job(_Pretraining(recipe), recipe, layout, run_dir, command, kind, origin)
+    job = _Pretraining(recipe, corpora or [Corpus("", recipe.data)])
+    run_job(job, recipe, layout, run_dir, command, kind, origin)
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Pretraining:
     recipe: PretrainRecipe
+    corpora: Sequence[Corpus]
+    _prepared: list[list[PreparedSource]] = field(default_factory=list)  # of each corpus
 
     def prepare(self, tokenizer_source: str, progress: Progress | None) -> list[PreparedSource]:
-        return prepare(self.recipe.data, tokenizer_source, cache_dir(), progress)
+        self._prepared = [
+            prepare(corpus.data, tokenizer_source, cache_dir(), progress, builtin=corpus.builtin)
+            for corpus in self.corpora
+        ]
+        return [source for sources in self._prepared for source in sources]
 
     def work(self, prepared: list[PreparedSource], tokenizer: Tokenizer, layout: Layout, data_rank: int) -> Work:
         data, training, evaluation = self.recipe.data, self.recipe.training, self.recipe.evaluation
         batches = PackedBatches(
-            training_blend(prepared, data.seq_length, self.recipe.seed),
+            self._blend(tokenizer),
             tokenizer.eod_id,
             layout,
             data_rank,
@@ -47,28 +76,46 @@ class _Pretraining:
             training.micro_batch_size,
             data.isolate_documents,
         )
-        whole_text = part_of_text = None
-        if any(source.meta["validation"]["tokens"] for source in prepared):
-            whole_text = ValidationText(prepared, tokenizer, data.seq_length)
-            part_of_text = ValidationText(prepared, tokenizer, data.seq_length, evaluation.max_tokens)
+        texts = [
+            _HeldOut(corpus.name, sources, tokenizer, data.seq_length, evaluation.max_tokens)
+            for corpus, sources in zip(self.corpora, self._prepared, strict=True)
+            if any(source.meta["validation"]["tokens"] for source in sources)
+        ]
 
         def held_out(engine: Engine, final: bool) -> dict[str, float]:
-            return validate(engine, whole_text if final else part_of_text) if whole_text else {}
+            return {name: value for text in texts for name, value in text.figures(engine, final).items()}
 
         def results() -> dict[str, float]:
-            if whole_text is None:
-                return {}
-            return {"val/gzip_bits_per_byte": whole_text.gzip_bits_per_byte(), "val/bytes": whole_text.num_bytes}
+            return {name: value for text in texts for name, value in text.facts().items()}
 
-        tokens = sum(source.meta["train"]["tokens"] for source in prepared)
-        held_bytes = sum(source.meta["validation"]["bytes"] for source in prepared)
-        sources = ", ".join(source.name for source in prepared)
-        said = f"{tokens:,} tokens of {sources}; {f'{held_bytes:,} bytes' if held_bytes else 'nothing'} held out"
         prompts = [
             Prompt(text, tokenizer.encode(text) or [tokenizer.eod_id], (tokenizer.eod_id,))
             for text in evaluation.prompts
         ]
-        return Work(batches, held_out, said, prompts, results)
+        return Work(batches, held_out, self._said(), prompts, results)
+
+    def _blend(self, tokenizer: Tokenizer) -> Blend:
+        """All sources as streams of samples, each corpus with its share, divided in it by the sources' weights."""
+        streams, weights = [], []
+        for corpus, sources in zip(self.corpora, self._prepared, strict=True):
+            whole = sum(source.weight for source in sources)
+            for source in sources:
+                packed = PackedTokens(TokenFile(source.train), self.recipe.data.seq_length, self.recipe.seed)
+                streams.append(corpus.transform(packed, tokenizer) if corpus.transform else packed)
+                weights.append(corpus.share * source.weight / whole)
+        return Blend(streams, weights, self.recipe.seed)
+
+    def _said(self) -> str:
+        parts = []
+        for corpus, sources in zip(self.corpora, self._prepared, strict=True):
+            tokens = sum(source.meta["train"]["tokens"] for source in sources)
+            held_bytes = sum(source.meta["validation"]["bytes"] for source in sources)
+            names = ", ".join(source.name for source in sources)
+            kind = f" {corpus.name}" if corpus.name else ""
+            share = f" ({corpus.share:.0%})" if len(self.corpora) > 1 else ""
+            held = f"{held_bytes:,} bytes" if held_bytes else "nothing"
+            parts.append(f"{tokens:,} tokens of{kind} {names}{share}; {held} held out")
+        return "; ".join(parts)
 
     def before(self, origin: Path, tracker: Tracker) -> None: ...
 
@@ -76,8 +123,44 @@ class _Pretraining:
         return {}
 
     def say_results(self, results: dict[str, float]) -> None:
-        if "val/bits_per_byte" in results:
+        for corpus in self.corpora:
+            val = _val(corpus.name)
+            if f"{val}/bits_per_byte" not in results:
+                continue
+            before = results.get(f"before/{val}/bits_per_byte")
+            change = f"{before:.3f} ► " if before is not None else ""
             say(
-                f"held-out text: {results['val/bits_per_byte']:.3f} bits per byte over {results['val/bytes']:,} bytes "
-                f"(gzip -9: {results['val/gzip_bits_per_byte']:.3f})"
+                f"held-out {corpus.name or 'text'}: {change}{results[f'{val}/bits_per_byte']:.3f} bits per byte over "
+                f"{results[f'{val}/bytes']:,} bytes (gzip -9: {results[f'{val}/gzip_bits_per_byte']:.3f})"
             )
+
+
+def _val(corpus: str) -> str:
+    return f"val/{corpus}" if corpus else "val"
+
+
+class _HeldOut:
+    """What a corpus holds out, all of it and a part for validation at intervals."""
+
+    def __init__(
+        self,
+        corpus: str,
+        sources: list[PreparedSource],
+        tokenizer: Tokenizer,
+        seq_length: int,
+        max_tokens: int | None,
+    ):
+        self._prefix = _val(corpus)
+        self._whole = ValidationText(sources, tokenizer, seq_length)
+        self._part = ValidationText(sources, tokenizer, seq_length, max_tokens)
+
+    def figures(self, engine: Engine, final: bool) -> dict[str, float]:
+        found = validate(engine, self._whole if final else self._part)
+        return {name.replace("val", self._prefix, 1): value for name, value in found.items()}
+
+    def facts(self) -> dict[str, float]:
+        """What is true of the text whatever the model."""
+        return {
+            f"{self._prefix}/gzip_bits_per_byte": self._whole.gzip_bits_per_byte(),
+            f"{self._prefix}/bytes": self._whole.num_bytes,
+        }

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
-from qwen_shared.recipe.schema import Schedule
+from qwen_shared.recipe.schema import Recipe, Schedule
 
 
 def learning_rate(schedule: Schedule, peak: float, step: int, steps: int) -> float:
@@ -27,3 +28,8 @@ def learning_rate(schedule: Schedule, peak: float, step: int, steps: int) -> flo
     if schedule.kind == "linear":
         return peak - (peak - floor) * done
     return floor + (peak - floor) * 0.5 * (1.0 + math.cos(math.pi * done))
+
+
+def rate_of(recipe: Recipe) -> Callable[[int], float]:
+    """The learning rate of each step of a recipe."""
+    return lambda step: learning_rate(recipe.schedule, recipe.optimizer.lr, step, recipe.training.steps)

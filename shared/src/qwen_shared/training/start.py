@@ -18,7 +18,8 @@ from qwen_shared.convert.families import read_model
 from qwen_shared.convert.hf_files import check_weights, weights_hash
 from qwen_shared.errors import UserError
 from qwen_shared.model.sizes import padded_vocab_rows
-from qwen_shared.recipe import Recipe, SftRecipe, TrainedModel, load_recipe
+from qwen_shared.recipe import PretrainRecipe, Recipe, SftRecipe, TrainedModel, load_recipe
+from qwen_shared.recipe.load import stated_section
 from qwen_shared.recipe.schema import Model
 from qwen_shared.tokenizer import load_tokenizer
 from qwen_shared.tracking import Manifest, Parent, say
@@ -141,7 +142,12 @@ def recipe_from[R: Recipe](
 ) -> R:
     """The recipe with `model` and `tokenizer` of the start in place of its own. Raises UserError for overrides that
     contradict them."""
-    taken = [f"model={json.dumps(start.model.model_dump(mode='json'))}", f"tokenizer={start.tokenizer}"]
+    model = start.model.model_dump(mode="json")
+    # A recipe for longer texts says so in its file; whatever else it says of a model is for random weights.
+    longer = stated_section(schema, config, recipes, "model").get("max_positions")
+    taken = [f"model={json.dumps(model)}", f"tokenizer={start.tokenizer}"]
+    if longer:
+        taken.append(f"model.max_positions={json.dumps(longer)}")
     recipe = load_recipe(schema, config, [*taken, *overrides], recipes)
     if recipe.tokenizer != start.tokenizer:
         raise UserError(f"tokenizer={recipe.tokenizer}: --from brings its own tokenizer; leave this out")
@@ -161,7 +167,31 @@ def recipe_from[R: Recipe](
             f"data.seq_length={recipe.data.seq_length} is more than the {positions} positions of --from {start}; "
             f"to stretch them, set model.max_positions={recipe.data.seq_length}"
         )
+    if carries_optimizer(recipe) and not list_checkpoints(run_dir / "checkpoints"):
+        _check_carried(start, recipe)
     return recipe.model_copy(update={"tokenizer": str(run_dir / TOKENIZER)})
+
+
+def carries_optimizer(recipe: Recipe) -> bool:
+    """Whether a new run goes on with the optimizer's state of the run it starts from."""
+    return isinstance(recipe, PretrainRecipe) and recipe.init.optimizer == "carry"
+
+
+def _check_carried(start: Start, recipe: Recipe) -> None:
+    """Raises UserError where the start has no optimizer state that would fit."""
+    run_dir, said = Path(start.name), f"init.optimizer=carry: {start}"
+    if not (run_dir / RECIPE).is_file():
+        raise UserError(f"{said} is no run, so it has no optimizer state; init.optimizer=fresh starts without")
+    saved = list_checkpoints(run_dir / "checkpoints")
+    if start.step not in saved:
+        there = ", ".join(map(str, saved)) or "none"
+        raise UserError(f"{said}: that run's checkpoint is not there any more (there: {there})")
+    rows, needed = start.model.vocab_rows, recipe.model.vocab_rows
+    if rows != needed:
+        raise UserError(f"{said} has {rows} embedding rows, and so has its optimizer's state: not {needed}")
+    ours, theirs = recipe.training.precision, Manifest.read(run_dir).precision
+    if ours not in ("auto", theirs):
+        raise UserError(f"{said} was trained in {theirs}, and its optimizer's state is of that; leave out {ours}")
 
 
 def keep_start(start: Start, directory: Path | None, run_dir: Path, manifest: Manifest) -> None:

@@ -1,0 +1,54 @@
+"""Stages of one run, one after another, each with its own data and rate. Without stages the whole run is one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from qwen_shared.recipe import SftRecipe
+from qwen_shared.recipe.sft_schema import Stage
+from qwen_shared.training.schedule import learning_rate
+
+if TYPE_CHECKING:
+    from qwen_shared.training.engine import MicroBatch
+    from qwen_shared.training.loop import Batches
+
+
+def stages_of(recipe: SftRecipe) -> list[Stage]:
+    return recipe.stages or [Stage(name="all", steps=recipe.training.steps)]
+
+
+def stage_at(stages: Sequence[Stage], step: int) -> tuple[int, int]:
+    """Which stage a step of the run (from 1) is in (from 0), and which of its steps it is (from 1)."""
+    for i, stage in enumerate(stages):
+        if step <= stage.steps:
+            return i, step
+        step -= stage.steps
+    raise IndexError(f"{step} steps after the last stage")
+
+
+def staged_rate(recipe: SftRecipe) -> Callable[[int], float]:
+    """The learning rate of each step of the run: every stage has a schedule from its first step to its last."""
+    stages = stages_of(recipe)
+
+    def rate(step: int) -> float:
+        i, own_step = stage_at(stages, step)
+        stage = stages[i]
+        return learning_rate(stage.schedule or recipe.schedule, stage.lr or recipe.optimizer.lr, own_step, stage.steps)
+
+    return rate
+
+
+class StagedBatches:
+    """The batches of each stage in its turn: a function of the step, as the loop wants it."""
+
+    def __init__(self, stages: Sequence[Stage], batches: Sequence[Batches]):
+        self._stages, self._batches = stages, batches
+
+    def step(self, step: int) -> Iterator[MicroBatch]:
+        i, own_step = stage_at(self._stages, step)
+        return self._batches[i].step(own_step)
+
+    def digest(self, step: int) -> str:
+        i, own_step = stage_at(self._stages, step)
+        return self._batches[i].digest(own_step)
