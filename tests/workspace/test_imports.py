@@ -10,6 +10,7 @@ ROOMS = [
     ["backend"],
     ["tokenizer", "model"],
     ["convert", "data", "tracking", "generation"],
+    ["evaluation"],
     ["training", "sft", "publish"],
     ["launch"],
 ]

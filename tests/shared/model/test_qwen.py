@@ -83,6 +83,29 @@ def test_rotation_is_in_fp32_and_by_the_formula():
         torch.testing.assert_close(got, expected, atol=0.02, rtol=0.01)
 
 
+@torch.no_grad()
+def test_logits_at_8192_positions_equal_transformers(pair):
+    """A model of short texts goes on with longer ones (report, section 8): nothing in it knows the old length."""
+    ours, theirs = pair
+    tokens = torch.randint(0, 256, (1, 8192), generator=torch.Generator().manual_seed(4))
+    torch.testing.assert_close(ours(tokens)[0, -64:], theirs(tokens, logits_to_keep=64).logits[0], atol=1e-4, rtol=0)
+
+
+def test_8192_positions_are_relative():
+    """What a query makes of a key r places before it is the same wherever in the text the two stand."""
+    from qwen_shared.model.rope import RotaryTable, rotate
+
+    table = RotaryTable(Model(num_layers=1, hidden_size=64, num_attention_heads=1, ffn_hidden_size=1))
+    query, key = torch.randn(2, 64, generator=torch.Generator().manual_seed(5))
+    cos, sin = table(8192, torch.device("cpu"))
+    queries, keys = (rotate(x.expand(8192, 1, 1, 64), cos, sin)[:, 0, 0].double() for x in (query, key))
+    for r in (0, 1, 255, 256, 2048, 8000):
+        products = (queries[r:] * keys[: 8192 - r]).sum(-1)
+        assert (products - products[0]).abs().max() < 1e-2 * query.norm() * key.norm() / 64
+    far = (queries[8191] * keys).sum(-1)
+    assert far.unique().numel() > 8000  # and no two distances look alike
+
+
 def test_a_stretched_rope_has_transformers_frequencies():
     from transformers import LlamaConfig
     from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS

@@ -258,7 +258,7 @@ def test_sources_are_blended_by_their_samples(stream):
     big, small = (stream([conversation(i, 40, 5) for i in range(count)]) for count in (30, 10))
     for weights, share in (((None, None), 30 / 40), ((1.0, 1.0), 1 / 2)):
         sources = [SimpleNamespace(weight=weight) for weight in weights]
-        recipe = SimpleNamespace(data=SimpleNamespace(sources=sources), seed=0)
+        recipe = SimpleNamespace(data=SimpleNamespace(sources=sources), seed=0, stages=[])
         conversations = Conversations([], [big, small], [])
         places = [conversations.blend(recipe).locate(k)[0] for k in range(4096)]
         assert 1 - np.mean(places) == pytest.approx(share, abs=0.002)

@@ -7,7 +7,6 @@ with the same equations one is kept.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -17,15 +16,15 @@ from typing import Any
 
 from math_qwen.equations import check, distinct_key, equations
 from math_qwen.evaluation.command import style_of
-from math_qwen.evaluation.progress import counting
 from math_qwen.evaluation.tasks import TASKS, Item, gold_answer
 from qwen_shared.errors import UserError
+from qwen_shared.evaluation.progress import counting
+from qwen_shared.evaluation.work import Work
 from qwen_shared.generation.sampling import Generate, Progress, Sampling, until
 from qwen_shared.launch import Invocation
 from qwen_shared.launch.model_of import hf_directory
 from qwen_shared.tokenizer import Tokenizer
 from qwen_shared.tracking import say
-from qwen_shared.tracking.files import write_atomic
 
 _AT_ONCE = 128  # problems between two savings
 _EMBEDDED = 1000  # problems, where none are given
@@ -133,7 +132,7 @@ def main(invocation: Invocation) -> None:
         stop_texts=task.format.stop_texts if style == "base" else (),
     )
     decided_by = [weights_hash(directory), tokenizer.fingerprint, prompts, golds, asdict(sampling)]
-    work = _Work(chosen.to, json.dumps([*decided_by, chosen.k, settings.seed]))
+    work = Work(chosen.to, json.dumps([*decided_by, chosen.k, settings.seed]))
     say(f"{len(problems):,} problems, {chosen.k} answers each, at temperature {settings.temperature:g}")
     if work.done:
         say(f"{len(work.done):,} of them were done before")
@@ -141,10 +140,11 @@ def main(invocation: Invocation) -> None:
         generate = load_generator(directory, tokenizer, settings.batch_size)
         with counting("sampling") as progress:
             for part, drawn in _draw(generate, tokenizer, prompts, sampling, settings.seed, chosen.k, work, progress):
-                work.add(_judged(golds[part], drawn, chosen.k))
-    rows = [row for (turns, item), drawn in zip(problems, work.done, strict=True) for row in _rows(turns, item, drawn)]
+                work.add([asdict(of_problem) for of_problem in _judged(golds[part], drawn, chosen.k)])
+    done = [Drawn(**problem) for problem in work.done]
+    rows = [row for (turns, item), drawn in zip(problems, done, strict=True) for row in _rows(turns, item, drawn)]
     work.finish("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
-    _tell(work.done, chosen.to)
+    _tell(done, chosen.to)
 
 
 def _draw(
@@ -154,7 +154,7 @@ def _draw(
     sampling: Sampling,
     seed: int,
     k: int,
-    work: _Work,
+    work: Work,
     progress: Progress,
 ) -> Iterator[tuple[slice, list[str]]]:
     """Parts of the problems that are not done yet, with k answers to each problem, side by side."""
@@ -214,30 +214,3 @@ def _tell(done: list[Drawn], target: Path) -> None:
         f"these distinct and kept; {solved:,} of {len(done):,} problems have one"
     )
     say(f"{target}: {kept:,} conversations")
-
-
-class _Work:
-    """What is done, beside the file that is to come. The same command goes on with it; another's is thrown away."""
-
-    def __init__(self, target: Path, fingerprint: str):
-        self._target, self._path = target, target.with_name(f".{target.name}.partial")
-        self.done: list[Drawn] = []
-        self._key = hashlib.sha256(fingerprint.encode()).hexdigest()
-        lines = self._path.read_bytes().split(b"\n")[:-1] if self._path.exists() else []  # what follows is torn
-        if not lines or lines[0].decode("ascii", "replace") != self._key:
-            write_atomic(self._path, self._key + "\n")
-            return
-        for line in lines[1:]:
-            self.done += [Drawn(**problem) for problem in json.loads(line)]
-        whole = b"\n".join(lines) + b"\n"
-        with self._path.open("r+b") as file:
-            file.truncate(len(whole))
-
-    def add(self, drawn: list[Drawn]) -> None:
-        self.done += drawn
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps([asdict(d) for d in drawn]) + "\n")
-
-    def finish(self, text: str) -> None:
-        write_atomic(self._target, text)
-        self._path.unlink()

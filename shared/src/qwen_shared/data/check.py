@@ -35,6 +35,8 @@ def _check_part(data: TrainingData, key: str) -> None:
         where = f"{key}.{i}.path={source.path}"
         if source.path.startswith(HF):
             _check_hf(source.path, where)
+        elif data.trees and Path(source.path).expanduser().is_dir():
+            _check_listable(Path(source.path).expanduser(), where)
         elif source.path not in data.builtin:
             for path in source_files(data, source.path, where):
                 _check_readable(path, where)
@@ -100,6 +102,15 @@ def _check_shards(files: list[Path], where: str) -> None:
                 f"{where}: {len(numbers)} of {int(total)} shards are there, not "
                 f"{parent / f'{name}{missing:0{len(total)}}-of-{total}'}*; put back what is missing, or name the files"
             )
+
+
+def _check_listable(tree: Path, where: str) -> None:
+    try:
+        empty = next(tree.iterdir(), None) is None
+    except OSError as error:
+        raise UserError(f"{where}: cannot be read ({error.strerror})") from None
+    if empty:
+        raise UserError(f"{where}: the directory is empty")
 
 
 def _check_readable(path: Path, where: str) -> None:

@@ -136,6 +136,7 @@ class TrainingData(Section):
 
     builtin: ClassVar[tuple[str, ...]] = ()  # source paths that are names of data made here
     suffixes: ClassVar[tuple[str, ...]] = ()
+    trees: ClassVar[bool] = False  # whether a directory may hold files of any kind
 
     seq_length: Positive = Field(description="tokens per sample")
     validation_share: Share = Field(0.01, description="of the documents, whole; 1 to evaluate on all of them")

@@ -259,8 +259,7 @@ def _say_start(
 def _results(recipe: Recipe, vocab_rows: int, seconds: float, run_dir: Path) -> dict[str, float]:
     """The final figures of every job, by name."""
     last = read_metrics(run_dir / "metrics.jsonl")[-1]
-    names = ("train/loss", "val/loss", "val/perplexity", "val/bits_per_byte")
-    return {name: last[name] for name in names if name in last} | {
+    return {name: value for name, value in last.items() if name == "train/loss" or name.startswith("val/")} | {
         "parameters": parameter_count(recipe.model, vocab_rows),
         "tokens": last["tokens"],
         "seconds": seconds,

@@ -27,7 +27,7 @@ from qwen_shared.training.validation import validate
 class Corpus:
     """Sources of one kind: their share of what is trained on, and held-out text of their own."""
 
-    name: str  # of its figures, as in val/NAME/bits_per_byte; "" for the text that the run is about
+    name: str
     data: TrainingData
     share: float = 1.0
     builtin: Mapping[str, BuiltIn] = field(default_factory=dict)
@@ -45,10 +45,10 @@ def pretrain(
 ) -> None:
     """Run the whole job, or what is left of it; a new run begins from `origin`, else from random weights.
 
-    `corpora` is the recipe's data where it is of several kinds. Every process calls this; raises Stopped after a
-    signal.
+    `corpora` is the recipe's data where it is of several kinds. Figures of the first are called val/…, those of
+    another val/NAME/…. Every process calls this; raises Stopped after a signal.
     """
-    job = _Pretraining(recipe, corpora or [Corpus("", recipe.data)])
+    job = _Pretraining(recipe, corpora or [Corpus("text", recipe.data)])
     run_job(job, recipe, layout, run_dir, command, kind, origin)
 
 
@@ -77,7 +77,7 @@ class _Pretraining:
             data.isolate_documents,
         )
         texts = [
-            _HeldOut(corpus.name, sources, tokenizer, data.seq_length, evaluation.max_tokens)
+            _HeldOut(self._val(corpus), sources, tokenizer, data.seq_length, evaluation.max_tokens)
             for corpus, sources in zip(self.corpora, self._prepared, strict=True)
             if any(source.meta["validation"]["tokens"] for source in sources)
         ]
@@ -111,11 +111,13 @@ class _Pretraining:
             tokens = sum(source.meta["train"]["tokens"] for source in sources)
             held_bytes = sum(source.meta["validation"]["bytes"] for source in sources)
             names = ", ".join(source.name for source in sources)
-            kind = f" {corpus.name}" if corpus.name else ""
-            share = f" ({corpus.share:.0%})" if len(self.corpora) > 1 else ""
             held = f"{held_bytes:,} bytes" if held_bytes else "nothing"
-            parts.append(f"{tokens:,} tokens of{kind} {names}{share}; {held} held out")
-        return "; ".join(parts)
+            kind = f"{corpus.share:.0%} {corpus.name}: " if len(self.corpora) > 1 else ""
+            parts.append(f"{kind}{tokens:,} tokens of {names}; {held} held out")
+        return "\n       ".join(parts)
+
+    def _val(self, corpus: Corpus) -> str:
+        return "val" if corpus is self.corpora[0] else f"val/{corpus.name}"
 
     def before(self, origin: Path, tracker: Tracker) -> None: ...
 
@@ -124,19 +126,15 @@ class _Pretraining:
 
     def say_results(self, results: dict[str, float]) -> None:
         for corpus in self.corpora:
-            val = _val(corpus.name)
+            val = self._val(corpus)
             if f"{val}/bits_per_byte" not in results:
                 continue
             before = results.get(f"before/{val}/bits_per_byte")
             change = f"{before:.3f} ► " if before is not None else ""
             say(
-                f"held-out {corpus.name or 'text'}: {change}{results[f'{val}/bits_per_byte']:.3f} bits per byte over "
+                f"held-out {corpus.name}: {change}{results[f'{val}/bits_per_byte']:.3f} bits per byte over "
                 f"{results[f'{val}/bytes']:,} bytes (gzip -9: {results[f'{val}/gzip_bits_per_byte']:.3f})"
             )
-
-
-def _val(corpus: str) -> str:
-    return f"val/{corpus}" if corpus else "val"
 
 
 class _HeldOut:
@@ -144,13 +142,13 @@ class _HeldOut:
 
     def __init__(
         self,
-        corpus: str,
+        prefix: str,
         sources: list[PreparedSource],
         tokenizer: Tokenizer,
         seq_length: int,
         max_tokens: int | None,
     ):
-        self._prefix = _val(corpus)
+        self._prefix = prefix
         self._whole = ValidationText(sources, tokenizer, seq_length)
         self._part = ValidationText(sources, tokenizer, seq_length, max_tokens)
 

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from math_qwen.evaluation.settings import Evaluation
-from math_qwen.evaluation.tasks import OUTCOMES, Style, find_tasks
-from qwen_shared.errors import UserError
+from math_qwen.evaluation.tasks import OUTCOMES, find_tasks
+from qwen_shared.evaluation import results as shared
+from qwen_shared.evaluation.prompts import Style
+from qwen_shared.evaluation.results import as_the_run_says, figures_table, percent, tell_run
 from qwen_shared.launch import Invocation
 from qwen_shared.launch.model_of import hf_directory, is_run, step_of
-from qwen_shared.tracking import Manifest
 
 if TYPE_CHECKING:
     from rich.console import Group
-    from rich.table import Table
 
     from math_qwen.evaluation.run import Result
 
@@ -33,7 +32,8 @@ def options(parser: argparse.ArgumentParser) -> None:
 def main(invocation: Invocation) -> None:
     recipe = invocation.recipe
     find_tasks(recipe.tasks)  # a name that is wrong shows here, before anything is loaded
-    output = _output(invocation)
+    run_dir = invocation.run_dir if is_run(invocation) else None
+    output = shared.output_directory(invocation.options.to, run_dir, step_of(invocation), invocation.overrides)
 
     from rich.console import Console
 
@@ -56,14 +56,15 @@ def main(invocation: Invocation) -> None:
     report = {
         "model": str(directory),
         "style": style,
-        "settings": recipe.evaluation.model_dump(mode="json", include=set(Evaluation.__annotations__)),
+        "settings": recipe.evaluation.of_answers(),
         "tasks": {name: result.figures | {"by": result.groups} for name, result in results.items()},
     }
     write_atomic(output / "evaluation.json", json.dumps(report, indent=2, ensure_ascii=False) + "\n")
     say(f"every answer: {', '.join(f'{output}/{name}.jsonl' for name in results)}")
     if is_run(invocation) and step_of(invocation) is None:
-        if _as_the_run_says(invocation):
-            _tell_run(invocation, results, named_figures(results))
+        if as_the_run_says(invocation.overrides):
+            tables = {f"eval/{name}/answers": answer_rows(result) for name, result in results.items()}
+            tell_run(invocation.run_dir, recipe, named_figures(results), tables)
         else:
             say("asked otherwise than the run's recipe says: its results stay as they are")
 
@@ -90,12 +91,8 @@ def described(settings: Evaluation, style: Style | None) -> str:
 
 def style_of(invocation: Invocation, directory: Path) -> Style:
     """`auto`: few-shot text for what a pretraining left and for a model without a chat template, else its template."""
-    prompt = invocation.recipe.evaluation.prompt
-    if prompt != "auto":
-        return prompt
-    if is_run(invocation) and (invocation.run_dir / "manifest.json").is_file():
-        return "base" if Manifest.read(invocation.run_dir).kind.endswith("-pretrain") else "chat"
-    return "chat" if _has_template(directory) else "base"
+    run_dir = invocation.run_dir if is_run(invocation) else None
+    return shared.style_of(invocation.recipe.evaluation.prompt, directory, run_dir)
 
 
 def table(results: dict[str, Result], title: str) -> Group:
@@ -105,78 +102,15 @@ def table(results: dict[str, Result], title: str) -> Group:
     figures = {name: result.figures for name, result in results.items()}
     votes = sorted({key for f in figures.values() for key in f if key.startswith("majority@")})
     columns = {
-        "accuracy": lambda f: _percent(f["accuracy"]),
+        "accuracy": lambda f: percent(f["accuracy"]),
         "95 %": lambda f: f"{100 * f['accuracy_low']:.1f} … {100 * f['accuracy_high']:.1f}",
-        "loose": lambda f: _percent(f["loose_accuracy"]) if "loose_accuracy" in f else "",
-        **{key: lambda f, key=key: _percent(f[key]) for key in votes},
+        "loose": lambda f: percent(f["loose_accuracy"]) if "loose_accuracy" in f else "",
+        **{key: lambda f, key=key: percent(f[key]) for key in votes},
         "tokens": lambda f: f"{f['tokens']:.1f}",
-        "cut": lambda f: _percent(f["cut"]),
+        "cut": lambda f: percent(f["cut"]),
     }
     counts = {key: lambda f, key=key: f"{f[key]:,}" for key in ("problems", *OUTCOMES)}
-    return Group(_table(figures, columns, title), _table(figures, counts, None))
-
-
-def _table(
-    figures: dict[str, dict[str, float]], columns: dict[str, Callable[[dict[str, float]], str]], title: str | None
-) -> Table:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
-    shown = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    shown.add_column("task", overflow="fold")
-    for column in columns:
-        shown.add_column(column, justify="right", no_wrap=True)
-    for name, of_task in figures.items():
-        shown.add_row(name, *(show(of_task) for show in columns.values()))
-    return shown
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
-
-
-def _output(invocation: Invocation) -> Path | None:
-    if to := invocation.options.to:
-        there = next(path for path in (to, *to.parents) if path.exists())
-        if not there.is_dir():
-            raise UserError(f"--to {to}: {there} is no directory")
-        return to
-    if not is_run(invocation):
-        return None
-    if not _as_the_run_says(invocation):
-        return invocation.run_dir / "evaluation-trial"
-    step = step_of(invocation)
-    return invocation.run_dir / (f"evaluation-{step:08d}" if step else "evaluation")
-
-
-def _as_the_run_says(invocation: Invocation) -> bool:
-    """Whether the model is asked as its own recipe says; other tasks may be asked so too."""
-    keys = [override.partition("=")[0].strip() for override in invocation.overrides]
-    return not any(key.startswith(("evaluation.", "data.")) and key != "evaluation.batch_size" for key in keys)
-
-
-def _tell_run(invocation: Invocation, results: dict[str, Result], figures: dict[str, float]) -> None:
-    """The last checkpoint's figures go into the run's manifest and its W&B run, with a table of answers a task."""
-    from qwen_shared.tracking.wandb_run import WandbRun
-
-    recipe = invocation.recipe
-    manifest = Manifest.read(invocation.run_dir)
-    wandb = WandbRun(
-        invocation.run_dir,
-        recipe.model_dump(mode="json"),
-        recipe.tracking,
-        manifest.kind,
-        manifest.name,
-        manifest.wandb_run_id,
-    )
-    wandb.summary(figures)
-    for name, result in results.items():
-        wandb.table(None, f"eval/{name}/answers", answer_rows(result))
-    wandb.finish(failed=False)
-    manifest = Manifest.read(invocation.run_dir)  # again: the upload may have taken a while
-    manifest.results = manifest.results | figures
-    manifest.wandb_run_id = wandb.id
-    manifest.write(invocation.run_dir)
+    return Group(figures_table(figures, columns, title), figures_table(figures, counts, None))
 
 
 def answer_rows(result: Result) -> list[dict[str, str]]:
@@ -191,12 +125,3 @@ def answer_rows(result: Result) -> list[dict[str, str]]:
         }
         for row in result.rows[:_TABLE_ROWS]
     ]
-
-
-def _has_template(directory: Path) -> bool:
-    if (directory / "chat_template.jinja").is_file():
-        return True
-    try:
-        return bool(json.loads((directory / "tokenizer_config.json").read_text(encoding="utf-8")).get("chat_template"))
-    except (OSError, ValueError, AttributeError):
-        return False

@@ -10,17 +10,16 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from math_qwen.evaluation.progress import counting
-from math_qwen.evaluation.scoring import math401_error, wilson
+from math_qwen.evaluation.scoring import math401_error
 from math_qwen.evaluation.settings import Evaluation
-from math_qwen.evaluation.tasks import OUTCOMES, Item, Style, Task, find_tasks
+from math_qwen.evaluation.tasks import OUTCOMES, Item, Task, find_tasks
 from math_qwen.evaluation.votes import majority_right
-from qwen_shared.errors import UserError
+from qwen_shared.evaluation.progress import counting
+from qwen_shared.evaluation.prompts import Style, check_room, shown
+from qwen_shared.evaluation.scoring import by_group, parts, wilson
 from qwen_shared.generation.sampling import Completion, Generate, Sampling, until
 from qwen_shared.tokenizer import Tokenizer
 from qwen_shared.tracking.files import write_atomic
-
-_GROUPS = 40  # of more values than this a breakdown says nothing
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ def evaluate(
         completions = _answer(generate, task, prompts, settings, style)
         stop_texts = task.format.stop_texts if style == "base" else ()
         texts = [until(tokenizer.decode(c.ids), stop_texts).strip() for c in completions]
-        prompted = [_shown(prompt, tokenizer) for prompt in prompts]
+        prompted = [shown(prompt, tokenizer) for prompt in prompts]
         results[task.name] = _count(task, items, prompted, completions, texts, settings.samples)
         if output_dir:
             output_dir.mkdir(parents=True, exist_ok=True)
@@ -104,12 +103,7 @@ def _answer(
     )
     with counting(f"answering {task.name}") as progress:
         completions = generate([p for p in prompts for _ in range(settings.samples)], sampling, progress)
-    if not any(c.ids or c.stopped for c in completions):
-        shortest = min(map(len, prompts))
-        raise UserError(
-            f"task {task.name}: its prompts ({shortest:,} tokens and more) leave no room in the model's positions; "
-            "fewer worked examples are evaluation.shots=0, and evaluation.prompt=chat has none"
-        )
+    check_room(task.name, prompts, completions)
     return completions
 
 
@@ -141,7 +135,7 @@ def _count(
         row |= {"loose": task.loose(item.gold, text)} if task.loose else {}
         rows.append(row | {"tokens": len(completion.ids), "stopped": completion.stopped} | item.groups)
     # The answers to one problem are no independent trials: the interval counts problems.
-    shares = [fmean(row["outcome"] == "right" for row in part) for part in _parts(rows, samples)]
+    shares = [fmean(row["outcome"] == "right" for row in part) for part in parts(rows, samples)]
     low, high = wilson(sum(shares), len(items))
     counts = Counter(row["outcome"] for row in rows)
     figures: dict[str, float] = {"problems": len(items), "accuracy": fmean(shares)}
@@ -150,40 +144,11 @@ def _count(
         figures["loose_accuracy"] = fmean(row["loose"] for row in rows)
     if samples > 1:
         votes = [(row["prediction"], row["outcome"] == "right") for row in rows]
-        figures[f"majority@{samples}"] = fmean(majority_right(_parts(votes, samples)))
+        figures[f"majority@{samples}"] = fmean(majority_right(parts(votes, samples)))
     if task.name == "math401":
         errors = [math401_error(row["gold"], row["prediction"]) for row in rows]
         figures["relative_error"] = fmean(10.0 if error is None else error[1] for error in errors)
         figures["non_number"] = fmean(error is None for error in errors)
     figures["tokens"] = fmean(row["tokens"] for row in rows)
     figures["cut"] = fmean(not row["stopped"] for row in rows)
-    return Result(figures, _by_group(items, shares), rows)
-
-
-def _parts[T](rows: list[T], samples: int) -> list[list[T]]:
-    """What belongs to each problem."""
-    return [rows[i : i + samples] for i in range(0, len(rows), samples)]
-
-
-def _by_group(items: list[Item], shares: list[float]) -> dict[str, dict[str, dict[str, float]]]:
-    grouped: dict[str, dict[str, list[float]]] = {}
-    for item, share in zip(items, shares, strict=True):
-        for key, value in item.groups.items():
-            grouped.setdefault(key, {}).setdefault(value, []).append(share)
-    return {
-        key: {value: {"problems": len(of), "accuracy": fmean(of)} for value, of in sorted(values.items())}
-        for key, values in grouped.items()
-        if 1 < len(values) <= _GROUPS
-    }
-
-
-def _shown(ids: list[int], tokenizer: Tokenizer) -> str:
-    """The text of ids with special tokens by their names, which `decode` leaves out."""
-    names = {id: name for name, id in tokenizer.special_tokens.items()}
-    text, plain = "", []
-    for id in ids:
-        if id in names:
-            text, plain = text + tokenizer.decode(plain) + names[id], []
-        else:
-            plain.append(id)
-    return text + tokenizer.decode(plain)
+    return Result(figures, by_group([item.groups for item in items], shares, "accuracy"), rows)

@@ -1,4 +1,4 @@
-"""What is counted: intervals, and the published rules of comparison."""
+"""The published rules of comparison."""
 
 from __future__ import annotations
 
@@ -7,17 +7,6 @@ import re
 
 # A sign belongs to a number unless something stands before it that it could be subtracted from.
 _NUMBER = re.compile(r"(?:(?<![0-9A-Za-z)])[-+])?(?:\d[\d,]*(?:\.\d+)?|\.\d+)(?:[eE][-+]?\d+)?")
-_Z95 = 1.959963984540054
-
-
-def wilson(right: float, count: int) -> tuple[float, float]:
-    """The 95 % interval of a share by Wilson's score. `right` of `count`; (0, 1) where nothing was counted."""
-    if not count:
-        return 0.0, 1.0
-    share, z2 = right / count, _Z95**2
-    middle = (share + z2 / (2 * count)) / (1 + z2 / count)
-    half = _Z95 / (1 + z2 / count) * math.sqrt(share * (1 - share) / count + z2 / (4 * count * count))
-    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def last_number(text: str) -> float | None:

@@ -2,37 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from pydantic import Field
 
-from pydantic import Field, model_validator
-
-from qwen_shared.recipe import schema
-from qwen_shared.recipe.schema import Number, Positive, Whole
+from qwen_shared.evaluation import settings
+from qwen_shared.recipe.schema import Number, Positive
 
 
-class Evaluation(schema.Evaluation):
+class Evaluation(settings.Evaluation):
     """How a model is shown a question and how its answers are drawn. Figures compare where these are the same."""
 
-    prompt: Literal["auto", "chat", "base"] = Field(
-        "auto", description="chat: the tokenizer's template; base: worked examples as text; auto: by the kind of model"
-    )
-    shots: Whole | None = Field(None, ge=0, description="worked examples before the question; default: the task's own")
     samples: Positive = Field(1, description="answers to each problem; 1 is greedy, more are drawn and vote")
     temperature: Number = Field(
         0.7, ge=0.0, le=2.0, description="of answers that are drawn (report, section 2) and of samples in training"
     )
-    top_p: Number = Field(1.0, gt=0.0, le=1.0, description="draw from the likeliest tokens that make up this share")
-    max_new_tokens: Positive = Field(512, description="an answer that is longer is cut, and counted as such")
-    batch_size: Positive | None = Field(
-        None, description="prompts at once; default: 128, on a GPU 512, fewer where memory is short"
-    )
-    limit: Whole = Field(0, ge=0, description="only the first so many problems of each task; 0: all")
-    seed: Whole = Field(0, ge=0, le=2**32 - 1, description="of answers that are drawn")
-
-    @model_validator(mode="after")
-    def _check(self) -> Evaluation:
-        if self.samples > 1 and not self.temperature:
-            raise ValueError(
-                f"samples={self.samples} at temperature=0 would all be the same answer; give evaluation.temperature too"
-            )
-        return self

@@ -12,16 +12,16 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from math_qwen.evaluation import exemplars
 from math_qwen.evaluation.scoring import loosely_equal
 from math_qwen.prepare.forms import sample_of
 from qwen_shared.errors import UserError
-from qwen_shared.recipe import nearest
+from qwen_shared.evaluation.prompts import Style, chat_prompt
+from qwen_shared.evaluation.tasks import Hub, hub_rows, local_rows, missing, named_tasks
 from qwen_shared.tokenizer import Tokenizer
 
-Style = Literal["chat", "base"]
 OUTCOMES = ("right", "wrong", "unparsable", "timeout", "crash")  # the verifier's
 EMBEDDED = ("level1", "level1_unseen_pairs", "level2", "level3")
 
@@ -61,7 +61,7 @@ class Task:
     name: str
     format: Format
     base_shots: int
-    hub: tuple[str, str | None, str] | None = None  # dataset, configuration, split
+    hub: Hub | None = None
     loose: Callable[[str, str], bool] | None = loosely_equal  # the benchmark's published rule, beside the verifier's
     path: str | None = None
 
@@ -71,9 +71,7 @@ class Task:
         text = self.format.text(item.question, shots)
         if style == "base":
             return tokenizer.encode(text)
-        turns = [{"role": "system", "content": system}] if system is not None else []
-        turns.append({"role": "user", "content": text if shots else item.question})
-        return tokenizer.render(turns, add_generation_prompt=True)[0]
+        return chat_prompt([{"role": "user", "content": text if shots else item.question}], system, tokenizer)
 
     def shots(self, style: Style, wanted: int | None) -> int:
         """How many worked examples; raises UserError where there are not so many."""
@@ -102,10 +100,10 @@ class Task:
                 groups = {"family": problem.family, "language": problem.language}
                 yield Item(problem.id, problem.question, problem.answer, groups)
         elif self.hub:
-            for number, (row, where) in enumerate(_hub_rows(self.name, self.hub), start=1):
+            for number, (row, where) in enumerate(hub_rows(self.name, self.hub), start=1):
                 yield read_item(row, where, str(number))
         else:
-            raise UserError(_missing(self.name, "it has no dataset on the hub"))
+            raise UserError(missing(self.name, "it has no dataset on the hub"))
 
 
 TASKS: dict[str, Task] = {
@@ -123,23 +121,11 @@ TASKS: dict[str, Task] = {
 def find_tasks(names: Sequence[str]) -> list[Task]:
     """The tasks of a recipe's `tasks`. Raises UserError for an unknown name, one that stands twice, a missing path."""
     tasks: list[Task] = []
-    for text in names:
-        name, colon, path = text.partition(":")
-        if name not in TASKS:
-            hint = nearest(name, list(TASKS))
-            raise UserError(
-                f"tasks={text}: no such task{f'; nearest: {hint}' if hint else ''} (there are {', '.join(TASKS)})"
-            )
-        if colon and not Path(path).expanduser().exists():
-            raise UserError(f"tasks={text}: no such file or directory: {path}")
-        if name in [task.name for task in tasks]:
-            raise UserError(f"tasks: {name} stands there twice")
+    for name, path in named_tasks(names, TASKS):
         task = TASKS[name]
         if not path and not task.hub and name not in EMBEDDED:
-            raise UserError(_missing(name, "it has no dataset on the hub"))
-        tasks.append(replace(task, path=path or None))
-    if not tasks:
-        raise UserError(f"tasks: none given (there are {', '.join(TASKS)})")
+            raise UserError(missing(name, "it has no dataset on the hub"))
+        tasks.append(replace(task, path=path))
     return tasks
 
 
@@ -183,18 +169,17 @@ def _math23k_number(text: str) -> str:
     return f"{mixed[1]} {mixed[2]}/{mixed[3]}".strip() if mixed else text
 
 
-def _local_rows(place: str, hub: tuple[str, str | None, str] | None) -> Iterator[tuple[dict[str, Any], str]]:
-    from qwen_shared.data.rows import read_hf_rows, read_rows
-
+def _local_rows(place: str, hub: Hub | None) -> Iterator[tuple[dict[str, Any], str]]:
     path = Path(place).expanduser()
-    if path.is_dir():
-        # A copy of the hub's dataset keeps its configurations; a directory of files has none.
-        yield from read_hf_rows(f"hf:{path.resolve()}", None, hub[2] if hub else "test")
-    elif path.suffix.lower() == ".json" and path.read_bytes()[:64].lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
+    if path.suffix.lower() == ".json" and path.is_file() and _begins_with_object(path):
         yield from _objects(path)  # Math401 and Math23K are published so
     else:
-        for row, where, _ in read_rows(path):
-            yield row, where
+        # A copy of the hub's dataset keeps its configurations; a directory of files has none.
+        yield from local_rows(place, None, hub[2] if hub else "test")
+
+
+def _begins_with_object(path: Path) -> bool:
+    return path.read_bytes()[:64].lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{")
 
 
 def _objects(path: Path) -> Iterator[tuple[dict[str, Any], str]]:
@@ -209,17 +194,3 @@ def _objects(path: Path) -> Iterator[tuple[dict[str, Any], str]]:
             yield row, f"{path} item {number}"
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} item {number}: not valid JSON: {error}") from None
-
-
-def _hub_rows(name: str, hub: tuple[str, str | None, str]) -> Iterator[tuple[dict[str, Any], str]]:
-    from qwen_shared.data.rows import read_hf_rows
-
-    dataset, config, split = hub
-    try:
-        yield from read_hf_rows(f"hf:{dataset}", config, split)
-    except UserError as error:
-        raise UserError(_missing(name, f"{dataset} cannot be had: {error}")) from None
-
-
-def _missing(name: str, why: str) -> str:
-    return f"task {name}: {why}; for a local copy (.jsonl, .jsonl.gz, .json, .parquet or a directory) say {name}:PATH"

@@ -1,0 +1,76 @@
+"""The command `code-qwen`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from code_qwen.recipe import CodePretrainRecipe, CodeSftRecipe
+from qwen_shared.launch import Tool, Verb, run
+
+RECIPES = Path(__file__).parents[2] / "recipes"
+
+
+def main(argv: list[str] | None = None) -> int:
+    return run("code-qwen", "Teach a base model to write code, and run what it writes.", VERBS, RECIPES, argv=argv)
+
+
+# Each tool's flags stand beside its work, and are looked up only when it is asked for.
+
+
+def _evaluate_options(parser: argparse.ArgumentParser) -> None:
+    from code_qwen.evaluation.command import options
+
+    options(parser)
+
+
+def _prepare_options(parser: argparse.ArgumentParser) -> None:
+    from code_qwen.corpus.command import options
+
+    options(parser)
+
+
+VERBS = [
+    Verb(
+        "pretrain",
+        "go on with a base model's training, on code and some text",
+        "code_qwen.pretrain:main",
+        "code-pretrain",
+        schema=CodePretrainRecipe,
+        recipes="pretrain",
+        takes_start=True,
+        parent=("base-pretrain", "qwen-base pretrain"),
+        plan="code_qwen.pretrain:plan",
+    ),
+    Verb(
+        "sft",
+        "teach a model to write functions, and count before and after how many pass their tests",
+        "code_qwen.sft:main",
+        "code-sft",
+        schema=CodeSftRecipe,
+        recipes="sft",
+        takes_start=True,
+        parent=("code-pretrain", "code-qwen pretrain"),
+        plan="code_qwen.sft:plan",
+        show_batch="code_qwen.sft:show_batch",
+    ),
+    Verb(
+        "evaluate",
+        "measure how many of a model's programs pass their tests, run in a sandbox",
+        "code_qwen.evaluation.command:main",
+        "code-sft",
+        schema=CodeSftRecipe,
+        recipes="sft",
+        reads_run=True,
+        reads_data=False,
+        maker="sft",
+        plan="code_qwen.evaluation.command:plan",
+        options=_evaluate_options,
+    ),
+    Tool(
+        "prepare",
+        "show what the filters keep of a source tree, and write it",
+        "code_qwen.corpus.command:main",
+        _prepare_options,
+    ),
+]

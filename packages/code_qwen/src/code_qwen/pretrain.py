@@ -1,0 +1,55 @@
+"""`code-qwen pretrain`: a base model goes on with code, and with some text so that it forgets little."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from code_qwen.recipe import CodePretrainRecipe
+from qwen_shared.launch import Invocation
+from qwen_shared.tracking import say
+from qwen_shared.training.plan import plan_run
+
+if TYPE_CHECKING:
+    from qwen_shared.training.pretrain import Corpus
+
+KIND = "code-pretrain"
+
+
+def main(invocation: Invocation) -> None:
+    plan(invocation)  # what the tokenizer and the layout make impossible shows here, before anything heavy
+    say("loading torch and Megatron")  # the next ten seconds would be silent
+
+    from qwen_shared.backend.quick_import import quick_import
+
+    with quick_import():
+        from qwen_shared.training.pretrain import pretrain
+
+    i = invocation
+    pretrain(i.recipe, i.layout, i.run_dir, i.command, KIND, i.origin, corpora(i.recipe))
+
+
+def plan(invocation: Invocation) -> str:
+    i = invocation
+    if i.recipe.data.fill_in_middle.rate:
+        from qwen_shared.data.fill_in_middle import special_ids
+
+        from qwen_shared.tokenizer import load_tokenizer
+
+        special_ids(load_tokenizer(i.origin.tokenizer))  # not every tokenizer has them
+    return plan_run(i.command, i.recipe, i.layout, i.run_dir, i.origin)
+
+
+def corpora(recipe: CodePretrainRecipe) -> list[Corpus]:
+    """Code, what the run is about; and text."""
+    from qwen_shared.data.fill_in_middle import FillInMiddle
+
+    from code_qwen.corpus import corpus
+    from qwen_shared.training.pretrain import Corpus
+
+    data, settings = recipe.data, recipe.data.fill_in_middle
+
+    def rearranged(stream, tokenizer):
+        return FillInMiddle(stream, tokenizer, settings.rate, settings.spm_share, recipe.seed)
+
+    code = Corpus("code", data, 1 - data.text_share, corpus(data), rearranged if settings.rate else None)
+    return [code, *(Corpus(name, part, data.text_share) for name, part in data.parts.items() if name != "sources")]

@@ -1,0 +1,62 @@
+"""The words that tasks are made of: names of arguments and functions, strings, fields, and frames around a task."""
+
+from __future__ import annotations
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+# By the kind of a function's argument: what it is called, and what the second word of the function's name is.
+ARGUMENTS = {
+    "number": _words("n x value number num"),
+    "numbers": _words("scores values items data nums"),
+    "text": _words("text s word line string"),
+    "record": _words("record entry info data item"),
+    "rows": _words("rows records items entries users"),
+}
+NOUNS = {
+    "number": _words("number value score price level size point length index time total"),
+    "numbers": _words("numbers values items scores prices points sizes lines data ids"),
+    "text": _words("text word line name string label message path title key"),
+    "record": _words("record entry value field info option user item key data"),
+    "rows": _words("rows records users items entries orders files groups books list"),
+}
+PLAIN_NAMES = _words("solve solution compute process convert func run helper handle task apply work")
+
+LETTERS = tuple("abcdefghijklmnopqrstuvwxyz")
+# Strings and fields: most are common in source code, where the model has met them.
+STRINGS = _words(
+    "open close left right up down new old first last on off top low high long red blue green good bad yes no small "
+    "large start stop end key name text line word code file path item list node host port user group test data time "
+    "day year color mode size type level point state"
+)
+AFFIXES = (*STRINGS[:40], *_words("< > [ ] ( ) * # - = : / _ . , ! ? + & @"))
+FIELDS = _words(
+    "name size date time day month year address code level point color group host port user version state count price "
+    "age score weight city title path key type length index id text value mode status number order field line"
+)
+
+# What stands around the description of what is returned.
+REQUESTS = {
+    "en": (
+        "Write a function {name}({x}) that returns {what}.",
+        "Write a Python function {name}({x}) that returns {what}.",
+        "Define {name}({x}), which returns {what}.",
+        "Implement {name}({x}). It should return {what}.",
+        "I need a function {name}({x}) returning {what}.",
+    ),
+    "zh": (
+        "写一个函数{name}({x})，返回{what}。",
+        "请用Python写函数{name}({x})，返回{what}。",
+        "定义{name}({x})，它返回{what}。",
+        "实现函数{name}({x})，要求返回{what}。",
+        "我需要一个函数{name}({x})，返回{what}。",
+    ),
+}
+DOCSTRINGS = {"en": ("Return {what}.", "Returns {what}."), "zh": ("返回{what}。",)}
+LAYOUTS = (
+    'def {name}({x}):\n    """{doc}"""\n',
+    'def {name}({x}):\n    """{doc}"""\n',
+    'def {name}({x}):\n    """\n    {doc}\n    """\n',
+)

@@ -1,0 +1,111 @@
+"""The code recipes: continued pretraining on code and text, and supervised fine-tuning on functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from code_qwen.corpus.settings import CodeSource, Filters
+from code_qwen.evaluation.settings import Evaluation
+from qwen_shared.recipe import PretrainRecipe, SftRecipe
+from qwen_shared.recipe.schema import (
+    Data,
+    Flag,
+    Positive,
+    Section,
+    Share,
+    Source,
+    TrainingData,
+    source_from_text,
+    sources_from_text,
+)
+from qwen_shared.recipe.sft_schema import SftData
+
+if TYPE_CHECKING:
+    from code_qwen.problems import Task
+
+FUNCTIONS = "functions"  # the name of the source
+
+
+class FillInMiddle(Section):
+    """Documents rearranged so that the model learns to write what stands between two pieces (Bavarian et al. 2022)."""
+
+    rate: Share = Field(0.0, description="share of documents that are rearranged; the report has none")
+    spm_share: Share = Field(0.5, description="of those, suffix before prefix; the others prefix before suffix")
+
+
+class CodeData(TrainingData):
+    builtin: ClassVar[tuple[str, ...]] = ("stdlib",)
+    suffixes: ClassVar[tuple[str, ...]] = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet")
+    trees: ClassVar[bool] = True
+
+    sources: Annotated[
+        list[Annotated[CodeSource, BeforeValidator(source_from_text)]],
+        BeforeValidator(sources_from_text),
+        Field(min_length=1, description="code: one source or a list; a path alone is short for {path: …}"),
+    ]
+    filters: Filters = Filters.model_construct()
+    text: Annotated[
+        list[Annotated[Source, BeforeValidator(source_from_text)]],
+        BeforeValidator(sources_from_text),
+        Field([], description="text, so that it is not forgotten: sources as `qwen-base pretrain` takes them"),
+    ]
+    text_share: Share = Field(0.0, description="of the samples")
+    fill_in_middle: FillInMiddle = FillInMiddle.model_construct()
+    isolate_documents: Flag = Field(False, description="no token sees another document; positions restart at each")
+
+    @model_validator(mode="after")
+    def _check(self) -> CodeData:
+        if self.text and not 0 < self.text_share < 1:
+            raise ValueError(f"text_share={self.text_share:g}: with text it must lie between 0 and 1")
+        if self.text_share and not self.text:
+            raise ValueError(f"text_share={self.text_share:g}, but text names no source; text=[stdlib] for one")
+        return self
+
+    @property
+    def parts(self) -> dict[str, TrainingData]:
+        if not self.text:
+            return {"sources": self}
+        settings = {key: getattr(self, key) for key in TrainingData.model_fields}
+        return {"sources": self, "text": Data(sources=self.text, **settings)}
+
+
+class CodePretrainRecipe(PretrainRecipe):
+    data: CodeData
+
+
+class FunctionData(SftData):
+    """`functions` are made here; everything else is read."""
+
+    builtin: ClassVar[tuple[str, ...]] = (FUNCTIONS,)
+
+
+class Problems(Section):
+    """What `data.sources: [functions]` makes: tasks whose solutions have passed their tests."""
+
+    count: Positive = Field(40_000, description="training tasks, all different")
+    languages: list[Literal["en", "zh"]] = Field(["en", "zh"], min_length=1)
+    forms: list[Literal["instruction", "docstring"]] = Field(["instruction", "docstring"], min_length=1)
+
+
+def training_tasks(recipe: CodeSftRecipe) -> Iterator[Task]:
+    """What the source `functions` trains on."""
+    from code_qwen import problems
+
+    settings = recipe.problems
+    return problems.training(recipe.seed, settings.count, tuple(settings.languages), tuple(settings.forms))
+
+
+def _tasks_from_text(value: Any) -> Any:
+    return [task.strip() for task in value.split(",") if task.strip()] if isinstance(value, str) else value
+
+
+class CodeSftRecipe(SftRecipe):
+    data: FunctionData
+    problems: Problems = Problems.model_construct()
+    evaluation: Evaluation
+    tasks: Annotated[list[str], BeforeValidator(_tasks_from_text)] = Field(
+        [], description="what `evaluate` asks, and `sft` before and after training: a,b or name:FILE"
+    )

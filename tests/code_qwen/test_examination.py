@@ -1,0 +1,75 @@
+"""What `sft` measures before and after training, with a stand-in for the model."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+
+from code_qwen import examination, problems
+from code_qwen.evaluation.settings import Evaluation
+from code_qwen.examination import Examination
+from qwen_shared.generation.sampling import Completion
+from qwen_shared.tokenizer import load_tokenizer
+
+TOKENIZER = load_tokenizer("default")
+SHOWN = 12
+
+
+class Tracker:
+    def __init__(self):
+        self.tables, self.figures = {}, {}
+
+    def table(self, name, rows):
+        self.tables[name] = rows
+
+    def summary(self, figures):
+        self.figures |= figures
+
+
+@pytest.fixture
+def examine(tmp_path, monkeypatch):
+    """A model that knows nothing before training and each of the first held-out tasks after it."""
+    held_out = problems.held_out
+    monkeypatch.setattr(problems, "held_out", lambda name: held_out(name)[:SHOWN])
+    monkeypatch.setattr(examination, "weights_hash", str)
+    monkeypatch.setattr(
+        examination, "training_tasks", lambda recipe: problems.training(1, 50, ("en", "zh"), problems.FORMS)
+    )
+
+    def load(directory, tokenizer, batch_size):
+        def generate(prompts, sampling, progress):
+            texts = [problems.messages(task)[-1]["content"] for task in held_out("functions")[: len(prompts)]]
+            texts = texts if directory.name == "after" else [""] * len(prompts)
+            return [Completion(TOKENIZER.encode(text), stopped=True) for text in texts]
+
+        return generate
+
+    monkeypatch.setattr(examination, "load_generator", load)
+    recipe = SimpleNamespace(
+        tasks=["functions"],
+        evaluation=Evaluation(interval=1, timeout=5.0),
+        data=SimpleNamespace(system=None, sources=[SimpleNamespace(path="functions")]),
+        tokenizer="default",
+    )
+    (tmp_path / "run").mkdir()
+    return Examination(recipe, tmp_path / "run")
+
+
+def test_before_and_after(examine, tmp_path, capsys):
+    tracker = Tracker()
+    before = examine(tmp_path / "before", "before", tracker)
+    assert before["eval/functions/pass@1"] == 0.0
+    after = examine(tmp_path / "after", "after", tracker)
+    assert after["eval/functions/pass@1"] == 1.0 and after["before/eval/functions/pass@1"] == 0.0
+    assert 0 <= after["nearest/functions/pass@1"] < 1
+    assert tracker.figures == after
+    assert set(tracker.tables) == {"eval/functions/answers_before", "eval/functions/answers_after"}
+    run = tmp_path / "run"
+    assert len((run / "evaluation" / "functions.jsonl").read_text().splitlines()) == SHOWN
+    assert json.loads((run / "evaluation-before" / "evaluation.json").read_text()) == before
+    assert "after training" in capsys.readouterr().out
+
+
+def test_families(examine, tmp_path):
+    after = examine(tmp_path / "after", "after", Tracker())
+    assert not any(name.startswith("before/") for name in after)

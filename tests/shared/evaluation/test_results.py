@@ -1,0 +1,40 @@
+"""Where figures go, and which prompts go to which model."""
+
+import json
+
+import pytest
+
+from qwen_shared.errors import UserError
+from qwen_shared.evaluation.results import as_the_run_says, output_directory, style_of
+from qwen_shared.tracking import Manifest
+
+
+def test_prompts_by_the_kind_of_model(tmp_path):
+    run, foreign = tmp_path / "run", tmp_path / "foreign"
+    run.mkdir()
+    foreign.mkdir()
+    assert style_of("base", foreign, run) == "base" and style_of("chat", foreign, None) == "chat"
+    Manifest.create("code-qwen pretrain", "code-pretrain", "tiny").write(run)
+    assert style_of("auto", foreign, run) == "base"
+    Manifest.create("code-qwen sft", "code-sft", "tiny").write(run)
+    assert style_of("auto", foreign, run) == "chat"
+    assert style_of("auto", foreign, None) == "base"
+    (foreign / "tokenizer_config.json").write_text(json.dumps({"chat_template": "{{ x }}"}))
+    assert style_of("auto", foreign, None) == "chat"
+
+
+def test_where_answers_are_written(tmp_path):
+    run = tmp_path / "run"
+    assert output_directory(None, run, None, ["tasks=a"]) == run / "evaluation"
+    assert output_directory(None, run, 7, []) == run / "evaluation-00000007"
+    assert output_directory(None, run, 7, ["evaluation.samples=3"]) == run / "evaluation-trial"
+    assert output_directory(None, None, None, []) is None
+    assert output_directory(tmp_path / "a" / "b", run, None, []) == tmp_path / "a" / "b"
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="is no directory"):
+        output_directory(tmp_path / "file" / "b", run, None, [])
+
+
+def test_as_the_run_says():
+    assert as_the_run_says(["tasks=a,b", "evaluation.batch_size=3", "evaluation.workers=2"])
+    assert not as_the_run_says(["evaluation.temperature=1"]) and not as_the_run_says(["data.system=x"])
