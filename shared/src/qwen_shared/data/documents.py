@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 FileIdentity = tuple[str, int, int]  # path, bytes, mtime in ns: what a cache key knows of an input file
 
@@ -24,6 +25,24 @@ class BuiltIn:
 
     read: Callable[[], Iterable[tuple[Sequence[Mapping[str, str]], bool]]]  # (messages, held out?)
     identity: str  # of everything that decides them
+
+
+FILE_END = "\0"
+
+
+@dataclass(frozen=True)
+class TextReader:
+    """Texts that a package reads in its own way, under the path of a source.
+
+    `read` yields them and tells the meter how far it has come. A text may be several files that stay together, with
+    FILE_END between them: each gets its own end of document, and they are shuffled as one. No file holds that
+    character.
+    """
+
+    read: Callable[[Meter], Iterator[Document]]
+    files: Callable[[], list[FileIdentity]]  # asked before and after reading
+    settings: Mapping[str, Any]  # what decides the texts besides those files, as JSON
+    report: Callable[[], Mapping[str, Any]]  # of the last reading: kept beside the token files as corpus.json
 
 
 class Meter:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from qwen_shared.data import conversations, sources
 from qwen_shared.data.cache import build_once
 from qwen_shared.data.check import check_sources
-from qwen_shared.data.documents import BuiltIn, FileIdentity, Meter
+from qwen_shared.data.documents import BuiltIn, FileIdentity, Meter, TextReader
 from qwen_shared.data.split import Split
 from qwen_shared.data.tokenise import PARTS, write_parts
 from qwen_shared.errors import UserError
@@ -55,12 +55,12 @@ def prepare(
     progress: Progress | None = None,
     workers: int | None = None,
     for_training: bool = True,
-    builtin: Mapping[str, BuiltIn] | None = None,
+    builtin: Mapping[str, BuiltIn | TextReader] | None = None,
 ) -> list[PreparedSource]:
     """Token files of every source in `cache_dir/<key>/`, built where they are not there yet.
 
     Documents are texts, or conversations where `data` is that of supervised fine-tuning (`data.conversations` says how
-    those are stored). `builtin` makes the conversations of sources that are no files.
+    those are stored). `builtin` makes the conversations, or reads the texts, of sources that are not read here.
 
     The key covers the source, its files' sizes and times, the tokenizer and the settings, so nothing stale is found;
     seq_length is no part of it. The files do not depend on `workers` (default: the CPUs this process may use). A
@@ -88,7 +88,7 @@ def prepare(
 def _prepare_source(
     data: TrainingData,
     source: Source | ConversationSource,
-    made: BuiltIn | None,
+    made: BuiltIn | TextReader | None,
     tokenizer_source: str,
     tokenizer: Tokenizer,
     cache_dir: Path,
@@ -96,7 +96,7 @@ def _prepare_source(
     workers: int | None,
 ) -> Path:
     kind = conversations if isinstance(data, SftData) else sources
-    encoder = kind.encoder(data)
+    encoder = conversations.encoder(data) if isinstance(data, SftData) else sources.encoder(data, made)
     files = kind.source_identity(data, source, made)
     settings = {
         "path": source.path,
@@ -114,6 +114,9 @@ def _prepare_source(
         parts = write_parts(documents, directory, encoder, tokenizer, tokenizer_source, workers)
         if kind.source_identity(data, source, made) != files:
             raise UserError(f"data source {source.path}: changed while it was being read; start again")
+        if isinstance(made, TextReader):
+            report = json.dumps(made.report(), indent=1, ensure_ascii=False)
+            _write_synced(directory / "corpus.json", report + "\n")
         meta = {
             "format": FORMAT,
             "source": settings,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from qwen_shared.data.check import HF, STDLIB, source_files
-from qwen_shared.data.documents import Document, FileIdentity, Meter, without_lone_surrogates
+from qwen_shared.data.documents import FILE_END, Document, FileIdentity, Meter, TextReader, without_lone_surrogates
 from qwen_shared.data.rows import bad_byte, files_identity, read_hf_rows, read_rows, there_are
 from qwen_shared.data.stdlib import stdlib_identities, stdlib_text
 from qwen_shared.data.token_file import token_dtype
@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 TEXT_DOCUMENT_BYTES = 64 * 1024
 
 
-def read_documents(data: Data, source: Source, meter: Meter | None = None) -> Iterator[Document]:
+def read_documents(
+    data: Data, source: Source, meter: Meter | None = None, made: TextReader | None = None
+) -> Iterator[Document]:
     """The documents of one source, in the same order on every machine; at most `data.documents` of them.
 
     - `.jsonl`, `.jsonl.gz`, `.jsonl.zst`: one object a line, the text under `text_key`.
@@ -36,33 +38,40 @@ def read_documents(data: Data, source: Source, meter: Meter | None = None) -> It
     - `hf:…`: `datasets` in streaming mode.
     - `stdlib`: see `stdlib_text`; its documents come already divided into training and held-out ones.
 
+    What a package reads itself (`made`) is all of this to itself, and keeps to `data.documents` in its own way.
+
     Texts of nothing but white space are passed over; lone surrogates become U+FFFD.
     Raises UserError for broken content, a missing `text_key`, and a source without any text.
     """
     meter = meter or Meter()
+    limit = None if made or source.path == STDLIB else data.documents
     count = 0
-    for document in _read(data, source, meter):
+    for document in made.read(meter) if made else _read(data, source, meter):
         if not document.text.strip():
             continue
         yield document
         count += 1
-        if count == data.documents and source.path != STDLIB:
+        if count == limit:
             return
     if not count:
         raise UserError(f"data source {source.path}: no text in it; every document is empty")
 
 
-def read(data: Data, source: Source, meter: Meter, made: None) -> Iterator[Document]:
-    return read_documents(data, source, meter)
+def read(data: Data, source: Source, meter: Meter, made: TextReader | None) -> Iterator[Document]:
+    return read_documents(data, source, meter, made)
 
 
-def source_identity(data: Data, source: Source, made: None = None) -> list[FileIdentity]:
+def source_identity(data: Data, source: Source, made: TextReader | None = None) -> list[FileIdentity]:
     """What a cache key knows of a source's contents."""
+    if made:
+        return made.files()
     return stdlib_identities() if source.path == STDLIB else files_identity(data, source.path)
 
 
-def settings(data: Data, source: Source, made: None) -> dict[str, Any]:
+def settings(data: Data, source: Source, made: TextReader | None) -> dict[str, Any]:
     """What decides the texts besides the contents of files."""
+    if made:
+        return dict(made.settings)
     if source.path == STDLIB:
         return {"python": platform.python_version()}
     hub = {"config": source.config, "split": source.split} if source.path.startswith(HF) else {}
@@ -71,17 +80,20 @@ def settings(data: Data, source: Source, made: None) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class TextEncoder:
-    """A text's ids, and the token that ends documents."""
+    """A text's ids, and the token that ends documents; once for each file where a text is several."""
+
+    several_files: bool = False
 
     def dtype(self, tokenizer: Tokenizer) -> np.dtype:
         return token_dtype(tokenizer.vocab_size)
 
     def __call__(self, tokenizer: Tokenizer, document: Document) -> tuple[list[int], None]:
-        return [*tokenizer.encode(document.text), tokenizer.eod_id], None
+        files = document.text.split(FILE_END) if self.several_files else [document.text]
+        return [id for file in files for id in (*tokenizer.encode(file), tokenizer.eod_id)], None
 
 
-def encoder(data: Data) -> TextEncoder:
-    return TextEncoder()
+def encoder(data: Data, made: TextReader | None = None) -> TextEncoder:
+    return TextEncoder(several_files=made is not None)
 
 
 def _read(data: Data, source: Source, meter: Meter) -> Iterator[Document]:

@@ -14,7 +14,7 @@ import io
 import re
 import sysconfig
 import tokenize
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,26 +59,46 @@ def stdlib_text(share: float, max_bytes: int, limit: int | None = None, meter: M
     8-word shingles occur in held-out text, and a paragraph of 12 words or more if all of them do. `limit` reads at
     most so many documents. Raises UserError where the installation has no such text.
     """
-    modules: list[Document] = []
-    told: set[str] = set()
-    files = _module_files(_root())
-    meter = meter or Meter()
-    meter.total = 2 * sum(p.stat().st_size for p in files)  # once to read them, once for who asks to go on from here
-    for path in files:
-        name = _module_name(path)
-        text = module_prose(path.read_bytes(), told)
-        if len(text.encode()) >= _MODULE_MIN_BYTES:
-            modules.append(Document(text, name))
-        meter.at(meter.done + path.stat().st_size)
-    if not modules:
-        raise UserError(f"data source stdlib: no documentation in {_root()}; name a text file or directory instead")
+    modules = _read_modules(meter or Meter())
     topics = list(_topics())
     if limit is not None:
         modules, topics = modules[:limit], topics[: max(0, limit - len(modules))]
-    held_names = _choose_held_out(modules, share, max_bytes)
+    held_names = choose_by_name({d.name: len(d.text.encode()) for d in modules}, share, max_bytes)
     held_out = [Document(d.text, d.name, True) for d in modules if d.name in held_names]
     training = [Document(d.text, d.name, False) for d in modules + topics if d.name not in held_names]
     return _without_near_duplicates(training, held_out)
+
+
+def stdlib_modules() -> list[tuple[str, Path]]:
+    """Name and file of every module that the corpus may read, by path."""
+    return [(_module_name(path), path) for path in _module_files(_root())]
+
+
+def held_out_modules(share: float, max_bytes: int, limit: int | None = None) -> set[str]:
+    """Names of the modules that `stdlib_text` holds out, for whoever reads them in another way."""
+    modules = _read_modules(Meter())[:limit]
+    return choose_by_name({d.name: len(d.text.encode()) for d in modules}, share, max_bytes)
+
+
+def choose_by_name(
+    sizes: Mapping[str, int], share: float, max_bytes: int, largest: float = _LARGEST_HELD_OUT
+) -> set[str]:
+    """Names that together hold `share` of the bytes of `sizes`, or `max_bytes`: the first by their hash, none with more
+    than `largest` of what is wanted."""
+    wanted = min(share * sum(sizes.values()), max_bytes)
+    if wanted <= 0 or len(sizes) < 2:
+        return set()
+    # By name, so that the choice hardly moves from one release of Python to the next.
+    order = sorted(sizes, key=lambda name: hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest())
+    order = [name for name in order if sizes[name] <= largest * wanted] or order[:1]
+    chosen: set[str] = set()
+    held = 0
+    for name in order:
+        if held >= wanted:
+            break
+        chosen.add(name)
+        held += sizes[name]
+    return chosen
 
 
 def module_prose(source: bytes, told: set[str]) -> str:
@@ -173,30 +193,11 @@ def _topics() -> Iterator[Document]:
         yield Document(topics[name].strip(), f"topic {name}")
 
 
-def _choose_held_out(modules: list[Document], share: float, max_bytes: int) -> set[str]:
-    sizes = {d.name: len(d.text.encode()) for d in modules}
-    wanted = min(share * sum(sizes.values()), max_bytes)
-    if wanted <= 0 or len(modules) < 2:
-        return set()
-    # By name, so that the choice hardly moves from one release of Python to the next.
-    order = sorted(sizes, key=lambda name: hashlib.sha256(name.encode()).digest())
-    order = [name for name in order if sizes[name] <= _LARGEST_HELD_OUT * wanted] or order[:1]
-    chosen: set[str] = set()
-    held = 0
-    for name in order:
-        if held >= wanted:
-            break
-        chosen.add(name)
-        held += sizes[name]
-    return chosen
-
-
 def _without_near_duplicates(training: list[Document], held_out: list[Document]) -> StdlibText:
-    secret = {shingle for d in held_out for shingle in _shingles(d.text)}
+    secret = {shingle for d in held_out for shingle in shingles(d.text)}
     kept, dropped, paragraphs_dropped = [], [], 0
     for document in training:
-        shingles = _shingles(document.text)
-        if sum(s in secret for s in shingles) > _NEAR_DUPLICATE * len(shingles):
+        if is_near(document.text, secret):
             dropped.append(document.name)
             continue
         paragraphs = re.split(r"\n(?:[ \t]*\n)+", document.text)
@@ -209,17 +210,39 @@ def _without_near_duplicates(training: list[Document], held_out: list[Document])
     return StdlibText(kept, held_out, dropped, paragraphs_dropped)
 
 
+def is_near(text: str, secret: set[int]) -> bool:
+    """Whether more than 0.3 of a text's shingles are among those of held-out text."""
+    own = shingles(text)
+    return sum(shingle in secret for shingle in own) > _NEAR_DUPLICATE * len(own)
+
+
 def _is_told_in(paragraph: str, secret: set[int]) -> bool:
     """Verbatim up to spacing: every shingle of a paragraph of some length occurs in the held-out text."""
     if len(paragraph.split()) < _PARAGRAPH_MIN_WORDS:
         return False
-    return all(shingle in secret for shingle in _shingles(paragraph))
+    return all(shingle in secret for shingle in shingles(paragraph))
 
 
-def _shingles(text: str) -> list[int]:
+def shingles(text: str) -> list[int]:
     """Hashes of every run of 8 words; case, punctuation and spacing do not count. Good for one process only."""
     words = re.findall(r"\w+", text.lower())
     return [hash(tuple(words[i : i + _SHINGLE])) for i in range(len(words) - _SHINGLE + 1)]
+
+
+def _read_modules(meter: Meter) -> list[Document]:
+    """The prose of every module that has some."""
+    modules: list[Document] = []
+    told: set[str] = set()
+    files = stdlib_modules()
+    meter.total = 2 * sum(p.stat().st_size for _, p in files)  # once to read them, once for who asks to go on from here
+    for name, path in files:
+        text = module_prose(path.read_bytes(), told)
+        if len(text.encode()) >= _MODULE_MIN_BYTES:
+            modules.append(Document(text, name))
+        meter.at(meter.done + path.stat().st_size)
+    if not modules:
+        raise UserError(f"data source stdlib: no documentation in {_root()}; name a text file or directory instead")
+    return modules
 
 
 def _root() -> Path:

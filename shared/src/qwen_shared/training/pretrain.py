@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from qwen_shared.data import Blend, PackedTokens, PreparedSource, TokenFile, ValidationText, prepare
-from qwen_shared.data.documents import BuiltIn
+from qwen_shared.data.documents import TextReader
 from qwen_shared.data.prepare import Progress
 from qwen_shared.recipe import Layout, PretrainRecipe
 from qwen_shared.recipe.schema import TrainingData
@@ -30,7 +30,7 @@ class Corpus:
     name: str
     data: TrainingData
     share: float = 1.0
-    builtin: Mapping[str, BuiltIn] = field(default_factory=dict)
+    builtin: Mapping[str, TextReader] = field(default_factory=dict)
     transform: Callable[[PackedTokens, Tokenizer], Any] | None = None  # of each source's samples, to a like stream
 
 

@@ -18,7 +18,7 @@ from code_qwen.problems.family import Family, Space, literal
 from code_qwen.problems.records import ORDERS, Row, sort_code, sort_inputs, sort_reference
 from code_qwen.problems.words import AFFIXES, FIELDS, LETTERS, STRINGS
 
-_NUMBERS = range(2, 61)
+_NUMBERS = range(2, 41)
 _CHANGES = ("+", "-", "*")
 _CONDITION_AND_CHANGE = [
     Space(3, {"op": (*COMPARISONS, "%"), "v": _NUMBERS, "change": _CHANGES, "k": _NUMBERS}),

@@ -11,12 +11,12 @@ PARITIES = ("even", "odd")
 
 CONDITIONS = {
     "en": {
-        ">": ("greater than {v}", "larger than {v}", "above {v}"),
-        "<": ("less than {v}", "smaller than {v}", "below {v}"),
-        ">=": ("at least {v}", "greater than or equal to {v}"),
-        "<=": ("at most {v}", "less than or equal to {v}"),
+        ">": ("greater than {v}", "above {v}"),
+        "<": ("less than {v}", "below {v}"),
+        ">=": ("at least {v}",),
+        "<=": ("at most {v}",),
         "==": ("equal to {v}",),
-        "!=": ("not equal to {v}", "different from {v}"),
+        "!=": ("not equal to {v}",),
         "%": ("divisible by {v}",),
         "even": ("even",),
         "odd": ("odd",),
@@ -24,8 +24,8 @@ CONDITIONS = {
     "zh": {
         ">": ("大于{v}", "超过{v}"),
         "<": ("小于{v}", "低于{v}"),
-        ">=": ("大于等于{v}", "不小于{v}"),
-        "<=": ("小于等于{v}", "不大于{v}"),
+        ">=": ("不小于{v}",),
+        "<=": ("不大于{v}",),
         "==": ("等于{v}",),
         "!=": ("不等于{v}",),
         "%": ("能被{v}整除",),

@@ -16,7 +16,7 @@ from code_qwen.problems.conditions import (
 )
 from code_qwen.problems.family import Family, Space
 
-_NUMBERS = range(2, 61)
+_NUMBERS = range(2, 41)
 _NONE = (None,)
 
 FILTER = Family(

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from random import Random
-
 from code_qwen.problems.conditions import COMPARISONS, CONDITIONS, condition_code, holds, numbers_near
-from code_qwen.problems.family import Family, Space, literal
+from code_qwen.problems.family import Family, Space
 from code_qwen.problems.words import STRINGS
 
 _SIGNS = {"en": {"+": ("plus",), "-": ("minus",)}, "zh": {"+": ("加",), "-": ("减",)}}
@@ -14,7 +12,7 @@ LINEAR = Family(
     name="linear",
     argument="number",
     verbs=("scale", "shift", "adjust", "compute", "get", "change", "update"),
-    spaces=[Space(1, {"k": range(2, 21), "op": ("+", "-"), "c": range(1, 61)})],
+    spaces=[Space(1, {"k": range(2, 21), "op": ("+", "-"), "c": range(1, 41)})],
     body=lambda x, k, op, c: f"return {x} * {k} {op} {c}",
     reference=lambda x, k, op, c: sum([x] * k) + (c if op == "+" else -c),
     inputs=lambda rng, k, op, c: [0, 1, 2, -3, 10, rng.randint(11, 99)],
@@ -29,7 +27,7 @@ CLAMP = Family(
     name="clamp",
     argument="number",
     verbs=("clamp", "limit", "bound", "restrict", "clip", "check"),
-    spaces=[Space(1, {"low": range(21), "high": range(21, 100)})],
+    spaces=[Space(1, {"low": range(21), "high": range(21, 61)})],
     body=lambda x, low, high: f"return max({low}, min({high}, {x}))",
     reference=lambda x, low, high: low if x < low else high if x > high else x,
     inputs=lambda rng, low, high: [low - 1, low, low + 1, high - 1, high, high + 1, -100, 1000, (low + high) // 2],
@@ -51,7 +49,7 @@ CHOOSE = Family(
     name="choose",
     argument="number",
     verbs=("label", "describe", "classify", "mark", "check", "rate", "name"),
-    spaces=[Space(1, {"op": (*COMPARISONS, "==", "%"), "v": range(2, 61), "yes": STRINGS, "no": STRINGS})],
+    spaces=[Space(1, {"op": (*COMPARISONS, "==", "%"), "v": range(2, 41), "yes": STRINGS, "no": STRINGS})],
     body=lambda x, op, v, yes, no: f'return "{yes}" if {condition_code(x, op, v)} else "{no}"',
     reference=lambda x, op, v, yes, no: (no, yes)[holds(x, op, v)],
     inputs=lambda rng, op, v, yes, no: numbers_near(op, v),
@@ -71,44 +69,4 @@ CHOOSE = Family(
     valid=lambda op, v, yes, no: yes != no,
 )
 
-
-def _fizz_body(x: str, a: int, first: str, b: int, second: str) -> str:
-    return (
-        f"if {x} % {a} == 0:\n    return {literal(first)}\n"
-        f"if {x} % {b} == 0:\n    return {literal(second)}\n"
-        f"return str({x})"
-    )
-
-
-def _fizz_reference(x: int, a: int, first: str, b: int, second: str) -> str:
-    words = [word for divisor, word in ((a, first), (b, second)) if holds(x, "%", divisor)]
-    return words[0] if words else f"{x}"
-
-
-def _fizz_inputs(rng: Random, a: int, first: str, b: int, second: str) -> list[int]:
-    return sorted({1, a * b, *numbers_near("%", a), *numbers_near("%", b)})
-
-
-FIZZ = Family(
-    name="fizz",
-    argument="number",
-    verbs=("fizz", "label", "name", "say", "convert", "word", "call"),
-    spaces=[Space(1, {"a": range(2, 21), "first": STRINGS, "b": range(2, 21), "second": STRINGS})],
-    body=_fizz_body,
-    reference=_fizz_reference,
-    inputs=_fizz_inputs,
-    wordings={
-        "en": (
-            "{first} if {x} is divisible by {a}, else {second} if divisible by {b}, else str({x})",
-            "{first} for multiples of {a}, else {second} for multiples of {b}, otherwise {x} as a string",
-        ),
-        "zh": (
-            "字符串：{x}能被{a}整除时为{first}，否则能被{b}整除时为{second}，否则为str({x})",
-            "字符串：{a}的倍数为{first}，否则{b}的倍数为{second}，其余为{x}的字符串形式",
-        ),
-    },
-    # Where b is a multiple of a, the second word is never reached.
-    valid=lambda a, first, b, second: b % a != 0 and first != second,
-)
-
-FAMILIES = (LINEAR, CLAMP, CHOOSE, FIZZ)
+FAMILIES = (LINEAR, CLAMP, CHOOSE)

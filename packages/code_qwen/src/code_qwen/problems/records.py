@@ -9,7 +9,7 @@ from code_qwen.problems.words import FIELDS, STRINGS
 
 Row = dict[str, int]
 
-_DEFAULTS = (*range(-1, 21), 100, *STRINGS[:30])
+_DEFAULTS = (*range(-1, 16), *STRINGS[:8])
 
 
 def _get_inputs(rng: Random, name: str, default: int | str) -> list[dict[str, object]]:

@@ -24,34 +24,27 @@ NOUNS = {
 }
 PLAIN_NAMES = _words("solve solution compute process convert func run helper handle task apply work")
 
-LETTERS = tuple("abcdefghijklmnopqrstuvwxyz")
-# Strings and fields: most are common in source code, where the model has met them.
+# Few of each, so that a small model meets every one often enough to learn to copy it; most are common in source code.
+LETTERS = tuple("abcdefghklmnprst")
 STRINGS = _words(
-    "open close left right up down new old first last on off top low high long red blue green good bad yes no small "
-    "large start stop end key name text line word code file path item list node host port user group test data time "
-    "day year color mode size type level point state"
+    "open close left right up down new old first last on off top low high long red blue green good bad yes no small"
 )
-AFFIXES = (*STRINGS[:40], *_words("< > [ ] ( ) * # - = : / _ . , ! ? + & @"))
+AFFIXES = (*STRINGS[:12], *_words("< > [ ] ( ) * # - = : /"))
 FIELDS = _words(
-    "name size date time day month year address code level point color group host port user version state count price "
-    "age score weight city title path key type length index id text value mode status number order field line"
+    "name size date time year address code level point color group host port user version state count price age score"
 )
 
 # What stands around the description of what is returned.
 REQUESTS = {
     "en": (
         "Write a function {name}({x}) that returns {what}.",
-        "Write a Python function {name}({x}) that returns {what}.",
         "Define {name}({x}), which returns {what}.",
         "Implement {name}({x}). It should return {what}.",
-        "I need a function {name}({x}) returning {what}.",
     ),
     "zh": (
         "写一个函数{name}({x})，返回{what}。",
-        "请用Python写函数{name}({x})，返回{what}。",
         "定义{name}({x})，它返回{what}。",
         "实现函数{name}({x})，要求返回{what}。",
-        "我需要一个函数{name}({x})，返回{what}。",
     ),
 }
 DOCSTRINGS = {"en": ("Return {what}.", "Returns {what}."), "zh": ("返回{what}。",)}

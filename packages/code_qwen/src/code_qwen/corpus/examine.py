@@ -1,0 +1,179 @@
+"""From files to texts fit to learn from, each with what is needed to compare it with others; on every core."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from code_qwen.corpus.content import decoded, objection
+from code_qwen.corpus.duplicates import fingerprint, signature
+from code_qwen.corpus.file import CodeFile, Dropped
+from code_qwen.corpus.languages import language_named
+from code_qwen.corpus.licences import is_allowed, licences_named, spdx_header
+from code_qwen.corpus.order import python_imports
+from code_qwen.corpus.scrub import scrubbed
+from code_qwen.corpus.settings import Filters
+from qwen_shared.data.documents import without_lone_surrogates
+
+if TYPE_CHECKING:
+    from rensa import RMinHash
+
+_BATCH_BYTES = 1 << 20  # what a worker gets at once
+_BATCH_FILES = 256
+_POOL_FROM = 4 << 20  # bytes; below this, starting workers takes longer than the work
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """A file with its text, scrubbed, that has passed every filter but that of duplicates."""
+
+    file: CodeFile
+    fingerprint: int
+    signature: RMinHash | None
+    imports: tuple[str, ...]
+    secrets: dict[str, int]  # how many of each kind were replaced
+
+
+class Filter:
+    """The recipe's filters, with names looked up once."""
+
+    def __init__(self, filters: Filters):
+        self.filters = filters
+        self._licences = None if filters.licences is None else licences_named(filters.licences)
+        self._languages = None if filters.languages is None else {language_named(name) for name in filters.languages}
+
+    def by_name(self, file: CodeFile) -> Dropped | None:
+        """What need not be read to be left out. A licence in the file itself can only take away from its folder's."""
+        if self._languages is not None and file.language not in self._languages:
+            return self._dropped(file, "another language")
+        if file.size > self.filters.max_bytes:
+            return self._dropped(file, "too large")
+        if file.size < self.filters.min_bytes:
+            return self._dropped(file, "too small")
+        return self._by_licence(file)
+
+    def examine(self, file: CodeFile) -> Examined | Dropped:
+        """Reads the file where it is not read yet. What `by_name` says is not asked again."""
+        text = file.text
+        if text is None:
+            try:
+                text, reason = decoded(Path(file.where).read_bytes())
+            except OSError as error:
+                text, reason = None, f"cannot be read: {error.strerror}"
+            if text is None:
+                return self._dropped(file, reason or "")
+        else:
+            text = without_lone_surrogates(text).replace("\r\n", "\n")
+        if header := spdx_header(text):
+            file = replace(file, licence=header)
+            if dropped := self._by_licence(file):
+                return dropped
+        if reason := objection(text, file.language, self.filters):
+            return self._dropped(file, reason)
+        text, secrets = scrubbed(text) if self.filters.scrub else (text, {})
+        return Examined(
+            replace(file, text=text),
+            fingerprint(text),
+            signature(text) if self.filters.near_duplicates < 1 else None,
+            tuple(python_imports(text, file.path)) if file.language == "Python" else (),
+            secrets,
+        )
+
+    def _by_licence(self, file: CodeFile) -> Dropped | None:
+        if self._licences is None:
+            return None
+        if not file.licence:
+            return None if self.filters.unlicensed else self._dropped(file, "no licence")
+        if is_allowed(file.licence, self._licences):
+            return None
+        return self._dropped(file, f"licence {file.licence[:40]}")
+
+    def _dropped(self, file: CodeFile, reason: str) -> Dropped:
+        return Dropped(reason, file.where, file.language, file.size)
+
+
+def examined(
+    files: Iterable[CodeFile], filters: Filters, workers: int | None = None
+) -> Iterator[tuple[Examined | Dropped, int]]:
+    """Every file examined, in the order given, and its size; `workers` (default: the CPUs of this process) do not
+    change what comes. About 4 MB of files for each worker are in memory at once."""
+    batches = _batches(files)
+    workers = workers or _cpus()
+    first: list[list[CodeFile]] = []
+    size = 0
+    for batch in batches:
+        first.append(batch)
+        size += sum(file.size for file in batch)
+        if workers > 1 and size >= _POOL_FROM:
+            break
+        if workers == 1:
+            yield from _examine_all(Filter(filters), first.pop())
+    else:
+        for batch in first:
+            yield from _examine_all(Filter(filters), batch)
+        return
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(filters,))
+    try:
+        running = deque(pool.submit(_in_worker, batch) for batch in first)
+        del first
+        while running:
+            while len(running) < 2 * workers + 2 and (batch := next(batches, None)):
+                running.append(pool.submit(_in_worker, batch))
+            yield from running.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _batches(files: Iterable[CodeFile]) -> Iterator[list[CodeFile]]:
+    batch: list[CodeFile] = []
+    size = 0
+    for file in files:
+        batch.append(file)
+        size += file.size
+        if size >= _BATCH_BYTES or len(batch) >= _BATCH_FILES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _cpus() -> int:
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def _examine_all(filter: Filter, files: list[CodeFile]) -> list[tuple[Examined | Dropped, int]]:
+    return [(filter.examine(file), file.size) for file in files]
+
+
+_filter: Filter | None = None
+
+
+def _start_worker(filters: Filters) -> None:
+    global _filter
+    # Ctrl-C reaches every process of a terminal; the one that writes decides what to do about it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _filter = Filter(filters)
+
+
+def _end_with_parent() -> None:
+    """A parent that is killed cannot end its workers, and they would wait for it forever."""
+    parent = multiprocessing.parent_process()
+    if parent:
+        parent.join()
+        os._exit(1)
+
+
+def _in_worker(files: list[CodeFile]) -> list[tuple[Examined | Dropped, int]]:
+    assert _filter is not None
+    return _examine_all(_filter, files)

@@ -1,0 +1,136 @@
+"""Sources of code as documents: filtered, scrubbed, without copies, a repository's files together."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from code_qwen.corpus.duplicates import Duplicates
+from code_qwen.corpus.examine import Examined, Filter, examined
+from code_qwen.corpus.file import Dropped
+from code_qwen.corpus.order import imported_first
+from code_qwen.corpus.report import Report
+from code_qwen.corpus.sources import open_source
+from qwen_shared.data.check import HF
+from qwen_shared.data.documents import FILE_END, Document, FileIdentity, Meter, TextReader
+from qwen_shared.data.stdlib import is_near, shingles
+from qwen_shared.errors import UserError
+
+if TYPE_CHECKING:
+    from code_qwen.corpus.settings import CodeSource
+    from code_qwen.recipe import CodeData
+
+_REPOSITORY_BYTES = 32 << 20  # of one repository's files that wait to be put in order
+
+
+class CodeReader:
+    """Reads one source again and again, each time the same; `report` is that of the last time."""
+
+    def __init__(self, data: CodeData, source: CodeSource, workers: int | None = None):
+        self.data = data
+        self.source = source
+        self.workers = workers
+        self.report = Report()
+        self._opened = open_source(data, source)
+
+    def as_text_reader(self) -> TextReader:
+        return TextReader(self.documents, self.identity, self.settings(), lambda: self.report.as_json())
+
+    def identity(self) -> list[FileIdentity]:
+        return self._opened.identity()
+
+    def settings(self) -> dict[str, Any]:
+        """What decides the documents besides the files: the settings, and this very code."""
+        code = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))))
+        source = self.source
+        hub = {"config": source.config, "split": source.split} if source.path.startswith(HF) else {}
+        return {
+            "filters": self.data.filters.model_dump(mode="json"),
+            "code": code.hexdigest()[:16],
+            "text_key": source.text_key,
+            **hub,
+        }
+
+    def documents(self, meter: Meter) -> Iterator[Document]:
+        """Each a file, or several of a repository with FILE_END between them. Held-out ones are one file each.
+
+        Raises UserError where nothing is left.
+        """
+        waiting: list[Examined] = []
+        size = 0
+        for file in self.files(meter):
+            same = waiting and _group(waiting[0]) == _group(file)
+            if waiting and (not same or size >= _REPOSITORY_BYTES):
+                yield from self._together(waiting)
+                waiting, size = [], 0
+            waiting.append(file)
+            size += len(file.file.text or "")
+        yield from self._together(waiting)
+
+    def files(self, meter: Meter) -> Iterator[Examined]:
+        """What the filters keep, in the source's order."""
+        self.report = report = Report(self._opened.root)
+        duplicates = Duplicates(self.data.filters.near_duplicates)
+        secret: set[int] = set()  # shingles of held-out text, where the split asks for them
+        files = self._opened.files(Filter(self.data.filters).by_name, report.drop, meter)
+        done = 0
+        for result, size in examined(files, self.data.filters, self.workers):
+            done += size
+            if meter.total is not None and not self._reads_rows:
+                meter.at(done)
+            if isinstance(result, Dropped):
+                report.drop(result)
+                continue
+            file = result.file
+            reason = duplicates.of(file.where, result.fingerprint, result.signature)
+            if not reason and self._opened.splits_by_text:
+                if file.held_out:
+                    secret.update(shingles(file.text or ""))
+                elif is_near(file.text or "", secret):
+                    reason = "near held-out text"
+            if reason:
+                report.drop(Dropped(reason, file.where, file.language, size))
+                continue
+            report.keep(result)
+            yield result
+        if not report.kept_files:
+            raise UserError(f"data source {self.source.path}: the filters leave nothing{_why(report)}")
+
+    @property
+    def _reads_rows(self) -> bool:
+        from code_qwen.corpus.sources import Rows
+
+        return isinstance(self._opened, Rows)
+
+    def _together(self, files: list[Examined]) -> Iterator[Document]:
+        """Files of one repository and one side of the split, cut into runs of about `repository_span` bytes."""
+        span = self.data.filters.repository_span
+        ordered = imported_first(files, lambda file: file.file.path, lambda file: file.imports)
+        run: list[Examined] = []
+        size = 0
+        for examined_file in ordered:
+            text = examined_file.file.text or ""
+            if run and (examined_file.file.held_out is not False or size + len(text) > span):
+                yield _document(run)
+                run, size = [], 0
+            run.append(examined_file)
+            size += len(text)
+        if run:
+            yield _document(run)
+
+
+def _group(examined_file: Examined) -> tuple[str, bool | None]:
+    return examined_file.file.repository, examined_file.file.held_out
+
+
+def _document(run: list[Examined]) -> Document:
+    first = run[0].file
+    name = first.where if len(run) == 1 else f"{first.where} and {len(run) - 1} more"
+    return Document(FILE_END.join(file.file.text or "" for file in run), name, first.held_out)
+
+
+def _why(report: Report) -> str:
+    reasons = sorted(report.dropped.items(), key=lambda entry: -entry[1].files)[:3]
+    return "".join(f"; {tally.files:,} {reason} (as {tally.examples[0]})" for reason, tally in reasons)

@@ -1,0 +1,160 @@
+"""Placeholders for what must not be learnt: keys, passwords, e-mail addresses, public IP addresses.
+
+A table of patterns, each with the literal words without which it cannot match, so that most texts cost a few substring
+searches. What is found is replaced in place: <KEY>, <PASSWORD>, <EMAIL>, and for addresses one that is reserved for
+documentation, which leaves the code valid. Names of people and IPv6 addresses stay.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import re
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+KEY, PASSWORD, EMAIL, IP_ADDRESS = "<KEY>", "<PASSWORD>", "<EMAIL>", "192.0.2.1"
+
+
+@dataclass(frozen=True)
+class Rule:
+    name: str
+    words: tuple[str, ...]  # in lower case; no match without one of them in the text
+    pattern: re.Pattern[str]
+    placeholder: str
+    is_meant: Callable[[re.Match[str]], bool] = lambda match: True
+    core: re.Pattern[str] | None = None  # no match without one of this, which is quicker to find
+
+
+def scrubbed(text: str) -> tuple[str, dict[str, int]]:
+    """The text with its placeholders, and how many of each kind were put. Doing it twice changes nothing more."""
+    counts: Counter[str] = Counter()
+    lower = text.lower()
+    for rule in RULES:
+        if not any(word in lower for word in rule.words) or (rule.core and not rule.core.search(text)):
+            continue
+
+        def replaced(match: re.Match[str], rule: Rule = rule) -> str:
+            if not rule.is_meant(match):
+                return match[0]
+            counts[rule.name] += 1
+            # Of a pattern with a group only the group is secret.
+            start, end = match.span(match.re.groups and 1)
+            return match[0][: start - match.start()] + rule.placeholder + match[0][end - match.start() :]
+
+        text = rule.pattern.sub(replaced, text)
+    return text, dict(counts)
+
+
+def _rule(name: str, words: str, pattern: str, placeholder: str = KEY, **more: Any) -> Rule:
+    return Rule(name, tuple(words.lower().split()), re.compile(pattern), placeholder, **more)
+
+
+# ---- what needs a second look
+
+_SECRET_WORDS = "secret token passw pwd api access private auth credential signing"
+_SECRET_NAME = re.compile(
+    r"(?:secret|token|passw(?:or)?d|passwd|pwd|api[_-]?key|access[_-]?key|private[_-]?key|auth|credential|signing)"
+    r"[\w\]\"'.-]*\s*(?:=>|[:=])\s*\w{0,2}$",
+    re.I,
+)
+_LOOKS_LIKE_WORDS = re.compile(r"[a-z]+(?:[_.\-/][a-z]+)*|[A-Z]+(?:_[A-Z]+)*|[A-Za-z][a-z]*(?:[A-Z][a-z]+)*")
+
+
+def _is_secret_value(match: re.Match[str]) -> bool:
+    """A value of high entropy that is given to something called secret, token, key …"""
+    value = match[1]
+    if not (any(c.isdigit() for c in value) and any(c.isalpha() for c in value)):
+        return False
+    if _LOOKS_LIKE_WORDS.fullmatch(value) or _entropy(value) < 3.5:
+        return False
+    line = match.string[max(0, match.start() - 80) : match.start(1)].rpartition("\n")[2].rstrip("\"'")
+    return _SECRET_NAME.search(line) is not None
+
+
+def _entropy(value: str) -> float:
+    """Bits per character."""
+    return -sum(n / len(value) * math.log2(n / len(value)) for n in Counter(value).values())
+
+
+# Addresses that are nobody's: reserved for examples, or a service's name for itself.
+_NOBODY = re.compile(r"@(?:[\w-]+\.)*(?:example\.(?:com|org|net|edu)|\w+\.(?:example|invalid|test|localhost))$", re.I)
+_SERVICE = re.compile(r"(?:git|noreply|no-reply|hg|svn|user|username|root)@", re.I)
+
+
+def _is_persons_email(match: re.Match[str]) -> bool:
+    return not _NOBODY.search(match[0]) and not _SERVICE.match(match[0])
+
+
+_RESOLVERS = {"8.8.8.8", "8.8.4.4", "1.1.1.1", "1.0.0.1", "9.9.9.9", "208.67.222.222", "208.67.220.220"}
+_VERSION = re.compile(r"(?:\bv|version|release|==|>=|<=|~=|\^|rev)[\s\"':=(]*$", re.I)
+
+
+def _is_public_address(match: re.Match[str]) -> bool:
+    address = ipaddress.IPv4Address(match[0])
+    if match[0] in _RESOLVERS or not address.is_global or address.is_multicast:
+        return False
+    before = match.string[max(0, match.start() - 16) : match.start()]
+    # Four small numbers are a version more often than an address.
+    return not _VERSION.search(before) and any(int(part) > 20 for part in match[0].split("."))
+
+
+def _is_password(match: re.Match[str]) -> bool:
+    return not re.fullmatch(r"[<{$%*\[].*|pass(?:word|wd)?|pwd|secret|x+", match[1], re.I)
+
+
+_OCTET = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
+
+RULES = (
+    _rule(
+        "private key",
+        "PRIVATE",
+        r"-----BEGIN [A-Z ]*PRIVATE KEY(?: BLOCK)?-----"
+        r"((?:(?!-----END)[\s\S]){40,20000}?)(?=-----END [A-Z ]*PRIVATE KEY|\Z)",
+    ),
+    _rule("AWS key", "AKIA ASIA AROA AIDA AGPA ANPA ANVA", r"\bA(?:KIA|SIA|ROA|IDA|GPA|NPA|NVA)[A-Z2-7]{16}\b"),
+    _rule("GitHub token", "ghp_ gho_ ghu_ ghs_ ghr_", r"\bgh[pousr]_[A-Za-z0-9]{36,251}\b"),
+    _rule("GitHub token", "github_pat_", r"\bgithub_pat_[A-Za-z0-9_]{22,251}\b"),
+    _rule("GitLab token", "glpat-", r"\bglpat-[\w-]{20,}"),
+    _rule("Slack token", "xoxa- xoxb- xoxp- xoxo- xoxr- xoxs-", r"\bxox[abopsr]-[A-Za-z0-9-]{10,}"),
+    _rule("Slack webhook", "hooks.slack.com", r"hooks\.slack\.com/services/(T\w+/B\w+/\w+)"),
+    _rule("Google key", "AIza", r"\bAIza[\w-]{35}"),
+    _rule("Google token", "GOCSPX- ya29.", r"\b(?:GOCSPX-[\w-]{20,}|ya29\.[\w-]{20,})"),
+    _rule("Stripe key", "sk_live_ rk_live_", r"\b[sr]k_live_[A-Za-z0-9]{16,}\b"),
+    _rule("API key", "sk-", r"\bsk-(?:(?:proj|ant|or)-)?(?=[\w-]*\d)[A-Za-z0-9_-]{32,}"),
+    _rule("Hugging Face token", "hf_", r"\bhf_[A-Za-z0-9]{34}\b"),
+    _rule("npm token", "npm_", r"\bnpm_[A-Za-z0-9]{36}\b"),
+    _rule("package index token", "pypi-AgEI", r"\bpypi-AgEI[\w-]{50,}"),
+    _rule("SendGrid key", "SG.", r"\bSG\.[\w-]{16,32}\.[\w-]{16,64}"),
+    _rule("Telegram token", ":AA", r"\b\d{8,10}:AA[\w-]{32,33}\b"),
+    _rule("JSON web token", "eyJ", r"\beyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]{10,}"),
+    _rule(
+        "password in a URL",
+        "://",
+        r"://[^\s/:@\"'<>]{1,64}:([^\s/@\"'<>]{3,128})@",
+        PASSWORD,
+        is_meant=_is_password,
+    ),
+    _rule(
+        "secret value", _SECRET_WORDS, r"[\"'=]([A-Za-z0-9+/_\-.~]{16,512}={0,2})(?![\w(])", is_meant=_is_secret_value
+    ),
+    _rule(
+        "e-mail address",
+        "@",
+        r"(?<![\w.+%@/-])[A-Za-z0-9_][\w.+%-]{0,63}@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.){1,5}"
+        r"[A-Za-z]{2,12}(?![\w(\[@-]|\.\w)",
+        EMAIL,
+        is_meant=_is_persons_email,
+        core=re.compile(r"@(?<=\w@)[\w-]+\."),
+    ),
+    _rule(
+        "IP address",
+        ".",
+        rf"(?<![\w.])(?:{_OCTET}\.){{3}}{_OCTET}(?![\w]|\.\d)",
+        IP_ADDRESS,
+        is_meant=_is_public_address,
+        core=re.compile(r"\.\d{1,3}\.\d"),
+    ),
+)

@@ -1,0 +1,176 @@
+"""Every source of code as files, each already on its side of the split where that is decided by more than its text."""
+
+from __future__ import annotations
+
+import hashlib
+import sysconfig
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from code_qwen.corpus.file import CodeFile, Dropped
+from code_qwen.corpus.rows import read_code_rows
+from code_qwen.corpus.tree import Listing, list_tree
+from qwen_shared.data.check import HF, STDLIB
+from qwen_shared.data.documents import FileIdentity, Meter
+from qwen_shared.data.rows import files_identity
+from qwen_shared.data.stdlib import choose_by_name, held_out_modules, stdlib_identities, stdlib_modules
+from qwen_shared.errors import UserError
+
+if TYPE_CHECKING:
+    from code_qwen.corpus.settings import CodeSource
+    from code_qwen.recipe import CodeData
+
+DATA_SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet")
+
+Drop = Callable[[Dropped], None]
+ByName = Callable[[CodeFile], Dropped | None]
+
+
+class StandardLibrary:
+    """The Python standard library's own source: no tests, no site-packages. Held out are the modules whose prose the
+    text corpus `stdlib` holds out at the same `validation_share`, so that a module is on one side in both."""
+
+    splits_by_text = True  # what resembles a held-out module leaves training, as there
+
+    def __init__(self, data: CodeData):
+        self.data = data
+        self.root = sysconfig.get_path("stdlib")
+
+    def identity(self) -> list[FileIdentity]:
+        return stdlib_identities()
+
+    def files(self, by_name: ByName, drop: Drop, meter: Meter) -> Iterator[CodeFile]:
+        data = self.data
+        held_out = held_out_modules(data.validation_share, data.validation_max_bytes, data.documents)
+        modules = [
+            CodeFile(
+                path=name.replace(".", "/") + ("/__init__.py" if path.name == "__init__.py" else ".py"),
+                repository="python",
+                language="Python",
+                licence="PSF-2.0",
+                where=str(path),
+                size=path.stat().st_size,
+                held_out=name in held_out,
+            )
+            for name, path in stdlib_modules()[: data.documents]
+        ]
+        meter.total = sum(file.size for file in modules)
+        yield from _held_out_first(_filtered(modules, by_name, drop))
+
+
+class Tree:
+    """A directory tree or git checkout. Held out are whole repositories, or whole files where there is one only or none
+    is small enough: by a hash of the name, as long as they are within `validation_share` and `validation_max_bytes`."""
+
+    splits_by_text = False
+
+    def __init__(self, data: CodeData, listing: Listing):
+        self.data = data
+        self.root = str(listing.root)
+        self._listing = listing
+        self._is_new = True
+
+    def identity(self) -> list[FileIdentity]:
+        if not self._is_new:
+            self._listing = list_tree(Path(self.root), DATA_SUFFIXES)
+        self._is_new = False
+        return self._listing.identities
+
+    def files(self, by_name: ByName, drop: Drop, meter: Meter) -> Iterator[CodeFile]:
+        for dropped in self._listing.dropped:
+            drop(dropped)
+        files = _filtered(self._listing.files, by_name, drop)[: self.data.documents]
+        meter.total = sum(file.size for file in files)
+        yield from _held_out_first(self._split(files))
+
+    def _split(self, files: list[CodeFile]) -> list[CodeFile]:
+        share, max_bytes = self.data.validation_share, self.data.validation_max_bytes
+        largest = float("inf") if share >= 1 else 0.25
+        repositories: dict[str, int] = {}
+        for file in files:
+            repositories[file.repository] = repositories.get(file.repository, 0) + file.size
+        wanted = min(share * sum(repositories.values()), max_bytes)
+        if len(repositories) > 1 and min(repositories.values()) <= wanted:
+            chosen = choose_by_name(repositories, share, max_bytes, largest=max(1.0, largest))
+            return [replace(file, held_out=file.repository in chosen) for file in files]
+        names = {f"{file.repository}/{file.path}": file.size for file in files}
+        chosen = choose_by_name(names, share, max_bytes, largest)
+        return [replace(file, held_out=f"{file.repository}/{file.path}" in chosen) for file in files]
+
+
+class Rows:
+    """A dataset. Held out are whole repositories, by a hash of the name; rows without one by the hash of their text."""
+
+    splits_by_text = False
+
+    def __init__(self, data: CodeData, source: CodeSource):
+        self.data = data
+        self.source = source
+        self.root = ""
+
+    def identity(self) -> list[FileIdentity]:
+        return files_identity(self.data, self.source.path)
+
+    def files(self, by_name: ByName, drop: Drop, meter: Meter) -> Iterator[CodeFile]:
+        share, max_bytes = self.data.validation_share, self.data.validation_max_bytes
+        held_out: set[str] = set()
+        held_bytes = count = 0
+        for file in read_code_rows(self.data, self.source, meter):
+            if count == self.data.documents:
+                return
+            if dropped := by_name(file):
+                drop(dropped)
+                continue
+            count += 1
+            if name := file.repository:
+                if held_bytes < max_bytes and _hash64(name) < share * 2**64:
+                    held_out.add(name)
+                held_bytes += file.size if name in held_out else 0
+                file = replace(file, held_out=name in held_out)
+            yield file
+
+
+def open_source(data: CodeData, source: CodeSource) -> StandardLibrary | Tree | Rows:
+    """A directory is a dataset if there are rows in it and no source code. Raises UserError for what cannot be read."""
+    if source.path == STDLIB:
+        return StandardLibrary(data)
+    path = Path(source.path).expanduser()
+    if source.path.startswith(HF) or not path.is_dir():
+        return Rows(data, source)
+    listing = list_tree(path, DATA_SUFFIXES)
+    if listing.files:
+        return Tree(data, listing)
+    if listing.data_files:
+        return Rows(data, source)
+    raise UserError(
+        f"data source {source.path}: no source code in this directory, and no file that ends in "
+        f"{', '.join(DATA_SUFFIXES)}{_most_dropped(listing)}"
+    )
+
+
+def _most_dropped(listing: Listing) -> str:
+    if not listing.dropped:
+        return ""
+    first = listing.dropped[0]
+    return f"; left out, for example: {first.where} ({first.reason})"
+
+
+def _filtered(files: Iterable[CodeFile], by_name: ByName, drop: Drop) -> list[CodeFile]:
+    kept = []
+    for file in files:
+        if dropped := by_name(file):
+            drop(dropped)
+        else:
+            kept.append(file)
+    return kept
+
+
+def _held_out_first(files: list[CodeFile]) -> list[CodeFile]:
+    """What is held out is read first, so that a near copy of it leaves training and not the other way round."""
+    return sorted(files, key=lambda file: not file.held_out)
+
+
+def _hash64(name: str) -> int:
+    return int.from_bytes(hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")

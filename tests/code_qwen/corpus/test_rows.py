@@ -1,0 +1,99 @@
+"""Datasets in the shapes people publish; whole repositories on one side of the split."""
+
+import pytest
+
+from qwen_shared.data import Meter
+from qwen_shared.errors import UserError
+
+from .programs import program
+
+STACK = {"lang": "Python", "ext": "py", "max_stars_repo_licenses": ["MIT"]}
+
+
+def stack(repository, path, seed, **more):
+    row = {"content": program(seed), "max_stars_repo_name": repository, "max_stars_repo_path": path}
+    return {**row, **STACK, **more}
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.parquet"])
+def test_the_stack(reader, rows, name):
+    path = rows(
+        name,
+        [
+            stack("u/one", "src/a.py", 1),
+            stack("u/one", "b.py", 2, max_stars_repo_licenses=["GPL-3.0"]),
+            stack("u/two", "/c.py", 3, max_stars_repo_licenses=["MIT", "GPL-2.0"]),
+            stack("u/two", "d.py", 4, max_stars_repo_licenses=[]),
+            stack("u/two", "e.py", 1),
+        ],
+    )
+    made = reader(path)
+    files = [examined.file for examined in made.files(Meter())]
+    assert [(f.repository, f.path, f.language, f.licence) for f in files] == [
+        ("u/one", "src/a.py", "Python", "MIT"),
+        ("u/two", "d.py", "Python", None),
+    ]
+    assert files[0].text == program(1)
+    reasons = {reason: tally.files for reason, tally in made.report.dropped.items()}
+    assert reasons == {"licence GPL-3.0": 1, "licence MIT AND GPL-2.0": 1, "copy": 1}
+
+
+def test_other_shapes(reader, rows):
+    path = rows(
+        "a.jsonl",
+        [
+            {"code": program(1), "repo_name": "a/b", "path": "x/y.go", "language": "Go", "license": "apache-2.0"},
+            {"text": program(2), "filename": "z.rs"},
+            {"content": program(3), "ext": "cpp", "repository_name": "c"},
+            {"repo_name": "v/two", "files": [
+                {"content": program(4), "path": "/p.py", "language": "Python", "detected_licenses": ["MIT"]},
+                {"content": program(5), "path": "/q.c", "language": "C", "detected_licenses": []},
+            ]},
+            {"text": program(6)},
+        ],
+    )  # fmt: skip
+    files = [examined.file for examined in reader(path).files(Meter())]
+    assert [(f.repository, f.path, f.language, f.licence) for f in files] == [
+        ("a/b", "x/y.go", "Go", "apache-2.0"),
+        ("", "z.rs", "Rust", None),
+        ("c", "", "C++", None),
+        ("v/two", "p.py", "Python", "MIT"),
+        ("v/two", "q.c", "C", None),
+        ("", "", None, None),
+    ]
+    only = reader(path, filters={"languages": "go"})
+    assert [examined.file.path for examined in only.files(Meter())] == ["x/y.go"]
+
+
+def test_a_directory_of_rows_is_a_dataset(reader, rows, tmp_path):
+    (tmp_path / "shards").mkdir()
+    rows("shards/1.jsonl", [stack("a", "a.py", 1)])
+    rows("shards/2.parquet", [stack("b", "b.py", 2)])
+    (tmp_path / "shards" / "README.md").write_text("about")
+    meter = Meter()
+    assert [examined.file.path for examined in reader(tmp_path / "shards").files(meter)] == ["a.py", "b.py"]
+    assert meter.total == sum(p.stat().st_size for p in (tmp_path / "shards").glob("[12].*"))
+
+
+def test_whole_repositories_are_held_out(reader, rows):
+    path = rows("a.jsonl", [stack(f"r{i % 40}", f"{i}.py", i) for i in range(200)])
+    sides: dict[str, set] = {}
+    for examined in reader(path, validation_share=0.3).files(Meter()):
+        sides.setdefault(examined.file.repository, set()).add(examined.file.held_out)
+    assert len(sides) == 40 and all(len(side) == 1 for side in sides.values())
+    assert 5 <= sum(side == {True} for side in sides.values()) <= 20
+    limited = list(reader(path, validation_share=0.3, validation_max_bytes=1).files(Meter()))
+    assert len({e.file.repository for e in limited if e.file.held_out}) == 1
+
+
+def test_broken_rows_are_named(reader, rows):
+    for row, message in [
+        ({"body": "x"}, r"line 2: no key content, text or code; there are: body; name the right one as text_key"),
+        ({"content": 3}, r"line 2: 'content' is int, expected a string"),
+        ({"blob_id": "1"}, "ids of The Stack 2, whose contents must be fetched first"),
+    ]:
+        path = rows("a.jsonl", [stack("a", "a.py", 1), row])
+        with pytest.raises(UserError, match=message):
+            list(reader(path).files(Meter()))
+    path = rows("a.jsonl", [{"body": program(1)}])
+    assert len(list(reader(path, source={"text_key": "body"}).files(Meter()))) == 1
