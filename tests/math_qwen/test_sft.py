@@ -36,6 +36,7 @@ def test_every_answer_is_kept(run_dir):
         assert all(row["outcome"] in ("right", "wrong", "unparsable") for row in rows)
 
 
+@pytest.mark.slow
 def test_it_goes_on_exactly_where_it_was_stopped(run_dir, tmp_path, math_qwen, base_run):
     other = tmp_path / "run"
     words = ("sft", "--config", math_qwen.recipe, "--from", base_run, "--run-dir", other)
@@ -82,6 +83,7 @@ def test_tasks_need_an_export(math_qwen, tmp_path, base_run):
     assert "export=none leaves no model to ask" in math_qwen(*words, check=2).stderr
 
 
+@pytest.mark.slow
 def test_a_trial_leaves_the_run_s_results_alone(run_dir, math_qwen):
     """Fewer problems than the recipe says are no figure of the run; other tasks, asked as it says, are."""
     before = json.loads((run_dir / "manifest.json").read_text())["results"]

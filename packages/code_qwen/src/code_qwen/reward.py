@@ -1,0 +1,80 @@
+"""The sandbox as a reward: 1 for a program that passes its tests, 0 for anything else. Entry point `code` of the group
+`qwen.rewards`.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from code_qwen.extract import extract, preface
+from code_qwen.sandbox import Job, judge_many
+
+_TESTS = ("test", "tests", "test_list")
+
+
+def passed(
+    prompts: Sequence[Any], completions: Sequence[Any], timeout: float = 3.0, **columns: Sequence[Any]
+) -> list[float]:
+    """1.0 for each completion whose program passes its tests within `timeout` seconds, else 0.0.
+
+    `completions`: texts, or lists of messages of which the last is judged; the program is looked for in it. The tests
+    stand in the column `test`, or else `tests` or `test_list`: a text, or a list of assert statements. Columns that may
+    be there: `entry_point`, the function that is asked for (without it, the first one that the tests call); `setup`,
+    trusted code that the program goes on with, or that its tests use. Prompts are not read. Raises ValueError where no
+    column of tests is there, the lengths differ or a value is of another type.
+    """
+    name = next((column for column in _TESTS if column in columns), None)
+    if name is None:
+        has = ", ".join(sorted(columns)) or "none"
+        raise ValueError(f"the reward needs the tests in a column `test` (or `tests`, `test_list`); columns: {has}")
+    tests = columns[name]
+    entries = columns.get("entry_point", [None] * len(tests))
+    setups = columns.get("setup", [None] * len(tests))
+    if not len(tests) == len(completions) == len(prompts) == len(entries) == len(setups):
+        raise ValueError(f"{len(prompts)} prompts, {len(completions)} completions, {len(tests)} in the column `{name}`")
+    jobs = [
+        _job(_text(completion, k), _test(test, k, name), entry or "", setup or "", timeout)
+        for k, (completion, test, entry, setup) in enumerate(zip(completions, tests, entries, setups, strict=True))
+    ]
+    return [1.0 if judgement.passed else 0.0 for judgement in judge_many(jobs)]
+
+
+def _job(text: str, test: str, entry_point: str, setup: str, timeout: float) -> Job:
+    name = entry_point or _called(test)
+    program = extract(text, name, setup)
+    trusted = preface(setup, name).rstrip()
+    prompt, completion = (trusted, program[len(trusted) :]) if program.startswith(trusted) else ("", program)
+    has_check = re.search(r"^def check\(", test, re.MULTILINE) is not None
+    return Job(prompt, completion, test, name if has_check else "", timeout)
+
+
+def _called(test: str) -> str:
+    """The first function that the tests call and Python does not have."""
+    try:
+        nodes = list(ast.walk(ast.parse(test)))
+    except (SyntaxError, ValueError):
+        return ""
+    names = (node.func.id for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Name))
+    return next((name for name in names if not hasattr(builtins, name)), "")
+
+
+def _test(test: Any, k: int, name: str) -> str:
+    if isinstance(test, str):
+        return test
+    if isinstance(test, list | tuple) and all(isinstance(line, str) for line in test):
+        return "\n".join(test)
+    raise ValueError(f"the column `{name}` holds {type(test).__name__} at {k}: a text or a list of texts is wanted")
+
+
+def _text(completion: Any, k: int) -> str:
+    if isinstance(completion, str):
+        return completion
+    if isinstance(completion, list | tuple) and completion and isinstance(completion[-1], dict):
+        content = completion[-1].get("content")
+        if isinstance(content, str):
+            return content
+    raise ValueError(f"completion {k} is neither a text nor a list of messages")

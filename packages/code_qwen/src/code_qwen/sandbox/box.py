@@ -1,0 +1,391 @@
+"""One confined process and all that it starts: begun, watched, ended and cleaned up by the keeper."""
+
+# Between fork and exec, and at paths deeper than any text.
+# ruff: noqa: PTH101, PTH106, PTH108, PTH110, PTH123, PTH208
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import functools
+import os
+import resource
+import select
+import signal
+import struct
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from code_qwen.sandbox import kernel, landlock, namespaces, seccomp
+from code_qwen.sandbox.outcome import Limits
+
+_OPEN_FILES = 256
+_SWEEP_SECONDS = 20.0
+_STATUS = struct.Struct("=idq")  # wait status, CPU seconds, greatest resident bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What this machine offers to confine a process. Found by trying (`probe`)."""
+
+    namespaces: bool = False
+    landlock: int = 0  # version
+    seccomp: bool = False
+    user: int | None = None  # another user to be, where this process is root
+
+
+def environment(temporary: str = "/tmp") -> dict[str, str]:
+    """All that a keeper, and a program, gets of one."""
+    keep = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}  # some interpreters need it
+    return {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": temporary, "TMPDIR": temporary} | keep
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    status: int | None  # of wait(); None where it is unknown
+    cpu_seconds: float
+    resident_bytes: int
+
+    @property
+    def signal(self) -> int | None:
+        return os.WTERMSIG(self.status) if self.status is not None and os.WIFSIGNALED(self.status) else None
+
+    @property
+    def exit_code(self) -> int | None:
+        return os.WEXITSTATUS(self.status) if self.status is not None and os.WIFEXITED(self.status) else None
+
+
+class Box:
+    """`work(temporary)` runs confined, in a process that has `descriptors` as 0, 1, 2 and so on, and no others; it is
+    to call exec, or to do its work and return. `temporary` is its private directory, where `files` are laid.
+    """
+
+    def __init__(
+        self,
+        means: Means,
+        limits: Limits,
+        descriptors: list[int],
+        work: Callable[[str], None],
+        files: dict[str, bytes] | None = None,
+    ):
+        self.means = means
+        self._ending: Ending | None = None
+        self._status = -1
+        self._temporary = ""
+        if means.namespaces:
+            self._clone(limits, descriptors, work, files or {})
+        else:
+            self._fork(limits, descriptors, work, files or {})
+        self.descriptor = os.pidfd_open(self.pid)  # readable when it has ended
+
+    def _clone(self, limits: Limits, descriptors: list[int], work: Callable, files: dict[str, bytes]) -> None:
+        self._status, status = os.pipe()
+        go, mapped = os.pipe()
+        self.pid = kernel.clone(namespaces.FLAGS)
+        if self.pid == 0:
+            with _no_return():
+                _volunteer_for_oom()
+                os.close(mapped)
+                os.read(go, 1)
+                namespaces.enter(2 * limits.file_bytes)
+                _lay(files, "/tmp")
+                _init(status, lambda: _confine(self.means, limits, descriptors, "/tmp", work))
+        os.close(status)
+        os.close(go)
+        user, group = (self.means.user,) * 2 if self.means.user is not None else (os.geteuid(), os.getegid())
+        try:
+            namespaces.write_maps(self.pid, namespaces.USER, user, group)
+        except OSError:
+            os.kill(self.pid, signal.SIGKILL)
+        with contextlib.suppress(BrokenPipeError):
+            os.write(mapped, b"+")
+        os.close(mapped)
+
+    def _fork(self, limits: Limits, descriptors: list[int], work: Callable, files: dict[str, bytes]) -> None:
+        if self.means.landlock:
+            _visible()  # looked up once, before the fork
+        self._temporary = tempfile.mkdtemp(prefix=f"box-{os.getpid()}-")
+        _lay(files, self._temporary)
+        if self.means.user is not None:
+            for path in (self._temporary, *Path(self._temporary).iterdir()):
+                os.chown(path, self.means.user, self.means.user)
+        self.pid = os.fork()
+        if self.pid == 0:
+            with _no_return():
+                _volunteer_for_oom()
+                _confine(self.means, limits, descriptors, self._temporary, work)
+
+    def end(self, seconds: float = 0.0) -> Ending:
+        """How it ended; what is alive after `seconds` is killed."""
+        if self._ending is None:
+            deadline = time.monotonic() + seconds
+            while (left := deadline - time.monotonic()) > 0 and not _ended(self.descriptor, left):
+                pass
+            self._ending = self._end()
+        return self._ending
+
+    def _end(self) -> Ending:
+        with contextlib.suppress(ProcessLookupError):
+            if not _ended(self.descriptor, 0.0):
+                signal.pidfd_send_signal(self.descriptor, signal.SIGKILL)
+        _, status, usage = os.wait4(self.pid, 0)  # with namespaces, this is when the last of its processes is gone
+        os.close(self.descriptor)
+        ending = Ending(status, usage.ru_utime + usage.ru_stime, usage.ru_maxrss << 10)
+        if self._status >= 0:
+            data = os.read(self._status, _STATUS.size)
+            os.close(self._status)
+            ending = Ending(*_STATUS.unpack(data)) if len(data) == _STATUS.size else Ending(None, 0.0, 0)
+        return ending
+
+    def remove(self) -> None:
+        """Its directory, once nothing can write there."""
+        if self._temporary:
+            remove_folder(self._temporary)
+
+    def size(self) -> tuple[int, int]:
+        """Its processes and their resident bytes. Orphans that the keeper has adopted are not seen."""
+        processes = [self.pid, *descendants(self.pid)]
+        return len(processes), sum(map(_resident, processes))
+
+
+def close(boxes: list[Box]) -> None:
+    """End them, and with them all that this process has adopted; then nothing of them is left."""
+    for box in boxes:
+        box.end()
+    _sweep()
+    for box in boxes:
+        box.remove()
+
+
+def _sweep() -> None:
+    """Kill and reap until this process has no children. It adopts orphans, so what a killed one leaves comes next."""
+    deadline = time.monotonic() + _SWEEP_SECONDS
+    while time.monotonic() < deadline:
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        children = _children()
+        if not children:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(-1, os.WNOHANG)
+                continue
+            return
+        for pid in children:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def _children() -> list[int]:
+    """Of this process, which has one thread."""
+    try:
+        return [int(word) for word in Path(f"/proc/self/task/{os.getpid()}/children").read_bytes().split()]
+    except FileNotFoundError:  # a kernel without that file
+        return descendants(os.getpid(), deep=False)
+
+
+def descendants(root: int, deep: bool = True) -> list[int]:
+    children: dict[int, list[int]] = {}
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            with contextlib.suppress(OSError, ValueError, IndexError):
+                with open(f"/proc/{name}/stat", "rb") as file:
+                    parent = int(file.read().rpartition(b")")[2].split()[1])
+                children.setdefault(parent, []).append(int(name))
+    if not deep:
+        return children.get(root, [])
+    found: list[int] = []
+    waiting = [root]
+    while waiting:
+        below = children.get(waiting.pop(), [])
+        found += below
+        waiting += below
+    return found
+
+
+def remove_folder(top: str) -> None:
+    """By going there, step by step: no depth of folders exhausts the stack or the length of a path. For a process of
+    one thread, whose working directory it changes.
+    """
+    os.chdir(top)
+    names: list[str] = []
+    waiting = [_remove_files()]
+    while waiting:
+        if waiting[-1]:
+            names.append(waiting[-1].pop())
+            os.chmod(names[-1], 0o700)
+            os.chdir(names[-1])
+            waiting.append(_remove_files())
+        else:
+            waiting.pop()
+            os.chdir("..")
+            os.rmdir(names.pop() if names else top)
+    os.chdir("/")
+
+
+def remove_stale() -> None:
+    """Directories of keepers that were killed."""
+    with os.scandir(tempfile.gettempdir()) as entries:
+        found = list(entries)
+    for entry in found:
+        name, _, pid = entry.name.partition("-")
+        pid = pid.partition("-")[0]
+        with contextlib.suppress(OSError):
+            if name == "box" and pid.isdigit() and entry.stat(follow_symlinks=False).st_uid == os.geteuid():
+                is_folder = entry.is_dir(follow_symlinks=False)
+                if is_folder and not os.path.exists(f"/proc/{pid}"):
+                    remove_folder(entry.path)
+
+
+def _remove_files() -> list[str]:
+    """Those of the working directory. Its folders."""
+    with os.scandir() as entries:
+        found = list(entries)
+    for entry in found:
+        if not entry.is_dir(follow_symlinks=False):
+            os.unlink(entry.name)
+    return [entry.name for entry in found if entry.is_dir(follow_symlinks=False)]
+
+
+def _resident(pid: int) -> int:
+    try:
+        with open(f"/proc/{pid}/statm", "rb") as file:
+            _, resident, shared, *_ = map(int, file.read().split())
+        return (resident - shared) * resource.getpagesize()
+    except (OSError, ValueError):
+        return 0
+
+
+def _ended(descriptor: int, seconds: float) -> bool:
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))
+
+
+@contextlib.contextmanager
+def _no_return():
+    """For a child: whatever happens, it does not go on as a second keeper."""
+    try:
+        yield
+    except BaseException:
+        os._exit(126)
+    os._exit(0)
+
+
+def _volunteer_for_oom() -> None:
+    """Where the machine runs out of memory, this is the process to end."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
+
+
+def _init(status: int, start: Callable[[], None]) -> None:
+    """Process 1 of the box: it starts the program, reaps what that leaves, and with its own end the kernel ends them
+    all.
+    """
+    kernel.hide_memory()
+    kernel.die_with_parent(signal.SIGKILL)
+    for number in range(1, signal.NSIG):
+        # Without handlers no signal from inside reaches it, SIGKILL included.
+        with contextlib.suppress(OSError, ValueError):
+            signal.signal(number, signal.SIG_DFL)
+    program = os.fork()
+    if program == 0:
+        with _no_return():
+            start()
+    os.dup2(status, 0)
+    os.closerange(1, _highest_descriptor())
+    while True:
+        pid, code, usage = os.wait4(-1, 0)
+        if pid == program:
+            os.write(0, _STATUS.pack(code, usage.ru_utime + usage.ru_stime, usage.ru_maxrss << 10))
+            os._exit(0)
+
+
+def _confine(means: Means, limits: Limits, descriptors: list[int], temporary: str, work: Callable[[str], None]) -> None:
+    """The last steps before untrusted code, in its process."""
+    os.setsid()
+    _take_descriptors(descriptors)
+    os.umask(0o077)
+    os.chdir(temporary)
+    if not means.namespaces and means.user is not None:
+        os.setgroups([])
+        os.setresgid(*(means.user,) * 3)
+        os.setresuid(*(means.user,) * 3)
+    _set_limits(limits, in_namespace=means.namespaces, own_user=means.user is not None)
+    for step in (lambda: kernel.die_with_parent(signal.SIGKILL), kernel.no_new_privileges, kernel.drop_capabilities):
+        with contextlib.suppress(OSError):
+            step()
+    for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGTERM, signal.SIGCHLD):
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    if means.landlock and not means.namespaces:
+        landlock.apply(*_visible(), writable=[temporary, "/dev/null"])
+    if means.seccomp:
+        seccomp.apply(is_alone=means.namespaces)
+    work(temporary)
+
+
+@functools.cache
+def _visible() -> tuple[list[str], list[str]]:
+    """What `namespaces.visible` shows less what it hides, as Landlock's rules, which only add: paths that can be read,
+    and folders that can only be listed (an import lists its folder).
+    """
+    hidden = set(namespaces.hidden())
+    readable, listable = list(namespaces.DEVICES), []
+    waiting = namespaces.visible()
+    while waiting:
+        path = waiting.pop()
+        real = os.path.realpath(path)
+        if real in hidden:
+            continue
+        if any(folder.startswith(real + "/") for folder in hidden):
+            listable.append(path)
+            waiting += [f"{path}/{name}" for name in os.listdir(path)]
+        else:
+            readable.append(path)
+    return readable, listable
+
+
+def _take_descriptors(descriptors: list[int]) -> None:
+    high = [_duplicate_above(descriptor, len(descriptors)) for descriptor in descriptors]
+    for k, descriptor in enumerate(high):
+        os.dup2(descriptor, k, inheritable=True)
+    os.closerange(len(descriptors), _highest_descriptor())
+
+
+def _duplicate_above(descriptor: int, least: int) -> int:
+    return fcntl.fcntl(descriptor, fcntl.F_DUPFD, least)
+
+
+def _highest_descriptor() -> int:
+    return min(resource.getrlimit(resource.RLIMIT_NOFILE)[0], 1 << 20)
+
+
+def _set_limits(limits: Limits, in_namespace: bool, own_user: bool) -> None:
+    cpu = max(1, int(-(-limits.cpu_seconds // 1)))
+    wanted = {
+        "CPU": (cpu, cpu + 1),
+        "AS": (int(limits.memory_bytes),) * 2,
+        "FSIZE": (int(limits.file_bytes),) * 2,
+        "NOFILE": (_OPEN_FILES,) * 2,
+        **dict.fromkeys(("CORE", "MEMLOCK", "MSGQUEUE", "NICE", "RTPRIO"), (0, 0)),
+    }
+    if in_namespace:
+        wanted["NPROC"] = (limits.processes + 1,) * 2  # with process 1
+    elif own_user:
+        wanted["NPROC"] = (limits.processes,) * 2
+    for name, pair in wanted.items():
+        kind = getattr(resource, f"RLIMIT_{name}", None)
+        if kind is None:
+            continue
+        most = resource.getrlimit(kind)[1]
+        if most != resource.RLIM_INFINITY:
+            pair = (min(pair[0], most), min(pair[1], most))
+        resource.setrlimit(kind, pair)
+
+
+def _lay(files: dict[str, bytes], folder: str) -> None:
+    for name, data in files.items():
+        Path(folder, name).write_bytes(data)

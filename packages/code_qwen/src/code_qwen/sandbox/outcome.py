@@ -1,0 +1,87 @@
+"""What is asked of the sandbox, and what it answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+MB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a program may use. What goes beyond ends it, or fails inside it."""
+
+    cpu_seconds: float = 10.0  # of each process
+    wall_seconds: float = 10.0  # of all of them
+    memory_bytes: int = 1024 * MB  # address space of each process, and resident memory of all of them
+    processes: int = 16  # with threads; none may be started where nothing could count them
+    file_bytes: int = 32 * MB  # each file; the temporary directory holds twice as much
+    output_bytes: int = MB  # of stdout and of stderr, each
+
+    def __post_init__(self) -> None:
+        for name in self.__dataclass_fields__:
+            value = getattr(self, name)
+            if not 0 < value < 1 << 53:
+                raise ValueError(f"Limits.{name} must be positive, not {value}")
+
+
+class Outcome(StrEnum):
+    FINISHED = "finished"  # exit code 0; of a judged program: PASSED
+    PASSED = "passed"  # its tests were run to their end
+    FAILED = "failed"  # another exit code, a failed test, or no test reached
+    TIMEOUT = "timeout"
+    MEMORY = "memory"
+    OUTPUT = "output"  # wrote more than it may
+    CRASH = "crash"  # killed by a signal, or never started
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """How a program ended."""
+
+    outcome: Outcome
+    exit_code: int | None  # None where a signal ended it
+    signal: int | None
+    stdout: str  # cut at the limit; bytes that are no UTF-8 are replaced
+    stderr: str
+    wall_seconds: float
+    reason: str  # one short line for people
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """Whether a program passes its tests."""
+
+    outcome: Outcome
+    reason: str  # one short line for people
+    wall_seconds: float = 0.0
+
+    @property
+    def passed(self) -> bool:
+        return self.outcome is Outcome.PASSED
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A program and its tests. The program is `prompt + completion`.
+
+    `prompt` and `test` are trusted, `completion` is not. `test` defines `check(candidate)`, and `entry_point` names the
+    function that it is given (HumanEval's form); with an empty `entry_point`, `test` is statements that call the
+    program's names themselves (MBPP's asserts, one a line, after their setup code). `timeout`: seconds.
+    """
+
+    prompt: str
+    completion: str
+    test: str
+    entry_point: str = ""
+    timeout: float = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A program to run, for `run_many`."""
+
+    text: str
+    stdin: str = ""
+    limits: Limits = Limits()
