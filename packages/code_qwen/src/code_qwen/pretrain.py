@@ -32,7 +32,6 @@ def plan(invocation: Invocation) -> str:
     i = invocation
     if i.recipe.data.fill_in_middle.rate:
         from qwen_shared.data.fill_in_middle import special_ids
-
         from qwen_shared.tokenizer import load_tokenizer
 
         special_ids(load_tokenizer(i.origin.tokenizer))  # not every tokenizer has them
@@ -41,9 +40,8 @@ def plan(invocation: Invocation) -> str:
 
 def corpora(recipe: CodePretrainRecipe) -> list[Corpus]:
     """Code, what the run is about; and text."""
-    from qwen_shared.data.fill_in_middle import FillInMiddle
-
     from code_qwen.corpus import corpus
+    from qwen_shared.data.fill_in_middle import FillInMiddle
     from qwen_shared.training.pretrain import Corpus
 
     data, settings = recipe.data, recipe.data.fill_in_middle

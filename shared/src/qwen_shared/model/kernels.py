@@ -16,7 +16,6 @@ from torch import Tensor
 
 from qwen_shared.model.documents import Documents
 
-
 _SHORT = 256  # tokens, below which the CPU kernel's backward pass takes three times as long in bf16 as in fp32
 
 

@@ -164,8 +164,8 @@ SLICE = Family(
     argument="numbers",
     verbs=("take", "get", "slice", "pick", "cut", "read", "extract"),
     spaces=[
-        Space(2, {"kind": ("first", "last", "skip", "drop", "every"), "a": range(2, 31), "b": _NONE}),
-        Space(1, {"kind": ("part", "step"), "a": range(1, 13), "b": range(2, 25)}),
+        Space(2, {"kind": ("first", "last", "skip", "drop", "every"), "a": range(2, 13), "b": _NONE}),
+        Space(1, {"kind": ("part", "step"), "a": range(1, 13), "b": range(2, 13)}),
     ],
     body=lambda x, kind, a, b: f"return {x}[{_SLICES[kind].format(a=a, b=b)}]",
     reference=_slice_reference,

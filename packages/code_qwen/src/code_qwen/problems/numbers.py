@@ -12,7 +12,7 @@ LINEAR = Family(
     name="linear",
     argument="number",
     verbs=("scale", "shift", "adjust", "compute", "get", "change", "update"),
-    spaces=[Space(1, {"k": range(2, 21), "op": ("+", "-"), "c": range(1, 41)})],
+    spaces=[Space(1, {"k": range(2, 13), "op": ("+", "-"), "c": range(1, 21)})],
     body=lambda x, k, op, c: f"return {x} * {k} {op} {c}",
     reference=lambda x, k, op, c: sum([x] * k) + (c if op == "+" else -c),
     inputs=lambda rng, k, op, c: [0, 1, 2, -3, 10, rng.randint(11, 99)],
