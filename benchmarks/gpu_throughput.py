@@ -101,13 +101,13 @@ def _all_lines(args: argparse.Namespace) -> int:
     print(f"{'':24} {'batch':>5} {'recompute':>10} {'tokens/s':>10} {'MFU':>7} {'GiB':>7}")
     for who, micro_batch, recompute in plan:
         line = {"who": who, "micro_batch": micro_batch, "recompute": recompute}
-        figures["lines"].append(line | _in_own_process(common | line, args.out))
+        figures["lines"].append(line | _as_only_process(common | line, args.out))
         save(figures, "", "", args.out)
         print(_row(figures["lines"][-1]), flush=True)
     return 0
 
 
-def _in_own_process(job: dict[str, Any], out: Path) -> dict[str, Any]:
+def _as_only_process(job: dict[str, Any], out: Path) -> dict[str, Any]:
     command = [sys.executable, __file__, "--out", str(out), "--line", json.dumps(job)]
     paths = [str(ROOT / "shared" / "src"), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}

@@ -64,7 +64,7 @@ def begun(llama, recipe_of, tmp_path, monkeypatch):
         proved = {"tensors": {"compared": 11}, "logits": {"layers": 1, "max_difference": 0.0}}
         target.write_text(json.dumps(proved | {"hash": digest}))
 
-    monkeypatch.setattr(start, "in_own_process", prove)
+    monkeypatch.setattr(start, "as_only_process", prove)
     found = start.resolve_start(str(llama))
     _, manifest = open_run(tmp_path / "run", recipe_of(found), "toy", "toy")
     start.keep_start(found, found.fetch(), tmp_path / "run", manifest)

@@ -14,7 +14,7 @@ from qwen_shared.model.sizes import padded_vocab_rows
 from qwen_shared.recipe import Recipe, TrainedModel
 from qwen_shared.tokenizer import load_tokenizer
 from qwen_shared.tracking.files import disk_problem
-from qwen_shared.training.own_process import in_own_process
+from qwen_shared.training.own_process import as_only_process
 from qwen_shared.training.run_files import checkpoint_path, export_directory, list_checkpoints
 
 
@@ -33,7 +33,7 @@ def export_run(
     target = target or export_directory(run_dir, step)
     step = step or saved[-1]
     if torch.distributed.is_initialized() and torch.distributed.get_world_size() > 1:
-        in_own_process("export", run_dir, step, target)
+        as_only_process("export", run_dir, step, target)
         return json.loads((target / "certificate.json").read_text())
     tokenizer = load_tokenizer(recipe.tokenizer)
     try:

@@ -1,6 +1,6 @@
-"""Work that needs Megatron's groups for one process, done beside a run whose groups are for many.
+"""Work that needs Megatron's groups for one process, done beside a run whose groups may be for many.
 
-`python -m qwen_shared.training.own_process JOB WORD…` is the other side of `in_own_process`.
+`python -m qwen_shared.training.own_process JOB WORD…` is the other side of `as_only_process`.
 """
 
 from __future__ import annotations
@@ -16,11 +16,15 @@ from qwen_shared.errors import EXIT_USER_ERROR, UserError
 _OF_THE_RUN = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
-def in_own_process(job: str, *words: str | int | Path) -> None:
-    """Do one of the jobs below in a process of its own, on the CPU: the GPU's memory is the run's.
+def as_only_process(job: str, *words: str | int | Path) -> None:
+    """Do one of the jobs below on the CPU: the GPU's memory is the run's. In a process of its own, but in this one
+    where that has loaded Megatron, is alone and has no groups yet: to load all that again takes longer than the job.
 
     Raises UserError where the job does, RuntimeError with the end of what it said where it fails otherwise.
     """
+    if "megatron.core" in sys.modules and not _of_a_run():
+        _run(job, *map(str, words))
+        return
     environment = {key: value for key, value in os.environ.items() if key not in _OF_THE_RUN}
     done = subprocess.run(
         [sys.executable, "-m", "qwen_shared.training.own_process", job, *map(str, words)],
@@ -55,8 +59,14 @@ def _prove_import(directory: str, tokenizer: str, digest: str, certificate: str)
 _JOBS = {"export": _export, "prove-import": _prove_import}
 
 
-def main() -> None:
-    job, *words = sys.argv[1:]
+def _of_a_run() -> bool:
+    """Whether this process is one of several, has a GPU, or is at work already."""
+    import torch
+
+    return any(key in os.environ for key in _OF_THE_RUN) or torch.cuda.is_available() or torch.distributed.is_initialized()
+
+
+def _run(job: str, *words: str) -> None:
     from qwen_shared.backend.quick_import import quick_import
 
     with quick_import():
@@ -65,11 +75,16 @@ def main() -> None:
         start_processes()
         try:
             _JOBS[job](*words)
-        except UserError as error:
-            print(error, file=sys.stderr)
-            sys.exit(EXIT_USER_ERROR)
         finally:
             stop_processes()
+
+
+def main() -> None:
+    try:
+        _run(*sys.argv[1:])
+    except UserError as error:
+        print(error, file=sys.stderr)
+        sys.exit(EXIT_USER_ERROR)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from qwen_shared.recipe.schema import Model
 from qwen_shared.tokenizer import load_tokenizer
 from qwen_shared.tracking import Manifest, Parent, say
 from qwen_shared.tracking.manifest import MANIFEST, RECIPE, TOKENIZER, has_trained, read_recipe
-from qwen_shared.training.own_process import in_own_process
+from qwen_shared.training.own_process import as_only_process
 from qwen_shared.training.run_files import export_directory, find_export, list_checkpoints
 
 CERTIFICATE = "import.json"
@@ -221,7 +221,7 @@ def keep_start(start: Start, directory: Path | None, run_dir: Path, manifest: Ma
     certificate = _certificate(run_dir)
     if certificate.get("hash") != digest:
         say(f"reading {start}, and proving the import")
-        in_own_process("prove-import", directory, start.tokenizer, digest, run_dir / CERTIFICATE)
+        as_only_process("prove-import", directory, start.tokenizer, digest, run_dir / CERTIFICATE)
         certificate = _certificate(run_dir)
     stored_rows = read_model(directory).vocab_rows
     if stored_rows < start.model.vocab_rows:
@@ -240,7 +240,7 @@ def exported(run_dir: Path, step: int | None) -> Path:
         return found
     saved = _steps(run_dir, step)
     target = export_directory(run_dir, None if step in (None, saved[-1]) else step)
-    in_own_process("export", run_dir, step or saved[-1], target)
+    as_only_process("export", run_dir, step or saved[-1], target)
     return target
 
 
