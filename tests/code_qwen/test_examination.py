@@ -8,6 +8,7 @@ import pytest
 from code_qwen import examination, problems
 from code_qwen.evaluation.settings import Evaluation
 from code_qwen.examination import Examination
+from qwen_shared.evaluation import examination as shared_examination
 from qwen_shared.generation.sampling import Completion
 from qwen_shared.tokenizer import load_tokenizer
 
@@ -31,7 +32,7 @@ def examine(tmp_path, monkeypatch):
     """A model that knows nothing before training and each of the first held-out tasks after it."""
     held_out = problems.held_out
     monkeypatch.setattr(problems, "held_out", lambda name: held_out(name)[:SHOWN])
-    monkeypatch.setattr(examination, "weights_hash", str)
+    monkeypatch.setattr(shared_examination, "weights_hash", str)
     monkeypatch.setattr(
         examination, "training_tasks", lambda recipe: problems.training(1, 50, ("en", "zh"), problems.FORMS)
     )
@@ -44,7 +45,7 @@ def examine(tmp_path, monkeypatch):
 
         return generate
 
-    monkeypatch.setattr(examination, "load_generator", load)
+    monkeypatch.setattr(shared_examination, "load_generator", load)
     recipe = SimpleNamespace(
         tasks=["functions"],
         evaluation=Evaluation(interval=1, timeout=5.0),

@@ -1,65 +1,39 @@
-"""What `sft` asks the model it starts from and the one it makes: the same problems in the same words."""
+"""What `sft` asks the model it starts from and the one it makes."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
 from pathlib import Path
-
-from rich.console import Console
+from typing import Any
 
 from math_qwen import problems
-from math_qwen.evaluation.command import answer_rows, table
-from math_qwen.evaluation.run import evaluate, named_figures
+from math_qwen.evaluation import command, run
 from math_qwen.recipe import PROBLEMS, MathRecipe, training_problems
-from qwen_shared.generation.decode import load_generator
-from qwen_shared.tokenizer import load_tokenizer
-from qwen_shared.tracking import Tracker, say
-from qwen_shared.tracking.files import write_atomic
+from qwen_shared.evaluation import examination
 
 
-@dataclass(frozen=True)
-class Examination:
-    """Called with the directory of a model and "before" or "after"; every answer goes into the run's `evaluation/`."""
-
+class Examination(examination.Examination):
     recipe: MathRecipe
-    run_dir: Path
 
-    def __call__(self, directory: Path, when: str, tracker: Tracker) -> dict[str, float]:
-        """Figures as `named_figures` has them; after, those of before too, as `before/…`."""
-        output = self.run_dir / ("evaluation" if when == "after" else "evaluation-before")
-        say(f"asking the model {when} training: {', '.join(self.recipe.tasks)}")
-        settings = self.recipe.evaluation
-        tokenizer = load_tokenizer(self.recipe.tokenizer)
-        generate = load_generator(directory, tokenizer, settings.batch_size)
-        system = self.recipe.data.system
-        # The model before training is asked as the one after it, which has learned the chat form.
-        style = "chat" if settings.prompt == "auto" else settings.prompt
-        results = evaluate(generate, tokenizer, self.recipe.tasks, settings, style, system, output)
-        Console().print(table(results, f"{when} training"))
-        figures = named_figures(results)
-        for name, result in results.items():
-            tracker.table(f"eval/{name}/answers_{when}", answer_rows(result))
-        write_atomic(output / "evaluation.json", json.dumps(figures, indent=2) + "\n")
-        if when == "after":
-            figures |= self._before() | self._nearest()
-        tracker.summary(figures)
-        return figures
+    def ask(self, generate, tokenizer, style, output: Path, weights: str) -> dict[str, run.Result]:
+        recipe = self.recipe
+        return run.evaluate(generate, tokenizer, recipe.tasks, recipe.evaluation, style, recipe.data.system, output)
 
-    def _nearest(self) -> dict[str, float]:
-        """What answering like the nearest training problem would get: how far recalling goes."""
+    def named_figures(self, results: dict[str, run.Result]) -> dict[str, float]:
+        return run.named_figures(results)
+
+    def table(self, results: dict[str, run.Result], title: str) -> Any:
+        return command.table(results, title)
+
+    def answer_rows(self, result: run.Result) -> list[dict[str, Any]]:
+        return command.answer_rows(result)
+
+    def nearest(self) -> dict[str, float]:
         figures = {}
         if all(source.path == PROBLEMS for source in self.recipe.data.sources):
             known = list(training_problems(self.recipe))
-            for name in set(self.recipe.tasks) & set(problems.HELD_OUT):
+            for name in [name for name in self.recipe.tasks if name in problems.HELD_OUT]:
                 asked = problems.held_out(name)
                 answers = problems.nearest_training_answers([problem.question for problem in asked], known)
                 right = [answer == problem.answer for answer, problem in zip(answers, asked, strict=True)]
                 figures[f"nearest/{name}/accuracy"] = sum(right) / len(right)
         return figures
-
-    def _before(self) -> dict[str, float]:
-        path = self.run_dir / "evaluation-before" / "evaluation.json"
-        if not path.is_file():
-            return {}
-        return {f"before/{name}": value for name, value in json.loads(path.read_text()).items()}

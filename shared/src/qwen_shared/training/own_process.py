@@ -63,7 +63,9 @@ def _of_a_run() -> bool:
     """Whether this process is one of several, has a GPU, or is at work already."""
     import torch
 
-    return any(key in os.environ for key in _OF_THE_RUN) or torch.cuda.is_available() or torch.distributed.is_initialized()
+    return (
+        any(key in os.environ for key in _OF_THE_RUN) or torch.cuda.is_available() or torch.distributed.is_initialized()
+    )
 
 
 def _run(job: str, *words: str) -> None:
