@@ -83,6 +83,14 @@ def qwen_base(environment, micro):
 
 
 @pytest.fixture(scope="session")
+def base_run(tmp_path_factory, qwen_base) -> Path:
+    """A base model of two layers, with room for a question and its answer."""
+    run_dir = tmp_path_factory.mktemp("base") / "micro"
+    qwen_base("pretrain", "--run-dir", run_dir, "training.steps=2", "schedule.warmup_steps=1", "data.seq_length=256")
+    return run_dir
+
+
+@pytest.fixture(scope="session")
 def megatron():
     """Megatron's groups for this one process."""
     from qwen_shared.backend.quick_import import quick_import

@@ -1,4 +1,4 @@
-"""A micro base run, and the real command on it."""
+"""The real command, on a micro base run."""
 
 import subprocess
 import sys
@@ -19,14 +19,6 @@ evaluation: {interval: 6, max_tokens: 1024, max_new_tokens: 8, limit: 6, prompts
 tracking: {wandb: disabled}
 tasks: [level1, level2]
 """
-
-
-@pytest.fixture(scope="session")
-def base_run(tmp_path_factory, qwen_base) -> Path:
-    """A base model of two layers, with room for a problem and its answer."""
-    run_dir = tmp_path_factory.mktemp("base") / "micro"
-    qwen_base("pretrain", "--run-dir", run_dir, "training.steps=2", "schedule.warmup_steps=1", "data.seq_length=256")
-    return run_dir
 
 
 @pytest.fixture(scope="session")

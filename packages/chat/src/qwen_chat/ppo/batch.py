@@ -17,6 +17,8 @@ class Rollout:
     Padding may stand on either side of prompts and responses; the real tokens of a row stand together. Column t of a
     [B, R] tensor is about response token t: the log-probability with which it was chosen, and the value of the state
     in which it was, that is, before it. A response that ended holds its end token, as the last real one.
+    Log-probabilities are those of the whole distribution, by the same model and function as in the losses; a sampler's
+    own, after top-p or from another engine, would make the first ratio differ from 1.
 
     Raises ValueError where shapes disagree, or a prompt or a response is empty: its score would reach no token.
     """

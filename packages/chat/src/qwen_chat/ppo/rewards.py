@@ -1,7 +1,8 @@
 """One score per response becomes one reward per token.
 
-In this order: `RewardNormaliser.update` with the raw scores of all ranks, the normaliser itself, `treat_truncated`,
-`token_rewards`. The KL is in the rewards and nowhere else: a loss with a KL term of its own would count it twice.
+In this order: `RewardNormaliser.update` with the raw scores of all ranks (where truncated responses do not keep theirs,
+of those that ended), the normaliser itself, `treat_truncated`, `token_rewards`. The KL is in the rewards and nowhere
+else: a loss with a KL term of its own would count it twice.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ class RewardNormaliser:
     """
 
     def __init__(self, kind: str, clip: float):
+        if kind not in ("none", "mean", "mean_and_deviation"):
+            raise ValueError(f"kind={kind!r} is none of none, mean, mean_and_deviation")
         self.kind, self.clip = kind, clip
         self._moments = torch.zeros(3, dtype=torch.float64)
 

@@ -48,7 +48,9 @@ class Advantages(Section):
 
 class Losses(Section):
     policy_clip: Number = Field(0.2, gt=0.0, lt=1.0, description="of the ratio around 1; not in the report")
-    value_clip: Number = Field(0.15, gt=0.0, description="of the value around its old one (report, section 7)")
+    value_clip: Number = Field(
+        0.15, gt=0.0, description="of the value around its old one, in units of reward (report, section 7)"
+    )
     pretraining_coefficient: Number = Field(
         0.0, ge=0.0, description="of the pretraining loss; not in the report, which mixes one in (section 7)"
     )

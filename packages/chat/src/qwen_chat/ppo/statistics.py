@@ -42,7 +42,8 @@ def combine(parts: Iterable[dict[str, Tensor]]) -> dict[str, Tensor]:
 def explained_variance(returns: Tensor, errors: Tensor) -> float:
     """1 - variance(returns - values) / variance(returns), from the global moments [3] of returns and of differences.
 
-    1: the value model foresees every return; 0: no better than their mean; below: worse. NaN where returns are equal.
+    1: the value model foresees every return; 0: no better than their mean; below: worse. NaN where returns are equal
+    to within a millionth.
     """
     spread = variance(returns)
-    return (1.0 - variance(errors) / spread).item() if spread > 0 else float("nan")
+    return (1.0 - variance(errors) / spread).item() if spread > 1e-12 else float("nan")

@@ -1,0 +1,79 @@
+"""Whether an answer is right: what is asked for is in it, in whatever words."""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from functools import lru_cache
+
+from qwen_chat.dialogues.dialogue import Target
+
+_QUOTES = str.maketrans("“”„‘’", '"""\'\'')
+_REFUSAL = re.compile(
+    r"\b(?:sorry|can ?not|can't|could not|couldn't|unable|won't|will not|refuse)\b"
+    r"|抱歉|对不起|不能|无法|不行|不可以|拒绝"
+)
+_OBJECT = re.compile(r"\{[^{}]*\}")
+_LATIN = re.compile(r"[A-Za-z]")
+_CHINESE = re.compile(r"[\u4e00-\u9fff]")
+
+
+def meets(target: Target, answer: str) -> bool:
+    """Whether an answer is right; see `Target`. Any text may be asked about."""
+    text = fold(answer, target.form == "exact")
+    if (_REFUSAL.search(text.lower()) is not None) != (target.form == "refusal"):
+        return False
+    if any(holds(text, fold(bar)) for bar in target.bars):
+        return False
+    if target.ends and not re.search(_word(fold(target.ends)).pattern + r"\W*\Z", text):
+        return False
+    if target.form == "refusal":
+        return True
+    if target.form == "json":
+        return _is_object(answer, *target.needs)
+    needs = [fold(need, target.form == "exact") for need in target.needs]
+    if target.form == "choice":
+        return sum(holds(text, need) for need in needs) == target.count
+    if target.form == "list":
+        items = [rf"^\W*{index}\W+{re.escape(need)}\W*$" for index, need in enumerate(needs, 1)]
+        return re.search(r"\n".join(items), text, re.MULTILINE) is not None
+    if target.form == "language" and (_LATIN if target.language == "zh" else _CHINESE).search(answer):
+        return False
+    return _in_order(text, needs)
+
+
+@lru_cache(8192)
+def fold(text: str, keep_case: bool = False) -> str:
+    """One spelling of widths, quotation marks and, unless kept, letter case."""
+    text = unicodedata.normalize("NFKC", text).translate(_QUOTES)
+    return text if keep_case else text.lower()
+
+
+def holds(text: str, word: str) -> bool:
+    """Whether a word or phrase stands in a text; a Latin one or a number not as a part of another."""
+    return _word(word).search(text) is not None
+
+
+@lru_cache(8192)
+def _word(word: str) -> re.Pattern[str]:
+    return re.compile(rf"(?<![a-zA-Z0-9]){re.escape(word)}(?![a-zA-Z0-9])")
+
+
+def _in_order(text: str, needs: list[str]) -> bool:
+    position = 0
+    for need in needs:
+        found = _word(need).search(text, position)
+        if found is None:
+            return False
+        position = found.end()
+    return True
+
+
+def _is_object(answer: str, key: str, value: str) -> bool:
+    """Whether there is one JSON object, and it has this key and value."""
+    objects = _OBJECT.findall(answer)
+    try:
+        return len(objects) == 1 and json.loads(objects[0]) == {key: value}
+    except ValueError:
+        return False

@@ -1,0 +1,95 @@
+"""What makes a family of dialogues: the values it draws, what it asks, what is right, and how answers are worded."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from random import Random
+
+from qwen_chat.dialogues.dialogue import Target, Value
+from qwen_chat.dialogues.style import BARE, Style, compose
+
+HELD_OUT_TUPLES = 10  # one in so many
+
+Values = tuple[Value, ...]
+ByLanguage = Mapping[str, Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Solution:
+    """What makes an answer right, and wrong cores that are near to the right one."""
+
+    target: Target
+    rivals: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)  # each is itself and no other
+class Family:
+    """Dialogues of one shape with slots for values; each text names slots in braces, `{core}` is what is asked for.
+
+    `slots`, by language: the values of each slot, combined freely where `valid`. `requests`: the user's turn, or the
+    user's, the assistant's and the user's again. `solve(language, *values)` says what is right. `sentences` and `bare`
+    state the core as a whole sentence and without one; `echoes` repeat the question. `systems` are system prompts that
+    the dialogue turns on. `opens` is the kind of opening that a request may have: "question", "request" or none;
+    `crossed`: a request is in the other language than the answer. `facts`: values must each have been learned, so that
+    what is held out are facts with openings. `complying` are sentences for wrong cores where those for the right one
+    would contradict them; `names(language, *values)` are further names in texts.
+    """
+
+    name: str
+    kind: str
+    slots: Mapping[str, Mapping[str, Sequence[Value]]]
+    requests: Mapping[str, Sequence[str | tuple[str, str, str]]]
+    solve: Callable[..., Solution]
+    sentences: ByLanguage
+    echoes: Mapping[str, str]
+    bare: Mapping[str, str] = field(default_factory=lambda: BARE)
+    systems: ByLanguage = field(default_factory=dict)
+    opens: str = "question"
+    crossed: bool = False
+    facts: bool = False
+    complying: ByLanguage = field(default_factory=dict)
+    valid: Callable[..., bool] = lambda *values: True
+    names: Callable[..., dict[str, str]] = lambda language, *values: {}
+
+    def draw(self, rng: Random, language: str) -> Values:
+        while True:
+            values = tuple(rng.choice(choices) for choices in self.slots[language].values())
+            if self.valid(*values):
+                return values
+
+    def parameters(self, values: Values, opening: tuple[str, str]) -> Values:
+        """What decides the side of the split."""
+        return (*values, *opening) if self.facts else values
+
+    def is_held_out(self, language: str, parameters: Values) -> bool:
+        """Whether no training dialogue has these parameters: so says a hash, one in ten times."""
+        text = f"{self.name} {language} {parameters!r}"
+        return hashlib.sha256(text.encode()).digest()[0] * HELD_OUT_TUPLES < 256
+
+    def shown(self, language: str, values: Values) -> dict[str, Value]:
+        return dict(zip(self.slots[language], values, strict=True)) | self.names(language, *values)
+
+    def answer(
+        self,
+        rng: Random,
+        style: Style,
+        language: str,
+        values: Values,
+        core: str = "",
+        sentences: Sequence[str] = (),
+    ) -> str:
+        """An answer in a style; a core or sentences of another's make it a wrong one."""
+        target = self.solve(language, *values).target
+        shown = self.shown(language, values)
+        statement = rng.choice(sentences or self.sentences[language]) if style.whole else self.bare[language]
+        statement = statement.format(core=core or target.core, **shown)
+        return compose(rng, style, language, statement, self.echoes[language].format(**shown), target.ends)
+
+
+def among(language: str, core: str, others: Sequence[str], asked: Sequence[str] = (), ends: str = "") -> Solution:
+    """A solution that is one word of several: the others are near, and barred unless the question names them."""
+    rivals = tuple(dict.fromkeys(other for other in others if other != core))
+    bars = tuple(rival for rival in rivals if rival not in asked)
+    return Solution(Target(language, core, (core,), bars, ends), rivals)

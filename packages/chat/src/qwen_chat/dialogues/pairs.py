@@ -1,0 +1,108 @@
+"""Pairs of answers to one prompt, of which the preference score favours one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from random import Random
+
+from qwen_chat.dialogues.check import meets
+from qwen_chat.dialogues.dialogue import Dialogue
+from qwen_chat.dialogues.generator import BY_NAME, families_in, stream
+from qwen_chat.dialogues.refusals import REFUSAL, UNDUE
+from qwen_chat.dialogues.score import is_broken
+from qwen_chat.dialogues.style import Style, draw_style
+from qwen_chat.dialogues.tables import LANGUAGES
+
+# How often a pair is told apart by what.
+REASONS = {"style": 0.72, "core": 0.22, "broken": 0.06}
+
+_SAME_STYLE = 0.4  # of the pairs with a wrong core: only the core differs; else the wrong one may have the better style
+_CUT = 0.6  # of the pairs with a broken answer; the others repeat it
+# What stands in the place of a right core: a near one, a refusal of what may be asked, an answer to something else.
+_WRONG = {"near": 0.7, "refusal": 0.15, "other": 0.15}
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two answers to a dialogue's prompt.
+
+    `tag` is the dialogue's kind; `reason` is a key of REASONS: the style alone, a wrong core against the right one, or
+    an answer that is cut off or repeats itself.
+    """
+
+    dialogue: Dialogue
+    chosen: str
+    rejected: str
+    tag: str
+    reason: str
+
+
+def pairs(seed: int, count: int, languages: Sequence[str] = LANGUAGES) -> Iterator[Pair]:
+    """`count` pairs on training prompts, the same on every machine; a longer sequence begins with the shorter one.
+
+    The longer answer is the chosen one about as often as not. Raises UserError for a language that there is not.
+    """
+    return _pairs(f"pairs {seed}", stream(f"pairs {seed}", count, languages))
+
+
+def held_out_pairs(count: int = 1000, languages: Sequence[str] = LANGUAGES) -> list[Pair]:
+    """Pairs on held-out prompts: no training dialogue, pair or rollout has one of them."""
+    return list(_pairs("held-out pairs", stream("held-out pairs", count, languages, held_out=True)))
+
+
+def _pairs(name: str, dialogues: Iterator[Dialogue]) -> Iterator[Pair]:
+    for index, dialogue in enumerate(dialogues):
+        rng = Random(f"{name} answers {index}")
+        reason = rng.choices(list(REASONS), list(REASONS.values()))[0]
+        chosen, rejected = {"style": _by_style, "core": _by_core, "broken": _by_end}[reason](rng, dialogue)
+        yield Pair(dialogue, chosen, rejected, dialogue.kind, reason)
+
+
+def _by_style(rng: Random, dialogue: Dialogue) -> tuple[str, str]:
+    while True:
+        one, other = draw_style(rng), draw_style(rng)
+        if one.score != other.score:
+            break
+    better, worse = sorted((one, other), key=lambda style: style.score, reverse=True)
+    return _answer(rng.random(), dialogue, better), _answer(rng.random(), dialogue, worse)
+
+
+def _by_core(rng: Random, dialogue: Dialogue) -> tuple[str, str]:
+    style, words = draw_style(rng), rng.random()
+    chosen = _answer(words, dialogue, style)
+    if rng.random() >= _SAME_STYLE:
+        style, words = draw_style(rng), rng.random()
+    while True:
+        rejected = _wrong(rng, words, dialogue, style)
+        if not meets(dialogue.target, rejected):
+            return chosen, rejected
+
+
+def _by_end(rng: Random, dialogue: Dialogue) -> tuple[str, str]:
+    chosen = _answer(rng.random(), dialogue, draw_style(rng))
+    whole = _answer(rng.random(), dialogue, draw_style(rng))
+    if rng.random() < _CUT:
+        cuts = [whole[:end].rstrip() for end in range(len(whole) // 3, len(whole))]
+        broken = [cut for cut in cuts if cut and is_broken(dialogue.target, cut)]
+        if broken:
+            return chosen, rng.choice(broken)
+    return chosen, (" " if dialogue.language == "en" else "").join([whole] * 3)
+
+
+def _answer(words: float, dialogue: Dialogue, style: Style, core: str = "", sentences: Sequence[str] = ()) -> str:
+    """An answer to the dialogue; equal `words` choose equal words where the style is the same."""
+    family = BY_NAME[dialogue.family]
+    return family.answer(Random(words), style, dialogue.language, dialogue.values, core, sentences)
+
+
+def _wrong(rng: Random, words: float, dialogue: Dialogue, style: Style) -> str:
+    family, language = BY_NAME[dialogue.family], dialogue.language
+    way = rng.choices(list(_WRONG), list(_WRONG.values()))[0]
+    if way == "near" or family.kind == "refusal":
+        rival = rng.choice(family.solve(language, *dialogue.values).rivals)
+        return _answer(words, dialogue, style, rival, family.complying.get(language, ()))
+    if way == "refusal":
+        return _answer(words, dialogue, style, REFUSAL[language], UNDUE[language])
+    other = rng.choice(families_in(language))
+    return other.answer(Random(words), style, language, other.draw(rng, language))

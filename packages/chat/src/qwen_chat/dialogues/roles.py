@@ -1,0 +1,93 @@
+"""System prompts that say who answers, with which last word, or in which language."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from qwen_chat.dialogues.family import Family, Solution, among
+from qwen_chat.dialogues.tables import CAPITALS, JOBS, LANGUAGES, NAMES, OPPOSITES, WORDS
+
+_PERSONA = {
+    "en": ("You are {name}, a {job}.", "Your name is {name}. You are a {job}."),
+    "zh": ("你是{name}，是一名{job}。", "你叫{name}，职业是{job}。"),
+}
+_SLOTS = {language: {"name": NAMES[language], "job": JOBS[language]} for language in LANGUAGES}
+_ENDING = {
+    "en": ("Always end with the word {word}.", "Your last word is always {word}."),
+    "zh": ("回答总是用{word}结尾。", "你的最后一个词总是{word}。"),
+}
+_OTHER = {"en": "zh", "zh": "en"}
+
+
+def _in_other_language(language: str, country: str) -> Solution:
+    """A country named in the other language; its capital there is as wrong as another one."""
+    asked, answered = CAPITALS[_OTHER[language]], CAPITALS[language]
+    core = list(answered.values())[list(asked).index(country)]
+    solution = among(language, core, [*answered.values(), asked[country]])
+    return Solution(replace(solution.target, form="language"), solution.rivals)
+
+
+FAMILIES = (
+    Family(
+        "persona_name",
+        "role",
+        _SLOTS,
+        {
+            "en": ("What is your name?", "Who are you?", "Who am I talking to?"),
+            "zh": ("你叫什么名字？", "你的名字是什么？", "你是谁？"),
+        },
+        lambda language, name, job: among(language, name, NAMES[language]),
+        {"en": ("My name is {core}.", "You are talking to {core}."), "zh": ("我的名字是{core}。", "我叫{core}。")},
+        {"en": "You want to know my name.", "zh": "你问我的名字。"},
+        systems=_PERSONA,
+    ),
+    Family(
+        "persona_job",
+        "role",
+        _SLOTS,
+        {
+            "en": ("What is your job?", "What do you do?", "What do you work as?"),
+            "zh": ("你的职业是什么？", "你是做什么的？", "你做什么工作？"),
+        },
+        lambda language, name, job: among(language, job, JOBS[language]),
+        {"en": ("I am a {core}.", "I work as a {core}."), "zh": ("我的职业是{core}。", "我是一名{core}。")},
+        {"en": "You want to know my job.", "zh": "你问我的职业。"},
+        systems=_PERSONA,
+    ),
+    Family(
+        "last_word",
+        "role",
+        {language: {"asked": tuple(OPPOSITES[language]), "word": WORDS[language]} for language in LANGUAGES},
+        {
+            "en": ('What is the opposite of "{asked}"?', 'Which word is the opposite of "{asked}"?'),
+            "zh": ("“{asked}”的反义词是什么？", "和“{asked}”相反的词是什么？"),
+        },
+        lambda language, asked, word: among(
+            language, OPPOSITES[language][asked], list(OPPOSITES[language].values()), ends=word
+        ),
+        {
+            "en": ("The opposite is {core}.", "The opposite of {asked} is {core}."),
+            "zh": ("它的反义词是{core}。", "{asked}的反义词是{core}。"),
+        },
+        {"en": "You want the opposite of {asked}.", "zh": "你问{asked}的反义词。"},
+        systems=_ENDING,
+    ),
+    Family(
+        "other_language",
+        "role",
+        {language: {"country": tuple(CAPITALS[_OTHER[language]])} for language in LANGUAGES},
+        {  # by the language of the answer
+            "zh": ("What is the capital of {country}?", "What city is the capital of {country}?"),
+            "en": ("{country}的首都是哪里？", "哪个城市是{country}的首都？"),
+        },
+        _in_other_language,
+        {"en": ("The capital is {core}.", "It is the city of {core}."), "zh": ("首都是{core}。", "那个城市是{core}。")},
+        {"en": "You want the name of the capital.", "zh": "你问首都的名字。"},
+        systems={
+            "zh": ("Answer in Chinese.", "Always speak Chinese.", "请用中文回答。"),
+            "en": ("请用英语回答。", "总是说英语。", "Answer in English."),
+        },
+        crossed=True,
+        facts=True,
+    ),
+)

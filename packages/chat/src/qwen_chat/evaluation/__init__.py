@@ -1,0 +1,1 @@
+"""How a chat model does on dialogues whose answers a program can check."""

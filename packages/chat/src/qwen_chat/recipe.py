@@ -1,0 +1,51 @@
+"""The chat recipes: supervised fine-tuning on dialogues."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import BeforeValidator, Field
+
+from qwen_shared.evaluation.settings import Evaluation
+from qwen_shared.recipe import SftRecipe
+from qwen_shared.recipe.schema import Positive, Section
+from qwen_shared.recipe.sft_schema import SftData
+
+if TYPE_CHECKING:
+    from qwen_chat.dialogues import Dialogue
+
+DIALOGUES = "dialogues"  # the name of the source
+
+
+class ChatData(SftData):
+    """`dialogues` are made here; everything else is read."""
+
+    builtin: ClassVar[tuple[str, ...]] = (DIALOGUES,)
+
+
+class Dialogues(Section):
+    """What `data.sources: [dialogues]` makes: short dialogues with checkable answers in two styles, half and half."""
+
+    count: Positive = Field(60_000, description="training dialogues, all different")
+    languages: list[Literal["en", "zh"]] = Field(["en", "zh"], min_length=1)
+
+
+def training_dialogues(recipe: ChatSftRecipe) -> Iterator[Dialogue]:
+    """What the source `dialogues` trains on."""
+    from qwen_chat import dialogues
+
+    return dialogues.training(recipe.seed, recipe.dialogues.count, tuple(recipe.dialogues.languages))
+
+
+def _tasks_from_text(value: Any) -> Any:
+    return [task.strip() for task in value.split(",") if task.strip()] if isinstance(value, str) else value
+
+
+class ChatSftRecipe(SftRecipe):
+    data: ChatData
+    dialogues: Dialogues = Dialogues.model_construct()
+    evaluation: Evaluation
+    tasks: Annotated[list[str], BeforeValidator(_tasks_from_text)] = Field(
+        [], description="what is asked before and after training: dialogues"
+    )

@@ -1,0 +1,35 @@
+"""The recipe's sections: the report's numbers, and what cannot be meant."""
+
+import subprocess
+import sys
+
+import pytest
+from pydantic import ValidationError
+
+from qwen_chat.ppo.settings import Advantages, Losses, Rewards
+
+
+def test_the_reports_numbers_are_the_defaults():
+    assert Rewards().kl_coefficient == 0.04
+    assert Rewards().normalise == "mean"
+    assert Losses().value_clip == 0.15
+    assert Advantages().gamma == 1.0
+
+
+@pytest.mark.parametrize(
+    "keys, word",
+    [
+        ({"kl_coefficient": 0.0, "kl_target": 6.0}, "kl_target=6"),
+        ({"truncated_penalty": -9.0}, "beyond clip"),
+        ({"kl_estimator": "k4"}, "k1"),
+        ({"kl_coeff": 0.1}, "kl_coeff"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(keys, word):
+    with pytest.raises(ValidationError, match=word):
+        Rewards(**keys)
+
+
+def test_settings_bring_no_torch():
+    code = "import sys, qwen_chat.ppo.settings; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
