@@ -20,6 +20,8 @@ def test_declared_is_imported_and_imported_is_declared(members):
             top = module.partition(".")[0]
             if top == member.package.name or top in sys.stdlib_module_names:
                 continue
+            if (path.parent / f"{top}.py").is_file():  # of a file that is started by itself: its neighbour
+                continue
             providers = {_name(d) for d in distributions.get(top, [])} or {f"(not installed: {top})"}
             # A namespace has several providers; any declared one will do.
             for provider in providers & declared or providers:

@@ -42,6 +42,18 @@ def test_a_tree_becomes_a_table_and_rows(prepare, write, tmp_path):
     assert "files kept: 1" in again and "another language" in again
 
 
+def test_names_that_look_like_markup_and_are_no_text(prepare, tmp_path):
+    name, out = '"a\\ud800.py"', tmp_path / "[" / "b].jsonl"
+    out.parent.mkdir()
+    content = json.dumps(program(1))
+    (tmp_path / "a.jsonl").write_text(
+        f'{{"content": {content}, "path": {name}, "repo_name": {name}, "lang": {name}, "license": ["MIT"]}}\n'
+    )
+    assert f"written: {out}" in prepare(tmp_path / "a.jsonl", "--to", out).replace("\n", "")
+    row = json.loads(out.read_text())
+    assert row["path"] == row["repository"] == row["language"] == "a\ufffd.py"
+
+
 def test_mistakes_are_told_in_one_line_and_nothing_is_written(prepare, write, tmp_path):
     root = write("tree", {"a.py": program(1)})
     for words, message in [

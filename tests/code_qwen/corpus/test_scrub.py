@@ -47,6 +47,27 @@ def test_private_keys():
     text, counts = scrubbed(f"KEY = '''{begin}\n{body}\n{end}'''\nx = 1\n")
     assert text == f"KEY = '''{begin}<KEY>{end}'''\nx = 1\n" and counts == {"private key": 1}
     assert scrubbed(f"if line == '{begin}': pass\n{end}\n")[1] == {}  # only a mention
+    assert scrubbed(f"{begin}\n{body}\n{begin}\n{body}\n{end}\n")[0] == f"{begin}<KEY>{begin}<KEY>{end}\n"
+    quoted = "".join(f'  "{line}\\n"\n' for line in [begin, *body.split("\n"), end])
+    assert body[:64] not in scrubbed(quoted)[0] and scrubbed(quoted)[1] == {"private key": 1}
+    cut, counts = scrubbed(f"KEY = '''{begin}\n{body}\n'''\nx = [1]\n")
+    assert body[-64:] not in cut and cut.endswith("[1]\n") and counts == {"private key": 1}
+
+
+def test_code_that_handles_private_keys_stays():
+    begin, end = "-----BEGIN RSA PRIVATE " + "KEY-----", "-----END RSA PRIVATE " + "KEY-----"
+    code = "    for line in lines:\n        if line in known:\n            return parse(line, strict=False)\n" * 20
+    for text in (
+        f"if '{begin}' in text:\n{code}",
+        f"a = '{begin}'\n{code}b = '{begin}'\n",
+        f"'{begin}'\n{code}'{end}'\n",
+    ):
+        assert scrubbed(text) == (text, {})
+
+
+@pytest.mark.timeout(10)
+def test_a_file_of_nothing_but_beginnings_is_read_once():
+    assert scrubbed(("-----BEGIN PRIVATE " + "KEY-----\n") * 30_000)[1] == {}
 
 
 @pytest.mark.parametrize(
@@ -69,6 +90,8 @@ def test_values_of_high_entropy_under_a_telling_name(line):
         'token = "expected_token_name_here"',
         'model = Tokenizer.from_pretrained("openai/gpt-oss-20b-instruct")',
         "secret_key = os.environ['SECRET_KEY']",
+        'tokenizer = "facebook/opt-125m-v2-cased"',
+        'author = "jdoe-1984-and-friends"',
         "password = get_password(user)",
         'uuid = "123e4567-e89b-12d3-a456-426614174000"',
         'auth_url = "https"',
@@ -94,6 +117,7 @@ def test_email_addresses():
     for kept in (
         "someone@example.com", "a@b.example", "git@github.com:a/b.git", "x = A@B.T @ C", "y = w@x.sum(axis=1)",
         "@pytest.fixture", "npm i @scope/name@1.2.3", "noreply@github.com", "f'{user}@{host}'", "loss@k",
+        'url("logo@2x.png")', "return x@self.weight + b",
     ):  # fmt: skip
         assert scrubbed(kept) == (kept, {}), kept
 

@@ -71,14 +71,15 @@ def test_nothing_is_followed_out_of_the_tree_or_in_circles(write, tmp_path):
     (root / "folder").symlink_to(outside)
     (root / "b" / "circle").symlink_to(root)
     (root / "dangling.py").symlink_to(root / "nowhere")
-    os.mkfifo(root / "pipe.py")
+    for pipe in ("pipe.py", "LICENSE", "b/.gitignore"):
+        os.mkfifo(root / pipe)
     with open(os.fsencode(root) + b"/latin-\xe9.py", "w"):  # noqa: PTH123 (a name that no Path can be printed with)
         pass
     listing = list_tree(root)
     assert [file.path for file in listing.files] == ["a.py", "b/c.py"]
     assert sorted(d.reason for d in listing.dropped) == [
         "name that is not UTF-8",
-        "not a regular file",
+        *["not a regular file"] * 3,
         *["symbolic link"] * 4,
     ]
     (tmp_path / "alias").symlink_to(root)  # but the tree itself may be named by a link

@@ -1,11 +1,13 @@
 """Where figures go, and which prompts go to which model."""
 
+import io
 import json
 
 import pytest
+from rich.console import Console
 
 from qwen_shared.errors import UserError
-from qwen_shared.evaluation.results import as_the_run_says, output_directory, style_of
+from qwen_shared.evaluation.results import as_the_run_says, figures_table, output_directory, style_of
 from qwen_shared.tracking import Manifest
 
 
@@ -33,6 +35,13 @@ def test_where_answers_are_written(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="is no directory"):
         output_directory(tmp_path / "file" / "b", run, None, [])
+
+
+def test_a_title_is_shown_as_it_is():
+    """A path may hold what looks like markup."""
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(figures_table({"a": 1}, {"count": str}, "models/[/b] [red]x"))
+    assert "models/[/b] [red]x" in console.export_text()
 
 
 def test_as_the_run_says():
