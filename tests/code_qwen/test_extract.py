@@ -4,7 +4,7 @@ import ast
 
 import pytest
 
-from code_qwen.extract import extract
+from code_qwen.extract import extract, split
 
 HEAD = 'from typing import List\n\n\ndef total(numbers: List[int]) -> int:\n    """Return the sum."""\n'
 WHOLE = "def total(numbers):\n    return sum(numbers)\n"
@@ -103,6 +103,19 @@ def test_imports_from_the_future_come_first():
     ast.parse(code)
 
 
+@pytest.mark.parametrize(
+    "first", ["", "from __future__ import annotations\n", "from __future__ import annotations; x = 1\n"]
+)
+def test_the_prompts_part_is_the_prompts(first):
+    """Whatever the answer has, it is not taken for what the prompt brought."""
+    head = f"def close(a, b):\n    return a == b\n\n\n{HEAD}"
+    answer = f"{first}def close(a, b):\n    return True\n\n\n{WHOLE}"
+    own, rest = split(extract(answer, "total", head), head, "total")
+    assert own.removeprefix("from __future__ import annotations\n").startswith("def close(a, b):\n    return a == b")
+    assert "return True" in rest and "return True" not in own and "x = 1" not in own
+    assert split("def total(): pass", head, "total") == ("", "def total(): pass")
+
+
 def test_another_function_is_no_answer():
     assert "def total(numbers: List" in extract("def add(a, b):\n    return a + b\n", "total", HEAD)
     assert "def total_of" not in extract("x", "total", "def total_of(n):\n    ...\n" + HEAD).partition("def total(")[2]
@@ -113,7 +126,15 @@ def test_names_are_text_not_patterns():
 
 
 @pytest.mark.parametrize(
-    "text", ["`" * 100_000, "```\n" * 50_000, "def total(" * 20_000, "x = [" * 50_000, "a:" * 50_000]
+    "text",
+    [
+        "```" + " " * 300_000 + "`",
+        "`" * 100_000,
+        "```\n" * 50_000,
+        "def total(" * 20_000,
+        "x = [" * 50_000,
+        "a:" * 50_000,
+    ],
 )
 def test_hostile_texts_take_no_time(text):
     extract(text, "total", HEAD)

@@ -22,12 +22,32 @@ def test_check_and_setup():
     assert found == [1.0, 1.0, 0.0]
 
 
+def test_helpers_of_the_setup_are_the_setups():
+    setup = 'def close(a, b):\n    return abs(a - b) < 0.1\n\n\ndef root(x):\n    """x"""\n'
+    test = "def check(candidate):\n    assert close(candidate(9), 3)\n"
+    forged = "def close(a, b):\n    return True\n\n\ndef root(x):\n    return 0\n"
+    future = "from __future__ import annotations\n"
+    right = "def root(x: Real) -> Real:\n    return x ** 0.5\n"
+    completions = [forged, future + forged, future + right, right.replace("Real", "float")]
+    found = passed(["?"] * 4, completions, test=[test] * 4, entry_point=["root"] * 4, setup=[setup] * 4)
+    assert found == [0.0, 0.0, 1.0, 1.0]
+
+
+def test_the_function_is_what_the_tests_call():
+    helped = "def twice(x):\n    return 2 * x\n\n\nassert twice(add(1, 2)) == 6"
+    answer = "```python\nprint(1)\n```\nThen:\n```python\n" + RIGHT + "```"
+    assert passed(["?"], [answer], test=[helped]) == [1.0]
+    assert passed(["?"], ["def sum(a, b):\n    return a + b\n"], test_list=[["assert sum(1, 2) == 3"]]) == [1.0]
+    assert passed(["?"], [RIGHT], test_list=[[]]) == [0.0]
+
+
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
         ({"level": [1]}, "column `test`.*columns: level"),
         ({"test": ["assert f()", "assert f()"]}, "1 prompts, 1 completions, 2 in the column"),
         ({"test": [5]}, "int at 0"),
+        ({"test": ["def check(candidate):\n    pass"]}, "column `entry_point`"),
     ],
 )
 def test_mistakes(columns, message):

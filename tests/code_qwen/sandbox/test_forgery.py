@@ -142,18 +142,18 @@ FORGERIES = {
     'b\'["started"]\\n["passed", "all tests passed"]\\n\')\n        except OSError: pass\n    os._exit(0)\n',
     "wire: patched": "    return None\nimport sys\nw = sys.modules['wire']\nw.encode = lambda *a: b'T'\n",
     "wire: a truth for every answer": "    return None\nimport sys\nw = sys.modules['wire']\nold = w.encode\n"
-    "w.encode = lambda m, h=None: old(('returned', True) if m[1:] == (None,) else m, h)\n",
+    "w.encode = lambda m, *h: old(('returned', True) if m[1:] == (None,) else m, *h)\n",
     "wire: endless": "    import os\n    while True: os.write(4, b'\\xff' * 4096)\n",
     "wire: the arguments as well": "    return None\nimport sys\nw = sys.modules['wire']\nold = w.encode\n"
-    "w.encode = lambda m, h=None: old(('returned', [], ([],)) if m[1:] == (None,) else m, h)\n",
+    "w.encode = lambda m, *h: old(('returned', [], ([],)) if m[1:] == (None,) else m, *h)\n",
     "wire: answers in advance": "    return None\nimport sys\nw = sys.modules['wire']\n"
     "for _ in range(99): w.send(4, w.encode(('returned', True)))\n",
     "wire: handles": "    return None\nimport sys\nw = sys.modules['wire']\n"
-    "w.encode = lambda m, h=None: b't\\x02\\0\\0\\0s\\x08\\0\\0\\0returned' + w.named(b'G', 0, 'x')\n",
+    "w.encode = lambda m, *h: b't\\x02\\0\\0\\0s\\x08\\0\\0\\0returned' + w.named(b'G', 0, 'x')\n",
     "wire: callbacks": "    return None\nimport sys\nw = sys.modules['wire']\nold = w.encode\n"
-    "w.encode = lambda m, h=None: old(('callback', 0, (), {}))\n",
+    "w.encode = lambda m, *h: old(('callback', 0, (), {}))\n",
     "wire: deep": "    return None\nimport sys\nw = sys.modules['wire']\n"
-    "w.encode = lambda m, h=None: b't\\x01\\0\\0\\0' * 100000 + b'N'\n",
+    "w.encode = lambda m, *h: b't\\x01\\0\\0\\0' * 100000 + b'N'\n",
     "wire: closed": "    import os\n    for fd in range(64):\n        try: os.close(fd)\n        except OSError: pass\n",
     "pickle and json": "    return None\nimport json, pickle\njson.dumps = json.loads = pickle.dumps = pickle.loads = "
     "lambda *a, **k: True\n",
@@ -213,6 +213,24 @@ def verdicts():
         return found[tier]
 
     return of
+
+
+STOPS = "class S:\n    def stop(self, *a): raise StopIteration\n    __getitem__ = __len__ = __bool__ = __int__ = __str__ = __iter__ = stop\n"
+
+
+@pytest.mark.parametrize(
+    "claim", ["f(k)[0] == k", "len(f(k)) == k", "not f(k)", "int(f(k)) == k", "str(f(k)) == 'k'", "f(k).real"]
+)
+def test_the_end_of_a_map_is_the_tests_own(claim):
+    """StopIteration out of a value's methods would end it quietly."""
+    program = STOPS + "    def __getattr__(self, name): raise StopIteration\ndef f(k): return S()\n"
+    assert not judge("", program, f"assert all(map(lambda k: {claim}, range(9)))").passed
+
+
+def test_tests_that_swallow(tier):
+    """A value that the tests cannot hand over is no TypeError of the program's."""
+    tests = "for bad in (object(), ...):\n    try:\n        f(bad)\n    except TypeError:\n        continue\n    assert False"
+    assert not judge("", "def f(x): return 1\n", tests).passed
 
 
 def test_the_task_can_be_solved(tier):

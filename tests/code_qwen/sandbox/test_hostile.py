@@ -146,6 +146,11 @@ LIMITS = {
         "except OSError: pass",
         ENDED,
     ),
+    "a signal without a name": ("import os\nos.kill(os.getpid(), 40)", {Outcome.CRASH}),
+    "removes its directory": (
+        "import os\nos.remove('program.py')\ntry: os.rmdir(os.getcwd())\nexcept OSError: pass",
+        {Outcome.FINISHED},
+    ),
     "nice and cores": (
         "import os\nfor call in (lambda: os.nice(-20), lambda: os.sched_setaffinity(0, {0}), lambda: os.setpriority("
         "0, 0, -20)):\n    try: call()\n    except OSError: pass",
@@ -424,6 +429,40 @@ def test_ends_with_its_keeper(tier):
     thread.join(30)
     assert found[0].outcome is Outcome.TIMEOUT
     assert leftovers(keepers | my_keepers()) == []
+
+
+TOGETHER = {
+    "of children": "for _ in range(5):\n    if fork() == 0: break\nx = bytearray(b'x') * (90 << 20)\n",
+    "that is shared": (
+        "import mmap\nfor _ in range(5):\n    if fork() == 0: break\nx = mmap.mmap(-1, 90 << 20)\n"
+        "for k in range(0, len(x), 4096): x[k] = 1\n"
+    ),
+    "of orphans": (
+        "for _ in range(5):\n    if fork() == 0:\n        if fork() == 0: os.setsid(); x = bytearray(b'x') * (90 << 20); "
+        "time.sleep(1000)\n        os._exit(0)\n"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TOGETHER)
+@pytest.mark.parametrize("tier_name", ["namespaces", "bare"], indirect=True)
+def test_memory_of_all_together(tier, name):
+    execution = run(f"{FORK}{TOGETHER[name]}time.sleep(1000)", limits=PATIENT)
+    assert execution.outcome is Outcome.MEMORY, execution
+
+
+def test_what_a_program_puts_in_place_of_its_directory(tier, tmp_path):
+    """Its keeper empties the directory it made, not what a link with that name leads to."""
+    precious = tmp_path / "precious"
+    precious.write_text("x")
+    program = "import os\nhere = os.getcwd()\ntry:\n    os.rename(here, here + '-moved')\n"
+    program += f"    os.symlink({str(tmp_path)!r}, here)\nexcept OSError: pass\nprint(here)"
+    execution = run(program)
+    assert execution.outcome is Outcome.FINISHED and precious.read_text() == "x"
+    here = Path(execution.stdout.strip())
+    assert tier == "namespaces" or not here.is_symlink()
+    with contextlib.suppress(OSError):
+        Path(f"{here}-moved").rmdir()
 
 
 def test_judged_programs_leave_nothing(tier):

@@ -52,6 +52,12 @@ CROSSING = [
     ("[len, max]", "f()[1](1, 2) == 2"),
     ("type('S', (str,), {})('x')", "f() == 'x' and type(f()) is str"),
     ("type('L', (list,), {})([1])", "f() == [1] and type(f()) is list"),
+    ("collections.defaultdict(list, a=1)", "f()['b'] == [] and f()['a'] == 1"),
+    ("{'a': 1}.values()", "list(f()) == [1] and 1 in f() and len(f()) == 1"),
+    ("datetime.datetime(2024, 1, 2, tzinfo=datetime.timezone.utc)", "f().isoformat() == '2024-01-02T00:00:00+00:00'"),
+    ("(x for x in 'ab')", "'b' in f() and 'c' not in f() and inspect.isgenerator(f())"),
+    ("map(abs, [-1])", "isinstance(f(), map) and list(f()) == [1]"),
+    ("__import__('functools').reduce(lambda x, _: [x], range(150), 1)", "str(f()).count('[') == 150"),
 ]
 
 
@@ -74,15 +80,70 @@ def test_functions_of_the_tests_are_called_back():
     assert passes_asserts("def twice(g):\n    return lambda x: g(g(x))\n", "assert twice(lambda x: x + 1)(1) == 3")
 
 
+def test_all_that_can_be_called_or_iterated_crosses():
+    program = "def f(g, *a): return g(*a)\ndef each(x): return [v for v in x]\n"
+    tests = ["import operator", "class Three:\n    def __new__(cls, x): return x * 3", "seen = []", "f(seen.append, 1)"]
+    tests += ["assert f(str.upper, 'a') == 'A' and f(operator.itemgetter(1), [1, 2]) == 2 and f(Three, 2) == 6"]
+    tests += ["assert seen == [1] and f(functools.partial(pow, 2), 4) == 16 and f(int, '7') == 7"]
+    tests += ["assert each(iter([1, 2])) == [1, 2] and each(x * x for x in range(3)) == [0, 1, 4]"]
+    tests += ["assert each(zip('ab', [1, 2])) == [('a', 1), ('b', 2)] and each({1: 2}.values()) == [2]"]
+    assert passes_asserts(program, *tests)
+
+
+def test_threads_call_functions_of_the_tests():
+    program = (
+        "from concurrent.futures import ThreadPoolExecutor\ndef f(g, x):\n    with ThreadPoolExecutor(8) as pool:\n"
+    )
+    program += "        return list(pool.map(g, x))\n"
+    assert passes_asserts(program, "assert f(lambda x: x * x, range(200)) == [x * x for x in range(200)]")
+
+
 def test_programs_that_work_in_place():
     program = "def f(x):\n    x.sort()\n    x.append([9])\n"
     assert passes_asserts(program, "x = [2, 1]", "f(x)", "assert x == [1, 2, [9]]")
     nested = "def f(x):\n    x[0][0] = 7\n    x[1].clear()\n"
     assert passes_asserts(nested, "row = [1]", "x = [row, {2: 3}]", "f(x)", "assert row == [7] and x == [[7], {}]")
+    mixed = "def f(d, b, *, t): d['a'].append(1); b.append(7); t[0].append(5)\n"
+    tests = [
+        "row, b, t = [], bytearray(), ([],)",
+        "f({'a': row}, b, t=t)",
+        "assert (row, b, t) == ([1], b'\\7', ([5],))",
+    ]
+    assert passes_asserts(mixed, *tests)
+    given = "def f(x, g):\n    for k in range(len(x)): x[k] = g(x[k])\n"
+    assert passes_asserts(given, "x = [1, 2]", "f(x, lambda v: 10 * v)", "assert x == [10, 20]")
 
 
-def test_an_argument_is_safe_from_a_program_that_returns():
-    assert not passes_asserts("def f(x):\n    x.clear()\n    return []\n", "x = [2, 1]", "assert f(x) == x")
+def test_programs_that_work_in_place_and_return():
+    unique = "def f(x):\n    found = sorted(set(x))\n    x[: len(found)] = found\n    return len(found)\n"
+    check = "def check(candidate):\n    x = [1, 1, 2]\n    n = candidate(x)\n    assert n == 2\n"
+    check += "    assert x[:n] == [1, 2]\n"
+    assert judge("", unique, check, "f").passed
+    assert passes_asserts("def f(x): return x.pop()\n", "x = [1, 2]", "assert f(x) == 2", "assert x == [1]")
+
+
+EMPTIES = "def f(x):\n    x.clear()\n    return []\n"
+
+
+@pytest.mark.parametrize(
+    "tests",
+    [
+        "assert f(x) == x",
+        "assert f(x) == sorted(x)",
+        "r = f(x)\ns = sorted(x)\nassert r == s",
+        "y = x\nr = f(y)\nassert r == sorted(x)",
+        "def run(g, v): return g(v)\nassert run(f, x) == sorted(x)",
+        "def run(): return f(x)\nassert run() == sorted(x)",
+        "def same(a, b): assert a == b\nsame(f(x), sorted(x))",
+        "for case in [x]:\n    got = f(case)\n    assert got == sorted(case)",
+        "g = functools.partial(f, x)\nassert g() == sorted(x)",
+        "box = []\nbox.append(x)\nassert f(x) == sorted(box[0])",
+        "with contextlib.nullcontext(x) as y:\n    assert f(x) == sorted(y)",
+        "assert [f(y) for y in [x]] == [sorted(y) for y in [x]]",
+    ],
+)
+def test_an_argument_is_safe_from_a_program_that_returns(tests):
+    assert not passes_asserts(EMPTIES, "x = [2, 1]", tests)
 
 
 def test_classes_of_the_program():
@@ -102,8 +163,34 @@ def height(node): return 1 + height(node.left) if node else 0
     tests += ["assert str(s) == 'stack'", "root = Node(1)", "root.left = Node(2)", "assert height(root) == 2"]
     tests += ["assert root.left.value == 2", "assert list(s) == [1, 2]", "assert s is not None"]
     assert passes_asserts(program, *tests)
-    judgement = judge("", program, "assert Stack() == Stack()")
+    judgement = judge("", program, "assert Stack() == 3")
     assert judgement.outcome is Outcome.FAILED and "Stack cannot be compared" in judgement.reason
+
+
+def test_objects_of_the_program_among_themselves():
+    """The tests give no expected value away where both sides are the program's."""
+    program = """
+import enum
+class V:
+    one = None
+    def __new__(cls, *a):
+        if not a: V.one = V.one or object.__new__(cls)
+        return object.__new__(cls) if a else V.one
+    def __init__(self, x=0): self.x = x
+    def __add__(self, other): return V(self.x + other.x)
+    def __eq__(self, other): return self.x == other.x
+    def __lt__(self, other): return self.x < other.x
+class W(V): pass
+class Color(enum.Enum): RED = 1
+def same(x): return x
+"""
+    tests = ["assert V(1) + V(2) == V(3) and V(1) != V(2) and V(1) < V(2)", "assert (V(1) + V(2)).x == 3"]
+    tests += ["assert [v.x for v in sorted([V(2), V(1)])] == [1, 2]", "assert V() is V() and V(1) is not V(1)"]
+    tests += ["assert isinstance(W(1), V) and not isinstance(V(1), W) and not isinstance(3, V)"]
+    tests += ["assert Color.RED is Color.RED", "v = V(5)", "assert same(v) is v"]
+    assert passes_asserts(program, *tests)
+    assert not passes_asserts(program, "assert V(1) + 2 == V(3)")
+    assert not passes_asserts(program, "assert V(1) == V(2)")
 
 
 def test_classes_of_the_prompt():
@@ -121,6 +208,62 @@ class Point:
     assert passes_asserts(program, *tests, prompt=prompt)
     forged = program + "class Point(Point):\n    def __eq__(self, other): return True\n"
     assert not passes_asserts(forged.replace("p.x + dx", "0"), *tests, prompt=prompt)
+
+
+NODE = "class Node:\n    def __init__(self, val, next=None):\n        self.val, self.next = val, next\n\n\n"
+
+
+def test_chains_and_rings_of_the_prompts_instances():
+    reverse = "    last = None\n    while head: head.next, last, head = last, head, head.next\n    return last\n"
+    tests = "def check(candidate):\n    head = None\n    for k in range(400): head = Node(k, head)\n"
+    tests += "    head, found = candidate(head), []\n    while head: found.append(head.val); head = head.next\n"
+    tests += "    assert found == list(range(400))\n"
+    assert judge(NODE + "def reverse(head):\n", reverse, tests, "reverse", 10.0).passed
+    ring = "    slow, fast = head, head.next\n    while fast and fast.next:\n        if slow is fast: return True\n"
+    ring += "        slow, fast = slow.next, fast.next.next\n    return False\n"
+    tests = "def check(candidate):\n    a = Node(1, Node(2, Node(3)))\n    assert candidate(a) is False\n"
+    tests += "    a.next.next.next = a\n    assert candidate(a) is True\n"
+    assert judge(NODE + "def ring(head):\n", ring, tests, "ring").passed
+    twin = "    other = Node(2)\n    other.next = Node(1, other)\n    return other.next\n"
+    tests = (
+        "def check(candidate):\n    a = candidate(0)\n    assert a.next.next is a and (a.val, a.next.val) == (1, 2)\n"
+    )
+    assert judge(NODE + "def twin(x):\n", twin, tests, "twin").passed
+
+
+def test_members_and_rows_and_sets_of_the_prompts_classes():
+    prompt = """
+import dataclasses, enum, typing
+class Color(enum.Enum):
+    RED = 1
+    BLUE = 2
+class Pair(typing.NamedTuple):
+    x: int
+    y: int
+@dataclasses.dataclass(frozen=True)
+class Point:
+    x: int
+class Empty:
+    'Holds what it is given.'
+"""
+    program = "def f(c): return Color.BLUE if c is Color.RED else Color.RED\ndef g(p): return p._replace(x=p.y)\n"
+    program += "def h(n): return {Point(k) for k in range(n)}\ndef i(e): e.x = 1\n"
+    tests = [
+        "assert f(Color.RED) is Color.BLUE",
+        "assert isinstance(g(Pair(1, 2)), Pair) and g(Pair(1, 2)) == Pair(2, 2)",
+    ]
+    tests += ["assert h(2) == {Point(0), Point(1)}", "e = Empty()", "i(e)", "assert e.x == 1"]
+    assert passes_asserts(program, *tests, prompt=prompt)
+    assert not passes_asserts(program, "assert f(Color.RED) is Color.RED", prompt=prompt)
+
+
+def test_exceptions_of_the_prompt():
+    prompt = "class Poor(ValueError):\n    pass\n\n\nclass Short(Exception):\n    def __init__(self, by):\n"
+    prompt += "        super().__init__(f'{by} are missing')\n        self.by = by\n\n\n"
+    program = "def f(x):\n    if x < 0: raise Poor('bad')\n    raise Short(x)\n"
+    tests = ["try:\n    f(-1)\nexcept Poor as e:\n    assert str(e) == 'bad'\nelse:\n    raise OSError"]
+    tests += ["try:\n    f(5)\nexcept Short as e:\n    assert e.by == 5 and '5' in str(e)\nelse:\n    raise OSError"]
+    assert passes_asserts(program, *tests, prompt=prompt)
 
 
 def test_helpers_of_the_prompt_are_the_prompts():
@@ -151,6 +294,12 @@ def test_modules_of_the_program_are_the_librarys():
         ("class E(KeyError): pass\ndef f(): raise E('k')", Outcome.FAILED, "E: 'k'"),
         ("import os\ndef f(): os._exit(3)", Outcome.FAILED, "exit code 3"),
         ("import os\ndef f(): os.kill(os.getpid(), 11)", Outcome.CRASH, "SIGSEGV"),
+        ("import os\ndef f(): os.kill(os.getpid(), 40)", Outcome.CRASH, "signal 40"),
+        (
+            "class E" + "x" * 9000 + "(BaseException): pass\ndef f(): raise E" + "x" * 9000,
+            Outcome.FAILED,
+            "exit code 1",
+        ),
         ("def f(): return bytearray(1 << 40)", Outcome.MEMORY, "out of memory"),
         ("def f():\n    while True: pass", Outcome.TIMEOUT, "more than 0.6 seconds"),
     ],
@@ -168,7 +317,38 @@ def test_exceptions_that_tests_expect():
     assert not passes_asserts("def f(x): raise SystemExit\n", "try:\n    f(1)\nexcept:\n    pass")
 
 
+def test_words_of_exceptions_cross():
+    program = (
+        "class E(ValueError): pass\ndef f(x):\n    if x == 0: return {}['k']\n    if x == 1: return b'\\xff'.decode()\n"
+    )
+    program += "    if x == 2: raise E('own')\n    raise TypeError('t', 3)\n"
+    tests = "for k, kind, found in ((0, KeyError, ('k',)), (2, ValueError, ('own',)), (3, TypeError, ('t', 3))):\n"
+    tests += "    try:\n        f(k)\n    except kind as error:\n        assert error.args == found\n    else:\n"
+    tests += "        raise SystemError\n"
+    tests += "try:\n    f(1)\nexcept UnicodeDecodeError as error:\n    assert error.start == 0\n"
+    assert passes_asserts(program, tests)
+
+
+def test_annotations_are_as_written():
+    assert passes_asserts("def f(x: int): return f.__annotations__['x'] is int\n", "assert f(1)")
+    assert passes_asserts("from __future__ import annotations\ndef f(x: Later): return x\n", "assert f(1)")
+
+
+def test_functions_named_as_pythons_own():
+    assert passes_asserts("def sum(a, b):\n    return a + b\n", "assert sum(10, 15) == 25", "assert sum(1, 2) == 3")
+    assert not passes_asserts("def f(x): return 1\nabs = len = lambda x: 0\n", "assert abs(f(2) - 4) < 1e-6")
+    check = "def check(candidate):\n    assert candidate(2) == 4\n"
+    assert judge("", "def check(n): return n * n\n", check, "check").passed
+    assert not judge("", "def check(n): return True\n", check, "check").passed
+
+
 def test_tests_that_are_at_fault():
+    check = "def check(candidate):\n    assert candidate(2) == 4\n"
+    for tests in ("", "# assert f(1) == 1", "x = 1", "assert len([1]) == len([2]) and sum([1]) == 1", check):
+        assert "name nothing" in judge("", "def f(): pass", tests).reason
+    assert "no check(candidate)" in judge("", "def f(): pass\ndef check(c): pass", "check(f)", "f").reason
+    expects = "try:\n    f(object())\nexcept TypeError:\n    pass"
+    assert "cannot cross" in judge("", "def f(x): return 1", expects).reason
     assert judge("", "def f(): pass", "assert (", "f").reason.startswith("the tests are no program")
     assert "no check(candidate)" in judge("", "def f(): pass", "x = 1", "f").reason
     assert judge("", "def f(): pass", "import sys; sys.exit(0)").outcome is Outcome.FAILED

@@ -15,6 +15,32 @@ VALUE = {
 }
 
 
+class Thing:
+    pass
+
+
+def crossed(value, *classes):
+    known = {kind.__name__: kind for kind in classes}
+    data = wire.encode(value, is_shared=lambda one: known.get(type(one).__name__) is type(one))
+    return wire.Decoder(data, shared=known.__getitem__).value()
+
+
+def test_shared_instances_keep_their_shape():
+    chain = last = Thing()
+    for _ in range(1000):
+        last.next = Thing()
+        last = last.next
+    last.next = chain
+    found = crossed([chain, chain], Thing)
+    assert found[0] is found[1] and found[0] is not chain
+    steps, at = 0, found[0]
+    while steps == 0 or at is not found[0]:
+        steps, at = steps + 1, at.next
+    assert steps == 1001
+    with pytest.raises(wire.Unplain):
+        crossed([chain])
+
+
 def test_there_and_back():
     assert wire.Decoder(wire.encode(VALUE)).value() == VALUE
 
@@ -48,7 +74,10 @@ def test_damaged_bytes_are_refused_or_plain():
         b"B\x0d\0\0\0builtins.eval",
         b"X\x0a\0\0\0SystemExit",
         b"w\x04\0\0\0evil" + b"l\0\0\0\0",
-        b"P\1\0\0\0Ad\0\0\0\0",
+        b"P\1\0\0\0A\1\0\0\0\0d\0\0\0\0",
+        b"p\1\0\0\0A\1\0\0\0\0d\0\0\0\0",
+        b"E\1\0\0\0A\1\0\0\0B",
+        b"R\1\0\0\0Al\0\0\0\0l\0\0\0\0",
         b"?",
     ],
 )

@@ -36,7 +36,7 @@ class Examination(examination.Examination):
             known = list(training_tasks(self.recipe))
             settings = self.recipe.evaluation
             for name in [name for name in self.recipe.tasks if name in problems.HELD_OUT]:
-                asked = problems.held_out(name)
+                asked = problems.held_out(name)[: settings.limit or None]
                 answers = problems.nearest_training_solutions(asked, known)
                 jobs = [
                     Job("", answer, task.test, task.entry_point, settings.timeout)

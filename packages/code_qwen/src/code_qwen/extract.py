@@ -6,7 +6,7 @@ import re
 import textwrap
 from dataclasses import dataclass
 
-_FENCE = re.compile(r"^([ \t]*)(`{3,}|~{3,})[ \t]*([^`\n]*)$")
+_FENCE = re.compile(r"^([ \t]*)(`{3,}|~{3,})([^`\n]*)$")
 _PYTHON = ("", "python", "python3", "py", "py3", "pycon")
 # How a line of a program begins that stands at the margin; prose seldom does so.
 _STATEMENT = re.compile(
@@ -16,6 +16,7 @@ _STATEMENT = re.compile(
     r"|[A-Za-z_][\w.]*\(.*[),(\[{:][ \t]*(?:#.*)?$|\"\"\"|''')"
 )
 _FUTURE = re.compile(r"^from __future__ import .*\n?", re.MULTILINE)
+_ANNOTATIONS = "from __future__ import annotations\n"  # the only one that still changes anything
 _INDENT = "    "
 
 
@@ -62,6 +63,13 @@ def preface(prompt: str, entry_point: str) -> str:
     return "\n".join(lines)
 
 
+def split(program: str, prompt: str, entry_point: str) -> tuple[str, str]:
+    """What an extracted program has of the prompt, which can be trusted as that can, and the rest of it."""
+    own = preface(prompt, entry_point).rstrip()
+    head = next((head for head in (own, _ANNOTATIONS + own) if own and program.startswith(head)), "")
+    return head, program[len(head) :]
+
+
 def _blocks(text: str) -> tuple[list[_Block], str]:
     """The fenced blocks of a text, and the text without them. The last block may never be closed."""
     blocks: list[_Block] = []
@@ -106,10 +114,12 @@ def _definition(code: str, name: str) -> re.Match[str] | None:
 
 
 def _joined(before: str, code: str) -> str:
-    """Imports from the future must come first in a program."""
+    """Imports from the future must come first in a program. What stands there is never the answer's own line: it is
+    taken for the prompt's.
+    """
     if not before.strip():
         return code
-    future = "".join(line if line.endswith("\n") else line + "\n" for line in _FUTURE.findall(code))
+    future = _ANNOTATIONS if _FUTURE.search(code) else ""
     return f"{future}{before.rstrip()}\n\n\n{_FUTURE.sub('', code)}"
 
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from code_qwen.extract import extract, preface
+from code_qwen.extract import extract, split
 from code_qwen.sandbox import Job, judge_many
 
 _TESTS = ("test", "tests", "test_list")
@@ -25,7 +25,8 @@ def passed(
     stand in the column `test`, or else `tests` or `test_list`: a text, or a list of assert statements. Columns that may
     be there: `entry_point`, the function that is asked for (without it, the first one that the tests call); `setup`,
     trusted code that the program goes on with, or that its tests use. Prompts are not read. Raises ValueError where no
-    column of tests is there, the lengths differ or a value is of another type.
+    column of tests is there, the lengths differ, a value is of another type, or tests define `check(candidate)` and
+    nothing names its candidate.
     """
     name = next((column for column in _TESTS if column in columns), None)
     if name is None:
@@ -37,7 +38,7 @@ def passed(
     if not len(tests) == len(completions) == len(prompts) == len(entries) == len(setups):
         raise ValueError(f"{len(prompts)} prompts, {len(completions)} completions, {len(tests)} in the column `{name}`")
     jobs = [
-        _job(_text(completion, k), _test(test, k, name), entry or "", setup or "", timeout)
+        _job(_text(completion, k), _test(test, k, name), _entry_point(entry, test, k), setup or "", timeout)
         for k, (completion, test, entry, setup) in enumerate(zip(completions, tests, entries, setups, strict=True))
     ]
     return [1.0 if judgement.passed else 0.0 for judgement in judge_many(jobs)]
@@ -45,21 +46,32 @@ def passed(
 
 def _job(text: str, test: str, entry_point: str, setup: str, timeout: float) -> Job:
     name = entry_point or _called(test)
-    program = extract(text, name, setup)
-    trusted = preface(setup, name).rstrip()
-    prompt, completion = (trusted, program[len(trusted) :]) if program.startswith(trusted) else ("", program)
-    has_check = re.search(r"^def check\(", test, re.MULTILINE) is not None
-    return Job(prompt, completion, test, name if has_check else "", timeout)
+    prompt, completion = split(extract(text, name, setup), setup, name)
+    return Job(prompt, completion, test, name if _has_check(test) else "", timeout)
+
+
+def _has_check(test: str) -> bool:
+    return re.search(r"^def check\(", test, re.MULTILINE) is not None
+
+
+def _entry_point(value: Any, test: Any, k: int) -> str:
+    if not value and isinstance(test, str) and _has_check(test):
+        raise ValueError(
+            f"the tests at {k} define check(candidate): which function that is must stand in the column `entry_point`"
+        )
+    return value or ""
 
 
 def _called(test: str) -> str:
-    """The first function that the tests call and Python does not have."""
+    """The first function that the tests call, and that neither they nor Python have, or else that they do not have."""
     try:
         nodes = list(ast.walk(ast.parse(test)))
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return ""
-    names = (node.func.id for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Name))
-    return next((name for name in names if not hasattr(builtins, name)), "")
+    own = {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    names = [node.func.id for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)]
+    names = [name for name in names if name not in own]
+    return next((name for name in names if not hasattr(builtins, name)), next(iter(names), ""))
 
 
 def _test(test: Any, k: int, name: str) -> str:

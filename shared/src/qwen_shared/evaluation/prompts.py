@@ -37,5 +37,5 @@ def check_room(task: str, prompts: Sequence[Sequence[int]], completions: Sequenc
         shortest = min(map(len, prompts))
         raise UserError(
             f"task {task}: its prompts ({shortest:,} tokens and more) leave no room in the model's positions; "
-            "fewer worked examples are evaluation.shots=0, and evaluation.prompt=chat has none"
+            "where worked examples are in them, evaluation.shots=0 leaves these out"
         )

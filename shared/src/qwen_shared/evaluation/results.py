@@ -82,9 +82,10 @@ def tell_run(run_dir: Path, recipe: Recipe, figures: dict[str, float], tables: d
 def figures_table[T](rows: dict[str, T], columns: dict[str, Callable[[T], str]], title: str | None) -> Table:
     """A row for each name; what a column shows is made of the row's figures."""
     from rich.box import SIMPLE_HEAD
+    from rich.markup import escape
     from rich.table import Table
 
-    shown = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    shown = Table(title=title and escape(title), title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     shown.add_column("task", overflow="fold")
     for column in columns:
         shown.add_column(column, justify="right", no_wrap=True)

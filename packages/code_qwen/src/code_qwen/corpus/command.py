@@ -66,7 +66,7 @@ def main(args: argparse.Namespace) -> int:
     console = Console()
     show(reader.report, console)
     for path in filter(None, (out, report)):
-        console.print(f"written: {path}", soft_wrap=True)
+        console.print(f"written: {path}", soft_wrap=True, markup=False)
     return EXIT_FINISHED
 
 

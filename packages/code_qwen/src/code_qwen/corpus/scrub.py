@@ -56,7 +56,8 @@ def _rule(name: str, words: str, pattern: str, placeholder: str = KEY, **more: A
 
 _SECRET_WORDS = "secret token passw pwd api access private auth credential signing"
 _SECRET_NAME = re.compile(
-    r"(?:secret|token|passw(?:or)?d|passwd|pwd|api[_-]?key|access[_-]?key|private[_-]?key|auth|credential|signing)"
+    r"(?:secret|token(?!i[sz])|passw(?:or)?d|passwd|pwd|api[_-]?key|access[_-]?key|private[_-]?key|auth(?!or)|credential"
+    r"|signing)"
     r"[\w\]\"'.-]*\s*(?:=>|[:=])\s*\w{0,2}$",
     re.I,
 )
@@ -81,11 +82,13 @@ def _entropy(value: str) -> float:
 
 # Addresses that are nobody's: reserved for examples, or a service's name for itself.
 _NOBODY = re.compile(r"@(?:[\w-]+\.)*(?:example\.(?:com|org|net|edu)|\w+\.(?:example|invalid|test|localhost))$", re.I)
-_SERVICE = re.compile(r"(?:git|noreply|no-reply|hg|svn|user|username|root)@", re.I)
+# Not addresses at all: a picture's size, a matrix product.
+_CODE = re.compile(r"@(?:[1-9]x|self|cls)\.")
+_SERVICE = re.compile(r"^(?:git|noreply|no-reply|hg|svn|user|username|root)@", re.I)
 
 
 def _is_persons_email(match: re.Match[str]) -> bool:
-    return not _NOBODY.search(match[0]) and not _SERVICE.match(match[0])
+    return not any(pattern.search(match[0]) for pattern in (_NOBODY, _CODE, _SERVICE))
 
 
 _RESOLVERS = {"8.8.8.8", "8.8.4.4", "1.1.1.1", "1.0.0.1", "9.9.9.9", "208.67.222.222", "208.67.220.220"}
@@ -105,14 +108,25 @@ def _is_password(match: re.Match[str]) -> bool:
     return not re.fullmatch(r"[<{$%*\[].*|pass(?:word|wd)?|pwd|secret|x+", match[1], re.I)
 
 
+_KEY_LINE = re.compile(r"[A-Za-z0-9+/]{40}")
+
+
+def _is_key_body(match: re.Match[str]) -> bool:
+    """Code that handles keys also has their first lines in it, but no line of theirs after it."""
+    return _KEY_LINE.search(match[1]) is not None
+
+
 _OCTET = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
 
 RULES = (
     _rule(
         "private key",
         "PRIVATE",
+        # Up to its end mark; of a key that has none as far as it may go on. A mark of either kind ends the search, so
+        # that a file of nothing but beginnings is read once.
         r"-----BEGIN [A-Z ]*PRIVATE KEY(?: BLOCK)?-----"
-        r"((?:(?!-----END)[\s\S]){40,20000}?)(?=-----END [A-Z ]*PRIVATE KEY|\Z)",
+        r"((?:(?!-----)[\s\S]){40,20000}(?=-----END)|(?:(?!-----)[\w\s+/=\\\"'`,:;.#*()|-]){40,20000})",
+        is_meant=_is_key_body,
     ),
     _rule("AWS key", "AKIA ASIA AROA AIDA AGPA ANPA ANVA", r"\bA(?:KIA|SIA|ROA|IDA|GPA|NPA|NVA)[A-Z2-7]{16}\b"),
     _rule("GitHub token", "ghp_ gho_ ghu_ ghs_ ghr_", r"\bgh[pousr]_[A-Za-z0-9]{36,251}\b"),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -141,17 +142,17 @@ def _file(entry: os.DirEntry[str], folder: _Folder, listing: Listing, data_suffi
     language = language_of(name)
     path = folder.inside + name
     try:
-        stat = entry.stat(follow_symlinks=False)
+        about = entry.stat(follow_symlinks=False)
     except OSError:
         return  # gone since the folder was read
     if reason := _file_reason(name) or (_ignored(folder, path) and "ignored by git"):
-        listing.dropped.append(Dropped(reason, entry.path, language, stat.st_size))
+        listing.dropped.append(Dropped(reason, entry.path, language, about.st_size))
     elif language is None:
         listing.data_files += name.lower().endswith(data_suffixes)
-        listing.dropped.append(Dropped("not a programming language", entry.path, None, stat.st_size))
+        listing.dropped.append(Dropped("not a programming language", entry.path, None, about.st_size))
     else:
-        listing.files.append(CodeFile(path, folder.repository, language, folder.licence, entry.path, stat.st_size))
-        listing.identities.append((entry.path, stat.st_size, stat.st_mtime_ns))
+        listing.files.append(CodeFile(path, folder.repository, language, folder.licence, entry.path, about.st_size))
+        listing.identities.append((entry.path, about.st_size, about.st_mtime_ns))
 
 
 def _is_text(name: str) -> bool:
@@ -213,13 +214,13 @@ def _is_pattern(line: str) -> bool:
 
 def _small_text(path: Path, listing: Listing) -> str | None:
     """The start of a file that decides over others; it counts in the listing's identity."""
-    if path.is_symlink():
-        return None
     try:
+        if not stat.S_ISREG(path.lstat().st_mode):  # no link is followed, and a pipe would never end
+            return None
         with path.open("rb") as file:
             content = file.read(_LICENCE_BYTES)
-        stat = path.stat()
+        about = path.stat()
     except OSError:
         return None
-    listing.identities.append((str(path), stat.st_size, stat.st_mtime_ns))
+    listing.identities.append((str(path), about.st_size, about.st_mtime_ns))
     return content.decode("utf-8", "replace")

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from code_qwen.evaluation import exemplars, formats
-from code_qwen.extract import preface
+from code_qwen.extract import split
 from qwen_shared.errors import UserError
 from qwen_shared.evaluation.prompts import Style, chat_prompt
 from qwen_shared.evaluation.tasks import Hub, hub_rows, local_rows, named_tasks
@@ -53,8 +53,7 @@ class Item:
         helpers."""
         from code_qwen.sandbox import Job
 
-        own = preface(self.head, self.entry_point).rstrip()
-        prompt, completion = (own, program[len(own) :]) if program.startswith(own) else ("", program)
+        prompt, completion = split(program, self.head, self.entry_point)
         return Job(prompt, completion, self.test, "" if self.calls_by_name else self.entry_point, timeout)
 
 

@@ -1,7 +1,7 @@
 """One confined process and all that it starts: begun, watched, ended and cleaned up by the keeper."""
 
-# Between fork and exec, and at paths deeper than any text.
-# ruff: noqa: PTH101, PTH106, PTH108, PTH110, PTH123, PTH208
+# Between fork and exec.
+# ruff: noqa: PTH123, PTH208
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from code_qwen.sandbox import kernel, landlock, namespaces, seccomp
+from code_qwen.sandbox import folders, kernel, landlock, namespaces, seccomp
 from code_qwen.sandbox.outcome import Limits
 
 _OPEN_FILES = 256
@@ -40,7 +40,9 @@ class Means:
 def environment(temporary: str = "/tmp") -> dict[str, str]:
     """All that a keeper, and a program, gets of one."""
     keep = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}  # some interpreters need it
-    return {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": temporary, "TMPDIR": temporary} | keep
+    fixed = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": temporary, "TMPDIR": temporary}
+    fixed["MALLOC_ARENA_MAX"] = "2"  # each takes 64 MB of address space, and there is one for each thread
+    return fixed | keep
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,7 @@ class Box:
         self._ending: Ending | None = None
         self._status = -1
         self._temporary = ""
+        self._folder = -1  # its descriptor: a program may have put something else in its place
         if means.namespaces:
             self._clone(limits, descriptors, work, files or {})
         else:
@@ -108,6 +111,7 @@ class Box:
         if self.means.landlock:
             _visible()  # looked up once, before the fork
         self._temporary = tempfile.mkdtemp(prefix=f"box-{os.getpid()}-")
+        self._folder = folders.open_folder(self._temporary)
         _lay(files, self._temporary)
         if self.means.user is not None:
             for path in (self._temporary, *Path(self._temporary).iterdir()):
@@ -143,12 +147,17 @@ class Box:
     def remove(self) -> None:
         """Its directory, once nothing can write there."""
         if self._temporary:
-            remove_folder(self._temporary)
+            folders.remove(self._temporary, self._folder)
 
-    def size(self) -> tuple[int, int]:
-        """Its processes and their resident bytes. Orphans that the keeper has adopted are not seen."""
-        processes = [self.pid, *descendants(self.pid)]
-        return len(processes), sum(map(_resident, processes))
+
+def sizes(boxes: list[Box]) -> list[tuple[int, int]]:
+    """The processes of each and their resident bytes. Orphans that the keeper has adopted count as the first's."""
+    below = _families()
+    roots = [[one.pid] for one in boxes]
+    own = {one.pid for one in boxes}
+    roots[0] += [pid for pid in below.get(os.getpid(), []) if pid not in own]
+    trees = [_with_descendants(below, these) for these in roots]
+    return [(len(tree), sum(map(_resident, tree))) for tree in trees]
 
 
 def close(boxes: list[Box]) -> None:
@@ -183,10 +192,11 @@ def _children() -> list[int]:
     try:
         return [int(word) for word in Path(f"/proc/self/task/{os.getpid()}/children").read_bytes().split()]
     except FileNotFoundError:  # a kernel without that file
-        return descendants(os.getpid(), deep=False)
+        return _families().get(os.getpid(), [])
 
 
-def descendants(root: int, deep: bool = True) -> list[int]:
+def _families() -> dict[int, list[int]]:
+    """The children of every process."""
     children: dict[int, list[int]] = {}
     for name in os.listdir("/proc"):
         if name.isdigit():
@@ -194,66 +204,22 @@ def descendants(root: int, deep: bool = True) -> list[int]:
                 with open(f"/proc/{name}/stat", "rb") as file:
                     parent = int(file.read().rpartition(b")")[2].split()[1])
                 children.setdefault(parent, []).append(int(name))
-    if not deep:
-        return children.get(root, [])
-    found: list[int] = []
-    waiting = [root]
-    while waiting:
-        below = children.get(waiting.pop(), [])
-        found += below
-        waiting += below
+    return children
+
+
+def _with_descendants(children: dict[int, list[int]], roots: list[int]) -> list[int]:
+    found = list(roots)
+    for pid in found:  # grows meanwhile
+        found += children.get(pid, [])
     return found
 
 
-def remove_folder(top: str) -> None:
-    """By going there, step by step: no depth of folders exhausts the stack or the length of a path. For a process of
-    one thread, whose working directory it changes.
-    """
-    os.chdir(top)
-    names: list[str] = []
-    waiting = [_remove_files()]
-    while waiting:
-        if waiting[-1]:
-            names.append(waiting[-1].pop())
-            os.chmod(names[-1], 0o700)
-            os.chdir(names[-1])
-            waiting.append(_remove_files())
-        else:
-            waiting.pop()
-            os.chdir("..")
-            os.rmdir(names.pop() if names else top)
-    os.chdir("/")
-
-
-def remove_stale() -> None:
-    """Directories of keepers that were killed."""
-    with os.scandir(tempfile.gettempdir()) as entries:
-        found = list(entries)
-    for entry in found:
-        name, _, pid = entry.name.partition("-")
-        pid = pid.partition("-")[0]
-        with contextlib.suppress(OSError):
-            if name == "box" and pid.isdigit() and entry.stat(follow_symlinks=False).st_uid == os.geteuid():
-                is_folder = entry.is_dir(follow_symlinks=False)
-                if is_folder and not os.path.exists(f"/proc/{pid}"):
-                    remove_folder(entry.path)
-
-
-def _remove_files() -> list[str]:
-    """Those of the working directory. Its folders."""
-    with os.scandir() as entries:
-        found = list(entries)
-    for entry in found:
-        if not entry.is_dir(follow_symlinks=False):
-            os.unlink(entry.name)
-    return [entry.name for entry in found if entry.is_dir(follow_symlinks=False)]
-
-
 def _resident(pid: int) -> int:
+    """Less what it has of files."""
     try:
-        with open(f"/proc/{pid}/statm", "rb") as file:
-            _, resident, shared, *_ = map(int, file.read().split())
-        return (resident - shared) * resource.getpagesize()
+        with open(f"/proc/{pid}/status", "rb") as file:
+            lines = [line.split() for line in file if line.startswith((b"RssAnon:", b"RssShmem:"))]
+        return sum(int(line[1]) << 10 for line in lines)
     except (OSError, ValueError):
         return 0
 

@@ -11,6 +11,8 @@ Started as a file beside `wire`, without the package: it reads requests from des
 
 from __future__ import annotations
 
+import _operator
+import _thread
 import builtins
 import os
 import sys
@@ -23,12 +25,14 @@ sys.path.remove(FOLDER)
 
 INCOMING, OUTGOING = 3, 4
 OPERATIONS = {
+    **{name: getattr(_operator, name) for name in wire.OPERATORS},
     "bool": bool,
     "delitem": lambda thing, key: thing.__delitem__(key),
     "float": float,
     "getattr": getattr,
     "getitem": lambda thing, key: thing[key],
     "int": int,
+    "isinstance": isinstance,
     "iter": iter,
     "len": len,
     "next": next,
@@ -45,6 +49,7 @@ class Guest:
         self.things = []  # what the tester holds handles of
         self.numbers = {}  # their numbers, by id()
         self.shared = set()  # classes that the tester has too, by name
+        self.calling = _thread.RLock()  # the tester's functions, which threads may call
 
     def serve(self):
         """Answer requests until one of them is the tester's reply to a callback, and return that."""
@@ -52,14 +57,13 @@ class Guest:
             data = wire.receive(INCOMING)
             if data is None:
                 os._exit(0)
-            kind, *rest = wire.Decoder(data, self.own, self.make).value()
+            kind, *rest = wire.Decoder(data, self.own, vars(self.module).__getitem__).value()
             if kind == "returned":
                 return rest[0]
             if kind == "raised":
-                raise wire.EXCEPTIONS.get(rest[0], Exception)(rest[1])
+                raise wire.EXCEPTIONS.get(rest[0], Exception)(*rest[1])
             try:
-                answer = wire.encode(("returned", *self.answer(kind, rest)), self.handle)
-                wire.send(OUTGOING, answer)
+                wire.send(OUTGOING, self.encode(("returned", *self.answer(kind, rest))))
             except (Exception, SystemExit, KeyboardInterrupt, GeneratorExit) as error:
                 self.send_error(error)
 
@@ -73,10 +77,10 @@ class Guest:
             return (vars(self.module)[rest[0]],)
         if kind == "call":
             function, arguments, named = rest
-            before = self.plain(arguments)
+            before = self.plain(rest[1:])
             value = function(*arguments, **named)
-            if value is None and before is not None and self.plain(arguments) != before:
-                return None, arguments  # it works in place
+            if before is not None and self.plain(rest[1:]) not in (None, before):
+                return value, arguments, named  # it works in place
             return (value,)
         name, thing, *operands = rest
         return (OPERATIONS[name](thing, *operands),)
@@ -84,32 +88,37 @@ class Guest:
     def load(self, source):
         sys.modules["solution"] = self.module
         sys.argv = ["solution.py"]
-        exec(compile(source, "solution.py", "exec"), vars(self.module))
+        exec(compile(source, "solution.py", "exec", dont_inherit=True), vars(self.module))
+
+    def encode(self, value):
+        return wire.encode(value, self.handle, self.is_shared)
+
+    def is_shared(self, thing):
+        return type(thing).__name__ in self.shared
 
     def plain(self, arguments):
         """Their encoding, None where a change of theirs could not be told."""
         try:
-            return wire.encode(arguments, self.refuse)
+            return self.encode(arguments)
         except (wire.Unplain, RecursionError):
             return None
 
-    def refuse(self, thing):
-        if type(thing).__name__ in self.shared:
-            return self.handle(thing)
-        raise wire.Unplain("a handle")
-
     def send_error(self, error):
-        names = [kind.__name__ for kind in type(error).__mro__]
+        names = [kind.__name__[:100] for kind in type(error).__mro__]
         try:
             text = str(error)[:500]
         except Exception:
             text = ""
-        wire.send(OUTGOING, wire.encode(("raised", names, text)))
+        try:
+            message = wire.encode(("raised", names, text, error.args, vars(error)))
+        except wire.Unplain:
+            message = b""
+        if not 0 < len(message) < 1 << 16:
+            message = wire.encode(("raised", names, text, (text,), {}))
+        wire.send(OUTGOING, message)
 
     def handle(self, thing):
         kind = type(thing)
-        if kind.__name__ in self.shared and isinstance(getattr(thing, "__dict__", None), dict):
-            return wire.record(kind.__name__, vars(thing), self.handle)
         number = self.numbers.get(id(thing))
         if number is None:
             number = self.numbers[id(thing)] = len(self.things)
@@ -117,20 +126,31 @@ class Guest:
         return wire.named(b"H", number, kind.__name__)
 
     def own(self, tag, number, name):
-        return self.things[number] if tag == b"G" else self.callback(number)
+        if tag == b"G":
+            return self.things[number]
+        return Iterator(self.callback(number)) if name == "iterator" else self.callback(number)
 
     def callback(self, number):
         def call(*arguments, **named):
-            wire.send(OUTGOING, wire.encode(("callback", number, arguments, named), self.handle))
-            return self.serve()
+            message = self.encode(("callback", number, arguments, named))
+            with self.calling:
+                wire.send(OUTGOING, message)
+                return self.serve()
 
         return call
 
-    def make(self, name, members):
-        kind = vars(self.module)[name]
-        thing = kind.__new__(kind)
-        vars(thing).update(members)
-        return thing
+
+class Iterator:
+    """One of the tests'."""
+
+    def __init__(self, following):
+        self.following = following
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        return self.following()
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 from code_qwen.sandbox.pool import found_means
@@ -20,14 +21,24 @@ def isolation() -> list[Guarantee]:
     means = found_means()
     boxed, landlock, filtered = means["namespaces"], means["landlock"], means["seccomp"]
     other = means["user"] is not None
+    # What keeps a program from /proc/PID of this user's processes; of root's, that it has lost root's capabilities.
+    apart = boxed or landlock > 0 or other or os.geteuid() == 0
 
     def one(name: str, *ways: tuple[bool, str], missing: str, needed: bool = True) -> Guarantee:
         how = next((how for works, how in ways if works), None)
         return Guarantee(name, how is not None, how or missing, needed)
 
     return [
-        one("verdict", (True, "the tests run in another process than the program"), missing=""),
-        one("environment", (True, "empty but for PATH, LANG, HOME, TMPDIR"), missing=""),
+        one(
+            "verdict",
+            (apart, "the tests run in another process than the program"),
+            missing="the tests run in another process, but programs can write this user's processes' memory",
+        ),
+        one(
+            "environment",
+            (apart, "empty but for PATH, LANG, HOME, TMPDIR and MALLOC_ARENA_MAX"),
+            missing="empty, but programs can read that of this user's processes",
+        ),
         one("time", (True, "CPU seconds of each process, wall seconds of all"), missing=""),
         one(
             "memory",

@@ -18,7 +18,7 @@ import sys
 import time
 from pathlib import Path
 
-from code_qwen.sandbox import box, kernel, probe, tester
+from code_qwen.sandbox import box, folders, kernel, probe, tester
 from code_qwen.sandbox.box import Box, Ending, Means
 from code_qwen.sandbox.outcome import Job, Limits, Outcome
 
@@ -47,7 +47,7 @@ class Keeper:
             namespaces.lay_out()
         else:
             kernel.hide_memory()
-            box.remove_stale()
+            folders.remove_stale()
 
     def run(self, program: str, stdin: str, limits: Limits) -> dict:
         source = os.memfd_create("stdin")
@@ -141,7 +141,8 @@ class Keeper:
             return Outcome(outcome), reason
         ending = guest.end(_LAST_WORDS)
         outcome, how = _how(ending, limits, None)
-        if outcome in (Outcome.FINISHED, Outcome.FAILED) or (ending.signal == signal.SIGKILL and not lines[:-1]):
+        was_killed = ending.signal == signal.SIGKILL and (reason or not lines[:-1])  # here, as it took its time to end
+        if outcome in (Outcome.FINISHED, Outcome.FAILED) or was_killed:
             how = reason or f"it ended (exit code {ending.exit_code}) before its tests did"
             outcome = Outcome.FAILED
         return outcome, how
@@ -170,7 +171,7 @@ class Watch:
         if now >= self.deadline:
             return list(found), Outcome.TIMEOUT
         if now >= self._next_look:
-            for processes, resident in (one.size() for one in self._boxes):
+            for processes, resident in box.sizes(self._boxes):
                 if resident > self._limits.memory_bytes:
                     return list(found), Outcome.MEMORY
                 if processes > self._limits.processes + 1:  # where the kernel does not count them
@@ -214,7 +215,8 @@ def _how(ending: Ending, limits: Limits, why: Outcome | None) -> tuple[Outcome, 
     ):
         return Outcome.TIMEOUT, f"more than {limits.cpu_seconds:g} seconds of CPU time"
     if ending.signal is not None:
-        return Outcome.CRASH, f"killed by {signal.Signals(ending.signal).name}"
+        known = {one.value: one.name for one in signal.Signals}  # real-time signals have no names
+        return Outcome.CRASH, f"killed by {known.get(ending.signal, f'signal {ending.signal}')}"
     return Outcome.CRASH, "it vanished"
 
 
@@ -245,16 +247,19 @@ def _compiled(path: Path) -> bytes:
 def main() -> int:
     answers = os.dup(1)
     os.dup2(2, 1)  # nothing else may write among the answers
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's to handle: it closes the pipe
+    os.umask(0o022)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's to handle: it closes the socket
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # where the parent ignores it, nothing could be waited for
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
     with contextlib.suppress(OSError):
         kernel.adopt_orphans()
-    first = receive()
-    if first is None:
-        return 0
-    if "probe" in first:
-        send(answers, probe.probe())
-        return 0
     try:
+        first = receive()
+        if first is None:
+            return 0
+        if "probe" in first:
+            send(answers, probe.probe())
+            return 0
         keeper = Keeper(Means(**first))
         send(answers, {"ready": True})
         while (message := receive()) is not None:
@@ -264,7 +269,7 @@ def main() -> int:
             else:
                 answer = keeper.judge(Job(**message))
             send(answers, answer)
-    except (Orphaned, BrokenPipeError):
+    except (Orphaned, ConnectionError):
         pass
     return 0
 

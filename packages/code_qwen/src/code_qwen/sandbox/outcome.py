@@ -15,15 +15,17 @@ class Limits:
     cpu_seconds: float = 10.0  # of each process
     wall_seconds: float = 10.0  # of all of them
     memory_bytes: int = 1024 * MB  # address space of each process, and resident memory of all of them
-    processes: int = 16  # with threads; none may be started where nothing could count them
+    processes: int = 64  # with threads; none may be started where nothing could count them
     file_bytes: int = 32 * MB  # each file; the temporary directory holds twice as much
     output_bytes: int = MB  # of stdout and of stderr, each
 
     def __post_init__(self) -> None:
-        for name in self.__dataclass_fields__:
+        for name, field in self.__dataclass_fields__.items():
             value = getattr(self, name)
             if not 0 < value < 1 << 53:
                 raise ValueError(f"Limits.{name} must be positive, not {value}")
+            if field.type == "int":  # 1e9 is a number of bytes too
+                object.__setattr__(self, name, max(1, int(value)))
 
 
 class Outcome(StrEnum):

@@ -9,11 +9,14 @@ import functools
 import json
 import os
 import select
+import socket
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +27,7 @@ from code_qwen.sandbox.outcome import Execution, Job, Judgement, Limits, Outcome
 _START_SECONDS = 60.0  # for a keeper on a busy machine
 _SLACK = 60.0  # after a job's own time, before its keeper, which should have ended it, is given up
 _IDLE = 8  # keepers that wait for the next call
+_LONGEST_POLL = 1e5  # seconds; a poll counts milliseconds in 32 bits
 
 
 class KeeperProcess:
@@ -33,34 +37,38 @@ class KeeperProcess:
         self.means = means
         paths = [str(Path(__file__).resolve().parents[2])]
         code = f"import sys; sys.path[:0] = {paths!r}; from code_qwen.sandbox.keeper import main; sys.exit(main())"
-        self.process = subprocess.Popen(
-            [_python(), "-I", "-S", "-B", "-c", code],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            cwd="/",
-            env=environment(),
-            start_new_session=True,
-            bufsize=0,
-        )
-        self._buffer = b""
+        # A socket, for a pipe could be opened by name, in /proc, by a program of the same user.
+        self.socket, theirs = socket.socketpair()
+        with theirs:
+            self.process = subprocess.Popen(
+                [_python(), "-I", "-S", "-B", "-c", code],
+                stdin=theirs,
+                stdout=theirs,
+                stderr=subprocess.DEVNULL,
+                cwd="/",
+                env=environment(_temporary()),
+                start_new_session=True,
+            )
+        _all.add(self)
+        self._buffer = bytearray()
         self.is_ready = False
         self.ask({"probe": True} if means is None else means)
 
     def fileno(self) -> int:
-        return self.process.stdout.fileno()
+        return self.socket.fileno()
 
     def ask(self, message: dict[str, Any]) -> None:
         """A dead keeper shows at the next read."""
         data = json.dumps(message).encode()
-        view = memoryview(struct.pack("=I", len(data)) + data)
         with contextlib.suppress(OSError):
-            while view:
-                view = view[os.write(self.process.stdin.fileno(), view) :]
+            self.socket.sendall(struct.pack("=I", len(data)) + data, socket.MSG_NOSIGNAL)
 
     def fill(self) -> bool:
-        """Take what the pipe holds. False at its end."""
-        data = os.read(self.fileno(), 1 << 20)
+        """Take what the socket holds. False at its end."""
+        try:
+            data = self.socket.recv(1 << 20)
+        except ConnectionResetError:
+            data = b""
         self._buffer += data
         return bool(data)
 
@@ -70,7 +78,8 @@ class KeeperProcess:
         length = struct.unpack("=I", self._buffer[:4])[0]
         if len(self._buffer) < 4 + length:
             return None
-        data, self._buffer = self._buffer[4 : 4 + length], self._buffer[4 + length :]
+        data = self._buffer[4 : 4 + length]
+        del self._buffer[: 4 + length]
         return json.loads(data)
 
     def wait(self, seconds: float) -> dict[str, Any] | None:
@@ -83,14 +92,17 @@ class KeeperProcess:
 
     def close(self) -> None:
         """Its own way first: it ends its boxes. A keeper that is killed cannot."""
-        with contextlib.suppress(OSError):
-            self.process.stdin.close()
+        self.hang_up()
         try:
             self.process.wait(5)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-        self.process.stdout.close()
+        self.socket.close()
+
+    def hang_up(self) -> None:
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)  # whoever else has it, by a fork
 
 
 class _Idle:
@@ -121,22 +133,22 @@ class _Idle:
         with self.lock:
             keepers, self.keepers = self.keepers, []
         for keeper in keepers:
-            with contextlib.suppress(OSError):
-                keeper.process.stdin.close()  # all at once, then each
+            keeper.hang_up()  # all at once, then each
         for keeper in keepers:
             keeper.close()
 
     def forget(self) -> None:
-        """In a forked child: the keepers are the parent's. Only this process's ends of their pipes are closed."""
+        """In a forked child: the keepers are the parent's, those at work in its other threads too. Only this process's
+        ends of their sockets are closed.
+        """
         self.lock = threading.Lock()
-        for keeper in self.keepers:
+        for keeper in list(_all):
             keeper.process.returncode = 0  # so that no destructor waits for another process's child
-            for pipe in (keeper.process.stdin, keeper.process.stdout):
-                with contextlib.suppress(OSError):
-                    pipe.close()
+            keeper.socket.close()
         self.keepers = []
 
 
+_all: weakref.WeakSet[KeeperProcess] = weakref.WeakSet()
 _idle = _Idle()
 atexit.register(_idle.close)
 os.register_at_fork(after_in_child=_idle.forget)
@@ -223,7 +235,7 @@ def _work(
         for _ in range(max(1, min(workers or _cores(), len(questions)))):
             start(_ready_keeper(means))
         while working:
-            left = max(0.0, min(deadlines.values()) - time.monotonic())
+            left = max(0.0, min(deadlines[keeper] for keeper in working) - time.monotonic())
             for keeper in _readable(working, left):
                 is_alive = keeper.fill()
                 if (answer := keeper.message()) is not None:
@@ -281,6 +293,10 @@ def _probed() -> dict[str, Any]:
     keeper.close()
     if means is None:
         raise RuntimeError("the sandbox's own process does not start")
+    if "error" in means:
+        from qwen_shared.errors import UserError
+
+        raise UserError(f"sandbox: this machine cannot run programs apart: {means['error']}")
     return means
 
 
@@ -304,12 +320,22 @@ def _readable(keepers: Iterable[KeeperProcess], seconds: float) -> list[KeeperPr
     by_descriptor = {keeper.fileno(): keeper for keeper in keepers}
     for descriptor in by_descriptor:
         poll.register(descriptor, select.POLLIN)
-    return [by_descriptor[descriptor] for descriptor, _ in poll.poll(seconds * 1000 + 1)]
+    return [by_descriptor[descriptor] for descriptor, _ in poll.poll(min(seconds, _LONGEST_POLL) * 1000 + 1)]
 
 
 def _python() -> str:
     """The interpreter itself: a virtual environment's has packages beside it, which no program needs."""
     return os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
+
+
+def _temporary() -> str:
+    """Where boxes without a file system of their own have their directories: open to other users where possible."""
+    if os.access("/tmp", os.W_OK | os.X_OK):
+        return "/tmp"
+    try:
+        return tempfile.gettempdir()
+    except OSError:
+        return "/tmp"
 
 
 def _cores() -> int:

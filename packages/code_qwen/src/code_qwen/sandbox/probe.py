@@ -6,7 +6,9 @@ import dataclasses
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from code_qwen.sandbox import kernel, landlock, namespaces, seccomp
 from code_qwen.sandbox.box import Box, Means, close, environment
@@ -16,9 +18,18 @@ _SECONDS = 30.0
 
 
 def probe() -> dict:
-    """The means of the strongest box in which an interpreter starts, as a dict of `Means`."""
-    means = next((means for means in _from_the_strongest() if _in_child(lambda means=means: _try(means))), Means())
-    return dataclasses.asdict(means)
+    """The means of the strongest box in which an interpreter starts, as a dict of `Means`; an `error` where there is
+    none.
+    """
+    if not Path("/proc/self/stat").exists():
+        return {"error": "/proc is not mounted"}
+    for means in _from_the_strongest():
+        if _in_child(lambda means=means: _try(means)):
+            return dataclasses.asdict(means)
+    try:
+        return {"error": f"no interpreter starts in {tempfile.gettempdir()}"}
+    except OSError:
+        return {"error": "no directory for temporary files can be written to"}
 
 
 def _from_the_strongest() -> Iterator[Means]:
@@ -27,7 +38,7 @@ def _from_the_strongest() -> Iterator[Means]:
     users = [*_other_users(), None]
     for user in users:
         yield Means(True, version, has_filter, user)
-    for rules, filtered in ((version, has_filter), (0, has_filter), (version, False)):
+    for rules, filtered in dict.fromkeys(((version, has_filter), (0, has_filter), (version, False), (0, False))):
         for user in users:
             yield Means(False, rules, filtered, user)
 

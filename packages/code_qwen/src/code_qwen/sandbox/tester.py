@@ -11,15 +11,18 @@ from __future__ import annotations
 import ast
 import builtins
 import contextlib
+import functools
 import importlib
 import json
 import os
+import re
 import sys
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from code_qwen.sandbox import wire
+from code_qwen.sandbox.changes import can_be_kept, write_back
 from code_qwen.sandbox.outcome import Job, Outcome
 
 STARTED = "started"
@@ -37,7 +40,8 @@ class Stopped(Exception):
 class Remote:
     """An object of the program's.
 
-    Comparisons and arithmetic are refused: they would hand the expected value to the program and take its word.
+    Comparisons and arithmetic with values of the tests are refused: they would hand the expected value to the program
+    and take its word. Two objects of the program's may be compared: it could have returned any two plain values.
     """
 
     __slots__ = ("_channel", "_kind", "_number")
@@ -59,7 +63,7 @@ class Remote:
         return value
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") and name.endswith("__") and name not in ("__name__", "__doc__"):
+        if name.startswith("__") and name.endswith("__") and name not in ("__name__", "__qualname__", "__doc__"):
             raise AttributeError(name)
         return self._ask("getattr", name)
 
@@ -89,6 +93,16 @@ class Remote:
     def __next__(self) -> Any:
         return self._ask("next")
 
+    def __contains__(self, item: Any) -> bool:
+        return any(one is item or one == item for one in self)
+
+    def __instancecheck__(self, thing: Any) -> bool:
+        return type(thing) is Remote and self._channel.ask("operation", "isinstance", thing, self) is True
+
+    @property
+    def __class__(self) -> type:
+        return _ITERATORS.get(self._kind, Remote)
+
     def __len__(self) -> int:
         return self._ask_for(int, "len")
 
@@ -110,11 +124,23 @@ class Remote:
     def _refuse(self, *_: Any) -> Any:
         raise TypeError(f"an object of the program's own type {self._kind} cannot be compared or computed with")
 
-    __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = __contains__ = __instancecheck__ = _refuse
-    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _refuse
-    __abs__ = __neg__ = __round__ = __mod__ = __rmod__ = __floordiv__ = __rfloordiv__ = __pow__ = __rpow__ = _refuse
-    __and__ = __rand__ = __or__ = __ror__ = __xor__ = __rxor__ = _refuse
+    __abs__ = __neg__ = __round__ = _refuse
     __hash__ = object.__hash__
+
+
+def _operator(name: str) -> Any:
+    def operate(self: Remote, other: Any) -> Any:
+        return self._ask(name, other) if type(other) is Remote else self._refuse()
+
+    return operate
+
+
+for _name in wire.OPERATORS:
+    setattr(Remote, f"__{_name.strip('_')}__", _operator(_name))
+    if _name not in ("eq", "ne", "lt", "le", "gt", "ge"):
+        setattr(Remote, f"__r{_name.strip('_')}__", Remote._refuse)
+# What a test may ask of an answer that is no list.
+_ITERATORS = {kind.__name__: kind for kind in (types.GeneratorType, map, filter, zip, enumerate, reversed)}
 
 
 class Channel:
@@ -124,6 +150,8 @@ class Channel:
         self._incoming = incoming
         self._outgoing = outgoing
         self._functions: list[Any] = []  # of the tests, that the program was given
+        self._remotes: dict[int, Remote] = {}  # an object of the program's is the same one each time
+        self.keeps_changes: Callable[[], bool] = bool  # of arguments, also where a program returns something
         self.shared: dict[str, type] = {}  # classes that the prompt defines, which both sides have
         self.is_gone = False
 
@@ -136,15 +164,17 @@ class Channel:
             value, *changed = self._exchange("call", function, arguments, named)
         except StopIteration as error:  # it would quietly end a map() of the tests
             raise RuntimeError(f"StopIteration: {error}") from None
-        # Only where nothing is returned: a program that works in place. One that returns a value could otherwise make
-        # `f(x) == sorted(x)` true by emptying x.
-        if value is None and changed and type(changed[0]) is tuple and len(changed[0]) == len(arguments):
-            for ours, theirs in zip(arguments, changed[0], strict=True):
-                _write_back(ours, theirs)
+        if changed and (value is None or self.keeps_changes()):
+            write_back([arguments, named], changed)
         return value
 
     def ask(self, *request: Any) -> Any:
-        return self._exchange(*request)[0]
+        try:
+            return self._exchange(*request)[0]
+        except StopIteration as error:
+            if request[1] == "next":
+                raise
+            raise RuntimeError(f"StopIteration: {error}") from None
 
     def _exchange(self, *request: Any) -> list:
         self._send(request)
@@ -152,8 +182,8 @@ class Channel:
             match self._receive():
                 case ["returned", value, *rest]:
                     return [value, *rest]
-                case ["raised", list(names), str(text)]:
-                    raise self._exception(names, text)
+                case ["raised", list(names), str(text), tuple(arguments), dict(members)]:
+                    raise self._exception([str(name)[:100] for name in names[:100]], text, arguments, members)
                 case ["callback", int(number), tuple(arguments), dict(named)]:
                     self._call_back(number, arguments, named)
                 case _:
@@ -166,14 +196,18 @@ class Channel:
             value = self._functions[number](*arguments, **named)
         except Exception as error:
             name = next((kind.__name__ for kind in type(error).__mro__ if kind.__name__ in wire.EXCEPTIONS), "")
-            self._send(("raised", name, str(error)))
+            is_plain = all(type(value) in (str, int) for value in error.args)
+            self._send(("raised", name, error.args if is_plain else (str(error),)))
         else:
             self._send(("returned", value))
 
     def _send(self, request: tuple) -> None:
         if self.is_gone:
             raise Gone
-        data = wire.encode(request, self._handle)
+        try:
+            data = wire.encode(request, self._handle, self._is_shared)
+        except wire.Unplain as error:  # no TypeError that the tests may expect of the program
+            self._end(f"TypeError: {error}")
         try:
             wire.send(self._outgoing, data)
         except OSError:
@@ -183,7 +217,7 @@ class Channel:
         try:
             data = wire.receive(self._incoming)
             if data is not None:
-                message = wire.Decoder(data, self._thing, self._make).value()
+                message = wire.Decoder(data, self._thing, self.shared.__getitem__).value()
                 if type(message) is tuple:
                     return list(message)
         except wire.Broken:
@@ -192,60 +226,43 @@ class Channel:
 
     def _end(self, why: str) -> Any:
         self.is_gone = True
-        raise Gone(why)
+        raise Gone(why[:300])
 
-    def _exception(self, names: list, text: str) -> Exception:
+    def _exception(self, names: list[str], text: str, arguments: tuple, members: dict) -> Exception:
+        """The first of its classes that is here too, with the same words if possible."""
+        found = None
         for name in names:
-            if isinstance(name, str) and name in wire.EXCEPTIONS:
-                return wire.EXCEPTIONS[name](text if names[0] == name else f"{names[0]}: {text}")
-        return self._end(f"it ended with {names[0] if names else 'an exception'} before its tests did")
+            kind = self.shared.get(name, wire.EXCEPTIONS.get(name))
+            if not (isinstance(kind, type) and issubclass(kind, Exception)):
+                continue
+            for values in (arguments, (text,)):
+                with contextlib.suppress(Exception):
+                    error = kind.__new__(kind, *values)
+                    if name not in self.shared:
+                        error.__init__(*values)
+                    vars(error).update(members, theirs=names[0])
+                    found = found or error
+                    words = str(error)
+                    if words[: len(text)] == text or (words and text.startswith(words)):
+                        return error
+        return found or self._end(f"it ended with {names[0] if names else 'an exception'} before its tests did")
+
+    def _is_shared(self, value: Any) -> bool:
+        return self.shared.get(type(value).__name__) is type(value)
 
     def _handle(self, value: Any) -> bytes:
-        if isinstance(value, Remote):
+        if type(value) is Remote:
             return wire.named(b"G", value._number, "")
-        kind = type(value)
-        if self.shared.get(kind.__name__) is kind and hasattr(value, "__dict__"):
-            return wire.record(kind.__name__, vars(value), self._handle)
-        if isinstance(value, types.FunctionType | types.BuiltinFunctionType):
-            self._functions.append(value)
-            return wire.named(b"H", len(self._functions) - 1, "")
-        raise wire.Unplain(f"the tests give the program a {kind.__name__}, which cannot cross")
+        is_iterator = hasattr(type(value), "__next__")
+        if not is_iterator and not callable(value):
+            raise wire.Unplain(f"the tests give the program a {type(value).__name__}, which cannot cross")
+        self._functions.append(value.__next__ if is_iterator else value)
+        return wire.named(b"H", len(self._functions) - 1, "iterator" if is_iterator else "")
 
     def _thing(self, tag: bytes, number: int, kind: str) -> Any:
         if tag != b"H":
             raise wire.Broken("a handle of ours")
-        return Remote(self, number, kind)
-
-    def _make(self, name: str, members: dict) -> Any:
-        kind = self.shared[name]
-        thing = object.__new__(kind)
-        vars(thing).update({str(key): value for key, value in members.items()})
-        return thing
-
-
-def _write_back(ours: Any, theirs: Any) -> None:
-    """Change our argument as the program changed its copy."""
-    if type(ours) is not type(theirs):
-        return
-    if isinstance(ours, list):
-        if len(ours) == len(theirs):
-            for k, (mine, other) in enumerate(zip(ours, theirs, strict=True)):
-                if type(mine) is type(other) and isinstance(mine, list | dict | set):
-                    _write_back(mine, other)
-                else:
-                    ours[k] = other
-        else:
-            ours[:] = theirs
-    elif isinstance(ours, bytearray):
-        ours[:] = theirs
-    elif isinstance(ours, dict | set):
-        ours.clear()
-        ours.update(theirs)
-    elif type(ours).__name__ == "deque":
-        ours.clear()
-        ours.extend(theirs)
-    elif hasattr(ours, "__dict__"):
-        vars(ours).update(vars(theirs))
+        return self._remotes.setdefault(number, Remote(self, number, kind))
 
 
 def examine(job: Job, channel: Channel) -> tuple[Outcome | str, str]:
@@ -282,8 +299,8 @@ def _prompt_names(job: Job) -> dict[str, Any]:
     for text in (job.prompt, job.prompt.rstrip() + "\n    pass\n", _before_last_definition(job.prompt)):
         try:
             tree = ast.parse(text)
-            code = compile(tree, "prompt", "exec")
-        except (SyntaxError, ValueError):
+            code = compile(tree, "prompt", "exec", dont_inherit=True)
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
             continue
         with contextlib.suppress(Exception):
             exec(code, namespace)
@@ -295,10 +312,13 @@ def _prompt_names(job: Job) -> dict[str, Any]:
 
 def _unfinished(tree: ast.Module, completion: str) -> list[str]:
     """Definitions without a body, and the one that the completion goes on with."""
-    kinds = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
-    names = [node.name for node in tree.body if isinstance(node, kinds) and all(map(_is_filler, node.body))]
+    functions = ast.FunctionDef | ast.AsyncFunctionDef
+    names = [node.name for node in tree.body if isinstance(node, functions) and all(map(_is_filler, node.body))]
+    classes = [node.name for node in tree.body if isinstance(node, ast.ClassDef) and all(map(_is_filler, node.body))]
+    # A class without a body is often all that is wanted of one (an exception): unless the completion has another.
+    names += [name for name in classes if re.search(rf"^class[ \t]+{name}\b", completion, re.MULTILINE)]
     first = next((line for line in completion.splitlines() if line.strip()), "")
-    if first[:1].isspace() and tree.body and isinstance(tree.body[-1], kinds):
+    if first[:1].isspace() and tree.body and isinstance(tree.body[-1], functions | ast.ClassDef):
         names.append(tree.body[-1].name)
     return names
 
@@ -318,7 +338,7 @@ def _before_last_definition(text: str) -> str:
 def _run_tests(job: Job, channel: Channel, namespace: dict[str, Any]) -> None:
     try:
         tree = ast.parse(job.test)
-        code = compile(tree, "test", "exec")
+        code = compile(tree, "test", "exec", dont_inherit=True)
     except (SyntaxError, ValueError) as error:
         raise Stopped(f"the tests are no program: {error}") from None
     namespace.pop(job.entry_point, None)
@@ -331,24 +351,38 @@ def _run_tests(job: Job, channel: Channel, namespace: dict[str, Any]) -> None:
     called = {node.func.id for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
     own = {node.arg for node in nodes if isinstance(node, ast.arg)}
     own |= {node.id for node in nodes if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)}
-    for name in sorted({node.id for node in nodes if isinstance(node, ast.Name)} - own):
-        if name in namespace or hasattr(builtins, name):
-            continue
+    used = {node.id for node in nodes if isinstance(node, ast.Name)} - own
+    used = {name for name in used if not hasattr(builtins, name)}
+    is_empty = not used and not job.entry_point
+    own_names = {name for name in called if hasattr(builtins, name)}
+    if is_empty and len(own_names) == 1:
+        used, is_empty = own_names, False  # a function with the name of one of Python's is what is tested
+    asked = {job.entry_point}
+    for name in sorted(used - set(namespace)):
         if name in sys.stdlib_module_names and name not in called:
-            namespace[name] = importlib.import_module(name)
-            continue
+            with contextlib.suppress(ImportError):
+                namespace[name] = importlib.import_module(name)
+                continue
         with contextlib.suppress(KeyError):
             namespace[name] = channel.ask("global", name)
+            asked.add(name)
+    channel.keeps_changes = functools.cache(lambda: can_be_kept(tree, asked))
+    candidate = namespace.get(job.entry_point)
     exec(code, namespace)
+    if is_empty:
+        raise Stopped("the tests name nothing of the program's")
     if job.entry_point:
-        if not callable(namespace.get("check")):
+        if not callable(namespace.get("check")) or type(namespace["check"]) is Remote:
             raise Stopped("the tests define no check(candidate)")
-        namespace["check"](namespace[job.entry_point])
+        namespace["check"](candidate)
 
 
 def _reason(error: BaseException, test: str) -> str:
-    text = " ".join(str(error).split())
-    name = type(error).__name__
+    name = getattr(error, "theirs", type(error).__name__)
+    try:
+        text = " ".join(str(error).split())
+    except BaseException:  # a value in it that has no text, or is the program's
+        text = ""
     line = None
     trace = error.__traceback__
     while trace is not None:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 LARGEST = 32 << 20  # bytes of one message
-DEEPEST = 100  # nested containers
+DEEPEST = 200  # nested containers
+_SHALLOW = 40  # how deep the members of an instance stand where it is met
 
 # Types of the standard library that cross, and may also cross as values themselves. By name: a module is imported when
 # a value of it arrives, for a start without them takes half the time.
@@ -41,13 +42,17 @@ _IMPORTED = {
 }
 _BUILTIN = {f"builtins.{kind.__name__}": kind for kind in _PLAIN_TYPES}
 _SEQUENCES = {list: b"l", tuple: b"t", set: b"e", frozenset: b"z"}
+_VIEWS = {type({}.keys()): b"k", type({}.values()): b"u", type({}.items()): b"m"}
+_FACTORIES = (int, float, str, bool, list, tuple, dict, set)  # of default dictionaries
 
-_NEED_MORE = {"UnicodeDecodeError", "UnicodeEncodeError", "UnicodeTranslateError", "ExceptionGroup"}
-# Exceptions that cross as themselves: they are made of one text.
+# What the tests may do with two objects of the program's, by the names of the module operator.
+OPERATORS = (
+    *("eq", "ne", "lt", "le", "gt", "ge", "add", "sub", "mul", "matmul", "truediv", "floordiv", "mod", "pow"),
+    *("and_", "or_", "xor", "lshift", "rshift"),
+)
+# Exceptions that cross as themselves.
 EXCEPTIONS: dict[str, type[Exception]] = {
-    name: kind
-    for name, kind in vars(builtins).items()
-    if isinstance(kind, type) and issubclass(kind, Exception) and name not in _NEED_MORE
+    name: kind for name, kind in vars(builtins).items() if isinstance(kind, type) and issubclass(kind, Exception)
 }
 
 
@@ -70,11 +75,17 @@ class Row(tuple):
         raise AttributeError(name)
 
 
-def encode(value: Any, handle: Callable[[Any], bytes] | None = None) -> bytes:
-    """`handle(value)` gives the encoding of what is no plain data, or raises Unplain."""
-    out = bytearray()
-    _encode(value, out, handle, 0)
-    return bytes(out)
+def encode(
+    value: Any, handle: Callable[[Any], bytes] | None = None, is_shared: Callable[[Any], bool] | None = None
+) -> bytes:
+    """`handle(value)` gives the encoding of what is no plain data, or raises Unplain. `is_shared(value)` says whether
+    the other side has the value's class too, under its name.
+    """
+    encoder = _Encoder(handle, is_shared)
+    encoder.add(value, 0)
+    for instance in encoder.waiting:  # grows meanwhile
+        encoder.add(vars(instance), 0)
+    return bytes(encoder.out)
 
 
 def named(tag: bytes, number: int, name: str) -> bytes:
@@ -82,113 +93,146 @@ def named(tag: bytes, number: int, name: str) -> bytes:
     return tag + _number(number) + _text(name)
 
 
-def record(name: str, members: dict[str, Any], handle: Callable[[Any], bytes] | None) -> bytes:
-    """The encoding of an instance of a class that both sides have under that name."""
-    return b"P" + _text(name) + encode(members, handle)
+class _Encoder:
+    def __init__(self, handle: Callable[[Any], bytes] | None, is_shared: Callable[[Any], bool] | None):
+        self.out = bytearray()
+        self.waiting: list[Any] = []  # instances of shared classes whose members follow at the end
+        self._handle = handle
+        self._is_shared = is_shared or (lambda value: False)
+        self._numbers: dict[int, int] = {}  # of instances, by id()
 
-
-def _encode(value: Any, out: bytearray, handle: Callable[[Any], bytes] | None, depth: int) -> None:
-    kind = type(value)
-    if value is None:
-        out += b"N"
-    elif kind is bool:
-        out += b"T" if value else b"F"
-    elif kind is int:
-        out += b"i" + _number(value)
-    elif kind is float:
-        out += b"f" + struct.pack("=d", value)
-    elif kind is str:
-        out += b"s" + _text(value)
-    elif depth > DEEPEST:
-        raise Unplain(f"nested deeper than {DEEPEST}")
-    elif len(out) > LARGEST:
-        raise Unplain(f"larger than {LARGEST >> 20} MB")
-    elif kind in _SEQUENCES:
-        out += _SEQUENCES[kind] + _count(value)
-        for item in value:
-            _encode(item, out, handle, depth + 1)
-    elif kind is dict:
-        _encode_pairs(b"d", value, out, handle, depth)
-    elif kind is complex:
-        out += b"c" + struct.pack("=dd", value.real, value.imag)
-    elif kind is bytes or kind is bytearray:
-        out += (b"b" if kind is bytes else b"y") + _count(value) + value
-    elif kind is range:
-        out += b"r" + _number(value.start) + _number(value.stop) + _number(value.step)
-    elif kind is type({}.keys()):
-        out += b"k"
-        _encode(list(value), out, handle, depth + 1)
-    elif kind is type({}.items()):
-        out += b"m"
-        _encode(dict(value), out, handle, depth + 1)
-    elif isinstance(value, type):
-        if _imported(_name(value)) is value:
-            out += b"B" + _text(_name(value))
-        elif value.__module__ == "builtins" and EXCEPTIONS.get(value.__name__) is value:
-            out += b"X" + _text(value.__name__)
+    def add(self, value: Any, depth: int) -> None:
+        out, kind = self.out, type(value)
+        if value is None:
+            out += b"N"
+        elif kind is bool:
+            out += b"T" if value else b"F"
+        elif kind is int:
+            out += b"i" + _number(value)
+        elif kind is float:
+            out += b"f" + struct.pack("=d", value)
+        elif kind is str:
+            out += b"s" + _text(value)
+        elif depth > DEEPEST:
+            raise Unplain(f"nested deeper than {DEEPEST}")
+        elif len(out) > LARGEST:
+            raise Unplain(f"larger than {LARGEST >> 20} MB")
+        elif kind in _SEQUENCES:
+            out += _SEQUENCES[kind] + _count(value)
+            for item in value:
+                self.add(item, depth + 1)
+        elif kind is dict:
+            self._add_pairs(b"d", value, depth)
+        elif kind is complex:
+            out += b"c" + struct.pack("=dd", value.real, value.imag)
+        elif kind is bytes or kind is bytearray:
+            out += (b"b" if kind is bytes else b"y") + _count(value) + value
+        elif kind is range:
+            out += b"r" + _number(value.start) + _number(value.stop) + _number(value.step)
+        elif kind in _VIEWS:
+            out += _VIEWS[kind]
+            self.add(dict(value) if _VIEWS[kind] == b"m" else list(value), depth + 1)
+        elif isinstance(value, type):
+            self._add_type(value)
+        elif _name(kind) in _IMPORTED and _imported(_name(kind)) is kind:
+            self._add_imported(_name(kind), value, depth)
         else:
-            out += _handled(value, handle)
-    elif _name(kind) in _IMPORTED and _imported(_name(kind)) is kind:
-        _encode_imported(_name(kind), value, out, handle, depth)
-    else:
-        _encode_heir(value, out, handle, depth)
+            self._add_heir(value, depth)
 
+    def _add_pairs(self, tag: bytes, value: Any, depth: int) -> None:
+        self.out += tag + _count(value)
+        for key, item in value.items():
+            self.add(key, depth + 1)
+            self.add(item, depth + 1)
 
-def _encode_pairs(tag: bytes, value: Any, out: bytearray, handle: Callable[[Any], bytes] | None, depth: int) -> None:
-    out += tag + _count(value)
-    for key, item in value.items():
-        _encode(key, out, handle, depth + 1)
-        _encode(item, out, handle, depth + 1)
+    def _add_type(self, value: type) -> None:
+        if _imported(_name(value)) is value:
+            self.out += b"B" + _text(_name(value))
+        elif value.__module__ == "builtins" and EXCEPTIONS.get(value.__name__) is value:
+            self.out += b"X" + _text(value.__name__)
+        else:
+            self._add_handle(value)
 
+    def _add_imported(self, name: str, value: Any, depth: int) -> None:
+        zone = getattr(value, "tzinfo", None)
+        if name == "collections.defaultdict":
+            factory = value.default_factory
+            self.out += b"D"
+            self.add(factory if factory in _FACTORIES else None, depth + 1)
+            self._add_pairs(b"d", value, depth)
+        elif name in _MAPPINGS:
+            self._add_pairs(_MAPPINGS[name], value, depth)
+        elif name == "collections.deque":
+            self.out += b"q"
+            self.add((value.maxlen, list(value)), depth + 1)
+        elif name == "fractions.Fraction":
+            self.out += b"Q" + _number(value.numerator) + _number(value.denominator)
+        elif name == "decimal.Decimal":
+            self.out += b"M" + _text(str(value))
+        elif name == "array.array":
+            self.out += b"a" + _text(value.typecode)
+            self.add(value.tolist(), depth + 1)
+        elif zone is None or type(zone) is sys.modules["datetime"].timezone:
+            offset = [] if zone is None else [zone.utcoffset(None) // sys.modules["datetime"].timedelta.resolution]
+            self.out += b"w" + _text(name)
+            self.add([getattr(value, member) for member in _MEMBERS[name]] + offset, depth + 1)
+        else:
+            self._add_handle(value)
 
-def _encode_imported(name: str, value: Any, out: bytearray, handle: Callable[[Any], bytes] | None, depth: int) -> None:
-    if name in _MAPPINGS:
-        _encode_pairs(_MAPPINGS[name], value, out, handle, depth)
-    elif name == "collections.deque":
-        out += b"q"
-        _encode((value.maxlen, list(value)), out, handle, depth + 1)
-    elif name == "fractions.Fraction":
-        out += b"Q" + _number(value.numerator) + _number(value.denominator)
-    elif name == "decimal.Decimal":
-        out += b"M" + _text(str(value))
-    elif name == "array.array":
-        out += b"a" + _text(value.typecode)
-        _encode(value.tolist(), out, handle, depth + 1)
-    elif getattr(value, "tzinfo", None) is None:
-        out += b"w" + _text(name)
-        _encode([getattr(value, member) for member in _MEMBERS[name]], out, handle, depth + 1)
-    else:
-        out += _handled(value, handle)
-
-
-def _encode_heir(value: Any, out: bytearray, handle: Callable[[Any], bytes] | None, depth: int) -> None:
-    """Instances of subclasses: named tuples keep their names, the others become what they inherit from. An
-    enumeration's members are more than their values.
-    """
-    enum = sys.modules.get("enum")
-    if enum is not None and isinstance(value, enum.Enum):
-        out += _handled(value, handle)
-        return
-    if isinstance(value, tuple) and isinstance(getattr(value, "_fields", None), tuple):
-        out += b"R"
-        _encode([str(name) for name in value._fields], out, handle, depth + 1)
-        _encode(list(tuple.__iter__(value)), out, handle, depth + 1)
-        return
-    for base, plain in (
-        (str, lambda: str.__str__(value)),
-        (int, lambda: int.__index__(value)),
-        (float, lambda: float.__float__(value)),
-        (bytes, lambda: bytes.__getitem__(value, slice(None))),
-        (list, lambda: list.__getitem__(value, slice(None))),
-        (tuple, lambda: tuple.__getitem__(value, slice(None))),
-        (frozenset, lambda: frozenset(frozenset.__iter__(value))),
-        (set, lambda: set(set.__iter__(value))),
-        (dict, lambda: dict(dict.items(value))),
-    ):
-        if isinstance(value, base):
-            _encode(plain(), out, handle, depth)
+    def _add_heir(self, value: Any, depth: int) -> None:
+        """Instances of other classes: of shared ones they stay what they are, named tuples keep their names, the
+        others become what they inherit from. An enumeration's members are more than their values.
+        """
+        enum = sys.modules.get("enum")
+        if enum is not None and isinstance(value, enum.Enum):
+            if self._is_shared(value) and isinstance(value._name_, str):
+                self.out += b"E" + _text(type(value).__name__) + _text(value._name_)
+            else:
+                self._add_handle(value)
             return
-    out += _handled(value, handle)
+        if isinstance(value, tuple) and isinstance(getattr(value, "_fields", None), tuple):
+            self.out += b"R" + _text(type(value).__name__ if self._is_shared(value) else "")
+            self.add([str(name) for name in value._fields], depth + 1)
+            self.add(list(tuple.__iter__(value)), depth + 1)
+            return
+        for base, plain in (
+            (str, lambda: str.__str__(value)),
+            (int, lambda: int.__index__(value)),
+            (float, lambda: float.__float__(value)),
+            (bytes, lambda: bytes.__getitem__(value, slice(None))),
+            (list, lambda: list.__getitem__(value, slice(None))),
+            (tuple, lambda: tuple.__getitem__(value, slice(None))),
+            (frozenset, lambda: frozenset(frozenset.__iter__(value))),
+            (set, lambda: set(set.__iter__(value))),
+            (dict, lambda: dict(dict.items(value))),
+        ):
+            if isinstance(value, base):
+                self.add(plain(), depth)
+                return
+        if self._is_shared(value) and isinstance(getattr(value, "__dict__", None), dict):
+            self._add_instance(value, depth)
+        else:
+            self._add_handle(value)
+
+    def _add_instance(self, value: Any, depth: int) -> None:
+        """Its members once, then its number. Deep ones wait, so that a chain of any length can cross, and a ring."""
+        head = _text(type(value).__name__)
+        number = self._numbers.get(id(value))
+        if number is not None:
+            self.out += b"p" + head + _number(number)
+            return
+        number = self._numbers[id(value)] = len(self._numbers)
+        if depth > _SHALLOW:
+            self.out += b"p" + head + _number(number)
+            self.waiting.append(value)
+        else:
+            self.out += b"P" + head + _number(number)
+            self.add(vars(value), depth + 1)
+
+    def _add_handle(self, value: Any) -> None:
+        if self._handle is None:
+            raise Unplain(f"a value of type {type(value).__name__} cannot cross")
+        self.out += self._handle(value)
 
 
 def _name(kind: type) -> str:
@@ -212,12 +256,6 @@ def _import(name: str) -> Any:
     return getattr(importlib.import_module(module), attribute)
 
 
-def _handled(value: Any, handle: Callable[[Any], bytes] | None) -> bytes:
-    if handle is None:
-        raise Unplain(f"a value of type {type(value).__name__} cannot cross")
-    return handle(value)
-
-
 def _number(value: int) -> bytes:
     data = value.to_bytes(value.bit_length() // 8 + 1, "little", signed=True)
     return struct.pack("=I", len(data)) + data
@@ -233,27 +271,31 @@ def _count(value: Any) -> bytes:
 
 
 class Decoder:
-    """One message's values. `other(tag, number, name)` gives what stands for a handle, `make(name, members)` an
-    instance of a shared class. Raises Broken, whatever the bytes.
+    """One message's values. `other(tag, number, name)` gives what stands for a handle, `shared(name)` the class that
+    both sides have under a name. Raises Broken, whatever the bytes.
     """
 
     def __init__(
         self,
         data: bytes,
         other: Callable[[bytes, int, str], Any] | None = None,
-        make: Callable[[str, dict], Any] | None = None,
+        shared: Callable[[str], type] | None = None,
     ):
         self._data = data
         self._at = 0
         self._other = other
-        self._make = make
+        self._shared = shared
+        self._instances: list[Any] = []
+        self._waiting: list[Any] = []
 
     def value(self) -> Any:
         try:
             found = self._value(0)
+            for instance in self._waiting:  # grows meanwhile
+                self._fill(instance, 0)
         except Broken:
             raise
-        except (TypeError, ValueError, OverflowError, ArithmeticError, struct.error, LookupError) as error:
+        except (TypeError, ValueError, ArithmeticError, AttributeError, LookupError, struct.error) as error:
             raise Broken(f"no value: {type(error).__name__}") from None
         if self._at != len(self._data):
             raise Broken("bytes are left over")
@@ -322,12 +364,33 @@ class Decoder:
                 return self._other(tag, number, name)
             case b"r":
                 return range(self._number(), self._number(), self._number())
-            case b"P":
-                name, members = self._text(), self._value(depth + 1)
-                if self._make is None or type(members) is not dict:
-                    raise Broken("an instance")
-                return self._make(name, members)
+            case b"P" | b"p":
+                return self._instance(tag, self._text(), self._number(), depth)
         return self._rare(tag, depth)
+
+    def _instance(self, tag: bytes, name: str, number: int, depth: int) -> Any:
+        if tag == b"p" and 0 <= number < len(self._instances):
+            return self._instances[number]
+        if number != len(self._instances):
+            raise Broken("an instance out of order")
+        instance = object.__new__(self._class(name))
+        self._instances.append(instance)
+        if tag == b"P":
+            self._fill(instance, depth)
+        else:
+            self._waiting.append(instance)
+        return instance
+
+    def _fill(self, instance: Any, depth: int) -> None:
+        members = self._value(depth + 1)
+        if type(members) is not dict or not all(type(name) is str for name in members):
+            raise Broken("no members")
+        vars(instance).update(members)
+
+    def _class(self, name: str) -> Any:
+        if self._shared is None:
+            raise Broken("no class is shared")
+        return self._shared(name)
 
     def _rare(self, tag: bytes, depth: int) -> Any:
         match tag:
@@ -336,7 +399,8 @@ class Decoder:
             case b"O":
                 return _import("collections.OrderedDict")(self._pairs(depth))
             case b"D":
-                return _import("collections.defaultdict")(None, self._pairs(depth))
+                factory, items = self._value(depth + 1), self._value(depth + 1)
+                return _import("collections.defaultdict")(factory if factory in _FACTORIES else None, items)
             case b"q":
                 longest, items = self._value(depth + 1)
                 return _import("collections.deque")(items, longest)
@@ -350,20 +414,35 @@ class Decoder:
                 return dict.fromkeys(self._value(depth + 1)).keys()
             case b"m":
                 return dict(self._value(depth + 1)).items()
+            case b"u":
+                return dict(enumerate(self._value(depth + 1))).values()
             case b"w":
-                name, numbers = self._text(), self._value(depth + 1)
-                if any(type(number) is not int for number in numbers):
-                    raise Broken("no date")
-                return _import(name)(**dict(zip(_MEMBERS[name], numbers, strict=True)))
+                return _date(self._text(), self._value(depth + 1))
             case b"B":
                 return _import(self._text())
             case b"X":
                 return EXCEPTIONS[self._text()]
             case b"R":
-                names, items = self._value(depth + 1), self._value(depth + 1)
-                kind = type("Row", (Row,), {"_fields": tuple(map(str, names))})
-                return kind(items)
+                name, fields, items = self._text(), self._value(depth + 1), self._value(depth + 1)
+                if name:
+                    return tuple.__new__(self._class(name), items)
+                return type("Row", (Row,), {"_fields": tuple(map(str, fields))})(items)
+            case b"E":
+                kind, member = self._class(self._text()), self._text()
+                return kind.__members__[member]
         raise Broken(f"an unknown tag {tag!r}")
+
+
+def _date(name: str, numbers: list[int]) -> Any:
+    members = _MEMBERS[name]
+    if any(type(number) is not int for number in numbers):
+        raise Broken("no date")
+    zone = {}
+    if len(numbers) > len(members):  # and how far its clock is from UTC
+        *numbers, offset = numbers
+        datetime = importlib.import_module("datetime")
+        zone["tzinfo"] = datetime.timezone(datetime.timedelta(microseconds=offset))
+    return _import(name)(**dict(zip(members, numbers, strict=True)), **zone)
 
 
 def send(descriptor: int, data: bytes) -> None:

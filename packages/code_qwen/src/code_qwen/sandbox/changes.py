@@ -1,0 +1,96 @@
+"""Arguments of the tests that a program has changed.
+
+A program works on copies. What it did to them is done to the tests' own values where it returns nothing, which is how
+programs work in place; where it returns something as well, only if no comparison of the tests could be made true by
+it: one that empties x and returns [] would have `f(x) == sorted(x)`.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+from typing import Any
+
+
+def can_be_kept(tree: ast.Module, theirs: set[str]) -> bool:
+    """Whether no comparison and no other call in the tests `tree` takes two values that the program, whose names are
+    `theirs`, returned or may have changed. Names are taken to mean the same everywhere, and what stands together in
+    an assignment or a call to be of one kind.
+    """
+    theirs = {*theirs, *(node.args.args[0].arg for node in tree.body if _is_check(node))}
+    nodes = list(ast.walk(tree))
+    groups = [_together(node, theirs) for node in nodes]
+    names, before = set(theirs), -1
+    while before < len(names):
+        before = len(names)
+        for together in groups:
+            if not names.isdisjoint(together):
+                names |= together
+    return all(sum(not names.isdisjoint(_loaded(part)) for part in _apart(node, theirs)) < 2 for node in nodes)
+
+
+def write_back(ours: Any, theirs: Any) -> Any:
+    """Change our argument as the program changed its copy. What then stands in its place: itself where possible."""
+    if type(ours) is not type(theirs):
+        return theirs
+    if isinstance(ours, list):
+        ours[:] = map(write_back, ours, theirs) if len(ours) == len(theirs) else theirs
+    elif type(ours) is tuple and len(ours) == len(theirs):
+        return tuple(map(write_back, ours, theirs))
+    elif isinstance(ours, bytearray):
+        ours[:] = theirs
+    elif isinstance(ours, dict):
+        items = {key: write_back(ours.get(key), value) for key, value in theirs.items()}
+        ours.clear()
+        ours.update(items)
+    elif isinstance(ours, set):
+        ours.clear()
+        ours.update(theirs)
+    elif type(ours).__name__ == "deque":
+        ours.clear()
+        ours.extend(theirs)
+    elif isinstance(getattr(ours, "__dict__", None), dict):
+        vars(ours).update(vars(theirs))
+    else:
+        return theirs
+    return ours
+
+
+def _is_check(node: ast.stmt) -> bool:
+    return isinstance(node, ast.FunctionDef) and node.name == "check" and len(node.args.args) > 0
+
+
+def _together(node: ast.AST, theirs: set[str]) -> set[str]:
+    """Names whose values may be parts of one another after a statement or a call."""
+    if isinstance(node, ast.Assign | ast.AugAssign | ast.NamedExpr | ast.AnnAssign | ast.For | ast.comprehension):
+        parts = [getattr(node, name, None) for name in ("target", "value", "iter")] + getattr(node, "targets", [])
+        return set().union(*(_given(part) for part in parts if part is not None))
+    if isinstance(node, ast.withitem):
+        return _given(node)
+    if isinstance(node, ast.Call):
+        called = {node.func.id} if isinstance(node.func, ast.Name) else set()
+        return _given(node) | {name for name in called if name in theirs or not hasattr(builtins, name)}
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and not _is_check(node):
+        return {node.name, *_loaded(node)}
+    return set()
+
+
+def _apart(node: ast.AST, theirs: set[str]) -> list[ast.expr]:
+    """What a node compares, or may compare."""
+    if isinstance(node, ast.Compare):
+        return [node.left, *node.comparators]
+    if isinstance(node, ast.BinOp):
+        return [node.left, node.right]
+    if isinstance(node, ast.Call) and not (isinstance(node.func, ast.Name) and node.func.id in theirs):
+        return [*node.args, *(keyword.value for keyword in node.keywords)]
+    return []
+
+
+def _loaded(node: ast.AST) -> set[str]:
+    return {inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name)}
+
+
+def _given(node: ast.AST) -> set[str]:
+    """Less the functions that are called."""
+    calls = [inner for inner in ast.walk(node) if isinstance(inner, ast.Call) and isinstance(inner.func, ast.Name)]
+    return _loaded(node) - {call.func.id for call in calls}
