@@ -54,7 +54,7 @@ class Stage(Section):
 
     name: str = Field(min_length=1, description="for the console")
     steps: Positive
-    sources: list[str] | None = Field(None, description="paths out of data.sources; default: all of them")
+    sources: list[str] | None = Field(None, min_length=1, description="paths out of data.sources; default: all of them")
     lr: Number | None = Field(None, gt=0.0, description="its schedule's peak; default: optimizer.lr")
     schedule: Schedule | None = Field(None, description="over its own steps; default: the recipe's")
 
