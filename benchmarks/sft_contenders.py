@@ -100,6 +100,7 @@ def suite(job: dict[str, Any]) -> dict[str, Any]:
         from qwen_shared.sft.show import padded
         from qwen_shared.training.engine import Engine
         from qwen_shared.training.loop import Hooks, train
+        from qwen_shared.training.schedule import rate_of
     from qwen_shared.convert.import_hf import hf_source
 
     recipe, start = sft_recipe(job)
@@ -134,7 +135,7 @@ def suite(job: dict[str, Any]) -> dict[str, Any]:
     change = abs(loss_of_others(1) - loss_of_others(0))
     hooks = Hooks(validate=lambda step, final: {}, saved=lambda step: None)
     with tempfile.TemporaryDirectory() as folder, contextlib.suppress(_RaceOver):
-        train(recipe, engine, batches, hooks, Log(), Path(folder), 0, rows)
+        train(recipe, engine, batches, rate_of(recipe), hooks, Log(), Path(folder), 0, rows)
     stop_processes()
     return seen.figures(recipe) | {
         "parameters": sum(p.numel() for piece in engine.pieces for p in piece.parameters()),

@@ -8,6 +8,7 @@ import pytest
 from code_qwen import examination, problems
 from code_qwen.evaluation.settings import Evaluation
 from code_qwen.examination import Examination
+from code_qwen.sandbox import Guarantee
 from qwen_shared.evaluation import examination as shared_examination
 from qwen_shared.generation.sampling import Completion
 from qwen_shared.tokenizer import load_tokenizer
@@ -78,6 +79,13 @@ def test_the_nearest_solutions_answer_the_same_problems(examine, tmp_path, monke
     examine.recipe.evaluation = Evaluation(interval=1, timeout=5.0, limit=5)
     after = examine(tmp_path / "after", "after", Tracker())
     assert after["eval/functions/problems"] == len(judged) == 5
+
+
+def test_what_the_machine_cannot_keep_a_program_from_is_said(examine, tmp_path, monkeypatch, capsys):
+    open_door = Guarantee("network", held=False, how="nothing stops it", needed=True)
+    monkeypatch.setattr(examination, "isolation", lambda: [open_door])
+    examine(tmp_path / "before", "before", Tracker())
+    assert "does not guarantee network here: nothing stops it" in capsys.readouterr().out
 
 
 def test_families(examine, tmp_path):

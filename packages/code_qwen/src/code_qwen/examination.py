@@ -8,7 +8,7 @@ from typing import Any
 from code_qwen import problems
 from code_qwen.evaluation import command, run
 from code_qwen.recipe import FUNCTIONS, CodeSftRecipe, training_tasks
-from code_qwen.sandbox import Job, judge_many
+from code_qwen.sandbox import Job, isolation, judge_many
 from qwen_shared.evaluation import examination
 
 
@@ -17,6 +17,7 @@ class Examination(examination.Examination):
 
     def ask(self, generate, tokenizer, style, output: Path, weights: str) -> dict[str, run.Result]:
         recipe = self.recipe
+        command.say_what_is_not_held(isolation())
         return run.evaluate(
             generate, tokenizer, recipe.tasks, recipe.evaluation, style, recipe.data.system, output, weights
         )

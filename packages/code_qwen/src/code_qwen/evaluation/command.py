@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,11 +21,13 @@ from qwen_shared.evaluation.results import (
 )
 from qwen_shared.launch import Invocation
 from qwen_shared.launch.model_of import hf_directory, is_run, step_of
+from qwen_shared.tracking import say
 
 if TYPE_CHECKING:
     from rich.console import Group
 
     from code_qwen.evaluation.run import Result
+    from code_qwen.sandbox import Guarantee
 
 _TABLE_ROWS = 1000  # of a W&B table, per task
 
@@ -57,13 +59,10 @@ def main(invocation: Invocation) -> None:
     from qwen_shared.convert.hf_files import weights_hash
     from qwen_shared.generation.decode import load_generator
     from qwen_shared.tokenizer import load_tokenizer
-    from qwen_shared.tracking import say
     from qwen_shared.tracking.files import write_atomic
 
     isolation = sandbox.isolation()
-    for guarantee in isolation:
-        if not guarantee.held:
-            say(f"the sandbox does not guarantee {guarantee.name} here: {guarantee.how}")
+    say_what_is_not_held(isolation)
     directory = hf_directory(invocation)
     tokenizer = load_tokenizer(str(directory))
     style = style_of(recipe.evaluation.prompt, directory, run_dir)
@@ -91,6 +90,13 @@ def main(invocation: Invocation) -> None:
             tell_run(run_dir, recipe, named_figures(results), tables)
         else:
             say("asked otherwise than the run's recipe says: its results stay as they are")
+
+
+def say_what_is_not_held(isolation: Sequence[Guarantee]) -> None:
+    """Before any program of a model's is run: what this machine cannot keep it from."""
+    for guarantee in isolation:
+        if not guarantee.held:
+            say(f"the sandbox does not guarantee {guarantee.name} here: {guarantee.how}")
 
 
 def plan(invocation: Invocation) -> str:
