@@ -32,7 +32,7 @@ class Tracker:
 def examine(tmp_path, monkeypatch):
     """A model that knows nothing before training and each of the first held-out tasks after it."""
     held_out = problems.held_out
-    monkeypatch.setattr(problems, "held_out", lambda name: held_out(name)[:SHOWN])
+    monkeypatch.setattr(problems, "held_out", lambda name, languages: held_out(name, languages=languages)[:SHOWN])
     monkeypatch.setattr(shared_examination, "weights_hash", str)
     monkeypatch.setattr(
         examination, "training_tasks", lambda recipe: problems.training(1, 50, ("en", "zh"), problems.FORMS)
@@ -50,6 +50,7 @@ def examine(tmp_path, monkeypatch):
     recipe = SimpleNamespace(
         tasks=["functions"],
         evaluation=Evaluation(interval=1, timeout=5.0),
+        problems=SimpleNamespace(languages=["en", "zh"]),
         data=SimpleNamespace(system=None, sources=[SimpleNamespace(path="functions")]),
         tokenizer="default",
     )

@@ -3,9 +3,15 @@
 import json
 import random
 import time
+from argparse import ArgumentParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+
+from code_qwen import sandbox, sft
+from code_qwen.cli import VERBS
+from qwen_shared.errors import UserError
 
 # What a step is, apart from when and how fast it ran.
 RESULT = ("step", "data/samples", "train/loss", "train/grad_norm", "train/lr", "val/loss", "val/text/loss")
@@ -92,6 +98,7 @@ def test_killed_runs_go_on_exactly(verb, code_qwen, code_run, sft_run, base_run,
         ("sft", ["stages.0.steps=7"], "the stages have 13 steps"),
         ("sft", ["tasks=humanevel"], "humaneval"),
         ("sft", ["export=none"], "export=none leaves no model to ask"),
+        ("sft", ["--plan", "tasks=mbpp", "evaluation.shots=9"], "evaluation.shots=9: there are 3"),
     ],
 )
 def test_mistakes_are_one_line(verb, words, said, code_qwen, base_run, tmp_path):
@@ -100,6 +107,28 @@ def test_mistakes_are_one_line(verb, words, said, code_qwen, base_run, tmp_path)
     assert said in error
     assert error.count("\n") == 1
     assert not (tmp_path / "run/recipe.yaml").exists()
+
+
+def test_sft_refuses_to_run_programs_that_it_cannot_isolate(monkeypatch):
+    def refuse():
+        raise UserError("this machine cannot isolate programs")
+
+    parser = ArgumentParser()
+    next(verb for verb in VERBS if verb.name == "sft").options(parser)
+    monkeypatch.setattr(sandbox, "require_isolation", refuse)
+    monkeypatch.setattr(sft, "plan", lambda invocation: "")
+    monkeypatch.setattr(sft, "builtin", lambda recipe: {})
+    ran = []
+    monkeypatch.setattr(sft, "run_sft", lambda *given: ran.append(given))
+    invocation = lambda tasks, *flags: SimpleNamespace(
+        recipe=SimpleNamespace(tasks=tasks), options=parser.parse_args(flags)
+    )
+    with pytest.raises(UserError, match="cannot isolate"):
+        sft.main(invocation(["functions"], "--require-isolation"))
+    assert not ran
+    sft.main(invocation(["functions"]))
+    sft.main(invocation([], "--require-isolation"))  # no program is run
+    assert len(ran) == 2
 
 
 def records(run_dir: Path) -> list[dict]:

@@ -78,6 +78,12 @@ def test_a_wrong_task_is_known_before_anything_is_loaded(math_qwen, tmp_path, ba
     assert not (tmp_path / "run/recipe.yaml").exists()
 
 
+def test_more_shots_than_there_are_are_known_to_the_plan(math_qwen, tmp_path, base_run):
+    words = ("sft", "--config", math_qwen.recipe, "--from", base_run, "--run-dir", tmp_path / "run", "--plan")
+    error = math_qwen(*words, "evaluation.shots=99", check=2).stderr
+    assert "evaluation.shots=99: there are" in error and error.count("\n") == 1
+
+
 def test_tasks_need_an_export(math_qwen, tmp_path, base_run):
     words = ("sft", "--config", math_qwen.recipe, "--from", base_run, "--run-dir", tmp_path / "run", "export=none")
     assert "export=none leaves no model to ask" in math_qwen(*words, check=2).stderr

@@ -6,12 +6,12 @@ import sys
 import pytest
 from pydantic import ValidationError
 
-from qwen_chat.ppo.settings import Advantages, Losses, Rewards
+from qwen_chat.ppo.settings import Advantages, Losses, Reward
 
 
 def test_the_reports_numbers_are_the_defaults():
-    assert Rewards().kl_coefficient == 0.04
-    assert Rewards().normalise == "mean"
+    assert Reward().kl_coefficient == 0.04
+    assert Reward().normalise == "mean"
     assert Losses().value_clip == 0.15
     assert Advantages().gamma == 1.0
 
@@ -27,7 +27,7 @@ def test_the_reports_numbers_are_the_defaults():
 )
 def test_what_cannot_be_meant_is_refused(keys, word):
     with pytest.raises(ValidationError, match=word):
-        Rewards(**keys)
+        Reward(**keys)
 
 
 def test_settings_bring_no_torch():

@@ -9,6 +9,7 @@ import pytest
 
 from code_qwen.corpus import corpus
 from code_qwen.corpus.duplicates import signature
+from code_qwen.recipe import CodeData
 from qwen_shared.data import Meter, TokenFile, prepare, stdlib_text
 from qwen_shared.data.stdlib import shingles
 from qwen_shared.errors import UserError
@@ -50,6 +51,15 @@ def test_token_files_hold_what_is_kept_in_its_order(reader, tree, tmp_path):
     report = json.loads(Path(prepared.directory, "corpus.json").read_text())
     assert report["kept"]["files"] == 40 and report["held_out"]["files"] == len(held)
     assert list(report["dropped"]) == ["copy"] and report["dropped"]["copy"]["files"] == 1
+
+
+def test_two_sources_of_one_dataset_are_two(rows, tmp_path):
+    path = rows("a.jsonl", [{"new": program(i), "old": program(100 + i)} for i in range(6)])
+    sources = [{"path": str(path), "text_key": key} for key in ("new", "old")]
+    data = CodeData(sources=sources, seq_length=64, validation_share=0.0)
+    new, old = prepare(data, "default", tmp_path / "cache", builtin=corpus(data))
+    assert set(texts(new, "train")) == {program(i) for i in range(6)}
+    assert set(texts(old, "train")) == {program(100 + i) for i in range(6)}
 
 
 def test_files_of_a_repository_stay_together_up_to_the_span(reader, tree):
@@ -151,7 +161,7 @@ def test_the_standard_library_is_split_like_its_prose(reader):
 
 def test_changes_while_reading_are_noticed(reader, tree, tmp_path):
     data = reader(tree).data
-    made = corpus(data)[str(tree)]
+    (made,) = corpus(data).values()
 
     def read(meter):
         yield from made.read(meter)

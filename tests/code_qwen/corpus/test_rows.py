@@ -2,6 +2,7 @@
 
 import pytest
 
+from code_qwen.corpus import sources
 from qwen_shared.data import Meter
 from qwen_shared.errors import UserError
 
@@ -84,6 +85,50 @@ def test_whole_repositories_are_held_out(reader, rows):
     assert 5 <= sum(side == {True} for side in sides.values()) <= 20
     limited = list(reader(path, validation_share=0.3, validation_max_bytes=1).files(Meter()))
     assert len({e.file.repository for e in limited if e.file.held_out}) == 1
+
+
+def sides(files):
+    """Bytes that are held out, and those of all."""
+    return sum(file.size for file in files if file.held_out), sum(file.size for file in files)
+
+
+@pytest.mark.parametrize("repositories", [1, 2, 3, 5])
+def test_of_few_repositories_something_is_held_out_and_not_too_much(reader, rows, repositories):
+    """Whole files, where each repository is more than is wanted; and where one is nearly everything."""
+    for sizes in ([12] * repositories, [60, *[12] * (repositories - 1)]):
+        made = [stack(f"r{r}", f"{i}.py", 100 * r + i) for r, size in enumerate(sizes) for i in range(size)]
+        files = [examined.file for examined in reader(rows("a.jsonl", made), validation_share=0.05).files(Meter())]
+        held, whole = sides(files)
+        assert len(files) == sum(sizes) and 0.02 * whole < held < 0.1 * whole
+    one = [stack("r", "", i) for i in range(20)]  # without paths
+    files = [examined.file for examined in reader(rows("b.jsonl", one), validation_share=0.05).files(Meter())]
+    assert 1 <= sum(file.held_out for file in files) <= 2
+
+
+def test_a_dataset_too_large_to_be_known_whole(reader, rows, monkeypatch):
+    monkeypatch.setattr(sources, "_KNOWN_BYTES", 20_000)
+    many = rows("many.jsonl", [stack(f"r{i % 60}", f"{i}.py", i, n=i) for i in range(240)])
+    found = [examined.file for examined in reader(many, validation_share=0.1).files(Meter())]
+    held = {file.repository for file in found if file.held_out}
+    assert len(found) == 240 and 1 <= len(held) <= 15
+    assert not held & {file.repository for file in found if not file.held_out}
+    few = rows("few.jsonl", [stack(f"r{i % 2}", f"{i}.py", i) for i in range(240)])
+    found = [examined.file for examined in reader(few, validation_share=0.1).files(Meter())]
+    assert len(found) == 240 and 8 <= sum(file.held_out for file in found) <= 48
+    limited = reader(few, validation_share=0.1, documents=50)
+    assert len(list(limited.files(Meter()))) == 50
+
+
+def test_a_folder_of_a_dataset(reader, rows, tmp_path):
+    for language in ("go", "python"):
+        (tmp_path / "stack" / "data" / language).mkdir(parents=True)
+        rows(f"stack/data/{language}/train.jsonl", [stack(language, f"{language}.py", len(language))])
+    made = reader(f"hf:{tmp_path / 'stack'}", source={"data_dir": "data/python"})
+    assert [examined.file.path for examined in made.files(Meter())] == ["python.py"]
+    other = reader(f"hf:{tmp_path / 'stack'}", source={"data_dir": "data/go"})
+    assert made.settings() != other.settings()
+    with pytest.raises(UserError, match="data_dir=data/rust"):
+        list(reader(f"hf:{tmp_path / 'stack'}", source={"data_dir": "data/rust"}).files(Meter()))
 
 
 def test_broken_rows_are_named(reader, rows):

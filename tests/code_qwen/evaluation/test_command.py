@@ -7,11 +7,14 @@ from types import SimpleNamespace
 import pytest
 
 from code_qwen import sandbox
+from code_qwen.cli import RECIPES, VERBS
 from code_qwen.evaluation import command
 from code_qwen.evaluation.settings import Evaluation
+from code_qwen.recipe import CodeSftRecipe
 from qwen_shared.errors import UserError
 from qwen_shared.generation import decode
 from qwen_shared.generation.sampling import Completion
+from qwen_shared.recipe import load_recipe
 from qwen_shared.recipe.schema import Tracking
 from qwen_shared.tokenizer import load_tokenizer
 from qwen_shared.tracking import Manifest
@@ -34,6 +37,7 @@ def invocation(tmp_path, monkeypatch):
         tasks=["functions"],
         evaluation=Evaluation(interval=1, limit=2),
         data=SimpleNamespace(system=None),
+        problems=SimpleNamespace(languages=["zh"]),
         tracking=Tracking(wandb="disabled"),
     )
     monkeypatch.setattr(command, "hf_directory", lambda invocation: model)
@@ -49,7 +53,8 @@ def invocation(tmp_path, monkeypatch):
 def test_a_run_keeps_its_figures_and_answers(invocation, capsys):
     command.main(invocation)
     run = invocation.run_dir
-    assert len((run / "evaluation" / "functions.jsonl").read_text().splitlines()) == 2
+    rows = [json.loads(line) for line in (run / "evaluation" / "functions.jsonl").read_text().splitlines()]
+    assert [row["language"] for row in rows] == ["zh", "zh"]
     report = json.loads((run / "evaluation" / "evaluation.json").read_text())
     assert report["tasks"]["functions"]["pass@1"] == 0 and report["style"] == "chat" and report["weights"] == "hash"
     assert report["settings"]["limit"] == 2 and report["isolation"] and "interval" not in report["settings"]
@@ -86,3 +91,13 @@ def test_plan(invocation):
     invocation.recipe.tasks = ["humanevil"]
     with pytest.raises(UserError, match="nearest: humaneval"):
         command.plan(invocation)
+    invocation.recipe.tasks = ["mbpp"]
+    invocation.recipe.evaluation = Evaluation(interval=1, shots=4)
+    with pytest.raises(UserError, match=r"evaluation\.shots=4: there are 3 worked examples for mbpp"):
+        command.plan(invocation)
+
+
+def test_a_model_from_elsewhere_is_not_asked_as_our_tiny_ones_are():
+    (verb,) = [verb for verb in VERBS if verb.name == "evaluate"]
+    recipe = load_recipe(CodeSftRecipe, "tiny", [], RECIPES / "sft", verb.own_keys)
+    assert recipe.data.system is None and recipe.evaluation.max_new_tokens == 512

@@ -167,6 +167,7 @@ def test_embedded_tasks_are_the_held_out_ones(name):
     from code_qwen.problems import held_out, messages
 
     (task,) = find_tasks([name])
+    assert {item.groups["language"] for item in task.problems(9, languages=["en"]).items} == {"en"}
     items = task.problems(limit=60).items
     for item, made in zip(items, held_out(name), strict=False):
         assert item.question == messages(made)[0]["content"] and item.test == made.test

@@ -7,11 +7,15 @@ from types import SimpleNamespace
 
 import pytest
 
+from math_qwen.cli import RECIPES, VERBS
 from math_qwen.evaluation import command
 from math_qwen.evaluation.settings import Evaluation
+from math_qwen.recipe import MathRecipe
 from qwen_shared.errors import UserError
 from qwen_shared.generation import decode
 from qwen_shared.generation.sampling import Completion
+from qwen_shared.launch import Verb
+from qwen_shared.recipe import load_recipe
 from qwen_shared.recipe.schema import Tracking
 from qwen_shared.tracking import Manifest
 
@@ -32,6 +36,7 @@ def invocation(tmp_path, monkeypatch):
         tasks=["level1"],
         evaluation=Evaluation(interval=1, limit=2),
         data=SimpleNamespace(system=None),
+        problems=SimpleNamespace(languages=["en"]),
         tracking=Tracking(wandb="disabled"),
     )
     monkeypatch.setattr(command, "hf_directory", lambda invocation: Path("default"))
@@ -50,7 +55,8 @@ def invocation(tmp_path, monkeypatch):
 def test_a_run_keeps_its_figures_and_answers(invocation, capsys):
     command.main(invocation)
     run = invocation.run_dir
-    assert len((run / "evaluation" / "level1.jsonl").read_text().splitlines()) == 2
+    rows = [json.loads(line) for line in (run / "evaluation" / "level1.jsonl").read_text().splitlines()]
+    assert [row["language"] for row in rows] == ["en", "en"]
     report = json.loads((run / "evaluation" / "evaluation.json").read_text())
     assert report["tasks"]["level1"]["accuracy"] == 0 and report["style"] == "chat"
     assert report["settings"]["limit"] == 2 and "interval" not in report["settings"]
@@ -104,3 +110,20 @@ def test_plan(invocation, tmp_path):
     invocation.recipe.tasks = ["gsm9k"]
     with pytest.raises(UserError, match="nearest: gsm8k"):
         command.plan(invocation)
+    invocation.recipe.tasks = ["math"]
+    invocation.recipe.evaluation = Evaluation(interval=1, shots=9)
+    with pytest.raises(UserError, match=r"evaluation\.shots=9: there are 4 worked examples for math"):
+        command.plan(invocation)
+
+
+def test_a_model_from_elsewhere_is_not_asked_as_our_tiny_ones_are(math_qwen, tmp_path):
+    """Their answers are short, and they know no system prompt."""
+    plan = lambda *words: math_qwen("evaluate", "org/model", "--plan", *words, cwd=tmp_path).stdout
+    assert "up to 512 tokens" in plan()
+    assert "up to 96 tokens" in plan("--config", "tiny")
+    assert "up to 7 tokens" in plan("evaluation.max_new_tokens=7")
+    for verb in VERBS:
+        if isinstance(verb, Verb) and verb.reads_run:
+            recipe = load_recipe(MathRecipe, "tiny", [], RECIPES, verb.own_keys)
+            assert recipe.data.system is None and recipe.evaluation.max_new_tokens == 512
+            assert recipe.tasks and recipe.data.sources

@@ -108,6 +108,7 @@ def test_embedded_problems_are_the_held_out_ones():
     from math_qwen.problems import held_out
 
     (task,) = find_tasks(["level3"])
+    assert {item.groups["language"] for item in task.items(limit=20, languages=["zh"])} == {"zh"}
     items = task.items(limit=20)
     assert [(i.question, i.gold) for i in items] == [(p.question, p.answer) for p in held_out("level3")[:20]]
     assert {key for item in items for key in item.groups} == {"family", "language"}

@@ -131,6 +131,13 @@ def test_near_duplicates_leave_training_and_the_split_is_by_name(small_library):
     assert len(again ^ held) <= 2  # a new module hardly moves the split
 
 
+def test_where_everything_is_too_large_it_is_the_smallest():
+    for name in "abcdefgh":
+        sizes = dict.fromkeys("abcdefgh", 1000) | {name: 900}
+        assert stdlib.choose_by_name(sizes, 0.01, 4_000_000) == {name}
+    assert stdlib.choose_by_name({"\ud800": 2, "b": 3}, 0.01, 4_000_000) == {"\ud800"}
+
+
 def test_limits(small_library):
     assert stdlib_text(0.0, 4_000_000).held_out == []
     assert len(stdlib_text(1e-9, 4_000_000).held_out) == 1

@@ -58,6 +58,15 @@ def test_found_again_by_its_files_and_settings(tmp_path):
     assert len({first, get(reader(documents, key=2)), get(reader(documents, [("x", 1, 3)], key=1))}) == 3
 
 
+def test_sources_of_one_path_are_read_apart(tmp_path):
+    data = Data(sources=[{"path": "stdlib", "text_key": key} for key in ("a", "b")], seq_length=8)
+    documents = {key: [Document(f"{key} {i} " * 9, f"{key} {i}", False) for i in range(9)] for key in ("a", "b")}
+    made = {source: reader(documents[source.text_key], key=source.text_key) for source in data.sources}
+    sources = prepare(data, "default", tmp_path, builtin=made)
+    tokenizer = load_tokenizer("default")
+    assert [tokenizer.decode(TokenFile(source.train)[0].tolist())[0] for source in sources] == ["a", "b"]
+
+
 def test_nothing_to_read_is_told(tmp_path):
     with pytest.raises(UserError, match="data source stdlib: no text in it"):
         prepare(Data(sources="stdlib", seq_length=8), "default", tmp_path, builtin={"stdlib": reader([])})

@@ -2,13 +2,15 @@
 
 import io
 import json
+from types import SimpleNamespace
+from unittest.mock import MagicMock
 
 import pytest
 from rich.console import Console
 
 from qwen_shared.errors import UserError
-from qwen_shared.evaluation.results import as_the_run_says, figures_table, output_directory, style_of
-from qwen_shared.tracking import Manifest
+from qwen_shared.evaluation.results import as_the_run_says, figures_table, output_directory, style_of, tell_run
+from qwen_shared.tracking import Manifest, wandb_run
 
 
 def test_prompts_by_the_kind_of_model(tmp_path):
@@ -46,4 +48,20 @@ def test_a_title_is_shown_as_it_is():
 
 def test_as_the_run_says():
     assert as_the_run_says(["tasks=a,b", "evaluation.batch_size=3", "evaluation.workers=2"])
-    assert not as_the_run_says(["evaluation.temperature=1"]) and not as_the_run_says(["data.system=x"])
+    for word in ("evaluation.temperature=1", "evaluation={limit: 2}", "data.system=x", "problems.languages=[en]"):
+        assert not as_the_run_says([word])
+
+
+@pytest.mark.parametrize("kind", ["toy", "base-pretrain"])
+def test_wandb_keeps_the_run_s_own_recipe(tmp_path, monkeypatch, kind):
+    """Not the one that the model was asked with, which may be of another kind."""
+    seen = []
+    monkeypatch.setattr(wandb_run, "WandbRun", lambda *given: seen.append(given) or MagicMock(id="abc"))
+    Manifest.create("toy train", kind, "small").write(tmp_path)
+    (tmp_path / "recipe.yaml").write_text("name: small\ntokenizer: ./tokenizer\ntasks: [a]\n")
+    asked = SimpleNamespace(tracking="its tracking", tasks=["b"])
+    tell_run(tmp_path, asked, {"eval/b/accuracy": 0.5}, {})
+    own = {"name": "small", "tokenizer": str(tmp_path / "tokenizer"), "tasks": ["a"]}
+    assert seen == [(tmp_path, own, "its tracking", kind, "small", None)]
+    assert Manifest.read(tmp_path).results == {"eval/b/accuracy": 0.5}
+    assert Manifest.read(tmp_path).wandb_run_id == "abc"

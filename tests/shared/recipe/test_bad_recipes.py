@@ -43,6 +43,8 @@ BAD_OVERRIDES = {
     "number among prompts": ("evaluation.prompts=[one, 2]", ["evaluation.prompts.1=2", "expected text"]),
     "no sources": ("data.sources=[]", ["data.sources=[]", "empty"]),
     "source of no kind": ("data.sources=[3]", ["data.sources.0=3", "section"]),
+    "index that is none": ("data.sources.².weight=1", ["'data.sources.².weight'"]),
+    "index of thirty digits": (f"data.sources.{'9' * 30}.weight=1", ["data.sources.9"]),
     "index past the end": ("data.sources.5.weight=1", ["data.sources.5.weight", "'5'", "list of 1"]),
     "name that leaves the directory": ("name=../../up", ["name=../../up", "letters"]),
     "no equals sign": ("steps", ["'steps'", "key=value", "'training.steps'"]),

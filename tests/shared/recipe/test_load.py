@@ -57,6 +57,18 @@ def test_sources(overrides, sources, recipes):
     assert [(s.path, s.weight) for s in load(recipes, *overrides).data.sources] == sources
 
 
+def test_keys_that_the_file_need_not_answer_for(recipes):
+    (recipes / "own.yaml").write_text(
+        (recipes / "good.yaml").read_text().replace("evaluation: {", "evaluation: {prompts: [a], sample_tokens: 7, ")
+    )
+    own = load_recipe(PretrainRecipe, "own", [], recipes)
+    assert (own.evaluation.prompts, own.evaluation.sample_tokens) == (["a"], 7)
+    other = load_recipe(PretrainRecipe, "own", ["evaluation.sample_tokens=9"], recipes, ("evaluation.", "schedule."))
+    assert (other.evaluation.prompts, other.evaluation.sample_tokens) == ([], 9)
+    assert other.evaluation.interval == own.evaluation.interval  # which has no default
+    assert other.data == own.data
+
+
 def test_later_override_wins_and_sections_replace(recipes):
     recipe = load(recipes, "schedule={kind: linear, warmup_steps: 5}", "schedule.warmup_steps=7")
     assert (recipe.schedule.kind, recipe.schedule.warmup_steps) == ("linear", 7)

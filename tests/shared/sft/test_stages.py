@@ -83,8 +83,18 @@ def test_a_stage_reads_its_sources_in_an_order_of_its_own(packed, conversations)
         ([BROAD, FINE | {"sources": ["c.jsonl"]}], "c.jsonl is not in data.sources"),
         ([BROAD | {"sources": ["b.jsonl"]}, FINE], "no stage uses a.jsonl"),
         ([BROAD | {"steps": 8}, FINE | {"steps": 1, "schedule": None}], "leaves nothing of its 1 steps"),
+        ([BROAD, FINE | {"schedule": {"kind": "wsd", "decay_steps": 5}}], "stages.1: schedule.decay_steps=5 is longer"),
+        ([BROAD, FINE | {"schedule": {"kind": "linear", "decay_steps": 2}}], "stages.1: schedule.decay_steps=2 is for"),
+        ([BROAD, FINE | {"schedule": {"warmup_steps": 4}}], "stages.1: schedule.warmup_steps=4 leaves nothing"),
     ],
 )
 def test_stages_that_cannot_be(stages, said):
     with pytest.raises(ValueError, match=said.replace(".", r"\.")):
         recipe(*stages)
+
+
+def test_the_recipe_s_schedule_must_fit_into_the_stages_that_use_it():
+    falling = {"kind": "wsd", "decay_steps": 5}
+    with pytest.raises(ValueError, match=r"stages\.1: schedule\.decay_steps=5 is longer .* a schedule of its own"):
+        recipe(BROAD, FINE | {"schedule": None}, schedule=falling)
+    assert recipe(BROAD, FINE, schedule=falling).schedule.decay_steps == 5

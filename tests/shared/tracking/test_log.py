@@ -30,6 +30,14 @@ def test_noise_goes_to_the_file(tmp_path, capfd):
         assert words in text
 
 
+def test_a_name_that_is_no_text_is_said_all_the_same(tmp_path, capfd):
+    for run_dir in (tmp_path, None):
+        with log_file(run_dir):
+            say("caf\udce9")
+    assert capfd.readouterr() == ("caf\\udce9\n" * 2, "")
+    assert "caf\\udce9" in (tmp_path / "log.txt").read_text()
+
+
 def test_errors_pass_through_and_are_written(tmp_path, capfd):
     with pytest.raises(ZeroDivisionError), log_file(tmp_path):
         _ = 1 // 0

@@ -18,6 +18,12 @@ def main(argv: list[str] | None = None) -> int:
 # Each tool's flags stand beside its work, and are looked up only when it is asked for.
 
 
+def _sft_options(parser: argparse.ArgumentParser) -> None:
+    from code_qwen.evaluation.command import isolation_option
+
+    isolation_option(parser)
+
+
 def _evaluate_options(parser: argparse.ArgumentParser) -> None:
     from code_qwen.evaluation.command import options
 
@@ -53,6 +59,7 @@ VERBS = [
         parent=("code-pretrain", "code-qwen pretrain"),
         plan="code_qwen.sft:plan",
         show_batch="code_qwen.sft:show_batch",
+        options=_sft_options,
     ),
     Verb(
         "evaluate",
@@ -66,6 +73,7 @@ VERBS = [
         maker="sft",
         plan="code_qwen.evaluation.command:plan",
         options=_evaluate_options,
+        own_keys=("evaluation.", "data.system"),
     ),
     Tool(
         "prepare",

@@ -19,7 +19,15 @@ class Examination(examination.Examination):
         recipe = self.recipe
         command.say_what_is_not_held(isolation())
         return run.evaluate(
-            generate, tokenizer, recipe.tasks, recipe.evaluation, style, recipe.data.system, output, weights
+            generate,
+            tokenizer,
+            recipe.tasks,
+            recipe.evaluation,
+            style,
+            recipe.data.system,
+            output,
+            weights,
+            recipe.problems.languages,
         )
 
     def named_figures(self, results: dict[str, run.Result]) -> dict[str, float]:
@@ -35,9 +43,9 @@ class Examination(examination.Examination):
         figures = {}
         if all(source.path == FUNCTIONS for source in self.recipe.data.sources):
             known = list(training_tasks(self.recipe))
-            settings = self.recipe.evaluation
+            settings, languages = self.recipe.evaluation, self.recipe.problems.languages
             for name in [name for name in self.recipe.tasks if name in problems.HELD_OUT]:
-                asked = problems.held_out(name)[: settings.limit or None]
+                asked = problems.held_out(name, languages=languages)[: settings.limit or None]
                 answers = problems.nearest_training_solutions(asked, known)
                 jobs = [
                     Job("", answer, task.test, task.entry_point, settings.timeout)

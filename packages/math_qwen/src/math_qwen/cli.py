@@ -43,6 +43,8 @@ def _sample_options(parser: argparse.ArgumentParser) -> None:
     options(parser)
 
 
+_OWN_KEYS = ("evaluation.", "data.system")
+
 VERBS = [
     Verb(
         "sft",
@@ -66,6 +68,7 @@ VERBS = [
         maker="sft",
         plan="math_qwen.evaluation.command:plan",
         options=_evaluate_options,
+        own_keys=_OWN_KEYS,
     ),
     Verb(
         "sample",
@@ -77,6 +80,7 @@ VERBS = [
         reads_data=False,
         maker="sft",
         options=_sample_options,
+        own_keys=_OWN_KEYS,
     ),
     Tool("verify", "compare answers as mathematics", "math_qwen.verify.command:main", _verify_options),
     Tool(

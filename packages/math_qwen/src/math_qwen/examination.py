@@ -16,7 +16,16 @@ class Examination(examination.Examination):
 
     def ask(self, generate, tokenizer, style, output: Path, weights: str) -> dict[str, run.Result]:
         recipe = self.recipe
-        return run.evaluate(generate, tokenizer, recipe.tasks, recipe.evaluation, style, recipe.data.system, output)
+        return run.evaluate(
+            generate,
+            tokenizer,
+            recipe.tasks,
+            recipe.evaluation,
+            style,
+            recipe.data.system,
+            output,
+            recipe.problems.languages,
+        )
 
     def named_figures(self, results: dict[str, run.Result]) -> dict[str, float]:
         return run.named_figures(results)
@@ -28,11 +37,12 @@ class Examination(examination.Examination):
         return command.answer_rows(result)
 
     def nearest(self) -> dict[str, float]:
-        figures = {}
-        if all(source.path == PROBLEMS for source in self.recipe.data.sources):
-            known = list(training_problems(self.recipe))
-            for name in [name for name in self.recipe.tasks if name in problems.HELD_OUT]:
-                asked = problems.held_out(name)
+        figures, recipe = {}, self.recipe
+        if all(source.path == PROBLEMS for source in recipe.data.sources):
+            known = list(training_problems(recipe))
+            for name in [name for name in recipe.tasks if name in problems.HELD_OUT]:
+                asked = problems.held_out(name, languages=tuple(recipe.problems.languages))
+                asked = asked[: recipe.evaluation.limit or None]
                 answers = problems.nearest_training_answers([problem.question for problem in asked], known)
                 right = [answer == problem.answer for answer, problem in zip(answers, asked, strict=True)]
                 figures[f"nearest/{name}/accuracy"] = sum(right) / len(right)

@@ -3,6 +3,7 @@
 from qwen_shared.backend.device import (
     Processes,
     device,
+    join_processes,
     matmul_peak,
     peak_memory_bytes,
     resolve_precision,
@@ -16,6 +17,7 @@ __all__ = [
     "Processes",
     "capture_rng",
     "device",
+    "join_processes",
     "matmul_peak",
     "peak_memory_bytes",
     "resolve_precision",

@@ -62,25 +62,13 @@ class Processes:
     is_last_stage: bool
 
 
-def start_processes(
-    tensor_parallel: int = 1,
-    pipeline_parallel: int = 1,
-    virtual_pipeline: int = 1,
-    context_parallel: int = 1,
-    timeout: datetime.timedelta | None = None,
-) -> Processes:
-    """Join torch.distributed (from the environment, or as the only process) and make Megatron's groups."""
+def join_processes(timeout: datetime.timedelta | None = None) -> tuple[int, int]:
+    """Join torch.distributed, from the environment or as the only process; returns rank and world size."""
     rank, world_size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     if torch.cuda.is_available():
         torch.cuda.set_device(device())
-    else:
-        if "OMP_NUM_THREADS" not in os.environ:
-            torch.set_num_threads(max(1, (psutil.cpu_count(logical=False) or 1)))
-        from qwen_shared.backend import cpu
-
-        cpu.install()
-        cpu.keep_memory()
-
+    elif "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(max(1, (psutil.cpu_count(logical=False) or 1)))
     kind = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     timeout = timeout or datetime.timedelta(minutes=30)
     if world_size == 1 and "MASTER_ADDR" not in os.environ:
@@ -92,6 +80,23 @@ def start_processes(
         store, _, _ = next(torch.distributed.rendezvous("env://", timeout=datetime.timedelta(days=2)))
         store.set_timeout(timeout)
         torch.distributed.init_process_group(kind, store=store, rank=rank, world_size=world_size, timeout=timeout)
+    return rank, world_size
+
+
+def start_processes(
+    tensor_parallel: int = 1,
+    pipeline_parallel: int = 1,
+    virtual_pipeline: int = 1,
+    context_parallel: int = 1,
+    timeout: datetime.timedelta | None = None,
+) -> Processes:
+    """Join torch.distributed (see `join_processes`) and make Megatron's groups."""
+    if not torch.cuda.is_available():
+        from qwen_shared.backend import cpu
+
+        cpu.install()
+        cpu.keep_memory()
+    rank, world_size = join_processes(timeout)
 
     from megatron.core import parallel_state
 

@@ -55,12 +55,13 @@ def prepare(
     progress: Progress | None = None,
     workers: int | None = None,
     for_training: bool = True,
-    builtin: Mapping[str, BuiltIn | TextReader] | None = None,
+    builtin: Mapping[str | Source, BuiltIn | TextReader] | None = None,
 ) -> list[PreparedSource]:
     """Token files of every source in `cache_dir/<key>/`, built where they are not there yet.
 
     Documents are texts, or conversations where `data` is that of supervised fine-tuning (`data.conversations` says how
-    those are stored). `builtin` makes the conversations, or reads the texts, of sources that are not read here.
+    those are stored). `builtin` makes the conversations, or reads the texts, of sources that are not read here: by
+    their path, or by the source itself where its other keys count too.
 
     The key covers the source, its files' sizes and times, the tokenizer and the settings, so nothing stale is found;
     seq_length is no part of it. The files do not depend on `workers` (default: the CPUs this process may use). A
@@ -75,7 +76,7 @@ def prepare(
     tokenizer = load_tokenizer(tokenizer_source)
     prepared = []
     for source in data.sources:
-        made = (builtin or {}).get(source.path)
+        made = (builtin or {}).get(source) or (builtin or {}).get(source.path)
         directory = _prepare_source(data, source, made, tokenizer_source, tokenizer, cache_dir, progress, workers)
         meta = json.loads((directory / "meta.json").read_text(encoding="utf-8"))
         weight = source.weight if source.weight is not None else float(meta["train"]["tokens"])

@@ -157,8 +157,11 @@ def _read_parquet(path: Path, columns: list[str] | None) -> Iterator[Row]:
         raise UserError(f"{path}: not a readable Parquet file, after row {number}: {first_line(error)}") from None
 
 
-def read_hf_rows(written: str, config: str | None, split: str) -> Iterator[tuple[dict[str, Any], str]]:
-    """(row, name) of a dataset on a hub or in a directory, streamed. Raises UserError for what cannot be read."""
+def read_hf_rows(
+    written: str, config: str | None, split: str, data_dir: str | None = None
+) -> Iterator[tuple[dict[str, Any], str]]:
+    """(row, name) of a dataset on a hub or in a directory, streamed; with `data_dir`, only that folder in it. Raises
+    UserError for what cannot be read."""
     import datasets
 
     directory = hf_directory(written)
@@ -171,7 +174,7 @@ def read_hf_rows(written: str, config: str | None, split: str) -> Iterator[tuple
                 rows = rows[split]
         else:
             name = str(directory or written.removeprefix(HF))
-            rows = datasets.load_dataset(name, name=config, split=split, streaming=True)
+            rows = datasets.load_dataset(name, name=config, split=split, data_dir=data_dir, streaming=True)
         for row in rows:
             number += 1
             yield row, f"{written} row {number}"
@@ -179,7 +182,7 @@ def read_hf_rows(written: str, config: str | None, split: str) -> Iterator[tuple
         raise
     except Exception as error:  # a hub, a network and file formats of every kind: the error types are without number
         after = f", after row {number}" if number else ""
-        what = f"config={config}, split={split}"
+        what = f"config={config}, split={split}" + (f", data_dir={data_dir}" if data_dir else "")
         raise UserError(f"data source {written} ({what}){after}: {type(error).__name__}: {first_line(error)}") from None
 
 

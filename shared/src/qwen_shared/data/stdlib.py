@@ -84,16 +84,18 @@ def choose_by_name(
     sizes: Mapping[str, int], share: float, max_bytes: int, largest: float = _LARGEST_HELD_OUT
 ) -> set[str]:
     """Names that together hold `share` of the bytes of `sizes`, or `max_bytes`: the first by their hash, none with more
-    than `largest` of what is wanted."""
+    than `largest` of what is wanted; where all have more, none with more than that; else the smallest alone."""
     wanted = min(share * sum(sizes.values()), max_bytes)
     if wanted <= 0 or len(sizes) < 2:
         return set()
     # By name, so that the choice hardly moves from one release of Python to the next.
-    order = sorted(sizes, key=lambda name: hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest())
-    order = [name for name in order if sizes[name] <= largest * wanted] or order[:1]
+    order = sorted(sizes, key=lambda name: hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest())
+    for bound in (largest * wanted, wanted, min(sizes.values())):
+        if fitting := [name for name in order if sizes[name] <= bound]:
+            break
     chosen: set[str] = set()
     held = 0
-    for name in order:
+    for name in fitting:
         if held >= wanted:
             break
         chosen.add(name)

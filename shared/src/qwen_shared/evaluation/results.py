@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from qwen_shared.errors import UserError
 from qwen_shared.tracking import Manifest
+from qwen_shared.tracking.manifest import own_recipe
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from qwen_shared.evaluation.prompts import Style
-    from qwen_shared.recipe import Recipe
+    from qwen_shared.recipe import RunRecipe
 
-_NEUTRAL = ("evaluation.batch_size", "evaluation.workers")  # they decide no answer
+# They decide no task's figures.
+_NEUTRAL = ("name", "tasks", "tracking.", "evaluation.batch_size", "evaluation.workers")
 
 
 def style_of(prompt: str, directory: Path, run_dir: Path | None) -> Style:
@@ -43,7 +45,7 @@ def _has_template(directory: Path) -> bool:
 def as_the_run_says(overrides: Sequence[str]) -> bool:
     """Whether the model is asked as its own recipe says; other tasks may be asked so too."""
     keys = [override.partition("=")[0].strip() for override in overrides]
-    return not any(key.startswith(("evaluation.", "data.")) and key not in _NEUTRAL for key in keys)
+    return all(key.startswith(_NEUTRAL) for key in keys)
 
 
 def output_directory(to: Path | None, run_dir: Path | None, step: int | None, overrides: Sequence[str]) -> Path | None:
@@ -61,14 +63,17 @@ def output_directory(to: Path | None, run_dir: Path | None, step: int | None, ov
     return run_dir / (f"evaluation-{step:08d}" if step else "evaluation")
 
 
-def tell_run(run_dir: Path, recipe: Recipe, figures: dict[str, float], tables: dict[str, list[dict[str, Any]]]) -> None:
-    """The last checkpoint's figures go into the run's manifest and its W&B run, with a table of answers a task."""
+def tell_run(
+    run_dir: Path, recipe: RunRecipe, figures: dict[str, float], tables: dict[str, list[dict[str, Any]]]
+) -> None:
+    """The last checkpoint's figures go into the run's manifest and its W&B run, with a table of answers a task.
+
+    `recipe` is the one that the model was asked with; W&B keeps the run's own.
+    """
     from qwen_shared.tracking.wandb_run import WandbRun
 
     manifest = Manifest.read(run_dir)
-    wandb = WandbRun(
-        run_dir, recipe.model_dump(mode="json"), recipe.tracking, manifest.kind, manifest.name, manifest.wandb_run_id
-    )
+    wandb = WandbRun(run_dir, own_recipe(run_dir), recipe.tracking, manifest.kind, manifest.name, manifest.wandb_run_id)
     wandb.summary(figures)
     for name, rows in tables.items():
         wandb.table(None, name, rows)

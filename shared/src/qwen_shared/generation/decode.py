@@ -6,7 +6,7 @@ is half the time where answers differ in length. Nothing else is special: the mo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,22 +32,47 @@ def load_generator(directory: Path, tokenizer: Tokenizer, batch_size: int | None
     """
     if vllm_backend.available():
         return vllm_backend.VllmGenerator(directory, tokenizer)
+    return generator(load_decoder(directory), tokenizer, batch_size)
+
+
+def load_decoder(directory: Path):
+    """The model itself, in the precision in which it decodes fastest. Raises UserError where there is none."""
     model = load_model(directory)
     if model.dtype == torch.float32 and resolve_precision("auto") == "bf16":
         model = model.to(torch.bfloat16)
-    return generator(model, tokenizer, batch_size)
+    return model
 
 
 def generator(model, tokenizer: Tokenizer, batch_size: int | None = None) -> Generate:
     """The same from a model that is loaded already; an answer ends where the model's positions do."""
-    positions = getattr(model.config, "max_position_embeddings", None)
 
     def complete(prompts: list[list[int]], sampling: Sampling, progress: Progress | None = None) -> list[Completion]:
-        longest = min(sampling.max_length or positions or 2**62, positions or 2**62)
-        within = replace(sampling, max_length=longest)
-        return generate(model, tokenizer, prompts, within, batch_size, progress)
+        return generate(model, tokenizer, prompts, _within(model, sampling), batch_size, progress)
 
     return complete
+
+
+@torch.inference_mode()
+def stream(model, tokenizer: Tokenizer, prompt: list[int], sampling: Sampling) -> Iterator[int]:
+    """The ids that `generator` would add to one prompt, each as soon as it is there, without the stop id.
+
+    Raises ValueError for an empty prompt.
+    """
+    if not prompt:
+        raise ValueError("a prompt needs at least one token")
+    answer = _Answer(0, prompt, _within(model, sampling))
+    if answer.room <= 0:
+        return
+    given = 0
+    for _ in _decode(model, tokenizer, [answer], sampling):
+        yield from answer.ids[given:]
+        given = len(answer.ids)
+
+
+def _within(model, sampling: Sampling) -> Sampling:
+    """The same with answers that end where the model's positions do."""
+    positions = getattr(model.config, "max_position_embeddings", None) or 2**62
+    return replace(sampling, max_length=min(sampling.max_length or positions, positions))
 
 
 @torch.inference_mode()
@@ -79,9 +104,9 @@ def generate(
         batch, waiting = waiting[:rows], waiting[rows:]
         for finished in _decode(model, tokenizer, batch, sampling):
             done += finished
-            if progress:
+            if finished and progress:
                 progress(done, len(answers))
-    return [Completion(answer.ids, answer.stopped) for answer in answers]
+    return [Completion(answer.ids, answer.stopped, answer.stop_id) for answer in answers]
 
 
 class _Answer:
@@ -91,15 +116,16 @@ class _Answer:
         self.prompt, self.room = prompt, sampling.room(prompt)
         self.ids: list[int] = []
         self.stopped = False
+        self.stop_id: int | None = None
         self._tail = b""  # the end of the text, long enough for any stop text
         if sampling.temperature:
-            stream = np.random.Philox(key=np.array([sampling.seed, index], dtype=np.uint64))
+            stream = np.random.Philox(key=np.array([sampling.seed, sampling.first + index], dtype=np.uint64))
             self.draws = np.random.Generator(stream).random(max(0, self.room))  # [0, 1)
 
     def add(self, token: int, tokenizer: Tokenizer, stops: list[bytes]) -> bool:
         """Takes the next token; whether the answer goes on."""
         if token in tokenizer.stop_ids:
-            self.stopped = True
+            self.stopped, self.stop_id = True, token
             return False
         self.ids.append(token)
         if stops:
@@ -136,8 +162,8 @@ def _decode(model, tokenizer: Tokenizer, rows: list[_Answer], sampling: Sampling
         chosen = _choose(logits.float(), rows, sampling)
         taken = zip(rows, chosen.tolist(), strict=True)
         keep = [i for i, (row, token) in enumerate(taken) if row.add(token, tokenizer, stops)]
+        yield len(rows) - len(keep)
         if len(keep) < len(rows):
-            yield len(rows) - len(keep)
             rows = [rows[i] for i in keep]
             if rows:
                 chosen, mask, positions = _rows_of(cache, keep, chosen, mask, positions)

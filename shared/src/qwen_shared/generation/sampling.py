@@ -10,7 +10,7 @@ from dataclasses import dataclass
 class Sampling:
     """One setting for all prompts of a call. `temperature` 0 is greedy; then `top_p` and `seed` mean nothing.
 
-    Prompt i draws from its own stream, given by (seed, i): what it gets does not depend on its neighbours.
+    Prompt i draws from its own stream, given by (seed, first + i): what it gets does not depend on its neighbours.
     """
 
     max_new_tokens: int
@@ -18,6 +18,7 @@ class Sampling:
     top_p: float = 1.0
     seed: int = 0
     stop_texts: tuple[str, ...] = ()  # an answer that contains one of them ends, like one with a stop id
+    first: int = 0  # the number of the first prompt, where these are a part of more
     max_length: int | None = None  # of prompt and answer together, in tokens: the model's positions
 
     def __post_init__(self) -> None:
@@ -35,6 +36,7 @@ class Completion:
 
     ids: list[int]
     stopped: bool  # by a stop id or a stop text; otherwise there was no more room
+    stop_id: int | None = None  # the one that was drawn
 
 
 Progress = Callable[[int, int], None]  # answers done, answers in all

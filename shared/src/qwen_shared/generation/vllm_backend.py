@@ -44,7 +44,8 @@ class VllmGenerator:
         within = replace(sampling, max_length=longest)
         completions: list[Completion] = []
         for first in range(0, len(prompts), _AT_ONCE):
-            completions += self._some(prompts[first : first + _AT_ONCE], first, within)
+            some = prompts[first : first + _AT_ONCE]
+            completions += self._some(some, sampling.first + first, within)
             if progress:
                 progress(len(completions), len(prompts))
         return completions
@@ -60,9 +61,8 @@ class VllmGenerator:
         for i, output in zip(asked, outputs, strict=True):
             answer = output.outputs[0]
             ids = list(answer.token_ids)
-            if ids and ids[-1] in self._tokenizer.stop_ids:
-                ids.pop()
-            completions[i] = Completion(ids, stopped=answer.finish_reason == "stop")
+            stop_id = ids.pop() if ids and ids[-1] in self._tokenizer.stop_ids else None
+            completions[i] = Completion(ids, answer.finish_reason == "stop", stop_id)
         return completions
 
     def _parameters(self, sampling: Sampling, room: int, index: int):

@@ -19,8 +19,16 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from qwen_shared.errors import EXIT_FAILED, EXIT_FINISHED, EXIT_STOPPED, EXIT_USER_ERROR, Stopped, UserError
 from qwen_shared.launch import local
-from qwen_shared.recipe import PretrainRecipe, Recipe, check_layout, check_tokenizer, load_recipe, nearest, recipe_name
-from qwen_shared.recipe.keys import leaf_keys, print_keys
+from qwen_shared.recipe import (
+    PretrainRecipe,
+    RunRecipe,
+    check_layout,
+    check_tokenizer,
+    load_recipe,
+    nearest,
+    recipe_name,
+)
+from qwen_shared.recipe.keys import leaf_keys, print_keys, whole_number
 from qwen_shared.recipe.layout import Layout
 from qwen_shared.tracking import inspect_run, log_file
 from qwen_shared.tracking.manifest import MANIFEST, RECIPE, Manifest, read_recipe
@@ -52,7 +60,7 @@ class Verb:
     help: str
     target: str
     kind: str  # runs live in runs/<kind>/<name>
-    schema: type[Recipe] = PretrainRecipe
+    schema: type[RunRecipe] = PretrainRecipe
     reads_run: bool = False  # works on an existing run and takes its recipe; otherwise it makes or resumes one
     maker: str = "pretrain"  # for a verb that reads a run: the verb that makes one
     reads_data: bool = True  # the recipe's data sources must be there
@@ -62,13 +70,15 @@ class Verb:
     plan: str | None = None
     show_batch: str | None = None  # takes an `Invocation` and a number of samples, and prints what training would see
     options: Callable[[argparse.ArgumentParser], Any] | None = None  # adds flags of this verb alone
+    # Beginnings of keys that the default recipe has for its own runs: a model from elsewhere has the schema's defaults.
+    own_keys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Invocation:
     """What the user asked for, checked."""
 
-    recipe: Recipe
+    recipe: RunRecipe
     overrides: list[str]
     run_dir: Path
     start: str | None  # --from, as typed
@@ -95,6 +105,7 @@ def run(
     global _interrupted
     _interrupted = False
     try:
+        _check_words(argv)
         verb = _pick_verb(prog, description, verbs, recipes, argv)
         if verb is None:
             return EXIT_FINISHED
@@ -120,14 +131,14 @@ def run(
         print(f"{command}: failed: {error}", file=sys.stderr)
         return EXIT_FAILED
     except OSError as error:
-        if error.errno not in _DISK_ERRORS:
+        if error.errno not in _FILE_ERRORS:
             raise
         print(f"{command}: error: {error.filename or 'a file'}: {error.strerror}", file=sys.stderr)
         return EXIT_USER_ERROR
 
 
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+_FILE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENAMETOOLONG)
 
 
 _interrupted = False
@@ -210,7 +221,7 @@ def _check(command: str, verb: Verb, recipes: Path, default_config: str, args: a
 
 def _own_run(
     verb: Verb, recipes: Path, args: argparse.Namespace, config: str, overrides: list[str]
-) -> tuple[Path, Recipe, Start | None]:
+) -> tuple[Path, RunRecipe, Start | None]:
     """The run that a verb makes or goes on with, its recipe, and the model it begins from."""
     run_dir = args.run_dir or Path("runs") / verb.kind / recipe_name(verb.schema, config, overrides, recipes)
     origin = None
@@ -248,11 +259,11 @@ def _usual_start(verb: Verb, config: str) -> Usual | None:
 
 def _existing_run(
     command: str, verb: Verb, recipes: Path, args: argparse.Namespace, config: str, overrides: list[str]
-) -> tuple[Path, Recipe]:
+) -> tuple[Path, RunRecipe]:
     """The run that a reading verb works on, with the run's own recipe (and the overrides on top).
 
     `--from RUN` and `RUN@STEP` name the run as `--run-dir` does; a Hugging Face model has no run, and then the recipe
-    of --config says on what data and how it is looked at.
+    of --config says on what data and how it is looked at. The default recipe says that without `verb.own_keys`.
     """
     run_dir = args.run_dir
     if args.start:
@@ -269,7 +280,7 @@ def _existing_run(
         elif run_dir and (run_dir / RECIPE).is_file():
             raise UserError(f"--from {args.start} is no run, but --run-dir {run_dir} is: give one of them")
         elif run_dir is None:
-            recipe = load_recipe(verb.schema, config, overrides, recipes)
+            recipe = load_recipe(verb.schema, config, overrides, recipes, () if args.config else verb.own_keys)
             return Path("runs") / verb.kind / recipe.name, recipe
     if run_dir is None:
         run_dir = Path("runs") / verb.kind / recipe_name(verb.schema, config, overrides, recipes)
@@ -330,6 +341,15 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message[:1].lower()}{message[1:]} (see {self.prog} --help)")
+
+
+def _check_words(words: list[str]) -> None:
+    """Names of files are bytes to the system; recipes and manifests, which keep them, are text."""
+    for word in words:
+        try:
+            word.encode("utf-8")
+        except UnicodeEncodeError:
+            raise UserError(f"{word.encode('utf-8', 'surrogateescape')!r}: not UTF-8; rename the file") from None
 
 
 def _pick_verb(
@@ -427,9 +447,10 @@ def _unknown_flag(word: str, parser: argparse.ArgumentParser, verb: Verb) -> str
 
 
 def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
+    number = whole_number(text)
+    if not number:
         raise argparse.ArgumentTypeError(f"'{text}' is not a number from 1 up")
-    return int(text)
+    return number
 
 
 def _recipe_names(recipes: Path) -> list[str]:

@@ -4,7 +4,7 @@ from qwen_shared.recipe.keys import nearest
 from qwen_shared.recipe.layout import Layout, check_layout
 from qwen_shared.recipe.load import differing_keys, load_recipe, recipe_name, recipe_text, validate
 from qwen_shared.recipe.paths import check_tokenizer
-from qwen_shared.recipe.schema import RESULT_NEUTRAL, PretrainRecipe, Recipe, TrainedModel
+from qwen_shared.recipe.schema import RESULT_NEUTRAL, PretrainRecipe, Recipe, RunRecipe, TrainedModel
 from qwen_shared.recipe.sft_schema import SftRecipe
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "Layout",
     "PretrainRecipe",
     "Recipe",
+    "RunRecipe",
     "SftRecipe",
     "TrainedModel",
     "check_layout",

@@ -57,7 +57,7 @@ def field_at(schema: type[BaseModel], path: list[str]) -> FieldInfo | None:
     section: type[BaseModel] | None = schema
     field = None
     for part in path:
-        if part.isdigit() and field is not None and _is_list(field.annotation):
+        if whole_number(part) is not None and field is not None and _is_list(field.annotation):
             continue
         if section is None or part not in section.model_fields:
             return None
@@ -72,6 +72,12 @@ def is_text(field: FieldInfo | None) -> bool:
         return False
     options = [o for o in _options(field.annotation) if o is not type(None)]
     return all(o is str or get_origin(o) is Literal for o in options)
+
+
+def whole_number(text: str) -> int | None:
+    """The number that ASCII digits spell: an index, a step, a count. None for anything else, and for more digits than
+    any of them has."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
 
 
 def nearest(word: str, words: Iterable[str]) -> str | None:

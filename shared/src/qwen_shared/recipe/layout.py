@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from qwen_shared.errors import UserError
-from qwen_shared.recipe.schema import Recipe, sequence_pieces
+from qwen_shared.recipe.schema import RunRecipe, sequence_pieces
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Layout:
     sequence_pieces: int  # a sequence's length must be a multiple of this
 
 
-def check_layout(recipe: Recipe, world_size: int) -> Layout:
+def check_layout(recipe: RunRecipe, world_size: int) -> Layout:
     """Raises UserError where the recipe cannot run on `world_size` processes."""
     parallel = recipe.parallel
     tp, cp, pp = parallel.tensor_parallel, parallel.context_parallel, parallel.pipeline_parallel

@@ -9,16 +9,19 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from qwen_shared.errors import UserError
-from qwen_shared.recipe.keys import field_at, inner_section, is_text, leaf_keys, nearest
+from qwen_shared.recipe.keys import field_at, inner_section, is_text, leaf_fields, leaf_keys, nearest, whole_number
 from qwen_shared.recipe.yaml_text import dump_yaml, parse_yaml
 
 
-def load_recipe[R: BaseModel](schema: type[R], config: str, overrides: list[str], recipes: Path) -> R:
-    """The recipe `config` (a name in `recipes` or a YAML file) with `key=value` overrides, validated.
+def load_recipe[R: BaseModel](
+    schema: type[R], config: str, overrides: list[str], recipes: Path, defaults: tuple[str, ...] = ()
+) -> R:
+    """The recipe `config` (a name in `recipes` or a YAML file) with `key=value` overrides, validated. Keys that begin
+    as `defaults` say have the schema's defaults, where there are any, in place of what the file says.
 
     Raises UserError with one line that names the key, the value and the nearest valid key.
     """
-    return validate(schema, _tree(schema, config, overrides, recipes), f"recipe {config}")
+    return validate(schema, _tree(schema, config, overrides, recipes, defaults), f"recipe {config}")
 
 
 def recipe_name(schema: type[BaseModel], config: str, overrides: list[str], recipes: Path) -> str:
@@ -35,7 +38,9 @@ def stated_section(schema: type[BaseModel], config: str, recipes: Path, key: str
     return section if isinstance(section, dict) else {}
 
 
-def _tree(schema: type[BaseModel], config: str, overrides: list[str], recipes: Path) -> dict:
+def _tree(
+    schema: type[BaseModel], config: str, overrides: list[str], recipes: Path, defaults: tuple[str, ...] = ()
+) -> dict:
     path = find_config(config, recipes)
     where = f"recipe {config}"
     tree = parse_yaml(_read(path, where), where)
@@ -43,6 +48,9 @@ def _tree(schema: type[BaseModel], config: str, overrides: list[str], recipes: P
         raise UserError(f"{where}: the file is empty")
     if not isinstance(tree, dict):
         raise UserError(f"{where}: expected keys and values, found {_kind(tree)}")
+    for key, field in leaf_fields(schema):
+        if key.startswith(defaults) and not field.is_required():
+            _forget(tree, key.split("."))
     for override in overrides:
         _apply(tree, override, schema)
     return tree
@@ -133,9 +141,17 @@ def _apply(tree: dict, override: str, schema: type[BaseModel]) -> None:
         node[path[-1]] = value
 
 
+def _forget(tree: dict, path: list[str]) -> None:
+    node: Any = tree
+    for part in path[:-1]:
+        node = node.get(part) if isinstance(node, dict) else None
+    if isinstance(node, dict):
+        node.pop(path[-1], None)
+
+
 def _holds_sources(schema: type[BaseModel], path: list[str]) -> bool:
     section = inner_section(field_at(schema, path).annotation)
-    return section is not None and "path" in section.model_fields and not path[-1].isdigit()
+    return section is not None and "path" in section.model_fields and whole_number(path[-1]) is None
 
 
 def _sources_in_full(sources: Any) -> list:
@@ -150,9 +166,10 @@ def _is_quoted(text: str) -> bool:
 
 
 def _index(items: list, part: str, key: str) -> int:
-    if not part.isdigit() or int(part) >= len(items):
+    index = whole_number(part)
+    if index is None or index >= len(items):
         raise UserError(f"{key}: '{part}' is not an index into a list of {len(items)} (the first is 0)")
-    return int(part)
+    return index
 
 
 # ---- messages

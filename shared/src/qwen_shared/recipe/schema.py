@@ -201,6 +201,17 @@ class Schedule(Section):
     min_lr_ratio: Share = Field(0.1, description="the floor, as a share of the peak")
     decay_steps: Positive | None = Field(None, description="wsd only: the last, falling part; default: steps / 10")
 
+    def check(self, steps: int, said: str) -> None:
+        """Raises ValueError where it does not fit into so many steps, which are called `said`."""
+        if self.warmup_steps >= steps:
+            raise ValueError(f"schedule.warmup_steps={self.warmup_steps} leaves nothing of {said}")
+        if self.decay_steps is None:
+            return
+        if self.kind != "wsd":
+            raise ValueError(f"schedule.decay_steps={self.decay_steps} is for schedule.kind=wsd, not {self.kind}")
+        if self.decay_steps > (left := steps - self.warmup_steps):
+            raise ValueError(f"schedule.decay_steps={self.decay_steps} is longer than the {left} steps after warm-up")
+
 
 class Checkpoint(Section):
     interval: Positive = Field(description="steps between checkpoints")
@@ -268,21 +279,27 @@ def sequence_pieces(parallel: Parallel) -> int:
     return pieces * (parallel.tensor_parallel if parallel.sequence_parallel else 1)
 
 
-class Recipe(Section):
-    """What every job on the trainer has."""
+class RunRecipe(Section):
+    """What every run has, whatever trains it. A kind of run adds `training`, with `global_batch_size` and
+    `micro_batch_size`, and `parallel`."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="names the run's directory")
     seed: Whole = Field(1234, ge=0, le=2**32 - 1)
     tokenizer: str = Field("default", min_length=1, description="default, dashscope, a .tiktoken file or a directory")
     model: Model
     data: TrainingData
+    checkpoint: Checkpoint
+    tracking: Tracking = Tracking.model_construct()
+
+
+class Recipe(RunRecipe):
+    """What every job on the Megatron-core trainer has."""
+
     parallel: Parallel = Parallel.model_construct()
     training: Training
     optimizer: Optimizer
     schedule: Schedule = Schedule.model_construct()
-    checkpoint: Checkpoint
     evaluation: Evaluation
-    tracking: Tracking = Tracking.model_construct()
     export: Literal["final", "every", "none"] = Field("final", description="which checkpoints get a Hugging Face form")
 
     @model_validator(mode="after")
@@ -294,22 +311,7 @@ class Recipe(Section):
                 f"training.global_batch_size={self.training.global_batch_size} is not a multiple of "
                 f"training.micro_batch_size={self.training.micro_batch_size}"
             )
-        steps = self.training.steps
-        if self.schedule.warmup_steps >= steps:
-            raise ValueError(
-                f"schedule.warmup_steps={self.schedule.warmup_steps} leaves nothing of training.steps={steps}"
-            )
-        if self.schedule.decay_steps is not None:
-            if self.schedule.kind != "wsd":
-                raise ValueError(
-                    f"schedule.decay_steps={self.schedule.decay_steps} is for schedule.kind=wsd, "
-                    f"not {self.schedule.kind}"
-                )
-            if self.schedule.decay_steps > steps - self.schedule.warmup_steps:
-                raise ValueError(
-                    f"schedule.decay_steps={self.schedule.decay_steps} is longer than the "
-                    f"{steps - self.schedule.warmup_steps} steps after warm-up"
-                )
+        self.schedule.check(self.training.steps, f"training.steps={self.training.steps}")
         return self
 
 

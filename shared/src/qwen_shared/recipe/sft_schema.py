@@ -75,12 +75,11 @@ class SftRecipe(Recipe):
             for path in stage.sources or []:
                 if path not in paths:
                     raise ValueError(f"stages.{i}.sources: {path} is not in data.sources ({', '.join(paths)})")
-            warmup = (stage.schedule or self.schedule).warmup_steps
-            if warmup >= stage.steps:
-                raise ValueError(
-                    f"stages.{i}: schedule.warmup_steps={warmup} leaves nothing of its {stage.steps} steps; "
-                    "give the stage a schedule of its own"
-                )
+            try:
+                (stage.schedule or self.schedule).check(stage.steps, f"its {stage.steps} steps")
+            except ValueError as error:
+                hint = "" if stage.schedule else "; give the stage a schedule of its own"
+                raise ValueError(f"stages.{i}: {error}{hint}") from None
         used = {path for stage in self.stages for path in stage.sources or paths}
         if unused := [path for path in paths if path not in used]:
             raise ValueError(f"data.sources: no stage uses {unused[0]}; name it in one, or leave it out")

@@ -24,6 +24,8 @@ def say(text: str) -> None:
 
 def show(text: str) -> None:
     """A line for the console alone. Where nobody reads it any more (`| head`, a full disk) the work goes on."""
+    encoding = sys.stdout.encoding or "utf-8"
+    text = text.encode(encoding, "backslashreplace").decode(encoding)  # a file's name may be no text
     try:
         print(text, flush=True)
     except OSError:
@@ -62,7 +64,7 @@ def log_file(run_dir: Path | None) -> Iterator[None]:
 @contextlib.contextmanager
 def _open(run_dir: Path | None) -> Iterator[io.TextIOBase]:
     if run_dir is None:
-        with Path(os.devnull).open("w") as nowhere:
+        with Path(os.devnull).open("w", encoding="utf-8", errors="backslashreplace") as nowhere:
             yield nowhere
         return
     rank = os.environ.get("RANK", "0")

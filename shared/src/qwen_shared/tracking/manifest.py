@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import os
 import platform
 import subprocess
 from collections.abc import Sequence
@@ -14,13 +15,15 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from qwen_shared.errors import UserError
-from qwen_shared.recipe import RESULT_NEUTRAL, Recipe, TrainedModel, differing_keys, load_recipe, recipe_text
+from qwen_shared.recipe import RESULT_NEUTRAL, RunRecipe, TrainedModel, differing_keys, load_recipe, recipe_text
+from qwen_shared.recipe.yaml_text import parse_yaml
 from qwen_shared.tracking.files import write_atomic
 
 RECIPE, MANIFEST = "recipe.yaml", "manifest.json"
 TOKENIZER = "tokenizer"  # the directory of a tokenizer that the run keeps for itself
 State = Literal["new", "resume", "finished"]
 
+_NAME_BYTES = 255  # what Linux gives the name of a file
 _OWN_TOKENIZER = f"./{TOKENIZER}"  # as the run's recipe names it
 _WITHOUT = "delete it: the run goes on from its checkpoints without it"
 
@@ -91,11 +94,14 @@ class Manifest(BaseModel):
         write_atomic(run_dir / MANIFEST, self.model_dump_json(indent=2) + "\n")
 
 
-def inspect_run(run_dir: Path, recipe: Recipe) -> State:
+def inspect_run(run_dir: Path, recipe: RunRecipe) -> State:
     """Whether this recipe would begin, go on with or find finished the run in `run_dir`; nothing is written.
 
     Raises UserError where the directory holds something else, another recipe's run, or cannot be used.
     """
+    for part in run_dir.parts:
+        if (size := len(os.fsencode(part))) > _NAME_BYTES:
+            raise UserError(f"{_show(part)}: a name of {size} bytes; files and directories have {_NAME_BYTES} at most")
     try:
         if not run_dir.exists():
             return "new"
@@ -132,7 +138,7 @@ def inspect_run(run_dir: Path, recipe: Recipe) -> State:
     return "finished" if status == "finished" else "resume"
 
 
-def open_run(run_dir: Path, recipe: Recipe, command: str, kind: str) -> tuple[State, Manifest]:
+def open_run(run_dir: Path, recipe: RunRecipe, command: str, kind: str) -> tuple[State, Manifest]:
     """Makes `run_dir` a run with this recipe, or finds the run that it is. One process per run calls this.
 
     A new or resumed run is marked running; a finished one is left as it is. Raises UserError as `inspect_run` does,
@@ -156,12 +162,19 @@ def open_run(run_dir: Path, recipe: Recipe, command: str, kind: str) -> tuple[St
     return state, manifest
 
 
-def read_recipe[R: Recipe | TrainedModel](run_dir: Path, schema: type[R], overrides: Sequence[str] = ()) -> R:
+def read_recipe[R: RunRecipe | TrainedModel](run_dir: Path, schema: type[R], overrides: Sequence[str] = ()) -> R:
     """A run's own recipe. A tokenizer that the run keeps is found wherever the run now is. Raises UserError."""
     recipe = load_recipe(schema, str(run_dir / RECIPE), list(overrides), run_dir)
     if recipe.tokenizer != _OWN_TOKENIZER:
         return recipe
     return recipe.model_copy(update={"tokenizer": str(run_dir / TOKENIZER)})
+
+
+def own_recipe(run_dir: Path) -> dict[str, Any]:
+    """A run's own recipe as it is written, of whatever kind the run is. A tokenizer as `read_recipe` has it."""
+    path = run_dir / RECIPE
+    tree = parse_yaml(path.read_text(encoding="utf-8"), str(path))
+    return tree | ({"tokenizer": str(run_dir / TOKENIZER)} if tree.get("tokenizer") == _OWN_TOKENIZER else {})
 
 
 def has_trained(run_dir: Path) -> bool:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from qwen_shared.model.sizes import flops_per_token, padded_vocab_rows, parameter_count
-from qwen_shared.recipe import Layout, Recipe
+from qwen_shared.recipe import Layout, Recipe, SftRecipe
+from qwen_shared.recipe.schema import Schedule
 from qwen_shared.tokenizer import load_tokenizer
 from qwen_shared.training.run_files import list_checkpoints
-from qwen_shared.training.start import Start
+from qwen_shared.training.start import Start, carries_optimizer
 
 _GIB = 2**30
 # Dense bf16 peak FLOP/s of the vendor's data sheet, and the share of it that a good run reaches.
@@ -21,6 +22,8 @@ def plan_run(command: str, recipe: Recipe, layout: Layout, run_dir: Path, origin
     what = f"go on with {run_dir} after step {saved[-1]}" if saved else f"make {run_dir}"
     if origin:
         what += f" from {origin}"
+        if carries_optimizer(recipe) and not saved:
+            what += " and its optimizer's state"
         recipe = recipe.model_copy(update={"tokenizer": origin.tokenizer})  # the run may not have it yet
     return f"{command} would {what}\n{plan_training(recipe, layout)}"
 
@@ -41,7 +44,7 @@ def plan_training(recipe: Recipe, layout: Layout) -> str:
         "training": f"{recipe.training.steps:,} steps × {recipe.training.global_batch_size:,} samples "
         f"= {tokens_per_step:,} tokens a step, {tokens:,} in all",
         "layout": _layout(recipe, layout),
-        "rate": f"{recipe.schedule.kind}, peak {recipe.optimizer.lr:g}, warm-up {recipe.schedule.warmup_steps:,} steps",
+        **_rates(recipe),
         "memory": _memory(recipe, layout, rows, parameters),
         "compute": f"{flops:.3g} FLOPs: {hours:,.2f} {_REFERENCE_GPU} hours at {_REFERENCE_MFU:.0%} of peak",
         "checkpoints": f"every {recipe.checkpoint.interval:,} steps, {14 * parameters / _GIB:,.2f} GiB each at bf16",
@@ -53,6 +56,22 @@ def plan_training(recipe: Recipe, layout: Layout) -> str:
 def _sources(recipe: Recipe) -> str:
     said = {key: ", ".join(source.path for source in part.sources) for key, part in recipe.data.parts.items()}
     return "; ".join(paths if key == "sources" else f"{key}: {paths}" for key, paths in said.items())
+
+
+def _rates(recipe: Recipe) -> dict[str, str]:
+    stages = recipe.stages if isinstance(recipe, SftRecipe) else []
+    if not stages:
+        return {"rate": _rate(recipe.schedule, recipe.optimizer.lr)}
+    said = {}
+    for number, stage in enumerate(stages, start=1):
+        sources = ", ".join(stage.sources or ["all sources"])
+        rate = _rate(stage.schedule or recipe.schedule, stage.lr or recipe.optimizer.lr)
+        said[f"stage {number}"] = f"{stage.name}: {stage.steps:,} steps of {sources}; {rate}"
+    return said
+
+
+def _rate(schedule: Schedule, peak: float) -> str:
+    return f"{schedule.kind}, peak {peak:g}, warm-up {schedule.warmup_steps:,} steps"
 
 
 def _layout(recipe: Recipe, layout: Layout) -> str:

@@ -11,7 +11,7 @@ from qwen_shared.data import Blend, PackedTokens, PreparedSource, TokenFile, Val
 from qwen_shared.data.documents import TextReader
 from qwen_shared.data.prepare import Progress
 from qwen_shared.recipe import Layout, PretrainRecipe
-from qwen_shared.recipe.schema import TrainingData
+from qwen_shared.recipe.schema import Source, TrainingData
 from qwen_shared.tokenizer import Tokenizer
 from qwen_shared.tracking import Tracker, say
 from qwen_shared.training.batches import PackedBatches
@@ -30,7 +30,7 @@ class Corpus:
     name: str
     data: TrainingData
     share: float = 1.0
-    builtin: Mapping[str, TextReader] = field(default_factory=dict)
+    builtin: Mapping[Source, TextReader] = field(default_factory=dict)
     transform: Callable[[PackedTokens, Tokenizer], Any] | None = None  # of each source's samples, to a like stream
 
 

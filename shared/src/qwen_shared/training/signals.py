@@ -36,7 +36,7 @@ class StopRequest:
         """Whether any rank was asked to stop. Every rank must call this."""
         # A host tensor travels over gloo, which is set up beside nccl: no wait for the GPU.
         flag = torch.tensor([self._signal is not None], dtype=torch.int32)
-        if torch.distributed.get_world_size() > 1:
+        if torch.distributed.is_initialized() and torch.distributed.get_world_size() > 1:
             torch.distributed.all_reduce(flag, op=torch.distributed.ReduceOp.MAX)
         return bool(flag.item())
 

@@ -18,7 +18,8 @@ from qwen_shared.convert.families import read_model
 from qwen_shared.convert.hf_files import check_weights, weights_hash
 from qwen_shared.errors import UserError
 from qwen_shared.model.sizes import padded_vocab_rows
-from qwen_shared.recipe import PretrainRecipe, Recipe, SftRecipe, TrainedModel, load_recipe
+from qwen_shared.recipe import PretrainRecipe, RunRecipe, SftRecipe, TrainedModel, load_recipe
+from qwen_shared.recipe.keys import whole_number
 from qwen_shared.recipe.load import stated_section
 from qwen_shared.recipe.schema import Model
 from qwen_shared.tokenizer import load_tokenizer
@@ -84,9 +85,10 @@ def split_start(text: str) -> tuple[str, int | None]:
     place, at, step = text.rpartition("@")
     if not at or Path(text).exists():
         return text, None
-    if not step.isdigit() or int(step) < 1:
+    number = whole_number(step)
+    if not number:
         raise UserError(f"--from {text}: '{step}' is not a step; write RUN@STEP, for example {place}@100")
-    return place, int(step)
+    return place, number
 
 
 def find_start(run_dir: Path, given: str | None, usual: Usual | None = None) -> Start | None:
@@ -137,7 +139,7 @@ def resolve_start(text: str) -> Start:
     return Start(name, None, model, str(directory))
 
 
-def recipe_from[R: Recipe](
+def recipe_from[R: RunRecipe](
     start: Start, schema: type[R], config: str, overrides: list[str], recipes: Path, run_dir: Path
 ) -> R:
     """The recipe with `model` and `tokenizer` of the start in place of its own. Raises UserError for overrides that
@@ -172,12 +174,12 @@ def recipe_from[R: Recipe](
     return recipe.model_copy(update={"tokenizer": str(run_dir / TOKENIZER)})
 
 
-def carries_optimizer(recipe: Recipe) -> bool:
+def carries_optimizer(recipe: RunRecipe) -> bool:
     """Whether a new run goes on with the optimizer's state of the run it starts from."""
     return isinstance(recipe, PretrainRecipe) and recipe.init.optimizer == "carry"
 
 
-def _check_carried(start: Start, recipe: Recipe) -> None:
+def _check_carried(start: Start, recipe: PretrainRecipe) -> None:
     """Raises UserError where the start has no optimizer state that would fit."""
     run_dir, said = Path(start.name), f"init.optimizer=carry: {start}"
     if not (run_dir / RECIPE).is_file():
@@ -195,11 +197,35 @@ def _check_carried(start: Start, recipe: Recipe) -> None:
 
 
 def keep_start(start: Start, directory: Path | None, run_dir: Path, manifest: Manifest) -> None:
-    """Put into the run what it needs of its start, and prove the import. `directory` is what `fetch` gave, None where
-    the run has a checkpoint. Rank 0 calls this; it does not write the manifest.
+    """`keep_parent`, and the proof that Megatron's model is that of the start; which is said.
 
-    Raises UserError where a run that has taken steps would begin again from other weights, and for weights that no
-    training could start from; RuntimeError where the proof fails.
+    Raises UserError as that does, and for weights that no training could start from; RuntimeError where the proof
+    fails.
+    """
+    keep_parent(start, directory, run_dir, manifest)
+    if directory is None:
+        return
+    digest = manifest.parent.hash
+    certificate = _certificate(run_dir)
+    if certificate.get("hash") != digest:
+        say(f"reading {start}, and proving the import")
+        as_only_process("prove-import", directory, start.tokenizer, digest, run_dir / CERTIFICATE)
+        certificate = _certificate(run_dir)
+    stored_rows = read_model(directory).vocab_rows
+    if stored_rows < start.model.vocab_rows:
+        say(f"model  {stored_rows:,} embedding rows grow to {start.model.vocab_rows:,} for the tokenizer's ids")
+    tensors, logits = certificate["tensors"], certificate["logits"]
+    say(
+        f"from   {start}: {tensors['compared']} tensors bit-equal there and back, logits of {logits['layers']} layers "
+        f"within {logits['max_difference']:.1e} of transformers' in fp32"
+    )
+
+
+def keep_parent(start: Start, directory: Path | None, run_dir: Path, manifest: Manifest) -> None:
+    """Put into the run what it needs of its start: the tokenizer, and who its parent is. `directory` is what `fetch`
+    gave, None where the run has a checkpoint. Rank 0 calls this; it does not write the manifest.
+
+    Raises UserError where a run that has taken steps would begin again from other weights.
     """
     if directory is None:
         manifest.parent = manifest.parent or Parent(run=start.name, step=start.step)
@@ -218,19 +244,6 @@ def keep_start(start: Start, directory: Path | None, run_dir: Path, manifest: Ma
         if load_tokenizer(str(run_dir / TOKENIZER)).fingerprint != tokenizer.fingerprint:
             raise RuntimeError(f"{run_dir / TOKENIZER} is not the tokenizer of {start}")
     manifest.parent = Parent(run=start.name, step=start.step, hash=digest)
-    certificate = _certificate(run_dir)
-    if certificate.get("hash") != digest:
-        say(f"reading {start}, and proving the import")
-        as_only_process("prove-import", directory, start.tokenizer, digest, run_dir / CERTIFICATE)
-        certificate = _certificate(run_dir)
-    stored_rows = read_model(directory).vocab_rows
-    if stored_rows < start.model.vocab_rows:
-        say(f"model  {stored_rows:,} embedding rows grow to {start.model.vocab_rows:,} for the tokenizer's ids")
-    tensors, logits = certificate["tensors"], certificate["logits"]
-    say(
-        f"from   {start}: {tensors['compared']} tensors bit-equal there and back, logits of {logits['layers']} layers "
-        f"within {logits['max_difference']:.1e} of transformers' in fp32"
-    )
 
 
 def exported(run_dir: Path, step: int | None) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import unicodedata
 from functools import lru_cache
@@ -14,9 +13,6 @@ _REFUSAL = re.compile(
     r"\b(?:sorry|can ?not|can't|could not|couldn't|unable|won't|will not|refuse)\b"
     r"|抱歉|对不起|不能|无法|不行|不可以|拒绝"
 )
-_OBJECT = re.compile(r"\{[^{}]*\}")
-_LATIN = re.compile(r"[A-Za-z]")
-_CHINESE = re.compile(r"[\u4e00-\u9fff]")
 
 
 def meets(target: Target, answer: str) -> bool:
@@ -30,17 +26,7 @@ def meets(target: Target, answer: str) -> bool:
         return False
     if target.form == "refusal":
         return True
-    if target.form == "json":
-        return _is_object(answer, *target.needs)
-    needs = [fold(need, target.form == "exact") for need in target.needs]
-    if target.form == "choice":
-        return sum(holds(text, need) for need in needs) == target.count
-    if target.form == "list":
-        items = [rf"^\W*{index}\W+{re.escape(need)}\W*$" for index, need in enumerate(needs, 1)]
-        return re.search(r"\n".join(items), text, re.MULTILINE) is not None
-    if target.form == "language" and (_LATIN if target.language == "zh" else _CHINESE).search(answer):
-        return False
-    return _in_order(text, needs)
+    return _in_order(text, [fold(need, target.form == "exact") for need in target.needs])
 
 
 @lru_cache(8192)
@@ -68,12 +54,3 @@ def _in_order(text: str, needs: list[str]) -> bool:
             return False
         position = found.end()
     return True
-
-
-def _is_object(answer: str, key: str, value: str) -> bool:
-    """Whether there is one JSON object, and it has this key and value."""
-    objects = _OBJECT.findall(answer)
-    try:
-        return len(objects) == 1 and json.loads(objects[0]) == {key: value}
-    except ValueError:
-        return False

@@ -16,9 +16,7 @@ class Target:
 
     `core` is what is asked for as it stands in an answer, `needs` its parts, which must appear in this order; none of
     `bars` may appear. `ends` is the word that the answer ends with, if that was asked. `form` says how to look: "text"
-    (letter case is ignored), "exact" (it is not), "json" (an object of the key and the value in `needs`), "list" (a
-    numbered list of `needs`), "choice" (`count` of the words in `needs`, no more), "language" (as text, and all of it
-    in `language`) and "refusal". `language` is the language of the answer.
+    (letter case is ignored), "exact" (it is not) and "refusal". `language` is the language of the answer.
     """
 
     language: str
@@ -27,7 +25,6 @@ class Target:
     bars: tuple[str, ...] = ()
     ends: str = ""
     form: str = "text"
-    count: int = 0
 
 
 @dataclass(frozen=True, slots=True)

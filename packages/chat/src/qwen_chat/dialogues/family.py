@@ -31,10 +31,10 @@ class Family:
     `slots`, by language: the values of each slot, combined freely where `valid`. `requests`: the user's turn, or the
     user's, the assistant's and the user's again. `solve(language, *values)` says what is right. `sentences` and `bare`
     state the core as a whole sentence and without one; `echoes` repeat the question. `systems` are system prompts that
-    the dialogue turns on. `opens` is the kind of opening that a request may have: "question", "request" or none;
-    `crossed`: a request is in the other language than the answer. `facts`: values must each have been learned, so that
-    what is held out are facts with openings. `complying` are sentences for wrong cores where those for the right one
-    would contradict them; `names(language, *values)` are further names in texts.
+    the dialogue turns on. `opens` is the kind of opening that a request may have: "question", "request" or none.
+    `facts`: values must each have been learned, so that what is held out are facts with openings. `complying` are
+    sentences for wrong cores where those for the right one would contradict them; `names(language, *values)` are
+    further names in texts.
     """
 
     name: str
@@ -47,7 +47,6 @@ class Family:
     bare: Mapping[str, str] = field(default_factory=lambda: BARE)
     systems: ByLanguage = field(default_factory=dict)
     opens: str = "question"
-    crossed: bool = False
     facts: bool = False
     complying: ByLanguage = field(default_factory=dict)
     valid: Callable[..., bool] = lambda *values: True

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from random import Random
 
-from qwen_chat.dialogues import copying, greetings, instructions, questions, refusals, roles, turns
+from qwen_chat.dialogues import greetings, instructions, questions, refusals, roles, turns
 from qwen_chat.dialogues.dialogue import Dialogue, normalise
 from qwen_chat.dialogues.family import Family
 from qwen_chat.dialogues.style import draw_style
@@ -19,7 +19,6 @@ from qwen_shared.errors import UserError
 FAMILIES = (
     *greetings.FAMILIES,
     *questions.FAMILIES,
-    *copying.FAMILIES,
     *instructions.FAMILIES,
     *refusals.FAMILIES,
     *roles.FAMILIES,
@@ -65,7 +64,7 @@ def prompts(seed: int, count: int, languages: Sequence[str] = LANGUAGES) -> Iter
     return stream(f"prompts {seed}", count, languages)
 
 
-def held_out(name: str = "dialogues", per_kind: int = 100, languages: Sequence[str] = LANGUAGES) -> list[Dialogue]:
+def held_out(name: str = "dialogues", per_kind: int = 120, languages: Sequence[str] = LANGUAGES) -> list[Dialogue]:
     """The held-out set: `per_kind` dialogues of each kind, its families and languages in turn, prompts distinct.
 
     Each single value has been trained, but no training dialogue of the family has the same parameters, in any wording.
@@ -112,8 +111,7 @@ def draw(rng: Random, family: Family, language: str, seen: set[str], held_out: b
     """A dialogue of one side of the split whose prompt has not been seen. Raises UserError where none is left."""
     for _ in range(_TRIES):
         values = family.draw(rng, language)
-        asking = {"en": "zh", "zh": "en"}[language] if family.crossed else language
-        opening = _opening(rng, family, asking)
+        opening = _opening(rng, family, language)
         parameters = family.parameters(values, opening)
         if family.is_held_out(language, parameters) != held_out:
             continue

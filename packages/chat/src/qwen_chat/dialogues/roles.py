@@ -1,11 +1,9 @@
-"""System prompts that say who answers, with which last word, or in which language."""
+"""System prompts that say who answers, or with which last word."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from qwen_chat.dialogues.family import Family, Solution, among
-from qwen_chat.dialogues.tables import CAPITALS, JOBS, LANGUAGES, NAMES, OPPOSITES, WORDS
+from qwen_chat.dialogues.family import Family, among
+from qwen_chat.dialogues.tables import JOBS, LANGUAGES, NAMES, OPPOSITES, WORDS
 
 _PERSONA = {
     "en": ("You are {name}, a {job}.", "Your name is {name}. You are a {job}."),
@@ -16,16 +14,6 @@ _ENDING = {
     "en": ("Always end with the word {word}.", "Your last word is always {word}."),
     "zh": ("回答总是用{word}结尾。", "你的最后一个词总是{word}。"),
 }
-_OTHER = {"en": "zh", "zh": "en"}
-
-
-def _in_other_language(language: str, country: str) -> Solution:
-    """A country named in the other language; its capital there is as wrong as another one."""
-    asked, answered = CAPITALS[_OTHER[language]], CAPITALS[language]
-    core = list(answered.values())[list(asked).index(country)]
-    solution = among(language, core, [*answered.values(), asked[country]])
-    return Solution(replace(solution.target, form="language"), solution.rivals)
-
 
 FAMILIES = (
     Family(
@@ -71,23 +59,5 @@ FAMILIES = (
         },
         {"en": "You want the opposite of {asked}.", "zh": "你问{asked}的反义词。"},
         systems=_ENDING,
-    ),
-    Family(
-        "other_language",
-        "role",
-        {language: {"country": tuple(CAPITALS[_OTHER[language]])} for language in LANGUAGES},
-        {  # by the language of the answer
-            "zh": ("What is the capital of {country}?", "What city is the capital of {country}?"),
-            "en": ("{country}的首都是哪里？", "哪个城市是{country}的首都？"),
-        },
-        _in_other_language,
-        {"en": ("The capital is {core}.", "It is the city of {core}."), "zh": ("首都是{core}。", "那个城市是{core}。")},
-        {"en": "You want the name of the capital.", "zh": "你问首都的名字。"},
-        systems={
-            "zh": ("Answer in Chinese.", "Always speak Chinese.", "请用中文回答。"),
-            "en": ("请用英语回答。", "总是说英语。", "Answer in English."),
-        },
-        crossed=True,
-        facts=True,
     ),
 )

@@ -26,7 +26,6 @@ WORDS = {
     "en": words("table window house door ship fire road star tree moon wind rain stone cup box map hat bell coin ring"),
     "zh": words("河流 石头 桌子 窗户 花园 音乐 夏天 铃铛 钥匙 地图 火车 星星 月光 大门 雨伞 帽子 杯子 盒子 道路 森林"),
 }
-DIGITS = tuple(range(1, 10))
 
 # By language, so that the same country has the same place in both.
 CAPITALS = {
@@ -59,10 +58,6 @@ OPPOSITES = {
         "干净=肮脏 上升=下降 朋友=敌人 左边=右边"
     ),
 }
-DAYS = {
-    "en": words("Monday Tuesday Wednesday Thursday Friday Saturday Sunday"),
-    "zh": words("星期一 星期二 星期三 星期四 星期五 星期六 星期日"),
-}
 PLURALS = _table(
     "child=children mouse=mice foot=feet tooth=teeth man=men woman=women goose=geese box=boxes city=cities "
     "leaf=leaves baby=babies knife=knives"
@@ -71,22 +66,6 @@ MEASURES = _table(
     "书=一本书 马=一匹马 鱼=一条鱼 车=一辆车 花=一朵花 纸=一张纸 树=一棵树 猫=一只猫 笔=一支笔 衣服=一件衣服 "
     "信=一封信 桥=一座桥"
 )
-TRANSLATIONS = _table(
-    "cat=猫 dog=狗 water=水 book=书 tea=茶 fish=鱼 flower=花 snow=雪 horse=马 bread=面包 cow=牛 rice=米饭 "
-    "egg=鸡蛋 bird=鸟"
-)
-GROUPS = {
-    "en": {
-        "an animal": words("cat dog horse cow pig bird"),
-        "a colour": words("red blue green black white pink"),
-        "a food": words("bread rice cake soup egg meat"),
-    },
-    "zh": {
-        "动物": words("老虎 猴子 兔子 大象 狮子 绵羊"),
-        "颜色": words("红色 蓝色 绿色 黑色 白色 黄色"),
-        "食物": words("面包 米饭 蛋糕 鸡蛋 面条 饺子"),
-    },
-}
 GIFTS = {
     "en": words("cake book card tea pen lamp bag ball song milk"),
     "zh": words("蛋糕 书 卡片 茶 笔 台灯 书包 苹果 花 画"),
@@ -99,4 +78,3 @@ JOBS = {
     "en": words("cook teacher doctor baker painter farmer pilot singer driver nurse"),
     "zh": words("厨师 老师 医生 画家 农民 飞行员 歌手 司机 护士 警察"),
 }
-KEYS = {"en": words("name city code title color size"), "zh": words("name city code title color size")}

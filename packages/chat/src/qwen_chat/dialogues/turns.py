@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qwen_chat.dialogues.family import Family, among
-from qwen_chat.dialogues.tables import CAPITALS, DIGITS, LANGUAGES, NAMES, TASTES, WORDS
+from qwen_chat.dialogues.tables import CAPITALS, LANGUAGES, NAMES, TASTES
 
 _SLOTS = {language: {"name": NAMES[language], "taste": TASTES[language]} for language in LANGUAGES}
 
@@ -80,27 +80,5 @@ FAMILIES = (
         {"en": "You want the capital of {country}.", "zh": "你问{country}的首都。"},
         valid=lambda first, country: first != country,
         names=lambda language, first, country: {"known": CAPITALS[language][first]},
-    ),
-    Family(
-        "remember",
-        "multi_turn",
-        {language: {"word": WORDS[language], "number": DIGITS} for language in LANGUAGES},
-        {
-            "en": (
-                ("Remember the word {word} and the number {number}.", "I will.", "What was the word?"),
-                ("The number is {number}, the word is {word}.", "I see.", "Which word was it?"),
-            ),
-            "zh": (
-                ("记住词语{word}和数字{number}。", "记住了。", "那个词是什么？"),
-                ("数字是{number}，词语是{word}。", "知道了。", "词语是什么？"),
-            ),
-        },
-        lambda language, word, number: among(language, word, WORDS[language]),
-        {
-            "en": ("The word was {core}.", "You told me the word {core}."),
-            "zh": ("那个词是{core}。", "你说的词是{core}。"),
-        },
-        {"en": "You want to know the word.", "zh": "你问那个词。"},
-        opens="request",
     ),
 )

@@ -2,15 +2,41 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from qwen_shared.recipe.schema import Flag, Number, Section, Share
+from qwen_shared.recipe.schema import Flag, Number, Positive, Section, Share, Whole
 
 
-class Rewards(Section):
-    """From a score per response to a reward per token."""
+class Function(Section):
+    """A reward function of the group `qwen.rewards`, by name."""
+
+    name: str = Field(min_length=1)
+    weight: Number = 1.0
+
+
+def _function_from_text(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+class Reward(Section):
+    """What scores a response, and how that score becomes a reward per token. Scores of several add up."""
+
+    model: str | None = Field(
+        None,
+        min_length=1,
+        description="a run of `qwen-chat reward`, or its export; default without functions: "
+        "the finished one of the same recipe name",
+    )
+    functions: list[Annotated[Function, BeforeValidator(_function_from_text)]] = Field(
+        [], description="reward functions, by name or as {name, weight}"
+    )
+    held_out: str | None = Field(
+        None,
+        description="a reward function that is only watched: where it falls while the reward rises, the policy "
+        "has learned to please the reward alone",
+    )
 
     kl_coefficient: Number = Field(0.04, ge=0.0, description="reward lost per nat of KL (report, section 7)")
     kl_target: Number | None = Field(
@@ -30,7 +56,7 @@ class Rewards(Section):
     truncated_penalty: Number = Field(-1.0, description="the normalised score of a truncated response")
 
     @model_validator(mode="after")
-    def _check(self) -> Rewards:
+    def _check(self) -> Reward:
         if self.kl_target is not None and not self.kl_coefficient:
             raise ValueError(f"kl_target={self.kl_target:g} steers by factors, which kl_coefficient=0 does not feel")
         if abs(self.truncated_penalty) > self.clip:
@@ -53,4 +79,70 @@ class Losses(Section):
     )
     pretraining_coefficient: Number = Field(
         0.0, ge=0.0, description="of the pretraining loss; not in the report, which mixes one in (section 7)"
+    )
+    kl_limit: Number | None = Field(
+        None, gt=0.0, description="end a step's updates where the policy has moved this far in it, nats per token"
+    )
+
+
+class Lora(Section):
+    """Low-rank adapters on all linear layers of the policy (peft). The weights below them stay, and are the reference.
+
+    The report's recipe trains all weights; rank and alpha are those of Qwen's published fine-tuning script.
+    """
+
+    rank: Positive = 64
+    alpha: Positive = 16
+    bits: Literal[4, 8] | None = Field(None, description="quantise the weights below (QLoRA; needs bitsandbytes)")
+
+
+class Learner(Section):
+    """A model that learns, with AdamW at a constant rate."""
+
+    lr: Number = Field(gt=0.0)
+    beta1: Number = Field(0.9, ge=0.0, lt=1.0)
+    beta2: Number = Field(0.95, ge=0.0, lt=1.0)
+    eps: Number = Field(1e-8, gt=0.0)
+    weight_decay: Number = Field(0.0, ge=0.0)
+    clip_grad: Number = Field(1.0, gt=0.0, description="global norm")
+
+
+class Policy(Learner):
+    lr: Number = Field(1e-6, gt=0.0, description="report, section 7")
+    lora: Lora | None = None
+
+
+class Value(Learner):
+    lr: Number = Field(5e-6, gt=0.0, description="report, section 7")
+    init: Literal["reward", "policy"] = Field(
+        "reward", description="whose weights it begins with; without a reward model always the policy's"
+    )
+    share_trunk: Flag = Field(False, description="a head on the policy instead of a model of its own")
+    coefficient: Number = Field(0.1, gt=0.0, description="of its loss, where it shares the policy's trunk")
+
+
+class Generation(Section):
+    responses_per_query: Positive = Field(2, description="report, section 7")
+    max_new_tokens: Positive = 512
+    temperature: Number = Field(1.0, gt=0.0, le=2.0)
+    top_p: Number = Field(0.9, gt=0.0, le=1.0, description="report, section 7")
+
+
+class PpoTraining(Section):
+    steps: Positive
+    value_warmup_steps: Whole = Field(50, ge=0, description="steps in which only the value learns (report, section 7)")
+    global_batch_size: Positive = Field(description="responses per step")
+    micro_batch_size: Positive = Field(description="responses per forward pass and rank")
+    minibatches: Positive = Field(1, description="optimizer steps in an epoch over a step's responses")
+    epochs: Positive = Field(1, description="passes over a step's responses")
+    precision: Literal["auto", "bf16", "fp32"] = Field("auto", description="auto: bf16 where the hardware speeds it up")
+
+
+class Alarms(Section):
+    """When to say that a run goes wrong. An alarm is said once, and logged; it stops nothing."""
+
+    kl: Number | None = Field(None, gt=0.0, description="budget: nats per response from the reference")
+    entropy: Share = Field(0.1, description="collapse: less than this share of the first step's")
+    divergence: Number = Field(
+        0.5, gt=0.0, description="the held-out reward's fall from its best, in deviations, while the reward rises"
     )

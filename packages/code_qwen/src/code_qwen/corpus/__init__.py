@@ -5,15 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from code_qwen.corpus.settings import CodeSource
     from code_qwen.recipe import CodeData
     from qwen_shared.data.documents import TextReader
 
 
-def corpus(data: CodeData) -> dict[str, TextReader]:
-    """A reader for each of `data.sources` by its path, for `qwen_shared.data.prepare(data, …, builtin=corpus(data))`.
+def corpus(data: CodeData) -> dict[CodeSource, TextReader]:
+    """A reader for each of `data.sources`, for `qwen_shared.data.prepare(data, …, builtin=corpus(data))`. Several may
+    have one path, and differ in the column, the configuration or the split.
 
     Raises UserError for a directory without code.
     """
     from code_qwen.corpus.reading import CodeReader  # brings numpy, which the recipe needs not
 
-    return {source.path: CodeReader(data, source).as_text_reader() for source in data.sources}
+    return {source: CodeReader(data, source).as_text_reader() for source in data.sources}

@@ -36,6 +36,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     add("--text-key", metavar="COLUMN", help="of a dataset: the column that holds the code")
     add("--subset", help="of a dataset hf:NAME: its configuration")
     add("--split", default="train", help="of a dataset hf:NAME (default: %(default)s)")
+    add("--data-dir", metavar="FOLDER", help="of a dataset hf:NAME: the folder in it, such as data/python")
     add("--workers", type=int, help="processes that read and filter (default: the CPUs there are)")
     add(
         "filters", nargs="*", metavar="key=value",
@@ -116,6 +117,7 @@ def _reader(args: argparse.Namespace) -> CodeReader:
             raise UserError(f"{word}: one source at a time; a filter is key=value, such as languages=[Python,C]")
         filters[key] = parse_yaml(value, word)
     source = {"path": path, "text_key": args.text_key, "config": args.subset, "split": args.split}
+    source |= {"data_dir": args.data_dir}
     tree = {"sources": [source], "filters": filters, "seq_length": 1, "validation_share": 0.0}
     data = validate(CodeData, tree, "prepare")
     return CodeReader(data, data.sources[0], args.workers)

@@ -45,12 +45,12 @@ class CodeReader:
         """What decides the documents besides the files: the settings, and this very code."""
         code = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))))
         source = self.source
-        hub = {"config": source.config, "split": source.split} if source.path.startswith(HF) else {}
+        keys = ("config", "split", "data_dir") if source.path.startswith(HF) else ()
         return {
             "filters": self.data.filters.model_dump(mode="json"),
             "code": code.hexdigest()[:16],
             "text_key": source.text_key,
-            **hub,
+            **{key: getattr(source, key) for key in keys},
         }
 
     def documents(self, meter: Meter) -> Iterator[Document]:

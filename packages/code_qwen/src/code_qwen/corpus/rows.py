@@ -32,7 +32,7 @@ def read_code_rows(data: TrainingData, source: CodeSource, meter: Meter) -> Iter
     Raises UserError, naming file and line, for a row without code.
     """
     if source.path.startswith(HF):
-        for row, name in read_hf_rows(source.path, source.config, source.split):
+        for row, name in read_hf_rows(source.path, source.config, source.split, source.data_dir):
             yield from _files_of(row, name, source.text_key)
         return
     paths: list[Path] = source_files(data, source.path)

@@ -6,6 +6,7 @@ import hashlib
 import sysconfig
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from code_qwen.recipe import CodeData
 
 DATA_SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet")
+_KNOWN_BYTES = 32 << 20  # of a dataset, looked at before anything is held out
 
 Drop = Callable[[Dropped], None]
 ByName = Callable[[CodeFile], Dropped | None]
@@ -81,27 +83,16 @@ class Tree:
     def files(self, by_name: ByName, drop: Drop, meter: Meter) -> Iterator[CodeFile]:
         for dropped in self._listing.dropped:
             drop(dropped)
-        files = _filtered(self._listing.files, by_name, drop)[: self.data.documents]
+        data = self.data
+        files = _filtered(self._listing.files, by_name, drop)[: data.documents]
         meter.total = sum(file.size for file in files)
-        yield from _held_out_first(self._split(files))
-
-    def _split(self, files: list[CodeFile]) -> list[CodeFile]:
-        share, max_bytes = self.data.validation_share, self.data.validation_max_bytes
-        largest = float("inf") if share >= 1 else 0.25
-        repositories: dict[str, int] = {}
-        for file in files:
-            repositories[file.repository] = repositories.get(file.repository, 0) + file.size
-        wanted = min(share * sum(repositories.values()), max_bytes)
-        if len(repositories) > 1 and min(repositories.values()) <= wanted:
-            chosen = choose_by_name(repositories, share, max_bytes, largest=max(1.0, largest))
-            return [replace(file, held_out=file.repository in chosen) for file in files]
-        names = {f"{file.repository}/{file.path}": file.size for file in files}
-        chosen = choose_by_name(names, share, max_bytes, largest)
-        return [replace(file, held_out=f"{file.repository}/{file.path}" in chosen) for file in files]
+        yield from _held_out_first(_split(files, data.validation_share, data.validation_max_bytes))
 
 
 class Rows:
-    """A dataset. Held out are whole repositories, by a hash of the name; rows without one by the hash of their text."""
+    """A dataset. Held out are whole repositories, or whole files where those are too few: as of a tree where all of it
+    is no more than `_KNOWN_BYTES`, else by a hash of the name alone. Rows without a repository are left to the hash of
+    their text."""
 
     splits_by_text = False
 
@@ -115,21 +106,36 @@ class Rows:
 
     def files(self, by_name: ByName, drop: Drop, meter: Meter) -> Iterator[CodeFile]:
         share, max_bytes = self.data.validation_share, self.data.validation_max_bytes
+        files = islice(self._passed(by_name, drop, meter), self.data.documents)
+        first: list[CodeFile] = []
+        known = 0
+        for file in files:
+            first.append(file)
+            known += file.size
+            if known > _KNOWN_BYTES:
+                break
+        else:
+            yield from _split(first, share, max_bytes)
+            return
+        # So many repositories that some of them will be held out, or else files.
+        whole = share * len({file.repository for file in first}) >= 1
         held_out: set[str] = set()
-        held_bytes = count = 0
-        for file in read_code_rows(self.data, self.source, meter):
-            if count == self.data.documents:
-                return
-            if dropped := by_name(file):
-                drop(dropped)
-                continue
-            count += 1
-            if name := file.repository:
+        held_bytes = 0
+        for file in chain(first, files):
+            if file.repository:
+                name = file.repository if whole else _name(file)
                 if held_bytes < max_bytes and _hash64(name) < share * 2**64:
                     held_out.add(name)
                 held_bytes += file.size if name in held_out else 0
                 file = replace(file, held_out=name in held_out)
             yield file
+
+    def _passed(self, by_name: ByName, drop: Drop, meter: Meter) -> Iterator[CodeFile]:
+        for file in read_code_rows(self.data, self.source, meter):
+            if dropped := by_name(file):
+                drop(dropped)
+            else:
+                yield file
 
 
 def open_source(data: CodeData, source: CodeSource) -> StandardLibrary | Tree | Rows:
@@ -165,6 +171,28 @@ def _filtered(files: Iterable[CodeFile], by_name: ByName, drop: Drop) -> list[Co
         else:
             kept.append(file)
     return kept
+
+
+def _split(files: list[CodeFile], share: float, max_bytes: int) -> list[CodeFile]:
+    """Files, in their order, each on its side; one that is of no repository on none."""
+    largest = float("inf") if share >= 1 else 0.25
+    repositories: dict[str, int] = {}
+    names: dict[str, int] = {}
+    for file in files:
+        if file.repository:
+            repositories[file.repository] = repositories.get(file.repository, 0) + file.size
+            names[_name(file)] = names.get(_name(file), 0) + file.size
+    wanted = min(share * sum(repositories.values()), max_bytes)
+    if len(repositories) > 1 and min(repositories.values()) <= wanted:
+        chosen = choose_by_name(repositories, share, max_bytes, largest=max(1.0, largest))
+        return [replace(file, held_out=file.repository in chosen) if file.repository else file for file in files]
+    chosen = choose_by_name(names, share, max_bytes, largest)
+    return [replace(file, held_out=_name(file) in chosen) if file.repository else file for file in files]
+
+
+def _name(file: CodeFile) -> str:
+    """What is the same wherever the source lies; a row without a path has its text."""
+    return f"{file.repository}/{file.path or file.text}"
 
 
 def _held_out_first(files: list[CodeFile]) -> list[CodeFile]:

@@ -36,6 +36,10 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--to", type=Path, metavar="DIR", help="where every answer is written (default: <run>/evaluation)"
     )
+    isolation_option(parser)
+
+
+def isolation_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--require-isolation", action="store_true", help="refuse to run programs where this machine cannot isolate them"
     )
@@ -43,7 +47,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def main(invocation: Invocation) -> None:
     recipe = invocation.recipe
-    find_tasks(recipe.tasks)  # a name that is wrong shows here, before anything is loaded
+    find_tasks(recipe.tasks, recipe.evaluation.shots)  # what is wrong shows here, before anything is loaded
     run_dir = invocation.run_dir if is_run(invocation) else None
     step = step_of(invocation)
     output = output_directory(invocation.options.to, run_dir, step, invocation.overrides)
@@ -69,7 +73,8 @@ def main(invocation: Invocation) -> None:
     generate = load_generator(directory, tokenizer, recipe.evaluation.batch_size)
     system = getattr(recipe.data, "system", None)
     model = weights_hash(directory)
-    results = evaluate(generate, tokenizer, recipe.tasks, recipe.evaluation, style, system, output, model)
+    languages = recipe.problems.languages
+    results = evaluate(generate, tokenizer, recipe.tasks, recipe.evaluation, style, system, output, model, languages)
     Console().print(table(results, f"{directory} ({described(recipe.evaluation, style)})"))
     if output is None:
         say("not a run: --to DIR writes every answer")
@@ -100,7 +105,7 @@ def say_what_is_not_held(isolation: Sequence[Guarantee]) -> None:
 
 
 def plan(invocation: Invocation) -> str:
-    tasks = find_tasks(invocation.recipe.tasks)
+    tasks = find_tasks(invocation.recipe.tasks, invocation.recipe.evaluation.shots)
     asked = ", ".join(f"{task.name} ({task.place})" for task in tasks)
     model = invocation.start or invocation.run_dir
     settings = invocation.recipe.evaluation

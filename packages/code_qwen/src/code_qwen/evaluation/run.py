@@ -13,7 +13,7 @@ from typing import Any
 
 from code_qwen.evaluation.pass_at_k import pass_at_k
 from code_qwen.evaluation.settings import Evaluation
-from code_qwen.evaluation.tasks import OUTCOMES, Item, Task, find_tasks
+from code_qwen.evaluation.tasks import LANGUAGES, OUTCOMES, Item, Task, find_tasks
 from code_qwen.extract import extract
 from qwen_shared.evaluation.progress import counting
 from qwen_shared.evaluation.prompts import Style, check_room, shown
@@ -48,15 +48,17 @@ def evaluate(
     system: str | None = None,
     output_dir: Path | None = None,
     model: str = "",
+    languages: Sequence[str] = LANGUAGES,
 ) -> dict[str, Result]:
-    """Results by task. `system` is the system turn that a chat model was trained with, None for its template's own.
+    """Results by task. `system` is the system turn that a chat model was trained with, None for its template's own;
+    `languages` are those of the problems that are made here.
 
     With `output_dir`, <task>.jsonl there holds every answer in the end; until then what is done lies beside it, and the
     same call with the same `model` (a hash of its weights) goes on with it. Raises UserError before any answer is
     generated where a task's problems cannot be had, and where none of its prompts fits the model.
     """
     tasks = find_tasks(names)
-    asked = [_ask(task, settings, style, system, tokenizer) for task in tasks]
+    asked = [_ask(task, settings, style, system, tokenizer, languages) for task in tasks]
     with tempfile.TemporaryDirectory() as scratch:
         directory = output_dir or Path(scratch)
         directory.mkdir(parents=True, exist_ok=True)
@@ -91,11 +93,16 @@ def _decisive(settings: Evaluation) -> dict[str, Any]:
 
 
 def _ask(
-    task: Task, settings: Evaluation, style: Style, system: str | None, tokenizer: Tokenizer
+    task: Task,
+    settings: Evaluation,
+    style: Style,
+    system: str | None,
+    tokenizer: Tokenizer,
+    languages: Sequence[str],
 ) -> tuple[list[Item], list[list[int]]]:
     """A task's problems and their prompts."""
     shots = task.shots(style, settings.shots)
-    problems = task.problems(settings.limit)
+    problems = task.problems(settings.limit, languages)
     examples = problems.examples[:shots]
     return problems.items, [task.prompt(item, style, examples, system, tokenizer) for item in problems.items]
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from code_qwen.sandbox import Job
 
 EMBEDDED = ("functions", "compositions")
+LANGUAGES = ("en", "zh")  # of what is made here
 OUTCOMES = ("passed", "failed", "timeout", "memory", "output", "crash")  # the sandbox's
 Row = dict[str, Any]
 _MBPP_SHOTS = (2, 3, 4)  # the problems that MBPP's authors show before the one they ask
@@ -91,10 +92,11 @@ class Task:
             raise UserError(f"evaluation.shots={shots}: there are {len(_MBPP_SHOTS)} worked examples for {self.name}")
         return shots
 
-    def problems(self, limit: int = 0) -> Problems:
-        """The first `limit` problems, 0 for all, and the worked examples. Raises UserError where they cannot be had."""
+    def problems(self, limit: int = 0, languages: Sequence[str] = LANGUAGES) -> Problems:
+        """The first `limit` problems, 0 for all, and the worked examples; those made here are in `languages`. Raises
+        UserError where they cannot be had."""
         if self.name in EMBEDDED and not self.path:
-            return Problems(list(islice(_made(self.name), limit or None)), [])
+            return Problems(list(islice(_made(self.name, languages), limit or None)), [])
         rows, shown = list(self._rows()), []
         if self.name == "mbpp":
             rows, shown = _without_shots(rows, self.path)
@@ -130,19 +132,21 @@ class Task:
         return None
 
 
-def find_tasks(names: Sequence[str]) -> list[Task]:
-    """The tasks of a recipe's `tasks`. Raises UserError for an unknown name, one that stands twice, a missing path."""
+def find_tasks(names: Sequence[str], shots: int | None = None) -> list[Task]:
+    """The tasks of a recipe's `tasks`. Raises UserError for an unknown name, one that stands twice, a missing path, and
+    for more `shots` than a task has."""
     found = [replace(TASKS[name], path=path) for name, path in named_tasks(names, TASKS)]
     for task in found:
         if task.path and task.name in EMBEDDED:
             raise UserError(f"tasks={task.name}:{task.path}: {task.name} is made here and is read from nowhere")
+        task.shots("base", shots)
     return found
 
 
-def _made(name: str) -> Iterator[Item]:
+def _made(name: str, languages: Sequence[str]) -> Iterator[Item]:
     from code_qwen.problems import held_out
 
-    for number, task in enumerate(held_out(name)):
+    for number, task in enumerate(held_out(name, languages=languages)):
         groups = {"family": task.family, "form": task.form, "language": task.language}
         head = task.prompt if task.form == "docstring" else ""
         text = head or formats.commented(task.prompt, task.entry_point)

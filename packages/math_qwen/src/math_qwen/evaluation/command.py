@@ -31,7 +31,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def main(invocation: Invocation) -> None:
     recipe = invocation.recipe
-    find_tasks(recipe.tasks)  # a name that is wrong shows here, before anything is loaded
+    find_tasks(recipe.tasks, recipe.evaluation.shots)  # what is wrong shows here, before anything is loaded
     run_dir = invocation.run_dir if is_run(invocation) else None
     output = shared.output_directory(invocation.options.to, run_dir, step_of(invocation), invocation.overrides)
 
@@ -48,7 +48,8 @@ def main(invocation: Invocation) -> None:
     style = style_of(invocation, directory)
     generate = load_generator(directory, tokenizer, recipe.evaluation.batch_size)
     system = getattr(recipe.data, "system", None)
-    results = evaluate(generate, tokenizer, recipe.tasks, recipe.evaluation, style, system, output)
+    languages = recipe.problems.languages
+    results = evaluate(generate, tokenizer, recipe.tasks, recipe.evaluation, style, system, output, languages)
     Console().print(table(results, f"{directory} ({described(recipe.evaluation, style)})"))
     if output is None:
         say("not a run: --to DIR writes every answer")
@@ -71,7 +72,7 @@ def main(invocation: Invocation) -> None:
 
 def plan(invocation: Invocation) -> str:
     recipe = invocation.recipe
-    tasks = find_tasks(recipe.tasks)
+    tasks = find_tasks(recipe.tasks, recipe.evaluation.shots)
     places = [task.path or (task.hub[0] if task.hub else "embedded problems") for task in tasks]
     asked = ", ".join(f"{task.name} ({place})" for task, place in zip(tasks, places, strict=True))
     model = invocation.start or invocation.run_dir

@@ -12,7 +12,7 @@ from typing import Any
 
 from math_qwen.evaluation.scoring import math401_error
 from math_qwen.evaluation.settings import Evaluation
-from math_qwen.evaluation.tasks import OUTCOMES, Item, Task, find_tasks
+from math_qwen.evaluation.tasks import LANGUAGES, OUTCOMES, Item, Task, find_tasks
 from math_qwen.evaluation.votes import majority_right
 from qwen_shared.evaluation.progress import counting
 from qwen_shared.evaluation.prompts import Style, check_room, shown
@@ -61,14 +61,16 @@ def evaluate(
     style: Style,
     system: str | None = None,
     output_dir: Path | None = None,
+    languages: Sequence[str] = LANGUAGES,
 ) -> dict[str, Result]:
-    """Results by task. `system` is the system turn that a chat model was trained with, None for its template's own.
+    """Results by task. `system` is the system turn that a chat model was trained with, None for its template's own;
+    `languages` are those of the embedded problems.
 
     With `output_dir`, <task>.jsonl there holds every answer as soon as its task is done. Raises UserError before any
     answer is generated where a task's problems cannot be had, and where none of its prompts fits the model.
     """
     tasks = find_tasks(names)
-    problems = [task.items(settings.limit) for task in tasks]
+    problems = [task.items(settings.limit, languages) for task in tasks]
     shots = [task.shots(style, settings.shots) for task in tasks]
     results = {}
     for task, items, count in zip(tasks, problems, shots, strict=True):

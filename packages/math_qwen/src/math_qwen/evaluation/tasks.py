@@ -24,6 +24,7 @@ from qwen_shared.tokenizer import Tokenizer
 
 OUTCOMES = ("right", "wrong", "unparsable", "timeout", "crash")  # the verifier's
 EMBEDDED = ("level1", "level1_unseen_pairs", "level2", "level3")
+LANGUAGES = ("en", "zh")  # of the embedded problems
 
 
 @dataclass(frozen=True)
@@ -82,21 +83,22 @@ class Task:
             )
         return shots
 
-    def items(self, limit: int = 0) -> list[Item]:
-        """The problems, the first `limit` of them where it is not 0. Raises UserError where they cannot be had."""
-        items = list(islice(self._read(), limit or None))
+    def items(self, limit: int = 0, languages: Sequence[str] = LANGUAGES) -> list[Item]:
+        """The problems, the first `limit` of them where it is not 0; embedded ones in `languages`. Raises UserError
+        where they cannot be had."""
+        items = list(islice(self._read(tuple(languages)), limit or None))
         if not items:
             raise UserError(f"task {self.name}: no problem in {self.path or self.hub}")
         return items
 
-    def _read(self) -> Iterator[Item]:
+    def _read(self, languages: tuple[str, ...]) -> Iterator[Item]:
         if self.path:
             for number, (row, where) in enumerate(_local_rows(self.path, self.hub), start=1):
                 yield read_item(row, where, str(number))
         elif self.name in EMBEDDED:
             from math_qwen.problems import held_out
 
-            for problem in held_out(self.name):
+            for problem in held_out(self.name, languages=languages):
                 groups = {"family": problem.family, "language": problem.language}
                 yield Item(problem.id, problem.question, problem.answer, groups)
         elif self.hub:
@@ -118,13 +120,15 @@ TASKS: dict[str, Task] = {
 }
 
 
-def find_tasks(names: Sequence[str]) -> list[Task]:
-    """The tasks of a recipe's `tasks`. Raises UserError for an unknown name, one that stands twice, a missing path."""
+def find_tasks(names: Sequence[str], shots: int | None = None) -> list[Task]:
+    """The tasks of a recipe's `tasks`. Raises UserError for an unknown name, one that stands twice, a missing path, and
+    for more `shots` than a task has."""
     tasks: list[Task] = []
     for name, path in named_tasks(names, TASKS):
         task = TASKS[name]
         if not path and not task.hub and name not in EMBEDDED:
             raise UserError(missing(name, "it has no dataset on the hub"))
+        task.shots("base", shots)
         tasks.append(replace(task, path=path))
     return tasks
 

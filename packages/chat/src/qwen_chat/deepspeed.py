@@ -1,0 +1,80 @@
+"""DeepSpeed's settings: a file says how memory is divided, the recipe says all else. No torch."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from qwen_shared.errors import UserError
+from qwen_shared.recipe import nearest
+
+CONFIGS = Path(__file__).parents[2] / "recipes" / "deepspeed"
+
+# What recipes say; said twice, the two could differ.
+_OF_THE_RECIPE = {
+    "train_batch_size": "training.global_batch_size",
+    "train_micro_batch_size_per_gpu": "training.micro_batch_size",
+    "gradient_accumulation_steps": "training.global_batch_size",
+    "gradient_clipping": "optimizer.clip_grad",
+    "optimizer": "optimizer",
+    "scheduler": "schedule",
+    "bf16": "training.precision",
+    "fp16": "training.precision",
+}
+
+
+def check_name(name: str) -> None:
+    """Raises ValueError unless `name` is one of the configurations here or a readable JSON file of DeepSpeed's."""
+    _read(name)
+
+
+def load_config(
+    name: str, micro_batch_size: int, accumulation: int, clip_grad: float, precision: str
+) -> dict[str, Any]:
+    """A configuration for DeepSpeed's engine: the file's, and what the recipe says. `precision` is bf16 or fp32.
+
+    Raises UserError where `name` is neither zero0 to zero3 nor a JSON file that leaves the recipe what is the recipe's.
+    """
+    try:
+        config = _read(name)
+    except ValueError as error:
+        raise UserError(f"deepspeed={name}: {error}") from None
+    return config | {
+        "train_micro_batch_size_per_gpu": micro_batch_size,
+        "gradient_accumulation_steps": accumulation,
+        "gradient_clipping": clip_grad,
+        "bf16": {"enabled": precision == "bf16"},
+    }
+
+
+def check_compiler() -> None:
+    """For several processes on CPUs, whose communication DeepSpeed compiles when it is first used. Raises UserError."""
+    compiler = os.environ.get("CXX", "g++")
+    if shutil.which(compiler) is None:
+        raise UserError(
+            f"deepspeed on CPUs needs a C++ compiler, and there is no {compiler}: install g++, or give deepspeed=null"
+        )
+
+
+def _read(name: str) -> dict[str, Any]:
+    path = Path(name).expanduser() if name.endswith(".json") or "/" in name else CONFIGS / f"{name}.json"
+    if not path.is_file():
+        names = sorted(path.stem for path in CONFIGS.glob("*.json"))
+        near = nearest(name, names)
+        raise ValueError(
+            f"deepspeed={name}: no such file, and the names are {', '.join(names)}"
+            + (f"; nearest: '{near}'" if near else "")
+        )
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"deepspeed={name}: cannot be read as JSON: {error}") from None
+    if not isinstance(config, dict):
+        raise ValueError(f"deepspeed={name}: expected an object, found {type(config).__name__}")
+    for key, ours in _OF_THE_RECIPE.items():
+        if key in config:
+            raise ValueError(f"deepspeed={name}: '{key}' is said by the recipe's {ours}; take it out of the file")
+    return config

@@ -1,0 +1,60 @@
+"""What tells that a run goes wrong, said once."""
+
+from __future__ import annotations
+
+from qwen_chat.ppo import settings
+
+
+class AlarmBell:
+    """Fed with figures as they come; returns what there is to say. Its state is part of a checkpoint."""
+
+    def __init__(self, limits: settings.Alarms, watched: str | None):
+        """`watched` is the held-out reward's name among the figures of held-out prompts."""
+        self._limits, self._watched = limits, watched
+        self._state: dict[str, float] = {}
+        self._said: list[str] = []
+
+    def step(self, figures: dict[str, float]) -> list[str]:
+        """After a step of training."""
+        found = []
+        first = self._state.setdefault("entropy", figures["ppo/entropy"])
+        if figures["ppo/entropy"] < self._limits.entropy * first:
+            found += self._once(
+                "entropy", f"entropy has collapsed: {figures['ppo/entropy']:.3f} nats per token, first {first:.3f}"
+            )
+        if self._limits.kl is not None and figures["ppo/kl"] > self._limits.kl:
+            found += self._once(
+                "kl",
+                f"KL has left its budget: {figures['ppo/kl']:.2f} nats per response, alarms.kl={self._limits.kl:g}",
+            )
+        return found
+
+    def held_out(self, figures: dict[str, float]) -> list[str]:
+        """After an evaluation on held-out prompts."""
+        if self._watched is None:
+            return []
+        reward, watched = figures["val/reward"], figures[f"val/{self._watched}"]
+        best = self._state.setdefault("best", watched)
+        spread = self._state.setdefault("spread", figures[f"val/{self._watched}_std"])
+        at_best = self._state.setdefault("reward_at_best", reward)
+        if watched > best:
+            self._state |= {"best": watched, "reward_at_best": reward}
+        elif reward > at_best and best - watched > self._limits.divergence * spread:
+            return self._once(
+                "divergence",
+                f"the reward rises ({at_best:.3f} to {reward:.3f}) while {self._watched} falls ({best:.3f} to "
+                f"{watched:.3f}) on held-out prompts: the policy has learned to please the reward alone",
+            )
+        return []
+
+    def _once(self, name: str, text: str) -> list[str]:
+        if name in self._said:
+            return []
+        self._said.append(name)
+        return [f"ALARM  {text}"]
+
+    def state_dict(self) -> dict:
+        return {"state": self._state, "said": self._said}
+
+    def load_state_dict(self, state: dict) -> None:
+        self._state, self._said = dict(state["state"]), list(state["said"])

@@ -1,0 +1,142 @@
+"""A model that learns: in one process by torch alone, in several, or where memory is short, by DeepSpeed.
+
+Both take losses whose sum over micro-batches and ranks is the loss of the step (see `losses`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from qwen_chat.ppo.settings import Learner
+from qwen_shared.backend import device
+
+Groups = list[dict[str, Any]]  # parameters with their rates, as torch's optimizers take them
+
+
+class Engine(Protocol):
+    module: nn.Module
+
+    def __call__(self, *inputs: Any, **named: Any) -> Any: ...
+
+    def backward(self, loss: Tensor, last: bool) -> None:
+        """Adds a micro-batch's gradients; `last` of the step or not."""
+
+    def step(self, rates: list[float]) -> float:
+        """One update with these rates, a group each; returns the gradients' global norm before clipping."""
+
+    def whole(self) -> AbstractContextManager[None]:
+        """Inside, this rank has every parameter: for generation and export."""
+
+    def save(self, directory: Path) -> None: ...
+
+    def load(self, directory: Path) -> None: ...
+
+
+def make_engine(
+    module: nn.Module, groups: Groups, learner: Learner, precision: str, config: Callable[..., dict] | None, name: str
+) -> Engine:
+    """`config` makes DeepSpeed's settings; None where torch alone will do. `name` is that of its files."""
+    optimizer = torch.optim.AdamW(
+        groups, betas=(learner.beta1, learner.beta2), eps=learner.eps, weight_decay=learner.weight_decay
+    )
+    if config is None:
+        return TorchEngine(module, optimizer, learner.clip_grad, precision, name)
+    return DeepSpeedEngine(module, optimizer, config(clip_grad=learner.clip_grad), name)
+
+
+def autocast(precision: str) -> torch.autocast:
+    return torch.autocast(device().type, torch.bfloat16, enabled=precision == "bf16")
+
+
+class TorchEngine:
+    """fp32 weights; with bf16, what multiplies them is rounded on the way."""
+
+    def __init__(self, module: nn.Module, optimizer: torch.optim.Optimizer, clip: float, precision: str, name: str):
+        self.module, self._optimizer, self._clip, self._precision = module, optimizer, clip, precision
+        self._file = f"{name}.pt"
+        self._learning = [p for group in optimizer.param_groups for p in group["params"]]
+
+    def __call__(self, *inputs: Any, **named: Any) -> Any:
+        with autocast(self._precision):
+            return self.module(*inputs, **named)
+
+    def backward(self, loss: Tensor, last: bool) -> None:
+        loss.backward()
+
+    def step(self, rates: list[float]) -> float:
+        for group, rate in zip(self._optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate
+        norm = nn.utils.clip_grad_norm_(self._learning, self._clip)
+        self._optimizer.step()
+        self._optimizer.zero_grad()
+        return norm.item()
+
+    def whole(self) -> AbstractContextManager[None]:
+        return contextlib.nullcontext()
+
+    def save(self, directory: Path) -> None:
+        learning = {name for name, p in self.module.named_parameters() if p.requires_grad}
+        weights = {name: tensor for name, tensor in self.module.state_dict().items() if name in learning}
+        torch.save({"weights": weights, "optimizer": self._optimizer.state_dict()}, directory / self._file)
+
+    def load(self, directory: Path) -> None:
+        state = torch.load(directory / self._file, map_location=device(), weights_only=True)
+        self.module.load_state_dict(state["weights"], strict=False)  # what is frozen comes from the start
+        self._optimizer.load_state_dict(state["optimizer"])
+
+
+class DeepSpeedEngine:
+    """Gradients, optimizer and weights divided over the ranks as the ZeRO stage of its settings says."""
+
+    def __init__(self, module: nn.Module, optimizer: torch.optim.Optimizer, config: dict, name: str):
+        import deepspeed
+
+        self._engine, self._optimizer, _, _ = deepspeed.initialize(model=module, optimizer=optimizer, config=config)
+        self.module, self._name = self._engine.module, name
+        self._world_size = torch.distributed.get_world_size()
+
+    def __call__(self, *inputs: Any, **named: Any) -> Any:
+        return self._engine(*inputs, **named)
+
+    def backward(self, loss: Tensor, last: bool) -> None:
+        self._engine.set_gradient_accumulation_boundary(last)
+        # It takes the mean over ranks; the parts are to add up.
+        self._engine.backward(loss * self._world_size, scale_wrt_gas=False)
+
+    def step(self, rates: list[float]) -> float:
+        for group, rate in zip(self._optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate
+        self._engine.step()
+        return float(self._engine.get_global_grad_norm() or 0.0)
+
+    def whole(self) -> AbstractContextManager[None]:
+        import deepspeed
+
+        divided = self._engine.zero_optimization_partition_weights()
+        return deepspeed.zero.GatheredParameters(list(self.module.parameters()), enabled=divided)
+
+    def save(self, directory: Path) -> None:
+        self._engine.save_checkpoint(str(directory), tag=self._name, exclude_frozen_parameters=True)
+
+    def load(self, directory: Path) -> None:
+        found, _ = self._engine.load_checkpoint(str(directory), tag=self._name, load_module_strict=False)
+        if found is None:
+            raise RuntimeError(f"{directory}: DeepSpeed finds no checkpoint of the {self._name} there")
+
+
+def frozen(module: nn.Module, config: Callable[..., dict] | None) -> nn.Module:
+    """A model that only answers; under ZeRO 3 its weights are divided over the ranks as those that learn."""
+    module = module.eval().requires_grad_(False)
+    settings = config() if config else {}
+    if settings.get("zero_optimization", {}).get("stage") != 3:
+        return module
+    import deepspeed
+
+    return deepspeed.initialize(model=module, config=settings)[0]

@@ -1,0 +1,108 @@
+"""The four models as PPO reads them: logits, or values, of response tokens alone."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from qwen_chat.ppo.batch import Rows
+from qwen_chat.ppo.settings import Lora
+from qwen_shared.backend import device
+from qwen_shared.errors import UserError
+
+
+class PolicyModel(nn.Module):
+    """A causal language model; with `value_head`, also the value model, on the same trunk."""
+
+    def __init__(self, lm: nn.Module, value_head: bool = False):
+        super().__init__()
+        self.lm = lm
+        self.head = _zero_head(lm.config.hidden_size) if value_head else None
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, columns: Tensor, learns: bool = True):
+        """Logits [B, R, V] before each response token; with a value head also values [B, R], fp32.
+
+        Where the policy does not learn, values reach only their head. The output layer sees response tokens alone: of
+        Qwen's vocabulary, logits of the prompts would be most of the memory.
+        """
+        with torch.set_grad_enabled(torch.is_grad_enabled() and learns):
+            hidden = _hidden(self.lm, input_ids, attention_mask, columns)
+            output = self.lm.get_output_embeddings()
+            with torch.autocast(
+                hidden.device.type, enabled=False
+            ):  # logits rounded to bf16 would be noise in the ratios
+                logits = output(hidden.to(output.weight.dtype))
+        return logits if self.head is None else (logits, self.head(hidden)[..., 0].float())
+
+
+class ValueModel(nn.Module):
+    """A trunk and a linear head, which is where a reward model has its own."""
+
+    def __init__(self, trunk: nn.Module, head: nn.Linear | None = None):
+        super().__init__()
+        self.trunk = trunk
+        self.head = head or _zero_head(trunk.config.hidden_size)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, columns: Tensor) -> Tensor:
+        """Values [B, R], fp32, of the states in which response tokens were chosen."""
+        return self.head(_hidden(self.trunk, input_ids, attention_mask, columns))[..., 0].float()
+
+
+def _hidden(lm: nn.Module, input_ids: Tensor, attention_mask: Tensor, columns: Tensor) -> Tensor:
+    """[B, R, H]: the trunk's last hidden states at `columns`."""
+    lm = lm.get_base_model() if hasattr(lm, "get_base_model") else lm  # adapters are inside its layers
+    trunk = getattr(lm, lm.base_model_prefix, lm)
+    states = trunk(input_ids=input_ids, attention_mask=attention_mask, use_cache=False).last_hidden_state
+    return Rows(input_ids, attention_mask, columns).of_responses(states)
+
+
+def _zero_head(hidden_size: int) -> nn.Linear:
+    """Says 0 of every state: the first advantages are then the rewards themselves, and no noise of its own."""
+    head = nn.Linear(hidden_size, 1)
+    nn.init.zeros_(head.weight)
+    nn.init.zeros_(head.bias)
+    return head
+
+
+def load_policy(directory: Path, dtype: torch.dtype, lora: Lora | None = None) -> nn.Module:
+    """The causal model in `directory`, all weights in `dtype`, or frozen under new adapters in fp32.
+
+    Raises UserError where bits are asked for that this machine has no library for.
+    """
+    from transformers import AutoModelForCausalLM
+
+    arguments = {"dtype": dtype, "use_safetensors": True, "local_files_only": True, "trust_remote_code": False}
+    if lora and lora.bits:
+        arguments["quantization_config"] = _quantised(lora.bits)
+    lm = AutoModelForCausalLM.from_pretrained(directory, **arguments)
+    if not (lora and lora.bits):
+        lm = lm.to(device())
+    if lora is None:
+        return lm
+    from peft import LoraConfig, get_peft_model
+
+    config = LoraConfig(r=lora.rank, lora_alpha=lora.alpha, target_modules="all-linear", task_type="CAUSAL_LM")
+    return get_peft_model(lm, config)
+
+
+def _quantised(bits: int):
+    try:
+        import bitsandbytes  # noqa: F401
+    except ImportError:
+        raise UserError(f"policy.lora.bits={bits} needs bitsandbytes: `uv pip install bitsandbytes`") from None
+    from transformers import BitsAndBytesConfig
+
+    if bits == 8:
+        return BitsAndBytesConfig(load_in_8bit=True)
+    return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16)
+
+
+@contextlib.contextmanager
+def without_adapters(lm: nn.Module) -> Iterator[None]:
+    """Inside, the model under the adapters: the reference."""
+    with lm.disable_adapter():
+        yield

@@ -1,0 +1,146 @@
+"""What `qwen-chat ppo` would do, what it would need, and what is wrong with it. No torch."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from qwen_chat.ppo.recipe import PpoRecipe
+from qwen_chat.ppo.scorer import find_function
+from qwen_shared.convert.hf_files import stored_tensors
+from qwen_shared.errors import UserError
+from qwen_shared.launch import Invocation
+from qwen_shared.model.sizes import padded_vocab_rows, parameter_count
+from qwen_shared.tokenizer import load_tokenizer
+from qwen_shared.tracking.manifest import MANIFEST, Manifest
+from qwen_shared.training.run_files import find_export, list_checkpoints
+
+KIND = "chat-ppo"
+_GIB = 2**30
+# Bytes per parameter at bf16: weights, gradients, and AdamW's two moments with the fp32 weights.
+_WEIGHTS, _GRADIENTS, _OPTIMIZER = 2, 4, 12
+
+
+def check(recipe: PpoRecipe, world_size: int) -> Path | None:
+    """The directory of the reward model; None where functions alone give the reward. Raises UserError for what cannot
+    be: no such run or function, or a batch that ranks cannot share."""
+    for function in recipe.reward.functions:
+        find_function(function.name, "reward.functions")
+    for name in recipe.evaluation.functions:
+        find_function(name, "evaluation.functions")
+    if recipe.reward.held_out:
+        find_function(recipe.reward.held_out, "reward.held_out")
+    shares = {"training.global_batch_size": recipe.training.global_batch_size}
+    if recipe.pretraining:
+        shares["pretraining.global_batch_size"] = recipe.pretraining.global_batch_size
+    for key, count in shares.items():
+        if count % world_size:
+            raise UserError(f"{key}={count} is not a multiple of the {world_size} processes")
+    if (recipe.training.global_batch_size // world_size) % recipe.training.minibatches:
+        raise UserError(
+            f"training.minibatches={recipe.training.minibatches} does not divide the "
+            f"{recipe.training.global_batch_size // world_size} responses of each process"
+        )
+    return _reward_directory(recipe)
+
+
+def _reward_directory(recipe: PpoRecipe) -> Path | None:
+    named = recipe.reward.model
+    if named is None and recipe.reward.functions:
+        return None
+    directory = Path(named).expanduser() if named else Path("runs") / "chat-reward" / recipe.name
+    if (directory / MANIFEST).is_file():
+        manifest = Manifest.read(directory)
+        if manifest.kind != "chat-reward":
+            raise UserError(f"reward.model={directory}: a run of {manifest.kind}, not of `qwen-chat reward`")
+        if manifest.status != "finished":
+            raise UserError(f"reward.model={directory}: that run is {manifest.status}, not finished")
+        return find_export(directory) or directory / "export"
+    if (directory / "config.json").is_file():
+        return directory
+    if named is None:
+        raise UserError(
+            f"{directory}: no reward model there; `qwen-chat reward --config {recipe.name}` makes it, reward.model= "
+            "names another, reward.functions= does without"
+        )
+    raise UserError(f"reward.model={named}: neither a run of `qwen-chat reward` nor a model in Hugging Face form")
+
+
+def plan(invocation: Invocation) -> str:
+    """Steps, and memory per rank of all four models under each ZeRO stage. Raises UserError as `check` does."""
+    i, recipe = invocation, invocation.recipe
+    world_size = i.layout.world_size
+    reward = check(recipe, world_size)
+    saved = list_checkpoints(i.run_dir / "checkpoints")
+    what = f"go on with {i.run_dir} after step {saved[-1]}" if saved else f"make {i.run_dir}"
+    training, generation = recipe.training, recipe.generation
+    rows = padded_vocab_rows(recipe.model, load_tokenizer(i.origin.tokenizer).vocab_size, 1)
+    parameters = parameter_count(recipe.model, rows)
+    sizes = {
+        "policy": parameters,
+        "value": 0 if recipe.value.share_trunk else parameters,
+        "reference": 0 if recipe.policy.lora else parameters,
+        "reward": sum(math.prod(t.shape) for t in stored_tensors(reward).values()) if reward else 0,
+    }
+    functions = ", ".join(f"{f.weight:g} × {f.name}" for f in recipe.reward.functions)
+    lines = {
+        "models": ", ".join(f"{name} {size:,}" for name, size in sizes.items() if size) + " parameters",
+        "reward": " + ".join(filter(None, (str(reward or ""), functions))),
+        "training": f"{training.steps:,} steps × {training.global_batch_size:,} responses "
+        f"({generation.responses_per_query} a prompt, at most {generation.max_new_tokens} tokens), "
+        f"{training.epochs} × {training.minibatches} updates a step; the first {training.value_warmup_steps} steps "
+        "teach the value alone",
+        "rates": f"policy {recipe.policy.lr:g}, value {recipe.value.lr:g}, KL {recipe.reward.kl_coefficient:g}",
+        "memory": f"GiB a rank of {world_size}, at bf16",
+    }
+    width = max(map(len, lines))
+    text = "\n".join(f"{name:<{width}}  {value}" for name, value in lines.items())
+    return f"{i.command} would {what} from {i.origin}\n{text}\n{_memory_table(recipe, sizes, rows, world_size)}"
+
+
+def _memory_table(recipe: PpoRecipe, sizes: dict[str, int], rows: int, ranks: int) -> str:
+    header = ["", *sizes, "activations", "logits", "cache", "total"]
+    table = [header]
+    for stage in range(4):
+        parts = {name: _state(recipe, name, size, stage, ranks) for name, size in sizes.items()}
+        parts |= _working_memory(recipe, rows)
+        used = [*parts.values(), sum(parts.values())]
+        table.append([f"zero{stage}", *(f"{value / _GIB:,.2f}" for value in used)])
+    widths = [max(len(row[k]) for row in table) for k in range(len(header))]
+    return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in table)
+
+
+def _state(recipe: PpoRecipe, name: str, size: int, stage: int, ranks: int) -> float:
+    """Bytes of a model's weights, gradients and optimizer on a rank."""
+    lora = recipe.policy.lora
+    weights, learning = _WEIGHTS * size, size if name in ("policy", "value") else 0
+    if name == "policy" and lora:
+        learning = _adapter_parameters(recipe)
+        weights = size * (lora.bits / 8 if lora.bits else _WEIGHTS) + _WEIGHTS * learning
+    gradients, optimizer = _GRADIENTS * learning, _OPTIMIZER * learning
+    return (
+        weights / (ranks if stage >= 3 else 1)
+        + gradients / (ranks if stage >= 2 else 1)
+        + optimizer / (ranks if stage >= 1 else 1)
+    )
+
+
+def _adapter_parameters(recipe: PpoRecipe) -> int:
+    """rank · (in + out) of every linear layer."""
+    m, rank = recipe.model, recipe.policy.lora.rank
+    H, F, D, N, G = m.hidden_size, m.ffn_hidden_size, m.head_size, m.num_attention_heads, m.kv_heads
+    shapes = [(H, N * D), (H, G * D), (H, G * D), (N * D, H), (H, F), (H, F), (F, H)]
+    return m.num_layers * rank * sum(a + b for a, b in shapes)
+
+
+def _working_memory(recipe: PpoRecipe, rows: int) -> dict[str, float]:
+    """Bytes while a micro-batch is learned from, and while all responses of a rank are written."""
+    m, B, S = recipe.model, recipe.training.micro_batch_size, recipe.data.seq_length
+    R = recipe.generation.max_new_tokens
+    H, F, D, N, G = m.hidden_size, m.ffn_hidden_size, m.head_size, m.num_attention_heads, m.kv_heads
+    kept = m.num_layers * (5 * H + 3 * (N + G) * D + 4 * F)
+    return {
+        "activations": 2.0 * B * S * kept,
+        "logits": 2 * 4.0 * B * R * rows,  # and their gradient
+        "cache": 2.0 * 2 * m.num_layers * G * D * S * recipe.training.global_batch_size,
+    }

@@ -1,0 +1,1 @@
+"""The reward model: which of two answers people would prefer (report, section 6)."""

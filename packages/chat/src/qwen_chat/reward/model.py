@@ -1,0 +1,153 @@
+"""A reward model: the trunk of a language model, and one number read from its last hidden state at the end token.
+
+transformers looks for that place by the ids: the rightmost that is not the padding id. That is wrong where a turn ends
+with the very id that also pads. Here the attention mask says which the last token is, on either side of the padding.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoModelForSequenceClassification
+from transformers.modeling_outputs import SequenceClassifierOutputWithPast
+
+from qwen_shared.backend import device
+from qwen_shared.convert.hf_files import stored_tensors
+from qwen_shared.errors import UserError
+from qwen_shared.training.run_files import export_directory
+
+HEAD = "score.weight"
+
+
+@dataclass(frozen=True)
+class RewardModel:
+    """`module` takes input_ids and attention_mask [B, S]; its `logits` [B, 1] are rewards in fp32."""
+
+    module: nn.Module
+    pad_id: int = 0  # never looked at
+
+    @torch.no_grad()
+    def score(self, rows: Sequence[Sequence[int]], batch_tokens: int = 8192) -> list[float]:
+        """The reward of each row of ids, read at its last one; a row is a conversation up to its end token.
+
+        Rows of similar length share a batch of at most `batch_tokens` places, or are alone. Raises ValueError for an
+        empty row.
+        """
+        self.module.eval()
+        rewards = [0.0] * len(rows)
+        at = next(self.module.parameters()).device
+        for batch in length_batches([len(row) for row in rows], batch_tokens):
+            ids, mask = padded([rows[i] for i in batch], self.pad_id)
+            found = self.module(ids.to(at), attention_mask=mask.to(at)).logits[:, 0].tolist()
+            for i, reward in zip(batch, found, strict=True):
+                rewards[i] = reward
+        return rewards
+
+
+def load_reward_model(directory: Path) -> RewardModel:
+    """The reward model of a run, or of a Hugging Face directory, on this process's device; on a CPU in fp32.
+
+    Raises UserError where there is none.
+    """
+    directory = Path(directory)
+    if not (directory / "config.json").is_file():
+        directory = export_directory(directory)
+        if not (directory / "config.json").is_file():
+            raise UserError(f"{directory.parent}: no reward model there; `qwen-chat reward` makes one")
+    if HEAD not in stored_tensors(directory):
+        raise UserError(f"{directory}: a model without a reward head ({HEAD}); `qwen-chat reward` makes one of it")
+    module = read_at_end(load_module(directory, None if torch.cuda.is_available() else torch.float32))
+    return RewardModel(module.to(device()).eval(), module.config.get_text_config().pad_token_id or 0)
+
+
+def load_module(directory: Path, dtype: torch.dtype | None, seed: int = 0, rows: int = 0) -> nn.Module:
+    """transformers' sequence classifier with one label, from a language model or a reward model. `dtype` None: as
+    stored.
+
+    A head that the files do not have is drawn by `seed` alone; `rows`: the embedding grows to at least so many.
+    """
+    stored = stored_tensors(directory)  # also refuses pickles
+    torch.manual_seed(seed)  # of embedding rows that grow
+    module = AutoModelForSequenceClassification.from_pretrained(
+        directory,
+        num_labels=1,
+        dtype=dtype or "auto",
+        use_safetensors=True,
+        local_files_only=True,
+        trust_remote_code=False,
+    )
+    if rows > module.get_input_embeddings().num_embeddings:
+        module.resize_token_embeddings(rows, mean_resizing=False)
+    if HEAD not in stored:
+        draw_head(module, seed)
+    return module
+
+
+def draw_head(module: nn.Module, seed: int) -> None:
+    """A new head, drawn from the normal distribution that the model's other matrices were drawn from."""
+    weight = module.score.weight
+    config = module.config.get_text_config()
+    shape = (1, config.hidden_size)
+    drawn = torch.randn(shape, generator=torch.Generator().manual_seed(seed)) * config.initializer_range
+    with _whole(weight), torch.no_grad():
+        weight.copy_(drawn.to(weight))
+
+
+def _whole(weight: nn.Parameter):
+    """Inside, a parameter that DeepSpeed has divided is there as a whole, and what becomes of it is kept."""
+    if not hasattr(weight, "ds_id"):
+        return torch.enable_grad()
+    import deepspeed
+
+    return deepspeed.zero.GatheredParameters([weight], modifier_rank=0)
+
+
+def read_at_end(module: nn.Module) -> nn.Module:
+    """`module`, reading the reward at each row's last token by the attention mask [B, S] of 1 and 0, on whichever side
+    the padding is."""
+    module.forward = types.MethodType(_forward, module)
+    return module
+
+
+def _forward(
+    self: nn.Module, input_ids: Tensor, attention_mask: Tensor | None = None, **_: object
+) -> SequenceClassifierOutputWithPast:
+    mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+    if bool(mask[:, 0].all()):  # padding on the right is after all that is read: causal attention never sees it
+        hidden = self.base_model(input_ids, use_cache=False).last_hidden_state
+    else:
+        positions = (mask.cumsum(-1) - 1).clamp(min=0)
+        hidden = self.base_model(
+            input_ids, attention_mask=mask, position_ids=positions, use_cache=False
+        ).last_hidden_state
+    last = (mask * torch.arange(mask.shape[1], device=mask.device)).argmax(-1)
+    ends = hidden[torch.arange(len(last), device=hidden.device), last]
+    # Half precision has three digits, and the loss looks at differences.
+    with torch.autocast(hidden.device.type, enabled=False):
+        rewards = self.score(ends.to(self.score.weight.dtype))
+    return SequenceClassifierOutputWithPast(logits=rewards.float())
+
+
+def length_batches(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
+    """Indices, longest rows first, in batches that take at most `batch_tokens` places padded, or hold one row."""
+    batches: list[list[int]] = []
+    for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        if not lengths[i]:
+            raise ValueError(f"row {i} is empty")
+        if not batches or (len(batches[-1]) + 1) * lengths[batches[-1][0]] > batch_tokens:
+            batches.append([])
+        batches[-1].append(i)
+    return batches
+
+
+def padded(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[Tensor, Tensor]:
+    """Ids and mask, int64 [B, S], padded on the right."""
+    longest = max(map(len, rows))
+    ids = torch.tensor([[*row, *[pad_id] * (longest - len(row))] for row in rows])
+    mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows])
+    return ids, mask

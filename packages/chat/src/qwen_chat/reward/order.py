@@ -1,0 +1,30 @@
+"""In which order pairs are trained on: a function of the seed, so that there is nothing to save or to lose."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+_WINDOW = 32  # batches
+
+
+def training_order(lengths: Sequence[int], batch: int, seed: int, epochs: float, steps: int | None) -> np.ndarray:
+    """Indices [steps · batch], a step's after the other's: every pair once before any comes again.
+
+    Pairs of similar length share a batch, so that little is padded: shuffled, then sorted by length within windows of
+    32 batches, whose batches are shuffled again. `steps` None: as many as fill `epochs`, the last batch left out where
+    it is not full, but at least one.
+    """
+    count = len(lengths)
+    steps = steps or max(1, int(epochs * count) // batch)
+    draw = np.random.default_rng(seed)
+    rounds = -(-steps * batch // count)
+    order = np.concatenate([draw.permutation(count) for _ in range(rounds)])[: steps * batch]
+    by_length = np.asarray(lengths)[order]
+    windows = []
+    for start in range(0, len(order), _WINDOW * batch):
+        window = order[start : start + _WINDOW * batch]
+        sorted_ = window[np.argsort(by_length[start : start + _WINDOW * batch], kind="stable")]
+        windows.append(draw.permutation(sorted_.reshape(-1, batch), axis=0).ravel())
+    return np.concatenate(windows)

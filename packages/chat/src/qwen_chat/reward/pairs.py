@@ -1,0 +1,233 @@
+"""From a recipe's sources to pairs of ids: read, split by prompt, cut, balanced and rendered. No torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+
+import numpy as np
+
+from qwen_chat.reward.forms import Preference, preferences_of
+from qwen_chat.reward.recipe import PAIRS, Pairs, PreferenceSource, RewardData, RewardRecipe
+from qwen_shared.data.check import HF, source_files
+from qwen_shared.data.conversations import Messages
+from qwen_shared.data.rows import read_hf_rows, read_rows
+from qwen_shared.errors import UserError
+from qwen_shared.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedPair:
+    """Two conversations as ids (int32), each up to its end token; the first `shared` ids are the same."""
+
+    chosen: np.ndarray
+    rejected: np.ndarray
+    shared: int
+    tag: str | None
+    reason: str | None
+
+    @property
+    def length(self) -> int:
+        return max(len(self.chosen), len(self.rejected))
+
+
+@dataclass
+class Counts:
+    """What became of the pairs of a stage."""
+
+    pairs: int = 0  # read
+    identical: int = 0  # dropped: the two answers are the same
+    cut: int = 0  # lost first turns
+    too_long: int = 0  # dropped: one question and its answer are too long
+    balanced: int = 0  # dropped: their tag had too large a share
+
+
+@dataclass
+class StagePairs:
+    train: list[EncodedPair] = field(default_factory=list)
+    held_out: list[EncodedPair] = field(default_factory=list)
+    counts: Counts = field(default_factory=Counts)
+
+
+def load_pairs(recipe: RewardRecipe, stage: str, tokenizer: Tokenizer) -> StagePairs:
+    """The pairs of stage pmp or finetune, the same ones in the same order on every machine.
+
+    Raises UserError for what cannot be read or trained on, naming the file and the line.
+    """
+    data = recipe.data
+    found = StagePairs()
+    longest: list[int] = []
+    for source in data.pmp_sources if stage == "pmp" else data.sources:
+        train, held_out = [], []
+        for preference, held in _divided(data, source, recipe.pairs, recipe.seed):
+            found.counts.pairs += 1
+            if preference.is_identical:
+                found.counts.identical += 1
+                continue
+            pair, turns_left_out, needed = encode(preference, tokenizer, data.seq_length, data.system)
+            found.counts.cut += turns_left_out and pair is not None
+            longest.append(needed)
+            if pair is None:
+                found.counts.too_long += 1
+            else:
+                (held_out if held else train).append(pair)
+        if not found.counts.pairs:
+            raise UserError(f"data source {source.path}: no preference in it")
+        found.train += train
+        found.held_out += held_out
+    _check_dropped(data, stage, found.counts, longest)
+    kept = balanced([pair.tag for pair in found.train], data.max_tag_share, recipe.seed)
+    found.counts.balanced = len(found.train) - len(kept)
+    found.train = [found.train[i] for i in kept]
+    if not found.train:
+        raise UserError(f"stage {stage}: no pair to train on: data.validation_share={data.validation_share:g}")
+    return found
+
+
+def encode(
+    preference: Preference, tokenizer: Tokenizer, seq_length: int, system: str | None
+) -> tuple[EncodedPair | None, bool, int]:
+    """The pair, None where it is too long; whether it lost turns to fit; and the tokens that its answers, and the
+    question before them, need.
+
+    What does not fit loses its first turns, a question with what followed it, on both sides alike; never the system
+    turn, never the end. What does not fit with one question is too long. Raises UserError for a template that leaves
+    an answer open.
+    """
+    prompt = preference.prompt
+    if system is not None and prompt[0]["role"] != "system":
+        prompt = [{"role": "system", "content": system}, *prompt]
+    shortened = False
+    while True:
+        chosen, rejected = (_rendered([*prompt, *end], tokenizer) for end in (preference.chosen, preference.rejected))
+        needed = max(len(chosen), len(rejected))
+        if needed <= seq_length:
+            same = chosen[: min(len(chosen), len(rejected))] == rejected[: min(len(chosen), len(rejected))]
+            differing = np.flatnonzero(~same)
+            shared = int(differing[0]) if len(differing) else len(same)
+            return EncodedPair(chosen, rejected, shared, preference.tag, preference.reason), shortened, needed
+        rest = _without_first_question(prompt)
+        if rest is None:
+            return None, shortened, needed
+        prompt, shortened = rest, True
+
+
+def balanced(tags: list[str | None], max_share: float, seed: int) -> list[int]:
+    """Indices of what is kept, in order, so that of those no tag has more than `max_share`; which ones of a tag, is
+    drawn. What has no tag is kept.
+
+    Raises UserError where the tags are too few for so small a share. A single tag is left as it is.
+    """
+    counts = Counter(tag for tag in tags if tag is not None)
+    without = len(tags) - sum(counts.values())
+    if len(counts) + bool(without) < 2 or max(counts.values(), default=0) <= max_share * len(tags):
+        return list(range(len(tags)))
+
+    def total(most: int) -> int:
+        return without + sum(min(count, most) for count in counts.values())
+
+    most = next((most for most in range(max(counts.values()), 0, -1) if most <= max_share * total(most)), 0)
+    if not most:
+        raise UserError(
+            f"data.max_tag_share={max_share:g}: there are {len(counts)} tags, so the largest has at least "
+            f"{1 / len(counts):.3g}"
+        )
+    kept = {i for i, tag in enumerate(tags) if tag is None}
+    for tag in counts:
+        having = [i for i, other in enumerate(tags) if other == tag]
+        kept.update(Random(f"{seed} {tag}").sample(having, most) if len(having) > most else having)
+    return sorted(kept)
+
+
+# ---- reading and dividing
+
+
+def _divided(data: RewardData, source: PreferenceSource, made: Pairs, seed: int) -> Iterator[tuple[Preference, bool]]:
+    """(preference, held out?). A prompt whose hash is below the share is held out with all its pairs, in whatever
+    source, until their text reaches `data.validation_max_bytes`. Where that would be none, the prompt with the lowest
+    hash is, if there are two."""
+    if source.path == PAIRS:
+        yield from _made(made, seed)
+        return
+    read = [(preference, _hash(preference.prompt)) for preference in _read(data, source)]
+    held: set[int] = set()
+    held_bytes = 0
+    for preference, hash64 in read:
+        if hash64 < data.validation_share * 2**64 and (hash64 in held or held_bytes < data.validation_max_bytes):
+            held.add(hash64)
+            held_bytes += len(json.dumps([preference.prompt, preference.chosen, preference.rejected]).encode())
+    prompts = {hash64 for _, hash64 in read}
+    if not held and data.validation_share and len(prompts) > 1:
+        held = {min(prompts)}
+    for preference, hash64 in read:
+        yield preference, hash64 in held
+
+
+def _made(settings: Pairs, seed: int) -> Iterator[tuple[Preference, bool]]:
+    from qwen_chat import dialogues
+
+    languages = tuple(settings.languages)
+    sides = (
+        (False, dialogues.pairs(seed, settings.count, languages)),
+        (True, dialogues.held_out_pairs(settings.held_out, languages)),
+    )
+    for held_out, some in sides:
+        for pair in some:
+            answers = ([{"role": "assistant", "content": text}] for text in (pair.chosen, pair.rejected))
+            yield Preference(dialogues.prompt(pair.dialogue), *answers, pair.tag, pair.reason), held_out
+
+
+def _read(data: RewardData, source: PreferenceSource) -> Iterator[Preference]:
+    if source.path.startswith(HF):
+        rows = read_hf_rows(source.path, source.config, source.split)
+    else:
+        files: list[Path] = source_files(data, source.path)
+        rows = ((row, name) for path in files for row, name, _ in read_rows(path))
+    for number, (row, name) in enumerate(rows, start=1):
+        yield from preferences_of(row, name, data.max_pairs_per_prompt)
+        if number == data.documents:
+            return
+
+
+def _hash(prompt: Messages) -> int:
+    text = json.dumps(prompt, ensure_ascii=False).encode("utf-8")
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big")
+
+
+# ---- rendering
+
+
+def _rendered(messages: Messages, tokenizer: Tokenizer) -> np.ndarray:
+    ids, mask = tokenizer.render(messages)
+    last = max((at for at, inside in enumerate(mask) if inside), default=-1)
+    if last < 0 or ids[last] not in tokenizer.stop_ids:
+        raise UserError(
+            "the tokenizer's chat template does not close an assistant's turn with one of the ids that end it: there "
+            "is no place to read a reward"
+        )
+    return np.array(ids[: last + 1], dtype=np.int32)
+
+
+def _without_first_question(prompt: Messages) -> Messages | None:
+    """The prompt from its second question on, after the system turn; None where it has only one."""
+    system = prompt[:1] if prompt[0]["role"] == "system" else []
+    questions = [i for i, turn in enumerate(prompt) if turn["role"] == "user"]
+    return [*system, *prompt[questions[1] :]] if len(questions) > 1 else None
+
+
+def _check_dropped(data: RewardData, stage: str, counts: Counts, longest: list[int]) -> None:
+    different = counts.pairs - counts.identical
+    if not different:
+        raise UserError(f"stage {stage}: all {counts.pairs:,} pairs have two answers that are the same")
+    if counts.too_long > data.max_dropped_share * different:
+        enough = np.sort(longest)[-(-99 * different // 100) - 1]
+        raise UserError(
+            f"stage {stage}: {counts.too_long:,} of {different:,} pairs are longer than data.seq_length="
+            f"{data.seq_length}, with one question alone; {enough} would be enough for 99 % of them; "
+            f"data.max_dropped_share={data.max_dropped_share:g} allows fewer"
+        )

@@ -1,0 +1,142 @@
+"""The recipe of a reward model. Its `model` and `tokenizer` are those of the model it starts from."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from qwen_chat.deepspeed import check_name
+from qwen_shared.recipe import RunRecipe
+from qwen_shared.recipe.schema import (
+    Model,
+    Number,
+    Optimizer,
+    Parallel,
+    Positive,
+    Schedule,
+    Section,
+    Share,
+    TrainingData,
+    source_from_text,
+    sources_from_text,
+)
+from qwen_shared.recipe.sft_schema import SftData
+
+PAIRS = "pairs"  # the name of the source
+STAGES = {"pmp": ("pmp",), "finetune": ("finetune",), "both": ("pmp", "finetune")}
+
+
+class PreferenceSource(Section):
+    """Where preferences come from: a file or a directory (.jsonl, .jsonl.gz, .jsonl.zst, .json, .parquet), or
+    `hf:NAME_OR_DIRECTORY`. Each row tells its form by its keys, see `forms`."""
+
+    weight: ClassVar[None] = None  # every pair is seen equally often
+
+    path: str = Field(min_length=1, description="a file, a directory, hf:NAME_OR_DIRECTORY, or data made here: pairs")
+    config: str | None = Field(None, description="hf: only; the dataset's configuration name")
+    split: str = Field("train", description="hf: only")
+
+
+Sources = Annotated[
+    list[Annotated[PreferenceSource, BeforeValidator(source_from_text)]], BeforeValidator(sources_from_text)
+]
+
+
+class RewardData(TrainingData):
+    """`pairs` are made here; everything else is read. Held out are prompts, with all pairs of answers to them."""
+
+    builtin: ClassVar[tuple[str, ...]] = (PAIRS,)
+    suffixes: ClassVar[tuple[str, ...]] = SftData.suffixes
+    isolate_documents: ClassVar[bool] = True
+
+    seq_length: Positive = Field(description="tokens of a conversation; longer ones lose their first turns")
+    sources: Sources = Field([], description="of stage finetune; a path alone is short for {path: …}")
+    pmp_sources: Sources = Field([], description="of stage pmp: many comparisons, of any quality")
+    validation_share: Share = Field(0.05, description="of the prompts, with all their pairs")
+    system: str | None = Field(None, description="for conversations without a system turn; default: the template's")
+    max_pairs_per_prompt: Positive = Field(16, description="of a ranking or of scores; more are drawn from")
+    # The report balances its prompts over 6,600 tags, in a way it does not give.
+    max_tag_share: Share = Field(
+        0.5, gt=0.0, description="no tag has more of the training pairs; what is over is left out. 1: all are kept"
+    )
+    max_dropped_share: Share = Field(0.05, description="refuse to train where more pairs are too long")
+
+    @property
+    def parts(self) -> dict[str, TrainingData]:
+        pmp = {"pmp_sources": self.model_copy(update={"sources": self.pmp_sources})} if self.pmp_sources else {}
+        return ({"sources": self} if self.sources else {}) | pmp
+
+
+class Pairs(Section):
+    """What the source `pairs` makes: two answers to a short dialogue, of which one has the better style, is right, or
+    is whole."""
+
+    count: Positive = Field(20_000, description="training pairs, on prompts that are all different")
+    held_out: Positive = Field(1000, description="pairs on prompts that no training dialogue has")
+    languages: list[Literal["en", "zh"]] = Field(["en", "zh"], min_length=1)
+
+
+class Training(Section):
+    epochs: Number = Field(1.0, gt=0.0)
+    steps: Positive | None = Field(None, description="in place of epochs; pairs are seen again where they run out")
+    global_batch_size: Positive = Field(description="pairs per step")
+    micro_batch_size: Positive = Field(1, description="pairs per forward pass and rank")
+    precision: Literal["auto", "bf16", "fp32"] = Field("auto", description="auto: bf16 where the hardware speeds it up")
+    recompute: Literal["none", "full"] = Field("none", description="full: layers are computed again, not kept")
+
+
+class Pmp(Section):
+    """What preference-model pretraining does otherwise than fine-tuning; by default nothing."""
+
+    epochs: Number | None = Field(None, gt=0.0)
+    steps: Positive | None = None
+    lr: Number | None = Field(None, gt=0.0)
+
+
+class Evaluation(Section):
+    interval: Positive = Field(description="steps between validations")
+    max_pairs: Positive = Field(1000, description="held-out pairs at intervals; the end uses all")
+    batch_tokens: Positive = Field(16384, description="places in a batch of conversations that are scored")
+
+
+class RewardRecipe(RunRecipe):
+    parallel: ClassVar[Parallel] = Parallel()  # data parallelism alone, which DeepSpeed's ZeRO divides the memory of
+
+    model: Model | None = Field(None, description="the start's, as its tokenizer is; never to be given")
+    stage: Literal["pmp", "finetune", "both"] = Field(
+        "finetune", description="preference-model pretraining on data.pmp_sources, fine-tuning on data.sources"
+    )
+    data: RewardData
+    pairs: Pairs = Pairs.model_construct()
+    training: Training
+    optimizer: Optimizer
+    schedule: Schedule = Field(Schedule.model_construct(kind="constant"), description="of each stage, over its steps")
+    pmp: Pmp = Pmp.model_construct()
+    deepspeed: str | None = Field(None, description="zero0 to zero3, or a JSON file; null: plain data parallelism")
+    evaluation: Evaluation
+
+    @model_validator(mode="after")
+    def _check(self) -> RewardRecipe:
+        size, part = self.training.global_batch_size, self.training.micro_batch_size
+        if size % part:
+            raise ValueError(f"training.global_batch_size={size} is not a multiple of training.micro_batch_size={part}")
+        for stage in STAGES[self.stage]:
+            key = "pmp_sources" if stage == "pmp" else "sources"
+            if not getattr(self.data, key):
+                raise ValueError(f"stage={self.stage} reads data.{key}, which names no source")
+        if self.deepspeed is not None:
+            check_name(self.deepspeed)
+        return self
+
+    def epochs(self, stage: str) -> float:
+        return (self.pmp.epochs if stage == "pmp" else None) or self.training.epochs
+
+    def steps(self, stage: str) -> int | None:
+        """Steps of a stage where they are given; a stage's own epochs come before the steps of all."""
+        if stage == "pmp" and (self.pmp.steps or self.pmp.epochs):
+            return self.pmp.steps
+        return self.training.steps
+
+    def lr(self, stage: str) -> float:
+        return (self.pmp.lr if stage == "pmp" else None) or self.optimizer.lr

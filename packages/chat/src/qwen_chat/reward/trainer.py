@@ -1,0 +1,208 @@
+"""One stage on trl's `RewardTrainer`. What is ours: the order of pairs, the learning rate, what is logged where, and
+checkpoints that are either whole or not there."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import trl
+from datasets import Dataset
+from transformers import PrinterCallback, TrainerCallback
+
+from qwen_chat.reward.recipe import RewardRecipe
+from qwen_chat.reward.stages import Stage
+from qwen_shared.recipe.schema import Checkpoint
+from qwen_shared.tracking import NoTracker, Tracker
+from qwen_shared.training.run_files import checkpoint_path, list_checkpoints
+from qwen_shared.training.schedule import learning_rate
+from qwen_shared.training.signals import StopRequest
+
+PROGRESS = "progress.json"
+
+
+class Stop(StopRequest):
+    """Of a process that may be alone, and then belongs to no group."""
+
+    def agreed(self) -> bool:
+        return super().agreed() if torch.distributed.is_initialized() else self._signal is not None
+
+
+class Trainer(trl.RewardTrainer):
+    """trl's, with the recipe's schedule; it writes no model cards and calls nobody."""
+
+    def __init__(self, *args, rate: Callable[[int], float], **kwargs):
+        self._rate = rate
+        super().__init__(*args, **kwargs)
+        self.remove_callback(PrinterCallback)
+
+    def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None):
+        if self.lr_scheduler is None:
+            self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(
+                optimizer or self.optimizer, lambda done: self._rate(done + 1) / self.args.learning_rate
+            )
+            self._created_lr_scheduler = True
+        return self.lr_scheduler
+
+    def create_model_card(self, *args, **kwargs) -> None: ...
+
+    def _send_telemetry(self) -> None: ...
+
+
+def make_trainer(
+    recipe: RewardRecipe,
+    stage: Stage,
+    module: torch.nn.Module,
+    arguments: trl.RewardConfig,
+    pairs: Dataset,
+    tokenizer,
+    watch: Watch,
+) -> Trainer:
+    """`pairs` are in the order of training, `tokenizer` is transformers', with the padding token set."""
+
+    def rate(step: int) -> float:
+        return learning_rate(recipe.schedule, stage.lr, min(step, stage.steps), stage.steps)
+
+    return Trainer(module, arguments, train_dataset=pairs, processing_class=tokenizer, callbacks=[watch], rate=rate)
+
+
+def arguments_of(
+    recipe: RewardRecipe, stage: Stage, writing: Path, precision: str, world_size: int, deepspeed: dict | None
+) -> trl.RewardConfig:
+    """Made before the model is loaded, so that ZeRO 3 can divide it while it is."""
+    training, optimizer = recipe.training, recipe.optimizer
+    on_gpu = torch.cuda.is_available()
+    return trl.RewardConfig(
+        output_dir=str(writing),
+        per_device_train_batch_size=training.micro_batch_size,
+        gradient_accumulation_steps=training.global_batch_size // (training.micro_batch_size * world_size),
+        max_steps=stage.steps,
+        learning_rate=stage.lr,
+        adam_beta1=optimizer.beta1,
+        adam_beta2=optimizer.beta2,
+        adam_epsilon=optimizer.eps,
+        weight_decay=optimizer.weight_decay,
+        max_grad_norm=optimizer.clip_grad,
+        optim="adamw_torch",
+        bf16=precision == "bf16",
+        gradient_checkpointing=training.recompute == "full",
+        max_length=None,
+        train_sampling_strategy="sequential",
+        dataloader_pin_memory=on_gpu,
+        ddp_find_unused_parameters=False,
+        use_cpu=not on_gpu,
+        seed=recipe.seed,
+        # The callback below asks for what is logged and saved.
+        logging_strategy="no",
+        save_strategy="no",
+        eval_strategy="no",
+        logging_nan_inf_filter=False,
+        disable_tqdm=True,
+        report_to="none",
+        deepspeed=deepspeed,
+    )
+
+
+class Watch(TrainerCallback):
+    """After each step: validate, log, save and stop, as the recipe and the user ask for it."""
+
+    def __init__(
+        self,
+        recipe: RewardRecipe,
+        stage: Stage,
+        tracker: Tracker | NoTracker,
+        stop: Stop,
+        checkpoints: Path,
+        rank: int,
+        world_size: int,
+        validate: Callable[[], dict[str, float]],
+    ):
+        self.recipe, self.stage, self.tracker, self.stop = recipe, stage, tracker, stop
+        self.checkpoints, self.rank, self.world_size, self.validate = checkpoints, rank, world_size, validate
+        self.stopped = False
+        self._validation: dict[str, float] = {}
+        self._tokens = 0.0
+
+    def on_step_begin(self, args, state, control, **_):
+        self._began = time.perf_counter()
+
+    def on_step_end(self, args, state, control, **_):
+        self._seconds = time.perf_counter() - self._began
+        step, final = state.global_step, state.global_step >= self.stage.steps
+        asked = self.stop.agreed()
+        self.stopped = asked and not final
+        if step % self.recipe.evaluation.interval == 0:
+            self._validation = {f"val/{name}": value for name, value in self.validate().items()}
+        control.should_log = bool(self._validation) or step % self.recipe.tracking.log_interval == 0 or final
+        control.should_save = step % self.recipe.checkpoint.interval == 0 or final or self.stopped
+        control.should_training_stop = control.should_training_stop or self.stopped
+        return control
+
+    def on_log(self, args, state, control, logs, **_):
+        state.log_history.clear()  # metrics.jsonl has it; here it would grow with every checkpoint
+        if "loss" not in logs:  # trl's own summary, at the end
+            return
+        if not math.isfinite(logs["loss"]) or not math.isfinite(logs.get("grad_norm", 0.0)):
+            raise FloatingPointError(
+                f"step {self.stage.first + state.global_step}: loss {logs['loss']}, gradient norm "
+                f"{logs.get('grad_norm')}; checkpoints are from before. A lower optimizer.lr may help"
+            )
+        tokens, self._tokens = logs["num_tokens"] - self._tokens, logs["num_tokens"]
+        metrics = {
+            "train/loss": logs["loss"],
+            "train/grad_norm": logs.get("grad_norm", 0.0),
+            "train/lr": logs["learning_rate"],
+            "train/accuracy": logs["accuracy"],
+            "train/margin": logs["margin"],
+            "train/reward": logs["mean_reward"],
+            "train/tokens_per_second": tokens / (self._seconds * self.recipe.tracking.log_interval),
+        }
+        self.tracker.log(self.stage.first + state.global_step, metrics | self._validation)
+        self._validation = {}
+
+    def on_save(self, args, state, control, **_):
+        """What transformers has written file by file appears as a checkpoint by one renaming."""
+        written = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+        self._all_here()
+        if self.rank == 0:
+            step = self.stage.first + state.global_step
+            progress = {"step": step, "stage": self.stage.name, "world_size": self.world_size}
+            (written / PROGRESS).write_text(json.dumps(progress) + "\n")
+            for path in [*(p for p in written.rglob("*") if p.is_file()), written]:
+                _fsync(path)
+            final = checkpoint_path(self.checkpoints, step)
+            shutil.rmtree(final, ignore_errors=True)
+            written.replace(final)
+            _fsync(self.checkpoints)
+            _prune(self.checkpoints, self.recipe.checkpoint)
+        self._all_here()
+
+    def _all_here(self) -> None:
+        if self.world_size > 1:
+            torch.distributed.barrier()
+
+
+def _prune(directory: Path, settings: Checkpoint) -> None:
+    """Delete all but the last `keep_last` and those at multiples of `keep_every`."""
+    for path in directory.glob("deleting-*"):
+        shutil.rmtree(path, ignore_errors=True)
+    for step in list_checkpoints(directory)[: -settings.keep_last]:
+        if settings.keep_every and step % settings.keep_every == 0:
+            continue
+        # Renamed first: a kill amid the deletion must not leave a checkpoint that lacks files.
+        path = checkpoint_path(directory, step).rename(directory / f"deleting-{step:08d}")
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

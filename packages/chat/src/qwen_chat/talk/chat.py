@@ -1,0 +1,87 @@
+"""A conversation with a model: its turns, which of them the model still sees, and answers as they come."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterator
+from dataclasses import replace
+
+from qwen_shared.data.conversations import Messages
+from qwen_shared.errors import UserError
+from qwen_shared.generation.decode import stream
+from qwen_shared.generation.sampling import Sampling
+from qwen_shared.tokenizer import Tokenizer
+
+
+class Chat:
+    """`system` is the system turn, None for the template's own. `turns` are the user's and the model's in turn;
+    the first `forgotten` of them no longer fit the model's positions."""
+
+    def __init__(self, model, tokenizer: Tokenizer, system: str | None, sampling: Sampling):
+        self.model, self.tokenizer, self.system, self.sampling = model, tokenizer, system, sampling
+        self.positions: int | None = getattr(model.config, "max_position_embeddings", None)
+        self.turns: Messages = []
+        self.forgotten = 0
+        self.cut = False  # whether the last answer ended because there was no more room
+        self._answers = 0  # so many draws of random numbers; the same question gets another answer
+
+    @property
+    def messages(self) -> Messages:
+        """The whole conversation."""
+        return self._with_system(self.turns)
+
+    def ask(self, text: str) -> Iterator[str]:
+        """The answer to `text`, as it comes: a piece for every token, empty where a character is not complete yet.
+
+        Whoever stops early (`close`) leaves what was said so far in `turns`, or nothing where nothing was. Raises
+        UserError, before anything changes, for a text that is too long for the model.
+        """
+        answered = self.turns[: len(self.turns) // 2 * 2]
+        turns = [*answered, {"role": "user", "content": text}]
+        prompt, forgotten = self._prompt(turns)
+        self.turns, self.forgotten = turns, forgotten
+        return self._answer(prompt)
+
+    def undo(self) -> bool:
+        """Takes the last question and its answer back; whether there was one."""
+        there = bool(self.turns)
+        self.turns, self.forgotten = self.turns[:-2], 0
+        return there
+
+    def reset(self) -> None:
+        self.turns, self.forgotten = [], 0
+
+    def _answer(self, prompt: list[int]) -> Iterator[str]:
+        sampling = replace(self.sampling, first=self._answers, max_length=self.positions)
+        self._answers += 1
+        characters = codecs.getincrementaldecoder("utf-8")("replace")
+        ids: list[int] = []
+        self.cut = False
+        try:
+            for id in stream(self.model, self.tokenizer, prompt, sampling):
+                ids.append(id)
+                yield characters.decode(self.tokenizer.token_bytes(id))
+            self.cut = len(ids) >= sampling.room(prompt)
+            yield characters.decode(b"", True)
+        except GeneratorExit:
+            if not ids:
+                self.turns = self.turns[:-1]
+                return
+        finally:
+            if len(self.turns) % 2:
+                said = {"role": "assistant", "content": self.tokenizer.decode(ids).strip()}
+                self.turns = [*self.turns, said]
+
+    def _prompt(self, turns: Messages) -> tuple[list[int], int]:
+        """The ids that the model reads, and how many of the oldest turns are left out so that an answer has room."""
+        longest = (self.positions or 2**62) - min(self.sampling.max_new_tokens, (self.positions or 2**62) // 4)
+        for forgotten in range(self.forgotten, len(turns), 2):
+            ids = self.tokenizer.render(self._with_system(turns[forgotten:]), add_generation_prompt=True)[0]
+            if len(ids) <= longest:
+                return ids, forgotten
+        raise UserError(
+            f"this takes {len(ids):,} tokens with the system prompt, and the model reads {longest:,} before its answer"
+        )
+
+    def _with_system(self, turns: Messages) -> Messages:
+        return turns if self.system is None else [{"role": "system", "content": self.system}, *turns]

@@ -1,0 +1,132 @@
+"""`qwen-chat talk`: which model, how it is spoken to, and how answers are drawn."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from qwen_chat.evaluation import model as models
+from qwen_shared.errors import UserError
+from qwen_shared.launch import Invocation
+from qwen_shared.tracking.manifest import MANIFEST, Manifest
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--once", metavar="TEXT", help="print the answer to TEXT and nothing else; -: to standard input"
+    )
+    parser.add_argument("--system", metavar="TEXT", help="system prompt (default: as the model was trained)")
+    parser.add_argument("--temperature", type=_from_zero, metavar="T", help="0 is greedy (default: the recipe's)")
+    parser.add_argument("--top-p", type=_share, metavar="P", help="draw from the likeliest tokens that make up P")
+    parser.add_argument("--max-new-tokens", type=_whole(1), metavar="N", help="of an answer (default: the recipe's)")
+    parser.add_argument("--seed", type=_whole(0), default=0, metavar="N", help="of the sampling (default: 0)")
+
+
+def main(invocation: Invocation) -> None:
+    given = invocation.options
+    question = _question(given.once)
+    named = models.asked(_usual(invocation))
+    if named.kind == models.REWARD:
+        raise UserError(f"{named.name}: a reward model judges answers, it gives none")
+    directory = named.directory()
+
+    from rich.console import Console
+    from rich.text import Text
+
+    # What the program says itself; `sys.stderr` is the log file meanwhile.
+    console = Console(file=sys.__stderr__, highlight=False, soft_wrap=True)
+
+    def tell(text: str) -> None:
+        console.print(Text(text, style="dim"))
+
+    tell(f"{named.name}{': a base model, it has not learned to converse' if _is_base(named.kind) else ''}")
+    with console.status("loading") if console.is_terminal else contextlib.nullcontext():
+        from qwen_chat.talk.chat import Chat
+        from qwen_chat.talk.session import Session, say_once
+        from qwen_shared.generation.decode import load_decoder
+        from qwen_shared.generation.sampling import Sampling
+        from qwen_shared.tokenizer import load_tokenizer
+
+        tokenizer = load_tokenizer(str(directory))
+        model = load_decoder(directory)
+    settings = named.settings
+    sampling = Sampling(
+        settings.max_new_tokens if given.max_new_tokens is None else given.max_new_tokens,
+        settings.temperature if given.temperature is None else given.temperature,
+        settings.top_p if given.top_p is None else given.top_p,
+        given.seed,
+    )
+    chat = Chat(model, tokenizer, named.system if given.system is None else given.system, sampling)
+    with contextlib.suppress(AttributeError):
+        sys.stdout.reconfigure(errors="replace")  # a terminal of another encoding must not end the conversation
+    if question is not None:
+        say_once(chat, question, sys.stdout)
+        return
+    if sys.stdin.isatty():
+        tell(_greeting(chat))
+    with contextlib.suppress(KeyboardInterrupt):
+        Session(chat, tell, sys.stdout).run()
+
+
+def _greeting(chat) -> str:
+    sampling = chat.sampling
+    drawn = f"temperature {sampling.temperature:g}, top-p {sampling.top_p:g}" if sampling.temperature else "greedy"
+    room = f"{chat.positions:,} positions, " if chat.positions else ""
+    size = sum(parameter.numel() for parameter in chat.model.parameters())
+    return f"{size / 1e6:,.1f} M parameters, {room}{drawn}; /help lists commands, Ctrl-D leaves"
+
+
+def _question(once: str | None) -> str | None:
+    if once is None:
+        return None
+    text = sys.stdin.buffer.read().decode("utf-8", "replace") if once == "-" else once
+    if not text.strip():
+        raise UserError("--once: nothing to answer")
+    return text.strip()
+
+
+def _usual(invocation: Invocation) -> Invocation:
+    """Where no model is named, the newer one of the finished runs of this name: PPO's or SFT's."""
+    usual = Path("runs") / models.SFT / invocation.run_dir.name
+    if invocation.start or invocation.run_dir != usual:
+        return invocation
+    finished = []
+    for kind in (models.SFT, models.PPO):
+        run_dir = Path("runs") / kind / usual.name
+        if (run_dir / MANIFEST).is_file() and (manifest := Manifest.read(run_dir)).status == "finished":
+            finished.append((manifest.created, str(run_dir)))
+    return replace(invocation, start=max(finished)[1], run_dir=Path(max(finished)[1])) if finished else invocation
+
+
+def _is_base(kind: str | None) -> bool:
+    return kind is not None and kind.endswith("-pretrain")
+
+
+def _from_zero(text: str) -> float:
+    return _number(text, lambda value: 0 <= value <= 10, "a number from 0 to 10")
+
+
+def _share(text: str) -> float:
+    return _number(text, lambda value: 0 < value <= 1, "a share above 0 and up to 1")
+
+
+def _number(text: str, fits, wanted: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not fits(value):
+        raise argparse.ArgumentTypeError(f"'{text}' is not {wanted}")
+    return value
+
+
+def _whole(least: int):
+    def parse(text: str) -> int:
+        if not text.isascii() or not text.isdigit() or not least <= int(text) < 2**32:
+            raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from {least} up")
+        return int(text)
+
+    return parse

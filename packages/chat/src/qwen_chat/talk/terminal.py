@@ -1,0 +1,34 @@
+"""What a model says, on its way to a terminal: whole characters, and none that the terminal would obey."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+_REPLACED = "\ufffd"
+_TABLE = {
+    **{code: 0x2400 + code for code in range(0x20)},  # control characters, ESC among them, by their pictures
+    0x7F: 0x2421,
+    **dict.fromkeys(range(0x80, 0xA0), _REPLACED),  # some terminals obey these like ESC sequences
+    # What turns the direction of writing: text that is not what it looks like.
+    **dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A)], _REPLACED),
+    **dict.fromkeys(range(0xD800, 0xE000), _REPLACED),  # cannot be written at all
+    ord("\r"): None,  # would take the line back to its start
+}
+del _TABLE[ord("\n")], _TABLE[ord("\t")]
+
+
+def harmless(text: str) -> str:
+    """`text` with pictures in place of control characters other than tabs and line ends, so that no sequence of them
+    moves the cursor, changes colours, titles or the clipboard, or hides what was written."""
+    return text.translate(_TABLE)
+
+
+def trimmed(pieces: Iterable[str]) -> Iterator[str]:
+    """The pieces of a text without white space at its ends. A piece may become empty; what follows it is not awaited."""
+    begun, held = False, ""
+    for piece in pieces:
+        text = held + piece if begun else piece.lstrip()
+        body = text.rstrip()
+        begun = begun or bool(body)
+        held = text[len(body) :]
+        yield body

@@ -1,0 +1,95 @@
+"""How models are spoken to: runs as their recipes say, others by defaults, overrides before all."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from qwen_chat.evaluation import model as models
+from qwen_chat.evaluation.model import asked, other
+from qwen_shared.errors import UserError
+from qwen_shared.evaluation.settings import Evaluation
+from qwen_shared.tracking import Manifest
+
+TINY = Evaluation(interval=5, max_new_tokens=96, temperature=0.0)
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Makes a run of a kind with some recipe."""
+
+    def make(kind, recipe="data: {system: Hm}"):
+        directory = tmp_path / kind
+        directory.mkdir()
+        (directory / "recipe.yaml").write_text(f"name: small\ntokenizer: default\n{recipe}\n")
+        Manifest.create("x", kind, "small").write(directory)
+        return directory
+
+    return make
+
+
+def invocation(start=None, run_dir="runs/chat-sft/tiny", overrides=(), config=None, **evaluation):
+    recipe = SimpleNamespace(
+        data=SimpleNamespace(system=""), evaluation=TINY.model_copy(update=evaluation), tasks=["dialogues"]
+    )
+    start = str(start) if start else None
+    return SimpleNamespace(recipe=recipe, start=start, run_dir=Path(run_dir), overrides=list(overrides), config=config)
+
+
+def test_an_sft_run_is_asked_by_its_own_recipe(run):
+    directory = run("chat-sft")
+    found = asked(invocation(directory, directory))
+    assert (found.system, found.settings, found.kind) == ("", TINY, "chat-sft")
+    assert found.keeps_figures and found.label == "chat-sft-chat-sft"
+
+
+def test_a_ppo_run_is_asked_as_in_training(run):
+    directory = run("chat-ppo", "data: {system: Hm}\ngeneration: {max_new_tokens: 77}")
+    found = asked(invocation(f"{directory}@5", directory))
+    assert (found.system, found.settings.max_new_tokens, found.step) == ("Hm", 77, 5)
+    assert found.settings.samples == 1 and found.keeps_figures and found.label == "chat-ppo-chat-ppo-5"
+
+
+def test_a_model_from_elsewhere_is_asked_by_defaults(tmp_path):
+    found = asked(invocation(tmp_path))
+    assert (found.system, found.settings.max_new_tokens, found.run_dir) == (None, 512, None)
+    assert not found.keeps_figures and found.label == tmp_path.name
+
+
+def test_a_recipe_that_is_named_is_heeded(tmp_path):
+    found = asked(invocation(tmp_path, config="tiny"))
+    assert (found.system, found.settings) == ("", TINY)
+
+
+def test_overrides_go_before_all(tmp_path, run):
+    found = asked(invocation(tmp_path, overrides=["evaluation.max_new_tokens=7", "data.system="], max_new_tokens=7))
+    assert (found.system, found.settings.max_new_tokens, found.settings.temperature) == ("", 7, 0.8)
+    directory = run("chat-ppo", "data: {}\ngeneration: {max_new_tokens: 77}")
+    found = asked(invocation(directory, directory, overrides=["evaluation.limit=3"], limit=3))
+    assert (found.system, found.settings.max_new_tokens, found.settings.limit) == (None, 77, 3)
+
+
+def test_another_model_is_asked_the_same_with_its_own_system_turn(tmp_path, run):
+    ours = asked(invocation(tmp_path))
+    theirs = other(str(run("chat-sft")), ours, [])
+    assert (theirs.system, theirs.settings, theirs.kind) == ("Hm", ours.settings, "chat-sft")
+    assert other("org/name", ours, []).system is None
+    assert other(str(theirs.run_dir), ours, ["data.system=x"]).system == ours.system
+    with pytest.raises(UserError, match="only runs have steps"):
+        other(f"{tmp_path}@3", ours, [])
+
+
+def test_a_base_run_has_no_system_turn_and_keeps_no_figures(run):
+    directory = run("base-pretrain", "data: {seq_length: 64}")
+    found = asked(invocation(directory, directory))
+    assert found.system is None and not found.keeps_figures
+
+
+def test_a_ppo_run_without_an_export_is_told(run):
+    directory = run("chat-ppo")
+    with pytest.raises(UserError, match="has not been exported"):
+        asked(invocation(directory, directory)).directory()
+    (directory / "export").mkdir()
+    (directory / "export" / "certificate.json").write_text('{"step": 9}')
+    assert asked(invocation(directory, directory)).directory() == directory / "export"
+    assert models.kind_of(directory) == "chat-ppo"

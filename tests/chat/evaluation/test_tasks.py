@@ -1,0 +1,67 @@
+"""Which prompts a name stands for."""
+
+import json
+
+import pytest
+
+from qwen_chat import dialogues
+from qwen_chat.evaluation.tasks import find_tasks
+from qwen_shared.errors import UserError
+
+
+def prompts(path, *rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(path)
+
+
+def test_the_embedded_dialogues_say_their_kind_and_language():
+    (task,) = find_tasks(["dialogues"])
+    questions = task.questions(40)
+    assert [q.turns for q in questions] == [dialogues.prompt(d) for d in dialogues.held_out("dialogues")[:40]]
+    assert {q.groups["language"] for q in questions} == {"en", "zh"}
+    assert all(q.groups["kind"] == q.dialogue.kind for q in questions)
+
+
+def test_own_prompts_are_texts_or_messages(tmp_path):
+    turns = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}]
+    answered = [*turns, {"role": "assistant", "content": "Hello."}]
+    path = prompts(
+        tmp_path / "mine.jsonl",
+        {"prompt": "Why?", "kind": "question"},
+        {"prompt": turns},
+        {"messages": answered, "language": 3},
+    )
+    (task,) = find_tasks([path])
+    assert (task.name, task.place) == ("mine", path)
+    questions = task.questions(0)
+    assert [q.turns for q in questions] == [[{"role": "user", "content": "Why?"}], turns, turns]
+    assert [q.groups for q in questions] == [{"kind": "question"}, {}, {}]
+    assert all(q.dialogue is None for q in questions)
+    assert len(task.questions(2)) == 2
+
+
+@pytest.mark.parametrize(
+    "names, said",
+    [
+        (["dialogue"], "there is: dialogues"),
+        (["no/such.jsonl"], "no such file"),
+        (["dialogues", "dialogues"], "stands there twice"),
+    ],
+)
+def test_mistakes_are_named(names, said):
+    with pytest.raises(UserError, match=said):
+        find_tasks(names)
+
+
+def test_files_that_cannot_be_asked(tmp_path):
+    (tmp_path / "notes.md").write_text("?")
+    with pytest.raises(UserError, match=r"one of \.jsonl"):
+        find_tasks([str(tmp_path / "notes.md")])
+    with pytest.raises(UserError, match="embedded task"):
+        find_tasks([prompts(tmp_path / "dialogues.jsonl", {"prompt": "x"})])
+    (task,) = find_tasks([prompts(tmp_path / "empty.jsonl")])
+    with pytest.raises(UserError, match="no prompt in it"):
+        task.questions(0)
+    (task,) = find_tasks([prompts(tmp_path / "odd.jsonl", {"prompt": "x"}, {"question": "y"})])
+    with pytest.raises(UserError, match="odd.jsonl line 2"):
+        task.questions(0)

@@ -1,0 +1,25 @@
+"""How memory is divided decides no loss."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import two_processes
+
+from . import zero
+from .small import make_trainer
+
+
+@pytest.mark.slow  # DeepSpeed compiles its communication first
+@pytest.mark.skipif(shutil.which("g++") is None, reason="DeepSpeed on CPUs needs a C++ compiler")
+def test_zero_stages_give_the_same_losses(tmp_path):
+    two_processes.run(Path(zero.__file__), str(tmp_path), layouts=1, timeout_s=400)
+    found = json.loads((tmp_path / "losses.json").read_text())
+    alone = zero.losses(make_trainer(**zero.settings()), steps=1)[0]
+    for name in zero.WATCHED:
+        for stage in zero.STAGES:
+            for step in range(3):
+                assert found[str(stage)][step][name] == pytest.approx(found["0"][step][name], abs=1e-4), (stage, step)
+        if name in ("ppo/kl", "ppo/reward", "ppo/entropy"):  # minibatches are another matter: each rank deals its own
+            assert found["0"][0][name] == pytest.approx(alone[name], abs=1e-4)

@@ -1,0 +1,116 @@
+"""`qwen-chat ppo` from end to end, on a model too small to learn."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+MICRO = """
+name: micro
+data: {sources: [dialogues], seq_length: 160, documents: 40, system: ""}
+training: {steps: 6, value_warmup_steps: 2, global_batch_size: 8, micro_batch_size: 4, epochs: 2, precision: fp32}
+generation: {max_new_tokens: 8}
+reward: {functions: [checked], held_out: preference}
+policy: {lr: 1.0e-4}
+value: {lr: 1.0e-3}
+checkpoint: {interval: 2}
+evaluation: {interval: 3, prompts: 8, functions: [checked]}
+tracking: {wandb: disabled}
+"""
+
+
+@pytest.fixture(scope="module")
+def command(tmp_path_factory, base_run):
+    recipe = tmp_path_factory.mktemp("recipe") / "micro.yaml"
+    recipe.write_text(MICRO)
+    return [sys.executable, "-m", "qwen_chat", "ppo", "--config", str(recipe), "--from", str(base_run)]
+
+
+@pytest.fixture(scope="module")
+def qwen_chat(command, environment):
+    """Runs `qwen-chat ppo` with a micro recipe from a micro base run, and returns the finished process."""
+
+    def run(*words, check=0):
+        done = subprocess.run(
+            [*command, *map(str, words)], env=environment, capture_output=True, text=True, timeout=240
+        )
+        assert done.returncode == check, f"exit {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+        return done
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def unbroken(qwen_chat, tmp_path_factory):
+    run_dir = tmp_path_factory.mktemp("ppo") / "run"
+    qwen_chat("--run-dir", run_dir)
+    return run_dir
+
+
+def test_a_run_keeps_its_contract(unbroken, base_run, qwen_chat):
+    manifest = json.loads((unbroken / "manifest.json").read_text())
+    assert (manifest["kind"], manifest["status"]) == ("chat-ppo", "finished")
+    assert manifest["parent"]["run"] == str(base_run)
+    results = manifest["results"]
+    for name in ("reward", "preference", "checked"):
+        assert {f"before/val/{name}", f"val/{name}", f"gain/{name}", f"gain/{name}_low"} <= set(results)
+    certificate = json.loads((unbroken / "export/certificate.json").read_text())
+    assert certificate["step"] == 6
+    assert certificate["tensors"]["bit_equal"]
+    assert [p.name for p in sorted((unbroken / "checkpoints").iterdir())] == ["step-00000004", "step-00000006"]
+    assert "finished" in qwen_chat("--run-dir", unbroken).stdout
+
+
+def test_warm_up_is_seen_in_the_figures(unbroken):
+    steps = metrics(unbroken)
+    assert "ppo/policy_gradient" not in steps[1]
+    assert steps[2]["ppo/kl"] == pytest.approx(0.0, abs=1e-6)
+    assert "ppo/policy_gradient" in steps[2]
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_run_that_was_stopped_goes_on_exactly(number, unbroken, command, qwen_chat, environment, tmp_path):
+    run_dir = tmp_path / "run"
+    process = subprocess.Popen(
+        [*command, "--run-dir", str(run_dir)], env=environment, stdout=subprocess.DEVNULL, start_new_session=True
+    )
+    deadline = time.monotonic() + 120
+    while len(metrics(run_dir)) < 3:
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.02)
+    os.killpg(process.pid, number)
+    code = process.wait(timeout=60)
+    assert code == (75 if number == signal.SIGTERM else -signal.SIGKILL)
+    qwen_chat("--run-dir", run_dir)
+    assert metrics(run_dir) == metrics(unbroken)
+    for path in ("evaluation/answers.jsonl", "export/model.safetensors"):
+        assert (run_dir / path).read_bytes() == (unbroken / path).read_bytes()
+
+
+def metrics(run_dir):
+    """Every step's figures but for what the clock says."""
+    path = run_dir / "metrics.jsonl"
+    lines = path.read_text().splitlines() if path.is_file() else []
+    rows = [json.loads(line) for line in lines]
+    return [{k: v for k, v in row.items() if k != "time" and not k.startswith("time/")} for row in rows]
+
+
+def test_mistakes_are_one_line(qwen_chat, tmp_path):
+    for words, said in (
+        (["reward.functions=[chequed]"], "nearest: checked"),
+        (["reward.functions=[]"], "no reward model there"),
+        ([f"reward.model={tmp_path}"], "neither a run"),
+        (["reward.functions=[math]"], "needs the right answers in a column"),
+        (["deepspeed=zero9"], "zero0, zero1, zero2, zero3"),
+        (["training.global_batch_size=7"], "is not a multiple of"),
+        (["generation.max_new_tokens=200"], "leaves no room for a prompt"),
+        (["losses.pretraining_coefficient=0.1"], "one needs the other"),
+    ):
+        error = qwen_chat("--run-dir", tmp_path / "run", *words, check=2).stderr
+        assert said in error, (words, error)
+        assert error.count("\n") == 1, error
