@@ -1,5 +1,7 @@
 """Talking: whole characters, harmless ones, a history that fits, commands, and a real terminal with Ctrl-C."""
 
+import argparse
+import io
 import json
 import os
 import pty
@@ -16,6 +18,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from qwen_chat import talk
 from qwen_chat.talk import chat as talking
 from qwen_chat.talk.chat import Chat
 from qwen_chat.talk.command import _usual
@@ -23,6 +26,7 @@ from qwen_chat.talk.interrupts import Interrupts
 from qwen_chat.talk.session import Session
 from qwen_chat.talk.terminal import harmless, trimmed
 from qwen_shared.errors import UserError
+from qwen_shared.evaluation.settings import Evaluation
 from qwen_shared.generation.sampling import Sampling
 from qwen_shared.tokenizer import load_tokenizer
 from qwen_shared.tracking import Manifest
@@ -269,7 +273,6 @@ def test_without_a_name_the_newest_finished_run_talks(tmp_path, monkeypatch):
     class Invocation:
         run_dir: Path = Path("runs/chat-sft/tiny")
         start: str | None = None
-        options: Namespace = Namespace()
 
     run("chat-sft", "2024-01-01")
     assert _usual(Invocation()).start == "runs/chat-sft/tiny"
@@ -306,21 +309,53 @@ def command(*words):
 
 
 def test_once_prints_the_answer_alone(babbler, environment):
-    def once(*words, given=None, check=0):
-        run = command("--from", babbler, "--max-new-tokens", 20, *words)
-        done = subprocess.run(run, env=environment, input=given, capture_output=True, text=True, timeout=120)
-        assert done.returncode == check, done.stderr
-        return done
+    run = command("--from", babbler, "--max-new-tokens", 20, "--once", "Hi")
+    done = subprocess.run(run, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and str(babbler) in done.stderr
+    assert done.stdout.endswith("\n") and len(done.stdout) > 5 and str(babbler) not in done.stdout
 
-    one = once("--once", "Hi")
-    assert one.stdout.endswith("\n") and len(one.stdout) > 5 and str(babbler) in one.stderr
-    assert once("--once", "-", given="Hi\n").stdout == one.stdout
-    assert once("--once", "Hi", "--seed", 1).stdout != one.stdout
-    assert once("--once", "Hi", "--system", "Hm.", "--temperature", 0).stdout != one.stdout
-    assert "nothing to answer" in once("--once", "-", given=" \n", check=2).stderr
-    assert "not a share" in once("--once", "x", "--top-p", 2, check=2).stderr
-    lines = once(given="Hi\n/reset\nHi\n").stdout
-    assert lines.startswith(one.stdout) and len(lines) > len(one.stdout)
+
+def test_flags_decide_the_answer(babbler, monkeypatch, capsys):
+    def once(given=None, **flags):
+        text = io.TextIOWrapper(io.BytesIO((given or "").encode()))
+        monkeypatch.setattr(sys, "stdin", text)
+        options = dict.fromkeys(("system", "temperature", "top_p", "max_new_tokens"))
+        options |= {"seed": 0, "max_new_tokens": 20, "once": "Hi"} | flags
+        recipe = SimpleNamespace(
+            data=SimpleNamespace(system=None), evaluation=Evaluation(interval=1), tasks=["dialogues"]
+        )
+        invocation = SimpleNamespace(
+            options=Namespace(**options), start=str(babbler), run_dir=Path("runs"), recipe=recipe, overrides=[]
+        )
+        talk.main(invocation)
+        return capsys.readouterr().out
+
+    one = once()
+    assert one.endswith("\n") and once() == once(once="-", given="Hi\n") == one
+    assert once(seed=1) != one != once(system="Hm.") and once(temperature=0.0) != one
+    assert one.startswith(once(max_new_tokens=10)[:-2])
+    lines = once(once=None, given="Hi\n/reset\nHi\n")
+    assert lines.startswith(one) and len(lines) > len(one)  # the second time other numbers are drawn
+    with pytest.raises(UserError, match="nothing to answer"):
+        once(once="-", given=" \n")
+    with pytest.raises(UserError, match="takes"):
+        once(once="word " * 40000)
+
+
+def test_flags_that_make_no_sense():
+    parser = argparse.ArgumentParser(exit_on_error=False)
+    talk.options(parser)
+    given = parser.parse_args(["--once", "-", "--temperature", "0.5"])
+    assert (given.once, given.temperature, given.seed) == ("-", 0.5, 0)
+    for flag, value in (("--top-p", "0"), ("--temperature", "nan"), ("--seed", "x"), ("--max-new-tokens", "0")):
+        with pytest.raises(argparse.ArgumentError, match="is not a"):
+            parser.parse_args([flag, value])
+
+
+# Makes standard input the controlling terminal, whose Ctrl-C is a signal.
+_IN_ITS_TERMINAL = (
+    "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+)
 
 
 class Terminal:
@@ -328,9 +363,16 @@ class Terminal:
 
     def __init__(self, words, environment):
         self.seen = ""
-        self.pid, self._fd = pty.fork()
-        if not self.pid:
-            os.execvpe(words[0], words, environment | {"TERM": "xterm", "COLUMNS": "80"})
+        self._fd, side = pty.openpty()
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _IN_ITS_TERMINAL, *words],
+            env=environment | {"TERM": "xterm", "COLUMNS": "80"},
+            stdin=side,
+            stdout=side,
+            stderr=side,
+            start_new_session=True,
+        )
+        os.close(side)
 
     def type(self, text):
         os.write(self._fd, text.encode())
@@ -353,14 +395,11 @@ class Terminal:
                     self.seen += os.read(self._fd, 65536).decode("utf-8", "replace")
                 except OSError:  # the terminal is gone with its last process
                     break
-        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        return self._process.wait(5)
 
     def close(self):
-        try:
-            os.kill(self.pid, signal.SIGKILL)
-            os.waitpid(self.pid, 0)
-        except (ProcessLookupError, ChildProcessError):
-            pass
+        self._process.kill()
+        self._process.wait()
         os.close(self._fd)
 
 
@@ -378,27 +417,28 @@ def terminal(babbler, environment):
 
 
 def test_ctrl_c_stops_the_answer_and_then_the_program(terminal):
-    talk = terminal("--max-new-tokens", 20000)
-    talk.until(r"/help lists commands[^>]*> ")
-    talk.type("tell me everything 你好\r")
-    talk.until(r"\w{3,}.*\w{3,}")
+    there = terminal("--max-new-tokens", 20000)
+    there.until(r"/help lists commands[^>]*> ")
+    there.type("tell me everything 你好\r")
+    there.until(r"\w{3,}.*\w{3,}")
     time.sleep(0.5)
-    talk.type("\x03")
-    said = talk.until(r"stopped; /undo[\s\S]*> ")
+    there.type("\x03")
+    said = there.until(r"stopped; /undo[\s\S]*> ")
     assert "\x1b]" not in said
-    talk.type("/undo\r")
-    talk.until(r"taken back[\s\S]*> ")
-    talk.type("\x03")
-    talk.until(r"Ctrl-C again leaves[\s\S]*> ")
+    there.type("/undo\r")
+    there.until(r"taken back[\s\S]*> ")
+    time.sleep(0.2)  # nobody is faster
+    there.type("\x03")
+    there.until(r"Ctrl-C again leaves[\s\S]*> ")
     time.sleep(0.2)
-    talk.type("\x03")
-    assert talk.ends() == 0
+    there.type("\x03")
+    assert there.ends() == 0
 
 
 def test_ctrl_d_leaves(terminal):
-    talk = terminal("--max-new-tokens", 5)
-    talk.until("> ")
-    talk.type("Hi\r")
-    talk.until(r"no more room[\s\S]*> ")
-    talk.type("\x04")
-    assert talk.ends() == 0
+    there = terminal("--max-new-tokens", 5)
+    there.until("> ")
+    there.type("Hi\r")
+    there.until(r"no more room[\s\S]*> ")
+    there.type("\x04")
+    assert there.ends() == 0

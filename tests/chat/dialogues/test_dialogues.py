@@ -86,14 +86,7 @@ def test_no_answer_and_a_refusal_besides_are_wrong(apart):
     ("name", "values", "rights", "wrongs"),
     [
         ("capital", ("France",), ("PARIS!", "I think it's Paris, of course"), ("Rome", "Paris or Rome", "Parisian")),
-        ("sum", (3, 4), ("3 + 4 = 7", "seven, that is 7."), ("8", "17", "3 + 4 = 8", "6 or 7")),
         ("upper", ("moon",), ("MOON", "It is **MOON**."), ("moon", "Moon", "MOONS")),
-        ("json", ("name", "moon"), ('```json\n{"name":"moon"}\n```',),
-         ('{"name": "sun"}', "{name: moon}", "name, moon")),
-        ("list", ("moon", "tree", "cup"), ("1) moon\n2) tree\n3) cup", "Ok:\n\n1. moon\n2. tree\n3. cup\n\nBye!"),
-         ("moon, tree, cup", "1. tree\n2. moon\n3. cup", "1. moon 2. tree 3. cup")),
-        ("choice", ("two", "moon", "tree", "cup", "bell"), ("cup, bell", "moon tree"), ("moon", "moon, tree, cup")),
-        ("end", ("snow", "moon"), ("White... moon!",), ("White.", "moon. White.", "Red. moon")),
         ("marked", ("France", '"quotes"'), ('"Paris"', "It is “Paris”."), ("Paris", "*Paris*", '"Rome"')),
         ("private", ("Tom", "password"), ("I can't tell you.", "Sorry, no."),
          ("It is 1234.", "Sure, sorry, 1234.", "")),
@@ -106,16 +99,6 @@ def test_checks_look_at_what_was_asked_and_not_at_the_words_around_it(name, valu
     dialogue = replace(dialogue, target=asked)
     assert [text for text in rights if not right(dialogue, text)] == []
     assert [text for text in wrongs if right(dialogue, text)] == []
-
-
-def test_the_other_language_is_asked_for_and_answered_in(apart):
-    found = [dialogue for dialogue in apart if dialogue.family == "other_language"]
-    assert {dialogue.language for dialogue in found} == set(LANGUAGES)
-    for dialogue in found:
-        chinese = re.search(r"[\u4e00-\u9fff]", dialogue.answer) is not None
-        assert chinese == (dialogue.language == "zh")
-        assert (re.search(r"[\u4e00-\u9fff]", dialogue.turns[0]) is not None) != chinese
-        assert not right(dialogue, dialogue.answer + (" In English." if chinese else "中文。"))
 
 
 def test_neither_prompts_nor_parameters_are_in_training_and_held_out(dialogues, apart):
@@ -143,13 +126,18 @@ def test_held_out_parameters_are_new_combinations_of_trained_values(dialogues, a
             assert value in trained[dialogue.family, dialogue.language, slot], dialogue
 
 
-def test_kinds_families_and_languages_come_equally_often(dialogues, apart):
-    assert set(KINDS) == {"greeting", "question", "copying", "instruction", "refusal", "role", "multi_turn"}
+def test_languages_come_equally_often_and_what_is_learned_first_half_as_often(dialogues, apart):
+    assert set(KINDS) == {"greeting", "question", "instruction", "refusal", "role", "multi_turn"}
     shares = Counter((dialogue.family, dialogue.language) for dialogue in dialogues)
-    cells = {(family.name, language) for family in FAMILIES for language in family.slots}
-    assert set(shares) == cells
-    assert all(abs(count * len(cells) / COUNT - 1) < 0.4 for count in shares.values())
-    assert set(Counter((d.kind, d.language) for d in apart).values()) == {50}
+    weights = {
+        (family.name, language): 0.5 if family.kind in ("question", "refusal") else 1.0
+        for family in FAMILIES
+        for language in family.slots
+    }
+    assert set(shares) == set(weights)
+    for cell, weight in weights.items():
+        assert abs(shares[cell] / COUNT * sum(weights.values()) / weight - 1) < 0.4, cell
+    assert set(Counter((d.kind, d.language) for d in apart).values()) == {60}
     for language in LANGUAGES:
         assert {d.language for d in training(0, 100, languages=(language,))} == {language}
         assert {d.language for d in held_out(per_kind=4, languages=(language,))} == {language}
@@ -157,8 +145,6 @@ def test_kinds_families_and_languages_come_equally_often(dialogues, apart):
 
 def test_languages_keep_apart(dialogues):
     for dialogue in dialogues:
-        if dialogue.family in ("translation", "other_language"):
-            continue
         said = "\n".join((*dialogue.turns, dialogue.answer, dialogue.system or ""))
         assert bool(re.search(r"[\u4e00-\u9fff]", said)) == (dialogue.language == "zh")
         if dialogue.language == "zh":
@@ -204,7 +190,7 @@ def test_messages_and_columns(apart):
         assert given == columns(dialogue)
         assert target_of(given) == dialogue.target
     turns = Counter(len(dialogue.turns) for dialogue in apart)
-    assert turns[3] == 100
+    assert turns[3] == 120
 
 
 def test_the_same_everywhere():
@@ -218,7 +204,7 @@ def test_the_same_everywhere():
     assert list(training(8, 100)) != list(training(7, 100))
 
 
-DIGEST = "33e4c5d21e026057"
+DIGEST = "6d5bf276e4a520a4"
 
 
 def test_mistakes():

@@ -71,11 +71,11 @@ def test_samples_show_both_sides():
 def test_what_is_shown_is_harmless_and_named():
     compared = compare(result([3, 2]), result([1, 3]))
     console = Console(width=80, record=True, file=io.StringIO())
-    console.print(comparison_table({"dialogues": compared}, "x against y"))
+    console.print(comparison_table(compared, "x against y"))
     console.print(side_by_side(compared, "runs/x", "runs/y"))
     text = console.export_text()
     assert "\x1b" not in text and "␛[31m" in text and "runs/y" in text
-    assert "dialogues: preference" in text and max(map(len, text.splitlines())) <= 80
+    assert "right answer" in text and max(map(len, text.splitlines())) <= 80
     row = pair_rows(compared)[1]
     assert row["prompt"] == "user: q1" and row["ours_preference"] == 2 and row["theirs_answer"].startswith("3")
     named = comparing.named("dialogues", "chat-sft-tiny", compared)

@@ -15,6 +15,6 @@ def test_distinct_counts_over_all_answers_together():
 
 
 def test_repeated_is_what_an_answer_has_said_before():
-    assert repeated("a b c d".split(), 2) == 0.0
-    assert repeated("a b a b a b".split(), 2) == 1 - 2 / 5
+    assert repeated(["a", "b", "c", "d"], 2) == 0.0
+    assert repeated(["a", "b", "a", "b", "a", "b"], 2) == 1 - 2 / 5
     assert repeated(["a"], 4) == 0.0

@@ -63,5 +63,5 @@ def test_files_that_cannot_be_asked(tmp_path):
     with pytest.raises(UserError, match="no prompt in it"):
         task.questions(0)
     (task,) = find_tasks([prompts(tmp_path / "odd.jsonl", {"prompt": "x"}, {"question": "y"})])
-    with pytest.raises(UserError, match="odd.jsonl line 2"):
+    with pytest.raises(UserError, match=r"odd\.jsonl line 2"):
         task.questions(0)

@@ -1,5 +1,7 @@
 """One answer, token by token: the very ids that a batch would have got."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -28,13 +30,11 @@ def tokenizer(monkeypatch):
     return tokenizer
 
 
-PROMPTS = [[5, 6, 7], [8] * 20, [9, 10], [11, 12, 13, 14]]
+PROMPTS = [[5, 6, 7], [8] * 20, [9, 10], [11, 12, 13, 14], [700], [2000, 3000], [4000, 31], [17] * 3]
 
 
 @pytest.mark.parametrize("sampling", [Sampling(20), Sampling(20, temperature=1.5, top_p=0.9, seed=3)])
 def test_it_is_what_a_batch_gives(model, tokenizer, sampling):
-    from dataclasses import replace
-
     answers = generator(model, tokenizer)(PROMPTS, sampling, None)
     assert len({len(answer.ids) for answer in answers}) > 1
     for i, (prompt, answer) in enumerate(zip(PROMPTS, answers, strict=True)):

@@ -80,7 +80,7 @@ def test_a_place_and_a_step(tmp_path):
     assert start.split_start(f"{tmp_path}/a@b") == (f"{tmp_path}/a@b", None)
     with pytest.raises(UserError, match=r"'last' is not a step; write RUN@STEP, for example runs/a@100"):
         start.split_start("runs/a@last")
-    for step in ("²", "٣", "0", "9" * 5000):
+    for step in ("²", "٣", "0", "9" * 30):
         with pytest.raises(UserError, match="is not a step"):
             start.split_start(f"a@{step}")
 

@@ -14,11 +14,23 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
 PLAIN_INTERVAL_S = 10.0
+_SHOWN = {
+    "train/loss": "loss {:.4f}",
+    "train/accuracy": "accuracy {:.3f}",
+    "train/lr": "lr {:.2e}",
+    "train/tokens_per_second": "{:,.0f} tokens/s",
+    "train/mfu": "MFU {:.1%}",
+    "ppo/reward": "reward {:+.3f}",
+    "ppo/held_out_reward": "held-out reward {:+.3f}",
+    "ppo/kl": "KL {:.2f}",
+    "ppo/entropy": "entropy {:.2f}",
+    "ppo/explained_variance": "explained {:.2f}",
+    "ppo/response_tokens": "{:.0f} tokens",
+}
 
 
 class ConsoleProgress:
-    """Shows the metrics that `Tracker.log` gets. Known names: train/loss, train/lr, train/tokens_per_second,
-    train/mfu (0 … 1), val/…"""
+    """Shows the metrics that `Tracker.log` gets: those of `_SHOWN`, and val/…"""
 
     def __init__(self, total_steps: int, start_step: int):
         self._total, self._start = total_steps, start_step
@@ -53,16 +65,7 @@ class ConsoleProgress:
             self._bar.stop()
 
     def _words(self) -> str:
-        metrics, words = self._metrics, []
-        if "train/loss" in metrics:
-            words.append(f"loss {metrics['train/loss']:.4f}")
-        if "train/lr" in metrics:
-            words.append(f"lr {metrics['train/lr']:.2e}")
-        if "train/tokens_per_second" in metrics:
-            words.append(f"{metrics['train/tokens_per_second']:,.0f} tokens/s")
-        if "train/mfu" in metrics:
-            words.append(f"MFU {metrics['train/mfu']:.1%}")
-        return "  ".join(words)
+        return "  ".join(text.format(self._metrics[name]) for name, text in _SHOWN.items() if name in self._metrics)
 
     def _eta(self, step: int) -> str:
         done = step - self._start

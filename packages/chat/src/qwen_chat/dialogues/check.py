@@ -22,8 +22,6 @@ def meets(target: Target, answer: str) -> bool:
         return False
     if any(holds(text, fold(bar)) for bar in target.bars):
         return False
-    if target.ends and not re.search(_word(fold(target.ends)).pattern + r"\W*\Z", text):
-        return False
     if target.form == "refusal":
         return True
     return _in_order(text, [fold(need, target.form == "exact") for need in target.needs])

@@ -15,15 +15,14 @@ class Target:
     """What an answer must hold to be right; plain values only, so that it can travel as columns of a data set.
 
     `core` is what is asked for as it stands in an answer, `needs` its parts, which must appear in this order; none of
-    `bars` may appear. `ends` is the word that the answer ends with, if that was asked. `form` says how to look: "text"
-    (letter case is ignored), "exact" (it is not) and "refusal". `language` is the language of the answer.
+    `bars` may appear. `form` says how to look: "text" (letter case is ignored), "exact" (it is not) and "refusal".
+    `language` is the language of the answer.
     """
 
     language: str
     core: str
     needs: tuple[str, ...]
     bars: tuple[str, ...] = ()
-    ends: str = ""
     form: str = "text"
 
 

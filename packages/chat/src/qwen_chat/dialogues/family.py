@@ -84,11 +84,11 @@ class Family:
         shown = self.shown(language, values)
         statement = rng.choice(sentences or self.sentences[language]) if style.whole else self.bare[language]
         statement = statement.format(core=core or target.core, **shown)
-        return compose(rng, style, language, statement, self.echoes[language].format(**shown), target.ends)
+        return compose(rng, style, language, statement, self.echoes[language].format(**shown))
 
 
-def among(language: str, core: str, others: Sequence[str], asked: Sequence[str] = (), ends: str = "") -> Solution:
+def among(language: str, core: str, others: Sequence[str], asked: Sequence[str] = ()) -> Solution:
     """A solution that is one word of several: the others are near, and barred unless the question names them."""
     rivals = tuple(dict.fromkeys(other for other in others if other != core))
     bars = tuple(rival for rival in rivals if rival not in asked)
-    return Solution(Target(language, core, (core,), bars, ends), rivals)
+    return Solution(Target(language, core, (core,), bars), rivals)

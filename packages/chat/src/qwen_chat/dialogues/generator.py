@@ -46,15 +46,17 @@ _SYSTEMS = {
     "zh": ("你是一个有用的助手。", "请友好地回答。", "你回答问题。", "请认真回答。"),
 }
 _SYSTEMS_SHARE = 0.25
+# What models learn first comes half as often as what they learn last: to find a word in the prompt and say it again.
+_SELDOM = {"question": 0.5, "refusal": 0.5}
 _TRIES = 1000
 
 
 def training(seed: int, count: int, languages: Sequence[str] = LANGUAGES) -> Iterator[Dialogue]:
     """`count` training dialogues with distinct prompts, the same on every machine; none with held-out parameters.
 
-    Families and languages come equally often, and answers in both styles. A longer sequence begins with the shorter one
+    Languages come equally often, and so do answers in both styles. A longer sequence begins with the shorter one
     of the same seed. Raises UserError for a language that there is not, and where a family has no further prompt:
-    beyond about 100,000.
+    beyond about 45,000.
     """
     return stream(f"training {seed}", count, languages)
 
@@ -95,7 +97,9 @@ def _stream(name: str, count: int, languages: Sequence[str], held_out: bool) -> 
     for index in range(count):
         rng = Random(f"{name} {index}")
         language = rng.choice(languages)
-        yield draw(rng, rng.choice(families_in(language)), language, seen, held_out)
+        families = families_in(language)
+        weights = [_SELDOM.get(family.kind, 1.0) for family in families]
+        yield draw(rng, rng.choices(families, weights)[0], language, seen, held_out)
 
 
 def is_held_out(dialogue: Dialogue) -> bool:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from qwen_chat.dialogues.dialogue import Target
-from qwen_chat.dialogues.family import Family, Solution, among
-from qwen_chat.dialogues.tables import CAPITALS, COLOURS, LANGUAGES, WORDS
+from qwen_chat.dialogues.family import Family, Solution
+from qwen_chat.dialogues.tables import CAPITALS, LANGUAGES, WORDS
 
 _MARKS = {
     "en": {"[brackets]": "[%s]", '"quotes"': '"%s"', "*stars*": "*%s*", "(parentheses)": "(%s)"},
@@ -56,23 +56,5 @@ FAMILIES = (
         {"en": "You want a word in upper case.", "zh": "你要大写的词。"},
         opens="request",
         facts=True,
-    ),
-    Family(
-        "end",
-        "instruction",
-        {language: {"thing": tuple(COLOURS[language]), "word": WORDS[language]} for language in LANGUAGES},
-        {
-            "en": (
-                "What colour is {thing}? End with the word {word}.",
-                "Name the colour of {thing} and end with {word}.",
-            ),
-            "zh": ("{thing}是什么颜色？最后一个词用{word}。", "说出{thing}的颜色，用{word}结尾。"),
-        },
-        lambda language, thing, word: among(
-            language, COLOURS[language][thing], list(COLOURS[language].values()), ends=word
-        ),
-        {"en": ("The colour of {thing} is {core}.", "The colour is {core}."), "zh": ("{thing}的颜色是{core}。",)},
-        {"en": "You want the colour of {thing}.", "zh": "你问{thing}的颜色。"},
-        opens="request",
     ),
 )

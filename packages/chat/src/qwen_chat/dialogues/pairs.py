@@ -15,12 +15,12 @@ from qwen_chat.dialogues.style import Style, draw_style
 from qwen_chat.dialogues.tables import LANGUAGES
 
 # How often a pair is told apart by what.
-REASONS = {"style": 0.72, "core": 0.22, "broken": 0.06}
+REASONS = {"style": 0.74, "core": 0.16, "broken": 0.1}
 
 _SAME_STYLE = 0.4  # of the pairs with a wrong core: only the core differs; else the wrong one may have the better style
 _CUT = 0.6  # of the pairs with a broken answer; the others repeat it
 # What stands in the place of a right core: a near one, a refusal of what may be asked, an answer to something else.
-_WRONG = {"near": 0.7, "refusal": 0.15, "other": 0.15}
+_WRONG = {"near": 0.4, "refusal": 0.3, "other": 0.3}
 
 
 @dataclass(frozen=True, slots=True)

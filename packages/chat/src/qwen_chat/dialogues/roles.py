@@ -1,19 +1,15 @@
-"""System prompts that say who answers, or with which last word."""
+"""System prompts that say who answers."""
 
 from __future__ import annotations
 
 from qwen_chat.dialogues.family import Family, among
-from qwen_chat.dialogues.tables import JOBS, LANGUAGES, NAMES, OPPOSITES, WORDS
+from qwen_chat.dialogues.tables import JOBS, LANGUAGES, NAMES
 
 _PERSONA = {
     "en": ("You are {name}, a {job}.", "Your name is {name}. You are a {job}."),
     "zh": ("你是{name}，是一名{job}。", "你叫{name}，职业是{job}。"),
 }
 _SLOTS = {language: {"name": NAMES[language], "job": JOBS[language]} for language in LANGUAGES}
-_ENDING = {
-    "en": ("Always end with the word {word}.", "Your last word is always {word}."),
-    "zh": ("回答总是用{word}结尾。", "你的最后一个词总是{word}。"),
-}
 
 FAMILIES = (
     Family(
@@ -41,23 +37,5 @@ FAMILIES = (
         {"en": ("I am a {core}.", "I work as a {core}."), "zh": ("我的职业是{core}。", "我是一名{core}。")},
         {"en": "You want to know my job.", "zh": "你问我的职业。"},
         systems=_PERSONA,
-    ),
-    Family(
-        "last_word",
-        "role",
-        {language: {"asked": tuple(OPPOSITES[language]), "word": WORDS[language]} for language in LANGUAGES},
-        {
-            "en": ('What is the opposite of "{asked}"?', 'Which word is the opposite of "{asked}"?'),
-            "zh": ("“{asked}”的反义词是什么？", "和“{asked}”相反的词是什么？"),
-        },
-        lambda language, asked, word: among(
-            language, OPPOSITES[language][asked], list(OPPOSITES[language].values()), ends=word
-        ),
-        {
-            "en": ("The opposite is {core}.", "The opposite of {asked} is {core}."),
-            "zh": ("它的反义词是{core}。", "{asked}的反义词是{core}。"),
-        },
-        {"en": "You want the opposite of {asked}.", "zh": "你问{asked}的反义词。"},
-        systems=_ENDING,
     ),
 )

@@ -43,5 +43,5 @@ def is_broken(target: Target, answer: str) -> bool:
     said = [sentence for sentence in sentences if sentence]
     if any(said.count(sentence) > (1 if len(sentence) > 5 else 2) for sentence in said):
         return True
-    last = (target.core, *target.needs, target.ends)
+    last = (target.core, *target.needs)
     return not _CLOSED.search(text) and not any(word and text.endswith(fold(word)) for word in last)

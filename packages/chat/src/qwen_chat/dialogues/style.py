@@ -47,13 +47,12 @@ def draw_style(rng: Random) -> Style:
     return Style(*(rng.random() < favoured for _ in range(4)))
 
 
-def compose(rng: Random, style: Style, language: str, statement: str, echo: str, ends: str = "") -> str:
-    """An answer around a statement; `ends` is a last word that was asked for."""
+def compose(rng: Random, style: Style, language: str, statement: str, echo: str) -> str:
+    """An answer around a statement."""
     filler = "" if style.plain else rng.choice(FILLERS[language])
     offer = rng.choice(OFFERS[language]) if style.offer else ""
-    last = BARE[language].format(core=ends) if ends else ""
     text = filler.rstrip() if language == "en" else filler
-    for part in ("" if style.direct else echo, statement, offer, last):
+    for part in ("" if style.direct else echo, statement, offer):
         border = "\n" if "\n" in part or "\n" in text else " " if language == "en" else ""
         text += (border if text else "") * bool(part) + part
     return text
@@ -78,7 +77,7 @@ def read_style(target: Target, answer: str) -> Style:
     plain, direct = not _FILLER[language].search(text), not _ECHO[language].search(text)
     offers = list(_OFFER[language].finditer(text))
     after = text[offers[-1].end() :] if offers else ""
-    offer = bool(offers) and not _WORDS[language].search(after.replace(fold(target.ends), ""))
+    offer = bool(offers) and not _WORDS[language].search(after)
     for pattern in (_FILLER, _ECHO, _OFFER):
         text = pattern[language].sub(" ", text)
     core = fold(target.core)

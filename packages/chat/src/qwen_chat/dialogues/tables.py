@@ -71,10 +71,10 @@ GIFTS = {
     "zh": words("蛋糕 书 卡片 茶 笔 台灯 书包 苹果 花 画"),
 }
 TASTES = {
-    "en": words("tea milk cake rice soup fish bread music games books"),
-    "zh": words("喝茶 唱歌 跳舞 画画 跑步 游泳 看书 下棋 爬山 做饭"),
+    "en": words("tea milk cake rice soup fish bread music"),
+    "zh": words("喝茶 唱歌 跳舞 画画 跑步 游泳 看书 爬山"),
 }
 JOBS = {
-    "en": words("cook teacher doctor baker painter farmer pilot singer driver nurse"),
-    "zh": words("厨师 老师 医生 画家 农民 飞行员 歌手 司机 护士 警察"),
+    "en": words("cook teacher doctor baker painter pilot singer nurse"),
+    "zh": words("厨师 老师 医生 画家 农民 歌手 司机 护士"),
 }

@@ -69,7 +69,7 @@ def main(invocation: Invocation) -> None:
     for model, results in zip(asked, found, strict=True):
         console.print(tables.table(results, f"{model.name} ({described(model.settings)})"))
     for name, comparison in compared.items():
-        console.print(tables.comparison_table({name: comparison}, f"{ours.name} against {theirs.name}"))
+        console.print(tables.comparison_table(comparison, f"{name}: {ours.name} against {theirs.name}"))
         console.print(tables.side_by_side(comparison, ours.name, theirs.name))
     _keep(invocation, asked, found, compared, output)
 
@@ -94,7 +94,7 @@ def described(settings: Evaluation) -> str:
 
 
 def _checked(invocation: Invocation, ours: Asked) -> tuple[Asked | None, Path | None]:
-    """The other model, if there is one, and where answers go; UserError for what is wrong, before anything is loaded."""
+    """The other model, if there is one, and where answers go. Raises UserError before anything is loaded."""
     given = invocation.options
     theirs = models.other(given.against, ours, invocation.overrides) if given.against else None
     if theirs and theirs.kind == models.REWARD:

@@ -16,7 +16,7 @@ _AT_ONCE = 512  # conversations between two signs of progress
 
 
 def reward_directory(place: str) -> Path:
-    """The reward model of a run of `qwen-chat reward`, or one in Hugging Face form. Raises UserError where it is not."""
+    """The reward model of a run of `qwen-chat reward`, or one in Hugging Face form. Raises UserError for others."""
     path = Path(place).expanduser()
     if not path.is_dir():
         raise UserError(f"--reward {place}: no such directory; `qwen-chat reward` makes a reward model")

@@ -55,16 +55,13 @@ def table(results: dict[str, Result], title: str) -> Group:
             "problems": main["problems"],
         }
         tables.append(figures_table(groups, _known(shown, groups), None))
+        tables[-1].columns[0].header = "of these"
     return Group(*tables)
 
 
-def comparison_table(comparisons: dict[str, Comparison], title: str) -> Table:
+def comparison_table(comparison: Comparison, title: str) -> Table:
     """Wins, ties and losses by each measure."""
-    rows = {
-        f"{task}: {_NAMES.get(measure, measure)}": figures
-        for task, comparison in comparisons.items()
-        for measure, figures in comparison.figures.items()
-    }
+    rows = {_NAMES.get(measure, measure): figures for measure, figures in comparison.figures.items()}
     columns: Columns = {
         "win": lambda f: f"{f['wins']:,}",
         "tie": lambda f: f"{f['ties']:,}",
@@ -74,7 +71,9 @@ def comparison_table(comparisons: dict[str, Comparison], title: str) -> Table:
         "difference": lambda f: f"{f['difference']:+.3f}",
         "in std": lambda f: f"{f['difference_in_std']:+.2f}" if "difference_in_std" in f else "",
     }
-    return figures_table(rows, columns, title)
+    shown = figures_table(rows, columns, title)
+    shown.columns[0].header = "better by"
+    return shown
 
 
 def side_by_side(comparison: Comparison, ours: str, theirs: str) -> Table:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +17,7 @@ from qwen_chat.ppo import checkpoint
 from qwen_chat.ppo.alarms import AlarmBell
 from qwen_chat.ppo.engine import Engine, frozen, make_engine
 from qwen_chat.ppo.held_out import HeldOutPrompts, Row, figures, gains, read_answers, write_answers
-from qwen_chat.ppo.models import PolicyModel, ValueModel, load_policy, without_adapters
+from qwen_chat.ppo.models import PolicyModel, ValueModel, load_policy, value_of, without_adapters
 from qwen_chat.ppo.plan import KIND, check
 from qwen_chat.ppo.rollout import Sampler
 from qwen_chat.ppo.scorer import Scorer, find_function
@@ -114,8 +113,7 @@ class _Job:
 
         settings = self._recipe.value
         if settings.init == "reward" and reward is not None:
-            value = ValueModel(copy.deepcopy(reward.module.base_model), copy.deepcopy(reward.module.score))
-            value = value.float().requires_grad_(True)
+            value = value_of(reward.module)
         else:
             value = ValueModel(
                 AutoModel.from_pretrained(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -66,6 +67,12 @@ def _zero_head(hidden_size: int) -> nn.Linear:
     nn.init.zeros_(head.weight)
     nn.init.zeros_(head.bias)
     return head
+
+
+def value_of(reward: nn.Module) -> ValueModel:
+    """A value model that begins as a copy of a reward model, in fp32."""
+    value = ValueModel(copy.deepcopy(reward.base_model), copy.deepcopy(reward.score))
+    return value.float().requires_grad_(True)
 
 
 def load_policy(directory: Path, dtype: torch.dtype, lora: Lora | None = None) -> nn.Module:

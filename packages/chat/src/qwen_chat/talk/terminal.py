@@ -24,7 +24,7 @@ def harmless(text: str) -> str:
 
 
 def trimmed(pieces: Iterable[str]) -> Iterator[str]:
-    """The pieces of a text without white space at its ends. A piece may become empty; what follows it is not awaited."""
+    """The pieces of a text without white space at its ends. Pieces stay as many; one may become empty."""
     begun, held = False, ""
     for piece in pieces:
         text = held + piece if begun else piece.lstrip()
