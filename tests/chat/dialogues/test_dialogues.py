@@ -126,11 +126,11 @@ def test_held_out_parameters_are_new_combinations_of_trained_values(dialogues, a
             assert value in trained[dialogue.family, dialogue.language, slot], dialogue
 
 
-def test_languages_come_equally_often_and_what_is_learned_first_half_as_often(dialogues, apart):
+def test_languages_come_equally_often_and_what_is_learned_first_less_often(dialogues, apart):
     assert set(KINDS) == {"greeting", "question", "instruction", "refusal", "role", "multi_turn"}
     shares = Counter((dialogue.family, dialogue.language) for dialogue in dialogues)
     weights = {
-        (family.name, language): 0.5 if family.kind in ("question", "refusal") else 1.0
+        (family.name, language): {"greeting": 0.75, "question": 0.75, "refusal": 0.5}.get(family.kind, 1.0)
         for family in FAMILIES
         for language in family.slots
     }
@@ -204,7 +204,7 @@ def test_the_same_everywhere():
     assert list(training(8, 100)) != list(training(7, 100))
 
 
-DIGEST = "6d5bf276e4a520a4"
+DIGEST = "f641d8d71abd4d5f"
 
 
 def test_mistakes():

@@ -43,7 +43,7 @@ class PromptData(TrainingData):
 class Dialogues(Section):
     """What `data.sources: [dialogues]` makes: short dialogues with checkable answers in two styles, half and half."""
 
-    count: Positive = Field(60_000, description="training dialogues, all different")
+    count: Positive = Field(50_000, description="training dialogues, all different")
     languages: list[Literal["en", "zh"]] = Field(["en", "zh"], min_length=1)
 
 

@@ -46,8 +46,8 @@ _SYSTEMS = {
     "zh": ("你是一个有用的助手。", "请友好地回答。", "你回答问题。", "请认真回答。"),
 }
 _SYSTEMS_SHARE = 0.25
-# What models learn first comes half as often as what they learn last: to find a word in the prompt and say it again.
-_SELDOM = {"question": 0.5, "refusal": 0.5}
+# What models learn first comes less often than what they learn last: to find a word in the prompt and say it again.
+_SELDOM = {"greeting": 0.75, "question": 0.75, "refusal": 0.5}
 _TRIES = 1000
 
 
@@ -56,7 +56,7 @@ def training(seed: int, count: int, languages: Sequence[str] = LANGUAGES) -> Ite
 
     Languages come equally often, and so do answers in both styles. A longer sequence begins with the shorter one
     of the same seed. Raises UserError for a language that there is not, and where a family has no further prompt:
-    beyond about 45,000.
+    beyond about 55,000.
     """
     return stream(f"training {seed}", count, languages)
 
