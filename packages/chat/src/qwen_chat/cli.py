@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from qwen_chat.ppo.recipe import PpoRecipe
+from qwen_chat.ppo_recipe import PpoRecipe
 from qwen_chat.recipe import ChatSftRecipe
 from qwen_chat.reward.recipe import RewardRecipe
 from qwen_shared.launch import Verb, run
@@ -43,12 +43,12 @@ VERBS = [
     Verb(
         "ppo",
         "teach a chat model what a reward model, or reward functions, prefer",
-        "qwen_chat.ppo.job:main",
+        "qwen_chat.ppo_run.job:main",
         "chat-ppo",
         schema=PpoRecipe,
         takes_start=True,
         parent=("chat-sft", "qwen-chat sft"),
         recipes="ppo",
-        plan="qwen_chat.ppo.plan:plan",
+        plan="qwen_chat.ppo_run.plan:plan",
     ),
 ]

@@ -4,9 +4,13 @@ What the report gives (section 7): four models (policy, value, reference, reward
 model learns, two responses per query drawn with top-p 0.9, KL coefficient 0.04, rewards normalised by a running mean,
 learning rates of 1e-6 (policy) and 5e-6 (value), value loss clipped at 0.15, and a pretraining gradient against the
 alignment tax. It gives neither that gradient's coefficient nor the policy's clip, the discount, λ or the KL estimator:
-those are our choices, each with its reason in `settings`.
+those are our choices, each with its reason in the recipe (`qwen_chat.ppo_recipe`).
 
-The mathematics is here as pure functions on tensors, in the order in which a step needs them:
+    trainer        one step, from prompts to the optimizer: read this first
+    rollout        prompts become responses
+    models         logits and values of response tokens; the reference
+
+The mathematics is pure functions on tensors, in the order in which a step needs them:
 
     batch          responses of different lengths as one batch, and as rows that a model can read
     probabilities  log-probabilities and entropy from logits, without a softmax in memory

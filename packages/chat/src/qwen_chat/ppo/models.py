@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from qwen_chat.ppo.batch import Rows
-from qwen_chat.ppo.settings import Lora
+from qwen_chat.ppo_recipe import Lora
 from qwen_shared.backend import device
 from qwen_shared.errors import UserError
 

@@ -12,18 +12,18 @@ from rich.console import Console
 from torch import Tensor
 
 from qwen_chat import deepspeed
+from qwen_chat.engine import Engine, frozen, make_engine
 from qwen_chat.hf_run import HfRun, export_hf, hf_run
-from qwen_chat.ppo import checkpoint
-from qwen_chat.ppo.alarms import AlarmBell
-from qwen_chat.ppo.engine import Engine, frozen, make_engine
-from qwen_chat.ppo.held_out import HeldOutPrompts, Row, figures, gains, read_answers, write_answers
 from qwen_chat.ppo.models import PolicyModel, ValueModel, load_policy, value_of, without_adapters
-from qwen_chat.ppo.plan import KIND, check
 from qwen_chat.ppo.rollout import Sampler
-from qwen_chat.ppo.scorer import Scorer, find_function
 from qwen_chat.ppo.trainer import Models, Trainer
+from qwen_chat.ppo_run import checkpoint
+from qwen_chat.ppo_run.alarms import AlarmBell
+from qwen_chat.ppo_run.held_out import HeldOutPrompts, Row, figures, gains, read_answers, write_answers
+from qwen_chat.ppo_run.plan import KIND, check
 from qwen_chat.prompts import load_queries
 from qwen_chat.reward.model import RewardModel, load_reward_model
+from qwen_chat.scorer import Scorer, find_function
 from qwen_shared.backend import device, peak_memory_bytes, resolve_precision
 from qwen_shared.errors import Stopped, UserError
 from qwen_shared.generation.sampling import Sampling

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import torch
 
-from qwen_chat.ppo.engine import Engine
+from qwen_chat.engine import Engine
 from qwen_shared.recipe.schema import Checkpoint
 from qwen_shared.training.run_files import checkpoint_path, list_checkpoints
 

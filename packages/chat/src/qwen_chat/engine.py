@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from qwen_chat.ppo.settings import Learner
+from qwen_chat.ppo_recipe import Learner
 from qwen_shared.backend import device
 
 Groups = list[dict[str, Any]]  # parameters with their rates, as torch's optimizers take them

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from qwen_chat.ppo import settings
+from qwen_chat import ppo_recipe
 
 
 class AlarmBell:
     """Fed with figures as they come; returns what there is to say. Its state is part of a checkpoint."""
 
-    def __init__(self, limits: settings.Alarms, watched: str | None):
+    def __init__(self, limits: ppo_recipe.Alarms, watched: str | None):
         """`watched` is the held-out reward's name among the figures of held-out prompts."""
         self._limits, self._watched = limits, watched
         self._state: dict[str, float] = {}
