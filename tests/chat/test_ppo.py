@@ -100,6 +100,25 @@ def metrics(run_dir):
     return [{k: v for k, v in row.items() if k != "time" and not k.startswith("time/")} for row in rows]
 
 
+@pytest.mark.parametrize("way", ["adapters", "shared trunk and pretraining text"])
+def test_other_ways_to_train(way, qwen_chat, tmp_path, corpus):
+    words = {
+        "adapters": ["policy.lora={rank: 4, alpha: 8}"],
+        "shared trunk and pretraining text": [
+            "value.share_trunk=true",
+            f"pretraining={{data: {{sources: ['{corpus}'], seq_length: 64}}, global_batch_size: 4}}",
+            "losses.pretraining_coefficient=0.1",
+        ],
+    }[way]
+    run_dir = tmp_path / "run"
+    short = ["training.steps=2", "training.value_warmup_steps=1", "evaluation.prompts=2"]
+    qwen_chat("--run-dir", run_dir, *short, *words)
+    steps = metrics(run_dir)
+    assert steps[1]["ppo/policy_gradient"] > 0
+    assert ("ppo/pretraining_loss" in steps[1]) == (way != "adapters")
+    assert (run_dir / "export/certificate.json").is_file()
+
+
 def test_mistakes_are_one_line(qwen_chat, tmp_path):
     for words, said in (
         (["reward.functions=[chequed]"], "nearest: checked"),

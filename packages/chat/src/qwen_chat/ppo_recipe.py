@@ -118,7 +118,7 @@ class Policy(Learner):
 class Value(Learner):
     lr: Number = Field(5e-6, gt=0.0, description="report, section 7")
     init: Literal["reward", "policy"] = Field(
-        "reward", description="whose weights it begins with; without a reward model always the policy's"
+        "reward", description="whose trunk it begins with; without a reward model always the policy's"
     )
     share_trunk: Flag = Field(False, description="a head on the policy instead of a model of its own")
     coefficient: Number = Field(0.1, gt=0.0, description="of its loss, where it shares the policy's trunk")

@@ -41,12 +41,11 @@ class PolicyModel(nn.Module):
 
 
 class ValueModel(nn.Module):
-    """A trunk and a linear head, which is where a reward model has its own."""
+    """A trunk and a linear head."""
 
-    def __init__(self, trunk: nn.Module, head: nn.Linear | None = None):
+    def __init__(self, trunk: nn.Module):
         super().__init__()
-        self.trunk = trunk
-        self.head = head or _zero_head(trunk.config.hidden_size)
+        self.trunk, self.head = trunk, _zero_head(trunk.config.hidden_size)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, columns: Tensor) -> Tensor:
         """Values [B, R], fp32, of the states in which response tokens were chosen."""
@@ -70,9 +69,11 @@ def _zero_head(hidden_size: int) -> nn.Linear:
 
 
 def value_of(reward: nn.Module) -> ValueModel:
-    """A value model that begins as a copy of a reward model, in fp32."""
-    value = ValueModel(copy.deepcopy(reward.base_model), copy.deepcopy(reward.score))
-    return value.float().requires_grad_(True)
+    """A value model on a copy of a reward model's trunk, in fp32.
+
+    Not with its head: that gives raw scores, and what is to be foreseen has the running mean taken out.
+    """
+    return ValueModel(copy.deepcopy(reward.base_model)).float().requires_grad_(True)
 
 
 def load_policy(directory: Path, dtype: torch.dtype, lora: Lora | None = None) -> nn.Module:

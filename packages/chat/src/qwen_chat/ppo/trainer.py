@@ -108,7 +108,8 @@ class Trainer:
         """The responses with what the four models say of them, and the policy's entropy [B, R] at each token."""
         prompts, prompt_mask, ids, mask = (tensor.to(device()) for tensor in responses.tensors())
         blank = torch.zeros(mask.shape, device=device())
-        scores = torch.tensor(self.models.scorer(responses), device=device())
+        with autocast(self._precision):
+            scores = torch.tensor(self.models.scorer(responses), device=device())
         ended = torch.tensor(responses.ended, device=device())
         rollout = Rollout(prompts, prompt_mask, ids, mask, ended, blank, blank, blank, scores)
         found = {name: blank.clone() for name in ("logprobs", "reference_logprobs", "values", "entropies")}

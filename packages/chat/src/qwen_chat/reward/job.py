@@ -60,8 +60,8 @@ class _Job:
     def run(self) -> None:
         import torch
 
-        from qwen_chat.reward.trainer import Stop
         from qwen_shared.backend import cpu
+        from qwen_shared.training.signals import StopRequest
 
         if not torch.cuda.is_available():
             cpu.keep_memory()
@@ -79,7 +79,7 @@ class _Job:
             self.resume_step,
         )
         say(f"run    {run.run_dir}" + (f", going on after step {self.resume_step}" if self.resume_step else ""))
-        with tracker.training(), Stop() as stop:
+        with tracker.training(), StopRequest() as stop:
             for stage in stages:
                 if self.resume_step < stage.last:
                     self._train(stage, pairs[stage.name], precision, deepspeed, stop)

@@ -27,13 +27,6 @@ from qwen_shared.training.signals import StopRequest
 PROGRESS = "progress.json"
 
 
-class Stop(StopRequest):
-    """Of a process that may be alone, and then belongs to no group."""
-
-    def agreed(self) -> bool:
-        return super().agreed() if torch.distributed.is_initialized() else self._signal is not None
-
-
 class Trainer(trl.RewardTrainer):
     """trl's, with the recipe's schedule; it writes no model cards and calls nobody."""
 
@@ -117,7 +110,7 @@ class Watch(TrainerCallback):
         recipe: RewardRecipe,
         stage: Stage,
         tracker: Tracker | NoTracker,
-        stop: Stop,
+        stop: StopRequest,
         checkpoints: Path,
         rank: int,
         world_size: int,
