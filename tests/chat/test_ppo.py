@@ -72,6 +72,7 @@ def test_warm_up_is_seen_in_the_figures(unbroken):
     assert "ppo/policy_gradient" in steps[2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_run_that_was_stopped_goes_on_exactly(number, unbroken, command, qwen_chat, environment, tmp_path):
     run_dir = tmp_path / "run"
@@ -100,6 +101,7 @@ def metrics(run_dir):
     return [{k: v for k, v in row.items() if k != "time" and not k.startswith("time/")} for row in rows]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["adapters", "shared trunk and pretraining text"])
 def test_other_ways_to_train(way, qwen_chat, tmp_path, corpus):
     words = {

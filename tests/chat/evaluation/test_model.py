@@ -9,7 +9,7 @@ from qwen_chat.evaluation import model as models
 from qwen_chat.evaluation.model import asked, other
 from qwen_shared.errors import UserError
 from qwen_shared.evaluation.settings import Evaluation
-from qwen_shared.tracking import Manifest
+from qwen_shared.tracking import Manifest, Parent
 
 TINY = Evaluation(interval=5, max_new_tokens=96, temperature=0.0)
 
@@ -48,6 +48,16 @@ def test_a_ppo_run_is_asked_as_in_training(run):
     found = asked(invocation(f"{directory}@5", directory))
     assert (found.system, found.settings.max_new_tokens, found.step) == ("Hm", 77, 5)
     assert found.settings.samples == 1 and found.keeps_figures and found.label == "chat-ppo-chat-ppo-5"
+
+
+def test_a_ppo_run_has_the_temperature_of_its_start(run):
+    start = run("chat-sft", "data: {}\nevaluation: {temperature: 0.25}")
+    directory = run("chat-ppo", "data: {}\nevaluation: {interval: 5}")
+    assert asked(invocation(directory, directory)).settings.temperature == 0.8
+    manifest = Manifest.read(directory)
+    manifest.parent = Parent(run=str(start))
+    manifest.write(directory)
+    assert asked(invocation(directory, directory)).settings.temperature == 0.25
 
 
 def test_a_model_from_elsewhere_is_asked_by_defaults(tmp_path):

@@ -33,6 +33,10 @@ class _Generation(_Lax):
     max_new_tokens: int | None = None
 
 
+class _Evaluation(_Lax):
+    temperature: float | None = None
+
+
 class AnyRecipe(_Lax):
     """What any run's recipe says of how its model is spoken to, whatever the run's job; all else is kept as it is."""
 
@@ -40,6 +44,7 @@ class AnyRecipe(_Lax):
     tokenizer: str
     data: _Data
     generation: _Generation = _Generation()  # of a run that draws answers to learn from
+    evaluation: _Evaluation = _Evaluation()
     tracking: Tracking = Tracking()
 
 
@@ -80,7 +85,7 @@ class Asked:
 
 def asked(invocation: Invocation) -> Asked:
     """The model that a reading verb looks at. A run of `sft` is asked by its own recipe, one of `ppo` with its system
-    turn and answers as long as in training; others by defaults, or by --config where that is given. Overrides go
+    turn, answers as long as in training and its start's temperature; others by defaults, or by --config where that is given. Overrides go
     before all of these."""
     run_dir = invocation.run_dir if is_run(invocation) else None
     kind = kind_of(run_dir)
@@ -89,11 +94,12 @@ def asked(invocation: Invocation) -> Asked:
     if kind == SFT or getattr(invocation, "config", None):
         return Asked(name, run_dir, step_of(invocation), kind, recipe.data.system, recipe.evaluation, tasks)
     keys = _keys(invocation.overrides)
-    says = run_recipe(run_dir) if run_dir else None
-    system = says.data.system if says else None
-    settings = Evaluation(interval=recipe.evaluation.interval)
-    if says and says.generation.max_new_tokens:
-        settings = settings.model_copy(update={"max_new_tokens": says.generation.max_new_tokens})
+    settings, system = Evaluation(interval=recipe.evaluation.interval), None
+    if run_dir:
+        says = run_recipe(run_dir)
+        system = says.data.system
+        said = {"max_new_tokens": says.generation.max_new_tokens, "temperature": _temperature(run_dir)}
+        settings = settings.model_copy(update={key: value for key, value in said.items() if value is not None})
     if "evaluation" in keys:
         settings = recipe.evaluation
     own = {key: getattr(recipe.evaluation, key) for key in Evaluation.model_fields if f"evaluation.{key}" in keys}
@@ -124,6 +130,13 @@ def kind_of(run_dir: Path | None) -> str | None:
 
 def run_recipe(run_dir: Path) -> AnyRecipe:
     return read_recipe(run_dir, AnyRecipe)
+
+
+def _temperature(run_dir: Path) -> float | None:
+    """That of a run of `ppo` is its start's: it has none of its own but that of learning."""
+    manifest = Manifest.read(run_dir) if (run_dir / MANIFEST).is_file() else None
+    parent = Path(manifest.parent.run) if manifest and manifest.parent and manifest.kind == PPO else None
+    return run_recipe(parent).evaluation.temperature if parent and (parent / RECIPE).is_file() else None
 
 
 def _keys(overrides: Sequence[str]) -> set[str]:

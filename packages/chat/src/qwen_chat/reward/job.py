@@ -140,7 +140,6 @@ class _Job:
         if run.rank == 0:
             shutil.rmtree(writing, ignore_errors=True)
             writing.mkdir(parents=True)
-        arguments = arguments_of(recipe, stage, writing, precision, run.world_size, deepspeed)
         going_on = stage.first < self.resume_step < stage.last
         done = checkpoint_path(self.checkpoints, self.resume_step) if self.resume_step else None
         if going_on and deepspeed:
@@ -166,10 +165,11 @@ class _Job:
             lambda: self._validate(module, pad_id, chosen, precision),
         )
         if run.rank == 0 and not self.resume_step:
-            count = sum(getattr(p, "ds_numel", p.numel()) for p in module.parameters())
+            count = sum(p.numel() for p in module.parameters())
             processes = "1 process" if run.world_size == 1 else f"{run.world_size} processes"
             say(f"model  {count:,} parameters, {precision}, {processes} on {module.device.type}")
         ordered = pairs.select_columns(["chosen_ids", "rejected_ids"]).select(order)
+        arguments = arguments_of(recipe, stage, writing, precision, run.world_size, deepspeed)
         trainer = make_trainer(recipe, stage, module, arguments, ordered, shown, watch)
         trainer.train(resume_from_checkpoint=str(done) if going_on else None)
         trainer.accelerator.free_memory()

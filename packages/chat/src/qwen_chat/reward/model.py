@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification
+from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 from transformers.modeling_outputs import SequenceClassifierOutputWithPast
 
 from qwen_shared.backend import device
@@ -72,6 +73,8 @@ def load_module(directory: Path, dtype: torch.dtype | None, seed: int = 0, rows:
     A head that the files do not have is drawn by `seed` alone; `rows`: the embedding grows to at least so many.
     """
     stored = stored_tensors(directory)  # also refuses pickles
+    # While the settings of a trainer with ZeRO 3 live, transformers divides over the ranks whatever it loads.
+    unset_hf_deepspeed_config()
     torch.manual_seed(seed)  # of embedding rows that grow
     module = AutoModelForSequenceClassification.from_pretrained(
         directory,
@@ -94,17 +97,8 @@ def draw_head(module: nn.Module, seed: int) -> None:
     config = module.config.get_text_config()
     shape = (1, config.hidden_size)
     drawn = torch.randn(shape, generator=torch.Generator().manual_seed(seed)) * config.initializer_range
-    with _whole(weight), torch.no_grad():
-        weight.copy_(drawn.to(weight))
-
-
-def _whole(weight: nn.Parameter):
-    """Inside, a parameter that DeepSpeed has divided is there as a whole, and what becomes of it is kept."""
-    if not hasattr(weight, "ds_id"):
-        return torch.enable_grad()
-    import deepspeed
-
-    return deepspeed.zero.GatheredParameters([weight], modifier_rank=0)
+    with torch.no_grad():
+        weight.copy_(drawn)
 
 
 def read_at_end(module: nn.Module) -> nn.Module:

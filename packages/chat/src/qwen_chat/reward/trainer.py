@@ -68,7 +68,7 @@ def make_trainer(
 def arguments_of(
     recipe: RewardRecipe, stage: Stage, writing: Path, precision: str, world_size: int, deepspeed: dict | None
 ) -> trl.RewardConfig:
-    """Made before the model is loaded, so that ZeRO 3 can divide it while it is."""
+    """trl's, with everything that it would do on its own turned off. `deepspeed` is for its engine, None for none."""
     training, optimizer = recipe.training, recipe.optimizer
     on_gpu = torch.cuda.is_available()
     return trl.RewardConfig(
