@@ -435,6 +435,7 @@ def test_ctrl_c_stops_the_answer_and_then_the_program(terminal):
     assert there.ends() == 0
 
 
+@pytest.mark.slow  # another start of the command
 def test_ctrl_d_leaves(terminal):
     there = terminal("--max-new-tokens", 5)
     there.until("> ")

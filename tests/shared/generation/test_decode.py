@@ -132,7 +132,7 @@ def test_what_follows_a_stop_id_is_cut(model, tokenizer, monkeypatch):
     (answer,) = generate(model, tokenizer, [[5, 6, 7]], Sampling(8))
     monkeypatch.setattr(tokenizer, "stop_ids", (answer.ids[3],))
     assert generate(model, tokenizer, [[5, 6, 7]], Sampling(8)) == [
-        Completion(answer.ids[: answer.ids.index(answer.ids[3])], stopped=True)
+        Completion(answer.ids[: answer.ids.index(answer.ids[3])], stopped=True, stop_id=answer.ids[3])
     ]
 
 

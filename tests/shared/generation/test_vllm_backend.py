@@ -55,7 +55,7 @@ def test_answers_come_in_order_without_the_stop_id(backend):
     answers = ask([[1, 2], [1, 3], [4] * 12, [4] * 11], Sampling(3), lambda *at: seen.append(at))
     assert answers == [
         Completion([2, 2, 2], stopped=False),
-        Completion([3, 3], stopped=True),
+        Completion([3, 3], stopped=True, stop_id=9),
         Completion([], stopped=False),  # the prompt fills the positions
         Completion([4], stopped=False),  # one is left
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 from qwen_chat.ppo_recipe import PpoRecipe
@@ -14,6 +15,18 @@ RECIPES = Path(__file__).parents[2] / "recipes"
 
 def main(argv: list[str] | None = None) -> int:
     return run("qwen-chat", "Teach a base model to converse.", VERBS, RECIPES, argv=argv)
+
+
+def _evaluate_options(parser: argparse.ArgumentParser) -> None:
+    from qwen_chat.evaluation.command import options
+
+    options(parser)
+
+
+def _talk_options(parser: argparse.ArgumentParser) -> None:
+    from qwen_chat.talk import options
+
+    options(parser)
 
 
 VERBS = [
@@ -50,5 +63,30 @@ VERBS = [
         parent=("chat-sft", "qwen-chat sft"),
         recipes="ppo",
         plan="qwen_chat.ppo_run.plan:plan",
+    ),
+    Verb(
+        "evaluate",
+        "measure how a model converses, alone or against another; or how a reward model judges",
+        "qwen_chat.evaluation.command:main",
+        "chat-sft",
+        schema=ChatSftRecipe,
+        reads_run=True,
+        reads_data=False,
+        maker="sft",
+        recipes="sft",
+        plan="qwen_chat.evaluation.command:plan",
+        options=_evaluate_options,
+    ),
+    Verb(
+        "talk",
+        "converse with a model in the terminal",
+        "qwen_chat.talk:main",
+        "chat-sft",
+        schema=ChatSftRecipe,
+        reads_run=True,
+        reads_data=False,
+        maker="sft",
+        recipes="sft",
+        options=_talk_options,
     ),
 ]

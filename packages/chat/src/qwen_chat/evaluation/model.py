@@ -84,9 +84,11 @@ class Asked:
 
 
 def asked(invocation: Invocation) -> Asked:
-    """The model that a reading verb looks at. A run of `sft` is asked by its own recipe, one of `ppo` with its system
-    turn, answers as long as in training and its start's temperature; others by defaults, or by --config where that is given. Overrides go
-    before all of these."""
+    """The model that a reading verb looks at.
+
+    A run of `sft` is asked by its own recipe, one of `ppo` with its system turn, answers as long as in training and its
+    start's temperature; others by defaults, or by --config where that is given. Overrides go before all of these.
+    """
     run_dir = invocation.run_dir if is_run(invocation) else None
     kind = kind_of(run_dir)
     recipe, name = invocation.recipe, invocation.start or str(invocation.run_dir)
