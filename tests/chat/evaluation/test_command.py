@@ -59,7 +59,6 @@ def invocation(tmp_path, monkeypatch):
         overrides=[],
         run_dir=run,
         start=None,
-        config=None,
         options=Namespace(to=None, against=None, reward=None),
         command="qwen-chat evaluate",
         asked=asked,
@@ -123,7 +122,7 @@ def test_a_model_from_elsewhere_writes_where_it_is_told(invocation, tmp_path, ca
     invocation.options.to = tmp_path / "out"
     command.main(invocation)
     report = json.loads((tmp_path / "out" / "evaluation.json").read_text())
-    assert report["system"] is None and report["settings"]["max_new_tokens"] == 512
+    assert report["model"] == str(foreign) and report["settings"]["max_new_tokens"] == 512
     assert Manifest.read(invocation.run_dir).results == {}
 
 

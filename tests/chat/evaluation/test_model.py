@@ -5,10 +5,13 @@ from types import SimpleNamespace
 
 import pytest
 
+from qwen_chat.cli import RECIPES, VERBS
 from qwen_chat.evaluation import model as models
 from qwen_chat.evaluation.model import asked, other
+from qwen_chat.recipe import ChatSftRecipe
 from qwen_shared.errors import UserError
 from qwen_shared.evaluation.settings import Evaluation
+from qwen_shared.recipe import load_recipe
 from qwen_shared.tracking import Manifest, Parent
 
 TINY = Evaluation(interval=5, max_new_tokens=96, temperature=0.0)
@@ -28,12 +31,12 @@ def run(tmp_path):
     return make
 
 
-def invocation(start=None, run_dir="runs/chat-sft/tiny", overrides=(), config=None, **evaluation):
+def invocation(start=None, run_dir="runs/chat-sft/tiny", overrides=(), **evaluation):
     recipe = SimpleNamespace(
         data=SimpleNamespace(system=""), evaluation=TINY.model_copy(update=evaluation), tasks=["dialogues"]
     )
     start = str(start) if start else None
-    return SimpleNamespace(recipe=recipe, start=start, run_dir=Path(run_dir), overrides=list(overrides), config=config)
+    return SimpleNamespace(recipe=recipe, start=start, run_dir=Path(run_dir), overrides=list(overrides))
 
 
 def test_an_sft_run_is_asked_by_its_own_recipe(run):
@@ -60,23 +63,26 @@ def test_a_ppo_run_has_the_temperature_of_its_start(run):
     assert asked(invocation(directory, directory)).settings.temperature == 0.25
 
 
-def test_a_model_from_elsewhere_is_asked_by_defaults(tmp_path):
+def test_a_model_from_elsewhere_is_asked_as_the_verb_says(tmp_path):
     found = asked(invocation(tmp_path))
-    assert (found.system, found.settings.max_new_tokens, found.run_dir) == (None, 512, None)
+    assert (found.system, found.settings, found.run_dir) == ("", TINY, None)
     assert not found.keeps_figures and found.label == tmp_path.name
 
 
-def test_a_recipe_that_is_named_is_heeded(tmp_path):
-    found = asked(invocation(tmp_path, config="tiny"))
-    assert (found.system, found.settings) == ("", TINY)
+@pytest.mark.parametrize("name", ["evaluate", "talk"])
+def test_the_tiny_recipe_does_not_say_how_others_are_asked(name):
+    verb = next(verb for verb in VERBS if verb.name == name)
+    recipe = load_recipe(ChatSftRecipe, "tiny", [], RECIPES / verb.recipes, verb.own_keys)
+    assert (recipe.data.system, recipe.evaluation.max_new_tokens) == (None, 512)
 
 
-def test_overrides_go_before_all(tmp_path, run):
-    found = asked(invocation(tmp_path, overrides=["evaluation.max_new_tokens=7", "data.system="], max_new_tokens=7))
-    assert (found.system, found.settings.max_new_tokens, found.settings.temperature) == ("", 7, 0.8)
+def test_overrides_go_before_all(run):
     directory = run("chat-ppo", "data: {}\ngeneration: {max_new_tokens: 77}")
     found = asked(invocation(directory, directory, overrides=["evaluation.limit=3"], limit=3))
     assert (found.system, found.settings.max_new_tokens, found.settings.limit) == (None, 77, 3)
+    overrides = ["evaluation.max_new_tokens=7", "data.system="]
+    found = asked(invocation(directory, directory, overrides=overrides, max_new_tokens=7))
+    assert (found.system, found.settings.max_new_tokens, found.settings.temperature) == ("", 7, 0.8)
 
 
 def test_another_model_is_asked_the_same_with_its_own_system_turn(tmp_path, run):

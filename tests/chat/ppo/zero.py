@@ -28,7 +28,7 @@ def main(folder: Path) -> None:
     os.environ["DS_ACCELERATOR"] = "cpu"
     from chat.ppo.small import make_trainer
 
-    from qwen_chat import deepspeed
+    from qwen_chat import zero
     from qwen_shared.backend import join_processes
 
     os.environ["MASTER_PORT"] = os.environ["TEST_PORTS"]
@@ -37,7 +37,7 @@ def main(folder: Path) -> None:
     for stage in STAGES:
 
         def config(clip_grad: float = 0.0, stage: int = stage) -> dict:
-            return deepspeed.load_config(f"zero{stage}", 1, 1, clip_grad, "fp32")
+            return zero.load_config(f"zero{stage}", 1, 1, clip_grad, "fp32")
 
         trainer = make_trainer(config=config, rank=rank, world_size=world_size, **settings())
         found[stage] = losses(trainer)

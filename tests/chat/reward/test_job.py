@@ -82,6 +82,9 @@ def losses(run_dir) -> list[float]:
 def test_a_run_leaves_a_reward_model_and_a_report(finished):
     manifest = json.loads((finished / "manifest.json").read_text())
     assert (manifest["kind"], manifest["status"]) == ("chat-reward", "finished")
+    (data,) = manifest["data"]
+    assert (data["name"], data["train"], data["held_out"]) == ("finetune", 64, 24)
+    assert len(data["sha256"]) == 64
     results = manifest["results"]
     assert results["eval/pairs"] == 24
     assert 0 <= results["eval/accuracy_low"] <= results["eval/accuracy"] <= results["eval/accuracy_high"] <= 1

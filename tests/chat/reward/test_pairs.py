@@ -56,6 +56,10 @@ def test_pairs_made_here_come_with_tags_and_reasons():
     found = load_pairs(recipe_of("pairs"), "finetune", TOKENIZER)
     assert (len(found.train), len(found.held_out)) == (60, 20)
     assert all(pair.tag and pair.reason for pair in found.held_out)
+    again = load_pairs(recipe_of("pairs"), "finetune", TOKENIZER)
+    assert again.digest() == found.digest()
+    again.train[0], again.train[1] = again.train[1], again.train[0]
+    assert again.digest() != found.digest()
 
 
 def test_ids_are_the_rendered_conversation_up_to_its_end():

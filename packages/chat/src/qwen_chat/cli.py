@@ -29,6 +29,9 @@ def _talk_options(parser: argparse.ArgumentParser) -> None:
     options(parser)
 
 
+# What a recipe says of how a model is asked holds for models that were taught by it.
+_OWN_KEYS = ("evaluation.", "data.system")
+
 VERBS = [
     Verb(
         "sft",
@@ -75,6 +78,7 @@ VERBS = [
         maker="sft",
         recipes="sft",
         plan="qwen_chat.evaluation.command:plan",
+        own_keys=_OWN_KEYS,
         options=_evaluate_options,
     ),
     Verb(
@@ -87,6 +91,7 @@ VERBS = [
         reads_data=False,
         maker="sft",
         recipes="sft",
+        own_keys=_OWN_KEYS,
         options=_talk_options,
     ),
 ]

@@ -6,8 +6,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from qwen_chat.deepspeed import check_name
 from qwen_chat.recipe import PromptData
+from qwen_chat.zero import check_name
 from qwen_shared.recipe import RunRecipe
 from qwen_shared.recipe.schema import Data, Flag, Model, Number, Parallel, Positive, Section, Share, Whole
 

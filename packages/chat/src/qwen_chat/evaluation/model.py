@@ -1,4 +1,4 @@
-"""A model and how it is spoken to: as the run that made it says, by sensible defaults where no run did."""
+"""A model and how it is spoken to: as the run that made it says."""
 
 from __future__ import annotations
 
@@ -87,26 +87,24 @@ def asked(invocation: Invocation) -> Asked:
     """The model that a reading verb looks at.
 
     A run of `sft` is asked by its own recipe, one of `ppo` with its system turn, answers as long as in training and its
-    start's temperature; others by defaults, or by --config where that is given. Overrides go before all of these.
+    start's temperature, other runs by defaults; a model from elsewhere as the verb's recipe says. Overrides go before
+    all of these.
     """
     run_dir = invocation.run_dir if is_run(invocation) else None
     kind = kind_of(run_dir)
     recipe, name = invocation.recipe, invocation.start or str(invocation.run_dir)
     tasks = recipe.tasks or _DEFAULT_TASKS
-    if kind == SFT or getattr(invocation, "config", None):
+    if kind == SFT or run_dir is None:
         return Asked(name, run_dir, step_of(invocation), kind, recipe.data.system, recipe.evaluation, tasks)
     keys = _keys(invocation.overrides)
-    settings, system = Evaluation(interval=recipe.evaluation.interval), None
-    if run_dir:
-        says = run_recipe(run_dir)
-        system = says.data.system
-        said = {"max_new_tokens": says.generation.max_new_tokens, "temperature": _temperature(run_dir)}
-        settings = settings.model_copy(update={key: value for key, value in said.items() if value is not None})
+    says, settings = run_recipe(run_dir), Evaluation(interval=recipe.evaluation.interval)
+    said = {"max_new_tokens": says.generation.max_new_tokens, "temperature": _temperature(run_dir)}
+    settings = settings.model_copy(update={key: value for key, value in said.items() if value is not None})
     if "evaluation" in keys:
         settings = recipe.evaluation
     own = {key: getattr(recipe.evaluation, key) for key in Evaluation.model_fields if f"evaluation.{key}" in keys}
     settings = settings.model_copy(update=own)
-    system = recipe.data.system if {"data", "data.system"} & keys else system
+    system = recipe.data.system if {"data", "data.system"} & keys else says.data.system
     return Asked(name, run_dir, step_of(invocation), kind, system, settings, tasks)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -98,10 +99,8 @@ def load_policy(directory: Path, dtype: torch.dtype, lora: Lora | None = None) -
 
 
 def _quantised(bits: int):
-    try:
-        import bitsandbytes  # noqa: F401
-    except ImportError:
-        raise UserError(f"policy.lora.bits={bits} needs bitsandbytes: `uv pip install bitsandbytes`") from None
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise UserError(f"policy.lora.bits={bits} needs bitsandbytes: `uv pip install bitsandbytes`")
     from transformers import BitsAndBytesConfig
 
     if bits == 8:

@@ -11,7 +11,7 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from qwen_chat import deepspeed
+from qwen_chat import zero
 from qwen_chat.engine import Engine, frozen, make_engine
 from qwen_chat.hf_run import HfRun, export_hf, hf_run
 from qwen_chat.ppo.models import PolicyModel, ValueModel, load_policy, value_of, without_adapters
@@ -141,7 +141,7 @@ class _Job:
             return None  # one process has nobody to divide with
 
         def config(clip_grad: float = 0.0) -> dict[str, Any]:
-            return deepspeed.load_config(name, recipe.training.micro_batch_size, 1, clip_grad, self._precision)
+            return zero.load_config(name, recipe.training.micro_batch_size, 1, clip_grad, self._precision)
 
         return config
 

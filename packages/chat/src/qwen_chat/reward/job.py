@@ -108,11 +108,14 @@ class _Job:
             found = load_pairs(self.recipe, stage, self.tokenizer)
             for side in ("train", "held_out"):
                 _as_dataset(getattr(found, side)).save_to_disk(temporary / f"{stage}-{side}")
-            meta[stage] = asdict(found.counts) | {"train": len(found.train), "held_out": len(found.held_out)}
+            sizes = {"train": len(found.train), "held_out": len(found.held_out), "sha256": found.digest()}
+            meta[stage] = asdict(found.counts) | sizes
             say(f"data   {said_of(stage, found)}")
         (temporary / "meta.json").write_text(json.dumps(meta, indent=2) + "\n")
         shutil.rmtree(target, ignore_errors=True)
         temporary.replace(target)
+        self.hf.manifest.data = [{"name": stage, **about} for stage, about in meta.items()]
+        self.hf.manifest.write(self.hf.run_dir)
 
     def _pairs(self, stage: str, side: str) -> Dataset:
         from datasets import load_from_disk
@@ -133,6 +136,7 @@ class _Job:
 
         from qwen_chat.reward.model import load_module, read_at_end
         from qwen_chat.reward.order import training_order
+        from qwen_chat.reward.padding import padding_id
         from qwen_chat.reward.trainer import Watch, arguments_of, make_trainer
 
         run, recipe, training = self.hf, self.recipe, self.recipe.training
@@ -196,7 +200,7 @@ class _Job:
     def _deepspeed(self, precision: str) -> dict | None:
         import torch
 
-        from qwen_chat.deepspeed import check_compiler, load_config
+        from qwen_chat.zero import check_compiler, load_config
 
         recipe, world_size = self.recipe, self.hf.world_size
         if recipe.deepspeed is None:
@@ -263,6 +267,7 @@ class _Job:
 
         from qwen_chat.hf_run import export_hf
         from qwen_chat.reward.model import RewardModel, load_module, read_at_end
+        from qwen_chat.reward.padding import PaddedBy, padding_id
         from qwen_chat.reward.report import report
         from qwen_shared.backend import device, peak_memory_bytes
 
@@ -273,7 +278,7 @@ class _Job:
         module = load_module(checkpoint_path(self.checkpoints, stages[-1].last), dtype).to(device()).eval()
         module.config.get_text_config().pad_token_id = pad_id
         if run.rank == 0:
-            export_hf(module, self.tokenizer, run.run_dir, stages[-1].last)
+            export_hf(module, PaddedBy(self.tokenizer, pad_id), run.run_dir, stages[-1].last)
         model = RewardModel(read_at_end(module), pad_id)
         results: dict[str, float] = {}
         for stage in stages:
@@ -295,12 +300,6 @@ class _Job:
             say(f"load it: AutoModelForSequenceClassification.from_pretrained({str(run.run_dir / 'export')!r})")
         if run.world_size > 1:
             torch.distributed.barrier()
-
-
-def padding_id(tokenizer, end_id: int) -> int:
-    """An id to pad with that is not the one that ends answers: the tokenizer's, else any other special one."""
-    specials = (tokenizer.pad_id, tokenizer.eod_id, *sorted(tokenizer.special_tokens.values()))
-    return next((id for id in specials if id != end_id), 0 if end_id else 1)
 
 
 def said_of(stage: str, found: StagePairs) -> str:

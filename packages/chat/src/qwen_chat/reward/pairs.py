@@ -53,6 +53,16 @@ class StagePairs:
     held_out: list[EncodedPair] = field(default_factory=list)
     counts: Counts = field(default_factory=Counts)
 
+    def digest(self) -> str:
+        """sha256 of all ids, in their order and on their side."""
+        found = hashlib.sha256()
+        for side in (self.train, self.held_out):
+            for pair in side:
+                for ids in (pair.chosen, pair.rejected):
+                    found.update(len(ids).to_bytes(4, "little") + ids.astype("<i4").tobytes())
+            found.update(b"side")
+        return found.hexdigest()
+
 
 def load_pairs(recipe: RewardRecipe, stage: str, tokenizer: Tokenizer) -> StagePairs:
     """The pairs of stage pmp or finetune, the same ones in the same order on every machine.

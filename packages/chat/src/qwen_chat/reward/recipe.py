@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from qwen_chat.deepspeed import check_name
+from qwen_chat.zero import check_name
 from qwen_shared.recipe import RunRecipe
 from qwen_shared.recipe.schema import (
     Model,
