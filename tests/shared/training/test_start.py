@@ -147,6 +147,12 @@ def test_a_run_without_a_checkpoint_is_no_start(begun):
         start.resolve_start(str(begun))
 
 
+def test_a_checkpoint_of_several_models_is_exported_by_its_own_run_alone(begun):
+    (begun / "checkpoints" / "step-00000004").mkdir(parents=True)
+    with pytest.raises(UserError, match="exported when the run ends"):
+        start.exported(begun, None)
+
+
 def test_the_run_keeps_its_tokenizer_wherever_it_is(begun, llama, tmp_path):
     assert "tokenizer: ./tokenizer\n" in (begun / "recipe.yaml").read_text()
     moved = begun.rename(tmp_path / "moved")

@@ -17,6 +17,7 @@ _log = logging.getLogger("qwen")
 
 def say(text: str) -> None:
     """One message to the user: console (rank 0) and log file."""
+    text = text.encode("utf-8", "backslashreplace").decode("utf-8")  # a file's name may be no text
     if os.environ.get("RANK", "0") == "0":
         show(text)
     _log.info(text)
@@ -25,7 +26,7 @@ def say(text: str) -> None:
 def show(text: str) -> None:
     """A line for the console alone. Where nobody reads it any more (`| head`, a full disk) the work goes on."""
     encoding = sys.stdout.encoding or "utf-8"
-    text = text.encode(encoding, "backslashreplace").decode(encoding)  # a file's name may be no text
+    text = text.encode(encoding, "backslashreplace").decode(encoding)
     try:
         print(text, flush=True)
     except OSError:
