@@ -75,6 +75,7 @@ def test_two_tensor_ranks_bring_it_in_and_out_bit_for_bit(foreign, qwen_base, re
     assert certificate["hash"] == parent["hash"] and certificate["logits"]["max_difference"] <= 1e-4
 
 
+@pytest.mark.slow
 def test_it_goes_on_without_its_start(foreign, qwen_base, read, tmp_path, wait_for):
     """Killed after a checkpoint, with the start gone and the run in another place, it ends as if nothing had been."""
     start = tmp_path / "start"
@@ -124,6 +125,7 @@ def test_a_foreign_model_is_never_mixed_up_with_a_run(foreign, finished_run, qwe
     assert f"--from {foreign}: not a run" in exported.stderr and exported.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_reading_verbs_take_a_foreign_model(foreign, qwen_base):
     said = qwen_base("generate", "--from", foreign, "--prompt", "the model", "--max-tokens", 4).stdout
     assert said.startswith("the model")
@@ -160,6 +162,7 @@ def _losses(run_dir: Path) -> list[tuple[float, float]]:
     return [(record["train/loss"], record["train/grad_norm"]) for record in map(json.loads, lines)]
 
 
+@pytest.mark.slow
 def test_the_optimizer_is_carried_over(qwen_base, tmp_path, foreign):
     """The first gradient is that of the same weights; the first update is that of an optimizer with a memory."""
     few = ["training.steps=4", "schedule.warmup_steps=0", "schedule.kind=constant", "evaluation.prompts=[]"]

@@ -41,6 +41,7 @@ def test_layout_changes_nothing(layout, finished_run, read, run_of):
         assert read.manifest(run_of(layout))["results"]["export/max_logit_difference"] <= 1e-4
 
 
+@pytest.mark.slow
 def test_two_processes_stop_and_go_on_exactly(qwen_base, read, run_of, tmp_path, wait_for_step):
     """The whole group is told once by its launcher; the resumed run equals one that was never stopped."""
     layout, run_dir = "data", tmp_path / "stopped"
@@ -55,6 +56,7 @@ def test_two_processes_stop_and_go_on_exactly(qwen_base, read, run_of, tmp_path,
     assert read.trajectory(run_dir) == read.trajectory(run_of(layout))
 
 
+@pytest.mark.slow
 def test_another_layout_goes_on_where_one_process_stopped(finished_run, qwen_base, read, tmp_path, wait_for_step):
     """A checkpoint does not know how many processes wrote it."""
     run_dir = tmp_path / "moved"
@@ -71,6 +73,7 @@ def test_another_layout_goes_on_where_one_process_stopped(finished_run, qwen_bas
     assert [r["train/loss"] for r in got] == pytest.approx([r["train/loss"] for r in expected], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_damage_is_told_to_every_rank(qwen_base, read, run_of, tmp_path):
     """Rank 0 meets a broken list of hashes; nobody is left waiting, and the checkpoint before is taken."""
     run_dir = shutil.copytree(run_of("data"), tmp_path / "damaged")

@@ -44,6 +44,7 @@ def test_changed_data_is_noticed(qwen_base, corpus, tmp_path):
     assert f"{text} changed since this run began" in done.stderr and done.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_killed_while_a_checkpoint_is_written(finished_run, qwen_base, read, tmp_path, wait_for):
     run_dir = tmp_path / "run"
     process = qwen_base.start("pretrain", "--run-dir", run_dir)
