@@ -45,8 +45,8 @@ def main(argv: list[str] | None = None) -> int:
         if not (path / "config.json").is_file():
             print(f"ppo_step: error: {path}: no model there", file=sys.stderr)
             return 2
-    keys = ("responses", "tokens", "steps", "warmup", "threads")
-    job = {key: getattr(args, key) for key in keys} | {"start": str(args.start), "reward": str(args.reward)}
+    sizes = {key: getattr(args, key) for key in ("responses", "tokens", "steps", "warmup", "threads")}
+    job = sizes | {"start": str(args.start), "reward": str(args.reward)}
     results = {}
     for precision in args.precision:
         turns: dict[str, list[dict[str, Any]]] = {"ppo": [], "rloo": []}
@@ -61,7 +61,7 @@ def main(argv: list[str] | None = None) -> int:
         print(
             f"{ppo['step'] / rloo['step']:.2f} x; {ppo['response_tokens']:.0f} and {rloo['response_tokens']:.0f} tokens"
         )
-    print(save({"machine": machine(args.threads), **job, "results": results}, "ppo", cpu_name(), args.out))
+    print(save({"machine": machine(args.threads), **sizes, "results": results}, "ppo", cpu_name(), args.out))
     return 0
 
 

@@ -71,6 +71,24 @@ def test_sft_throughput(run, qwen_base, tmp_path):
     assert max(losses) - min(losses) < 0.5
 
 
+def test_ppo_step(run, base_run, tmp_path):
+    import shutil
+
+    from transformers import AutoModelForSequenceClassification
+
+    start, reward = base_run / "export", tmp_path / "reward"
+    shutil.copytree(start, reward)
+    judge = AutoModelForSequenceClassification.from_pretrained(start, num_labels=1)
+    judge.config.pad_token_id = judge.config.eos_token_id
+    judge.save_pretrained(reward)
+    sizes = ["--responses", 4, "--tokens", 4, "--rounds", 1, "--steps", 1, "--warmup", 1, "--threads", 1]
+    figures = run("ppo_step.py", "--from", start, "--reward", reward, "--precision", "fp32", *sizes)
+    found = figures["results"]["fp32"]
+    assert found["ratio"] == found["ppo"]["step"] / found["rloo"]["step"] > 0
+    assert sum(found["ppo"][phase] for phase in ("rollout", "score", "learn")) <= 1.01 * found["ppo"]["step"]
+    assert 0 < found["ppo"]["response_tokens"] <= 4 and 0 < found["rloo"]["response_tokens"] <= 4
+
+
 def test_data_loading(run, micro):
     words = ["--config", micro, "--steps", 5, "--train-steps", 1, "--documents", 5_000]
     figures = run("data_loading.py", *words)

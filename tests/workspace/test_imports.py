@@ -12,7 +12,7 @@ ROOMS = [
     ["convert", "data", "tracking", "generation"],
     ["evaluation"],
     ["training", "sft", "publish"],
-    ["launch"],
+    ["launch", "family"],
 ]
 LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
 

@@ -1,6 +1,7 @@
 """What vLLM is asked, and how its answers are read; a stand-in answers, since it needs a GPU."""
 
 import importlib.util
+import os
 import sys
 from types import ModuleType, SimpleNamespace
 
@@ -15,8 +16,9 @@ STOP = 9
 class StandInLLM:
     """Repeats the last id of a prompt; ends an answer to an odd id with the stop id."""
 
-    def __init__(self, model, trust_remote_code, generation_config):
+    def __init__(self, model, trust_remote_code, generation_config, **beside):
         assert not trust_remote_code and generation_config == "vllm"
+        self.beside, self.loaded, self.caches_dropped = beside, {}, 0
         config = SimpleNamespace(max_model_len=12, get_vocab_size=lambda: 16)
         self.llm_engine = SimpleNamespace(model_config=config)
         self.calls = []
@@ -25,6 +27,12 @@ class StandInLLM:
         assert not use_tqdm and len(prompts) == len(parameters)
         self.calls += zip(prompts, parameters, strict=True)
         return [self._answer(p["prompt_token_ids"][-1], asked) for p, asked in zip(prompts, parameters, strict=True)]
+
+    def apply_model(self, function):
+        return [function(SimpleNamespace(load_weights=self.loaded.update))]
+
+    def reset_prefix_cache(self):
+        self.caches_dropped += 1
 
     def _answer(self, id, asked):
         ids = [id] * asked.max_tokens
@@ -73,6 +81,18 @@ def test_what_is_asked(backend, monkeypatch):
     monkeypatch.setattr(backend, "_AT_ONCE", 1)  # parts of a call draw as the whole would
     ask([[1], [2]], Sampling(5, temperature=0.7, seed=3), None)
     assert [asked.seed for _, asked in ask._llm.calls[2:]] == [first.seed, second.seed]
+
+
+def test_it_follows_a_model_that_learns(backend, monkeypatch):
+    monkeypatch.delenv("VLLM_ENABLE_V1_MULTIPROCESSING", raising=False)
+    assert backend.VllmGenerator("somewhere", TOKENIZER)._llm.beside == {}
+    beside = backend.VllmGenerator("somewhere", TOKENIZER, memory_share=0.25)
+    assert beside._llm.beside == {"gpu_memory_utilization": 0.25}
+    assert os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] == "0"  # weights are handed over inside the process
+    model = torch.nn.Linear(2, 1)
+    beside.follow(model.named_parameters())
+    assert beside._llm.loaded["weight"] is model.weight and set(beside._llm.loaded) == {"weight", "bias"}
+    assert beside._llm.caches_dropped == 1
 
 
 def test_it_is_taken_with_a_gpu_only(backend, monkeypatch):

@@ -129,6 +129,9 @@ class Generation(Section):
     max_new_tokens: Positive = 512
     temperature: Number = Field(1.0, gt=0.0, le=2.0)
     top_p: Number = Field(0.9, gt=0.0, le=1.0, description="report, section 7")
+    vllm_memory: Number = Field(
+        0.3, ge=0.0, lt=1.0, description="share of each GPU for vLLM to answer with, where it is installed; 0: never"
+    )
 
 
 class PpoTraining(Section):

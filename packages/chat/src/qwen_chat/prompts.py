@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from qwen_chat.recipe import DIALOGUES, PromptData
 from qwen_shared.data.check import HF, source_files
 from qwen_shared.data.conversations import Messages, messages_of
@@ -106,3 +108,16 @@ def _query(messages: Messages, columns: dict[str, Any], system: str | None, toke
     except UserError as error:
         raise UserError(f"{name}: {error}") from None
     return Query(messages, ids, columns)
+
+
+def queries_of(step: int, queries: list[Query], count: int, seed: int) -> list[Query]:
+    """The `count` queries of a step (from 1): all of them in a new order, then all in another. Of the step alone, so
+    that a resumed run asks what the unbroken one would have."""
+    chosen: list[Query] = []
+    first = (step - 1) * count
+    while len(chosen) < count:
+        at = first + len(chosen)
+        epoch, within = divmod(at, len(queries))
+        order = torch.randperm(len(queries), generator=torch.Generator().manual_seed(seed + epoch)).tolist()
+        chosen += [queries[k] for k in order[within : within + count - len(chosen)]]
+    return chosen

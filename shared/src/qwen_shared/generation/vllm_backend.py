@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,16 +28,30 @@ class VllmGenerator:
     (a seed for each prompt) but others, since vLLM draws in its own way.
     """
 
-    def __init__(self, directory: Path, tokenizer: Tokenizer):
+    def __init__(self, directory: Path, tokenizer: Tokenizer, memory_share: float | None = None):
+        """`memory_share` of the GPU for one that lives beside a model that learns, whose weights it is to `follow`: it
+        then runs in this process and on this rank's GPU alone. Without it, vLLM takes the GPU for itself."""
+        beside = {}
+        if memory_share is not None:
+            os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"  # read when the engine is made
+            beside["gpu_memory_utilization"] = memory_share
+            if torch.distributed.is_initialized():
+                beside["distributed_executor_backend"] = "external_launcher"  # the ranks are there already
         # By name, since nothing here may need it: it is a user's own, like Transformer Engine.
         self._vllm = importlib.import_module("vllm")
         self._tokenizer = tokenizer
         # `generation_config="vllm"`: no sampling defaults from the model's directory. Code beside it is never run.
-        self._llm = self._vllm.LLM(model=str(directory), trust_remote_code=False, generation_config="vllm")
+        self._llm = self._vllm.LLM(model=str(directory), trust_remote_code=False, generation_config="vllm", **beside)
         config = self._llm.llm_engine.model_config
         self._positions = config.max_model_len
         # Padded vocabulary rows are no ids of the tokenizer and must not be drawn.
         self._bias = dict.fromkeys(range(tokenizer.vocab_size, config.get_vocab_size()), -100.0) or None
+
+    def follow(self, weights: Iterable[tuple[str, torch.Tensor]]) -> None:
+        """Takes these weights, by their Hugging Face names; what it kept of prompts was computed with the old ones."""
+        weights = list(weights)
+        self._llm.apply_model(lambda model: model.load_weights(weights))
+        self._llm.reset_prefix_cache()
 
     def __call__(
         self, prompts: list[list[int]], sampling: Sampling, progress: Progress | None = None

@@ -173,6 +173,9 @@ def _run_verb(command: str, verb: Verb, recipes: Path, default_config: str, argv
     if args.keys:
         print_keys(verb.schema)
         return EXIT_FINISHED
+    if args.check:
+        _check_recipe(verb, recipes, default_config, args)
+        return EXIT_FINISHED
     invocation = _check(command, verb, recipes, default_config, args)
     finished = not verb.reads_run and inspect_run(invocation.run_dir, invocation.recipe) == "finished"
     if args.plan:
@@ -214,9 +217,24 @@ def _check(command: str, verb: Verb, recipes: Path, default_config: str, args: a
         from qwen_shared.data.check import check_sources  # brings numpy, which --help needs not
 
         check_sources(recipe.data)
-    shared_names = {"config", "run_dir", "start", "nproc", "plan", "show_batch", "keys", "overrides"}
+    shared_names = {"config", "run_dir", "start", "nproc", "plan", "check", "show_batch", "keys", "overrides"}
     options = argparse.Namespace(**{k: v for k, v in vars(args).items() if k not in shared_names})
     return Invocation(recipe, overrides, run_dir, start, layout, command, origin, options)
+
+
+# In the place of one that is not there yet; every layout divides it.
+_SOME_MODEL = "model={num_layers: 96, hidden_size: 12288, num_attention_heads: 96, ffn_hidden_size: 49152}"
+
+
+def _check_recipe(verb: Verb, recipes: Path, default_config: str, args: argparse.Namespace) -> None:
+    """What can be known to be wrong with a run before there is the model that it begins from."""
+    model = [_SOME_MODEL] if verb.parent else []
+    recipe = load_recipe(verb.schema, args.config or default_config, [*model, *_join_spaced(args.overrides)], recipes)
+    check_layout(recipe, _world_size(args))
+    if verb.reads_data:
+        from qwen_shared.data.check import check_sources
+
+        check_sources(recipe.data)
 
 
 def _own_run(
@@ -400,8 +418,9 @@ def _verb_parser(command: str, verb: Verb, recipes: Path, default_config: str) -
             help=f"{what}: a run, RUN@STEP, a Hugging Face directory or its name on the hub",
         )
     if verb.reads_run:
-        parser.set_defaults(nproc=1)
+        parser.set_defaults(nproc=1, check=False)
     else:
+        parser.add_argument("--check", action="store_true", help="check the recipe and its data's paths, and stop")
         parser.add_argument(
             "--nproc", type=_positive, default=1, metavar="N", help="start N local processes (default: 1)"
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +12,8 @@ from torch import Tensor, nn
 from qwen_chat.ppo.batch import pad
 from qwen_chat.prompts import Query
 from qwen_shared.generation.decode import generate
-from qwen_shared.generation.sampling import Sampling
+from qwen_shared.generation.sampling import Completion, Sampling
+from qwen_shared.generation.vllm_backend import VllmGenerator
 from qwen_shared.tokenizer import Tokenizer
 
 
@@ -53,19 +55,25 @@ class Sampler:
         training = lm.training
         completions = generate(lm.eval(), self._tokenizer, [query.ids for query in queries], sampling)
         lm.train(training)
-        ids = [c.ids + ([] if c.stop_id is None else [c.stop_id]) for c in completions]
-        texts = [self._tokenizer.decode(c.ids) for c in completions]
-        return Responses(queries, ids, [c.stop_id is not None for c in completions], texts)
+        return _responses(queries, completions, self._tokenizer)
 
 
-def queries_of(step: int, queries: list[Query], count: int, seed: int) -> list[Query]:
-    """The `count` queries of a step (from 1): all of them in a new order, then all in another. Of the step alone, so
-    that a resumed run asks what the unbroken one would have."""
-    chosen: list[Query] = []
-    first = (step - 1) * count
-    while len(chosen) < count:
-        at = first + len(chosen)
-        epoch, within = divmod(at, len(queries))
-        order = torch.randperm(len(queries), generator=torch.Generator().manual_seed(seed + epoch)).tolist()
-        chosen += [queries[k] for k in order[within : within + count - len(chosen)]]
-    return chosen
+class VllmSampler:
+    """The same by vLLM, in what it takes of the GPU's memory."""
+
+    def __init__(self, lm: nn.Module, tokenizer: Tokenizer, start: Path, memory_share: float):
+        self._lm, self._tokenizer = lm, tokenizer
+        self._generate = VllmGenerator(start, tokenizer, memory_share)
+
+    @torch.no_grad()
+    def follow(self) -> None:
+        self._generate.follow(self._lm.named_parameters())
+
+    def __call__(self, queries: list[Query], sampling: Sampling) -> Responses:
+        return _responses(queries, self._generate([query.ids for query in queries], sampling), self._tokenizer)
+
+
+def _responses(queries: list[Query], completions: list[Completion], tokenizer: Tokenizer) -> Responses:
+    ids = [c.ids + ([] if c.stop_id is None else [c.stop_id]) for c in completions]
+    texts = [tokenizer.decode(c.ids) for c in completions]
+    return Responses(queries, ids, [c.stop_id is not None for c in completions], texts)

@@ -17,10 +17,10 @@ from qwen_chat.ppo.losses import policy_loss, pretraining_loss, value_loss
 from qwen_chat.ppo.moments import merge, moments
 from qwen_chat.ppo.probabilities import entropy, log_probabilities
 from qwen_chat.ppo.rewards import RewardNormaliser, token_rewards, treat_truncated
-from qwen_chat.ppo.rollout import Responses, Sampler, queries_of
+from qwen_chat.ppo.rollout import Responses, Sampler, VllmSampler
 from qwen_chat.ppo.statistics import combine, explained_variance, policy_statistics
 from qwen_chat.ppo_recipe import PpoRecipe
-from qwen_chat.prompts import Query
+from qwen_chat.prompts import Query, queries_of
 from qwen_chat.scorer import Scorer
 from qwen_shared.backend import device
 from qwen_shared.generation.sampling import Sampling
@@ -34,7 +34,7 @@ class Models:
     value: Engine | None  # None: a head on the policy's trunk
     reference: Callable[..., Tensor]  # logits, as the policy gives them
     scorer: Scorer
-    sampler: Sampler
+    sampler: Sampler | VllmSampler
 
 
 @dataclass(frozen=True)

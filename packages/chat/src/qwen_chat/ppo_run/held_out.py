@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from qwen_chat.engine import Engine
-from qwen_chat.ppo.rollout import Sampler
+from qwen_chat.ppo.rollout import Sampler, VllmSampler
 from qwen_chat.prompts import Query
 from qwen_chat.scorer import RewardFunction, Scorer, score_by
 from qwen_shared.generation.sampling import Sampling
@@ -32,7 +32,7 @@ class HeldOutPrompts:
     rank: int
     world_size: int
 
-    def answers(self, policy: Engine, sampler: Sampler) -> list[Row]:
+    def answers(self, policy: Engine, sampler: Sampler | VllmSampler) -> list[Row]:
         """A row for every prompt, in their order. Every rank calls this, and gets all rows."""
         with policy.whole():
             sampler.follow()

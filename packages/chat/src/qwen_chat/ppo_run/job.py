@@ -15,7 +15,7 @@ from qwen_chat import zero
 from qwen_chat.engine import Engine, frozen, make_engine
 from qwen_chat.hf_run import HfRun, export_hf, hf_run
 from qwen_chat.ppo.models import PolicyModel, ValueModel, load_policy, value_of, without_adapters
-from qwen_chat.ppo.rollout import Sampler
+from qwen_chat.ppo.rollout import Sampler, VllmSampler
 from qwen_chat.ppo.trainer import Models, Trainer
 from qwen_chat.ppo_run import checkpoint
 from qwen_chat.ppo_run.alarms import AlarmBell
@@ -26,6 +26,7 @@ from qwen_chat.reward.model import RewardModel, load_reward_model
 from qwen_chat.scorer import Scorer, find_function
 from qwen_shared.backend import device, peak_memory_bytes, resolve_precision
 from qwen_shared.errors import Stopped, UserError
+from qwen_shared.generation import vllm_backend
 from qwen_shared.generation.sampling import Sampling
 from qwen_shared.launch import Invocation
 from qwen_shared.tokenizer import load_tokenizer
@@ -99,14 +100,20 @@ class _Job:
         functions = [(f.name, f.weight, find_function(f.name, "reward.functions")) for f in recipe.reward.functions]
         watched = recipe.reward.held_out
         held_out = (watched, find_function(watched, "reward.held_out")) if watched else None
-        rounded = self._precision == "bf16" and config is None and recipe.policy.lora is None
         return Models(
             policy_engine,
             None if recipe.value.share_trunk else self._value(reward, config),
             reference,
             Scorer(reward, functions, held_out),
-            Sampler(lm, self._tokenizer, rounded),
+            self._sampler(lm, config is None),
         )
+
+    def _sampler(self, lm: torch.nn.Module, alone: bool) -> Sampler | VllmSampler:
+        plain = self._recipe.policy.lora is None  # weights under adapters are not the policy's
+        share = self._recipe.generation.vllm_memory
+        if plain and share and vllm_backend.available():
+            return VllmSampler(lm, self._tokenizer, self._hf.start, share)
+        return Sampler(lm, self._tokenizer, rounded=plain and alone and self._precision == "bf16")
 
     def _value(self, reward: RewardModel | None, config: Callable[..., dict] | None) -> Engine:
         from transformers import AutoModel

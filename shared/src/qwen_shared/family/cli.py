@@ -1,0 +1,74 @@
+"""The command `qwen-family`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from qwen_shared.errors import EXIT_FAILED, EXIT_FINISHED, EXIT_STOPPED, EXIT_USER_ERROR, UserError
+from qwen_shared.family.schema import Family
+from qwen_shared.recipe import load_recipe
+
+RECIPES = Path(__file__).parents[3] / "recipes" / "family"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs what is left of a family and shows what came of it. Exit codes as everywhere (see `errors`)."""
+    parser = argparse.ArgumentParser(
+        prog="qwen-family",
+        description="Train a family of models: the stages of a YAML, each by its package's command.",
+        epilog="What is finished is skipped, what was stopped goes on: run the same command again.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="for example stages.1.keys='[data.limit=10]'")
+    names = ", ".join(sorted(path.stem for path in RECIPES.glob("*.yaml")))
+    parser.add_argument("--config", default="tiny", metavar="NAME|FILE", help=f"{names}, or a YAML file")
+    parser.add_argument("--nproc", default="1", metavar="N", help="local processes of each stage (default: 1)")
+    parser.add_argument("--plan", action="store_true", help="check every stage's recipe, show what is there, and stop")
+    args = parser.parse_intermixed_args(argv)
+    launch = ["--nproc", args.nproc] if args.nproc != "1" else []
+    try:
+        return _run(load_recipe(Family, args.config, args.overrides, RECIPES), launch, args.plan)
+    except UserError as error:
+        print(f"qwen-family: error: {error}", file=sys.stderr)
+        return EXIT_USER_ERROR
+    except KeyboardInterrupt:
+        print("qwen-family: stopped; the same command goes on", file=sys.stderr)
+        return EXIT_STOPPED
+
+
+def _run(family: Family, launch: list[str], plan: bool) -> int:
+    from rich.console import Console
+
+    from qwen_shared.family import runner
+    from qwen_shared.family.summary import table
+
+    console = Console()
+    runner.check(family, launch)
+    code = EXIT_FINISHED
+    for i, stage in enumerate([] if plan else family.stages, 1):
+        console.rule(f"{i}/{len(family.stages)}  {stage.name}: {stage.command}", align="left")
+        code = runner.run(family, stage, launch)
+        if code:
+            break
+    console.print(table(family))
+    if plan:
+        return EXIT_FINISHED
+    if code == EXIT_STOPPED:
+        print("stopped; the same command goes on", file=sys.stderr)
+    elif code:
+        print(f"qwen-family: stage {stage.name} ended with exit code {code}", file=sys.stderr)
+    return code or _judge(family)
+
+
+def _judge(family: Family) -> int:
+    """What is finished and did not reach its goal is said, and is a failure."""
+    from qwen_shared.family.runner import missed
+
+    code = EXIT_FINISHED
+    for stage in family.stages:
+        if words := missed(family, stage):
+            print(f"qwen-family: stage {stage.name} misses its goal: {'; '.join(words)}", file=sys.stderr)
+            code = EXIT_FAILED
+    return code

@@ -1,0 +1,126 @@
+"""A family's stages, one after another: each is its package's own command, in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import FrameType
+
+from qwen_shared.convert.hf_files import weights_hash
+from qwen_shared.errors import EXIT_FINISHED, UserError
+from qwen_shared.family.schema import Family, Stage, goal_of
+from qwen_shared.tracking import Manifest
+from qwen_shared.tracking.manifest import MANIFEST
+from qwen_shared.training.run_files import export_directory
+
+
+def check(family: Family, launch: list[str]) -> None:
+    """Every stage's words and recipe, before the first of them costs anything; and that no finished stage began from a
+    model that is no longer there. Raises UserError with the first mistake."""
+    for stage in family.stages:
+        _check_descent(family, stage)
+        done = subprocess.run([*_words(family, stage, launch), "--check"], capture_output=True, text=True)
+        if done.returncode:
+            said = (done.stderr or done.stdout).strip().splitlines()
+            raise UserError(f"stage {stage.name}: {said[-1] if said else f'exit code {done.returncode}'}")
+
+
+def run(family: Family, stage: Stage, launch: list[str]) -> int:
+    """Runs or goes on with a stage; its exit code. A finished one takes a second. What stops this stops the stage."""
+    with _Passed() as passed:
+        code = passed.run([*_words(family, stage, launch), *_start(family, stage)])
+        if code == EXIT_FINISHED and stage.publish:
+            program = _program(stage)
+            code = passed.run([program, "publish", str(family.run_dir(stage))])
+    return code
+
+
+def manifest(family: Family, stage: Stage) -> Manifest | None:
+    run_dir = family.run_dir(stage)
+    return Manifest.read(run_dir) if (run_dir / MANIFEST).is_file() else None
+
+
+def figures(family: Family, stage: Stage) -> dict[str, float]:
+    """The results of a finished stage by name; of another, none."""
+    found = manifest(family, stage)
+    return found.results if found and found.status == "finished" else {}
+
+
+def missed(family: Family, stage: Stage) -> list[str]:
+    """The goals that a stage's results do not reach, in words."""
+    found = figures(family, stage)
+    return [
+        f"{name} {found[name]:.4g}, to be {goal}" if name in found else f"{name} is no result of the run"
+        for name, goal in stage.goals.items()
+        if not (name in found and goal_of(goal).holds(found[name]))
+    ]
+
+
+def _words(family: Family, stage: Stage, launch: list[str]) -> list[str]:
+    config, run_dir = stage.config or family.name, family.run_dir(stage)
+    verb = stage.command.split()[1]
+    return [_program(stage), verb, "--config", config, "--run-dir", str(run_dir), *launch, *family.keys_of(stage)]
+
+
+def _start(family: Family, stage: Stage) -> list[str]:
+    if stage.parent is None:
+        return []
+    return ["--from", str(family.run_dir(_named(family, stage.parent)))]
+
+
+def _program(stage: Stage) -> str:
+    """Beside this Python, where the workspace's commands are; else wherever the shell would find it."""
+    program = stage.command.split()[0]
+    found = shutil.which(program, path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
+    if found is None:
+        raise UserError(f"stage {stage.name}: no command {program} is installed (`uv sync` installs the workspace's)")
+    return found
+
+
+def _check_descent(family: Family, stage: Stage) -> None:
+    own = manifest(family, stage)
+    if stage.parent is None or own is None or own.parent is None or own.parent.hash is None:
+        return
+    parent = family.run_dir(_named(family, stage.parent))
+    export = export_directory(parent)
+    if (export / "config.json").is_file() and weights_hash(export) != own.parent.hash:
+        raise UserError(
+            f"stage {stage.name}: {family.run_dir(stage)} began from other weights than those of {parent} now; "
+            "move it away to train it anew"
+        )
+
+
+def _named(family: Family, name: str) -> Stage:
+    return next(stage for stage in family.stages if stage.name == name)
+
+
+class _Passed:
+    """Inside, SIGTERM and SIGHUP go to the command that runs, and Ctrl-C, which the terminal sends it anyway, does not
+    end us before it has saved."""
+
+    def __enter__(self) -> _Passed:
+        self._process: subprocess.Popen | None = None
+        self._stopped = False
+        self._before = {n: signal.signal(n, self._pass) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+        return self
+
+    def __exit__(self, *_) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def run(self, words: list[str]) -> int:
+        if self._stopped:
+            raise KeyboardInterrupt
+        self._process = subprocess.Popen(words)
+        code = self._process.wait()
+        self._process = None
+        return code
+
+    def _pass(self, number: int, frame: FrameType | None) -> None:
+        self._stopped = True
+        if self._process and number != signal.SIGINT:
+            self._process.send_signal(number)

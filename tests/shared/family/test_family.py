@@ -1,0 +1,188 @@
+"""`qwen-family` over commands that only write down what they were asked."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from qwen_shared.errors import UserError
+from qwen_shared.family.cli import RECIPES
+from qwen_shared.family.schema import Family
+from qwen_shared.recipe import load_recipe
+
+# Does what a package's command does as far as a family can see: a run directory, a manifest, exit codes.
+TOY = """#!{python}
+import json, pathlib, signal, sys, time
+words = sys.argv[1:]
+with open("asked.jsonl", "a") as file:
+    file.write(json.dumps([pathlib.Path(sys.argv[0]).name, *words]) + "\\n")
+if "wrong=key" in words:
+    sys.exit("toy: error: unknown key 'wrong'")
+if "--check" in words:
+    sys.exit(0)
+run = pathlib.Path(words[words.index("--run-dir") + 1])
+run.mkdir(parents=True, exist_ok=True)
+def leave(status, results):
+    fields = dict(command="toy", kind="toy", name="t", status=status, created="", updated="", results=results)
+    (run / "manifest.json").write_text(json.dumps(fields))
+if "wait=yes" in words and not (run / "manifest.json").is_file():
+    leave("running", {{}})
+    signal.signal(signal.SIGTERM, lambda *_: (leave("stopped", {{}}), sys.exit(75)))
+    time.sleep(60)
+if "fail=yes" in words:
+    sys.exit(1)
+leave("finished", {{"accuracy": 0.5, "seconds": 61.0}})
+"""
+
+STAGES = """
+name: t
+stages:
+  - {name: base, command: toy-qwen pretrain, goals: {accuracy: ">= 0.4"}}
+  - {name: tuned, command: toy-qwen sft, parent: base, keys: ["judge={base}"]}
+"""
+
+
+@pytest.fixture
+def family(tmp_path, environment):
+    """family(yaml, words…) → the finished process; `.asked()` what the toy was asked, `.start` gives it running."""
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    toy = programs / "toy-qwen"
+    toy.write_text(TOY.format(python=sys.executable))
+    toy.chmod(0o755)
+
+    def start(text: str, *words: str) -> subprocess.Popen:
+        (tmp_path / "family.yaml").write_text(text)
+        return subprocess.Popen(
+            [sys.executable, "-m", "qwen_shared.family", "--config", "./family.yaml", *words],
+            cwd=tmp_path,
+            env=environment | {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(text: str, *words: str) -> subprocess.CompletedProcess:
+        process = start(text, *words)
+        out, err = process.communicate(timeout=60)
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+    run.start = start
+    run.folder = tmp_path
+    run.asked = lambda: [
+        words
+        for line in (tmp_path / "asked.jsonl").read_text().splitlines()
+        if "--check" not in (words := json.loads(line))
+    ]
+    return run
+
+
+def test_stages_run_in_order_and_each_from_its_parent(family):
+    done = family(STAGES)
+    assert done.returncode == 0, done.stderr
+    shared = ["--config", "t", "--run-dir"]
+    assert family.asked() == [
+        ["toy-qwen", "pretrain", *shared, "runs/toy-pretrain/t"],
+        ["toy-qwen", "sft", *shared, "runs/toy-sft/t", "judge=runs/toy-pretrain/t", "--from", "runs/toy-pretrain/t"],
+    ]
+    for word in ("base", "tuned", "finished", "1:01", "accuracy", ">= 0.4", "0.500"):
+        assert word in done.stdout
+
+
+def test_a_missed_goal_is_a_failure_at_the_end(family):
+    done = family(STAGES.replace(">= 0.4", ">= 0.6"))
+    assert done.returncode == 1
+    assert done.stderr == "qwen-family: stage base misses its goal: accuracy 0.5, to be >= 0.6\n"
+    assert len(family.asked()) == 2 and "goal missed" in done.stdout
+
+
+def test_a_stage_that_fails_ends_it_with_its_code(family):
+    done = family(STAGES.replace("parent: base", "parent: base, config: other").replace('"judge={base}"', '"fail=yes"'))
+    assert done.returncode == 1 and "stage tuned ended with exit code 1" in done.stderr
+    assert family.asked()[1][2:4] == ["--config", "other"]
+
+
+def test_mistakes_in_late_stages_cost_nothing(family):
+    done = family(STAGES.replace('"judge={base}"', '"wrong=key"'))
+    assert done.returncode == 2
+    assert done.stderr == "qwen-family: error: stage tuned: toy: error: unknown key 'wrong'\n"
+    assert family.asked() == [] and not (family.folder / "runs").exists()
+
+
+def test_what_stops_it_stops_the_stage_and_it_goes_on(family):
+    text = STAGES.replace('"judge={base}"', '"wait=yes"')
+    process = family.start(text)
+    manifest = family.folder / "runs/toy-sft/t/manifest.json"
+    deadline = time.monotonic() + 30
+    while not manifest.is_file() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 75, err
+    assert err == "stopped; the same command goes on\n" and "stopped" in out
+    assert family(text).returncode == 0
+
+
+def test_plan_runs_nothing(family):
+    done = family(STAGES, "--plan")
+    assert done.returncode == 0 and "not begun" in done.stdout and family.asked() == []
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("parent: base", "parent: bass"), "stage tuned: no stage bass comes before it (before it: base)"),
+        (("name: tuned", "name: base"), "two stages are named base"),
+        (("toy-qwen sft", "toy-qwen pretrain"), "stages base and tuned would share runs/toy-pretrain/t"),
+        ((">= 0.4", "0.4"), "'0.4' is no goal"),
+        (("{base}", "{bass}"), "no stage bass comes before it"),
+        (("toy-qwen sft", "toy-qwen"), "stages.1.command"),
+        (("toy-qwen sft", "toy-gwen sft"), "no command toy-gwen is installed"),
+    ],
+)
+def test_mistakes_are_one_line(family, change, said):
+    done = family(STAGES.replace(*change))
+    assert done.returncode == 2 and said in done.stderr and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in RECIPES.glob("*.yaml")))
+def test_recipes_hold(name):
+    family = load_recipe(Family, name, [], RECIPES)
+    assert family.name == name
+    kinds = {stage.kind for stage in family.stages}
+    assert {"base-pretrain", "code-sft", "math-sft", "chat-ppo"} <= kinds
+
+
+def test_a_stage_of_other_weights_is_told(tmp_path, monkeypatch):
+    import torch
+    from safetensors.torch import save_file
+
+    from qwen_shared.family import runner
+
+    monkeypatch.chdir(tmp_path)
+    family = Family.model_validate(
+        {
+            "name": "t",
+            "stages": [
+                {"name": "base", "command": "toy-qwen pretrain"},
+                {"name": "tuned", "command": "toy-qwen sft", "parent": "base"},
+            ],
+        }
+    )
+    monkeypatch.setattr(runner, "_program", lambda stage: "true")
+    base, tuned = (family.run_dir(stage) for stage in family.stages)
+    (base / "export").mkdir(parents=True)
+    (base / "export/config.json").write_text("{}")
+    save_file({"w": torch.zeros(2)}, base / "export/model.safetensors")
+    tuned.mkdir(parents=True)
+    fields = {"command": "toy", "kind": "toy", "name": "t", "status": "finished", "created": "", "updated": ""}
+    parent = {"run": str(base), "step": 1, "hash": runner.weights_hash(base / "export")}
+    (tuned / "manifest.json").write_text(json.dumps(fields | {"parent": parent}))
+    runner.check(family, [])
+    save_file({"w": torch.ones(2)}, base / "export/model.safetensors")
+    with pytest.raises(UserError, match="stage tuned: runs/toy-sft/t began from other weights"):
+        runner.check(family, [])
