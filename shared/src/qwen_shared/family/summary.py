@@ -18,7 +18,7 @@ def table(family: Family) -> Table:
 
     shown = Table(title=f"family {family.name}", title_justify="left", box=box.SIMPLE_HEAD)
     for name in ("stage", "status", "took", "figure", "goal", "seen"):
-        shown.add_column(name, justify="right" if name in ("took", "seen") else "left", no_wrap=name != "figure")
+        shown.add_column(name, justify="right" if name in ("took", "seen") else "left", overflow="fold")
     for stage in family.stages:
         found = figures(family, stage)
         rows = [(name, goal, f"{found[name]:.3f}" if name in found else "") for name, goal in stage.goals.items()]
