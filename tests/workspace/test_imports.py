@@ -10,6 +10,7 @@ ROOMS = [
     ["backend"],
     ["tokenizer", "model"],
     ["convert", "data", "tracking", "generation"],
+    ["report"],
     ["evaluation"],
     ["training", "sft", "publish"],
     ["launch", "family"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from qwen_shared.launch import Verb, run
+from qwen_shared.launch import REPORT, Verb, run
 
 KIND = "base-pretrain"
 RECIPES = Path(__file__).parents[2] / "recipes"
@@ -63,4 +63,5 @@ VERBS = [
         plan="qwen_base.export:plan",
         options=_export_options,
     ),
+    REPORT,
 ]

@@ -8,7 +8,7 @@ from pathlib import Path
 from qwen_chat.ppo_recipe import PpoRecipe
 from qwen_chat.recipe import ChatSftRecipe
 from qwen_chat.reward.recipe import RewardRecipe
-from qwen_shared.launch import Verb, run
+from qwen_shared.launch import REPORT, Verb, run
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 
@@ -94,4 +94,5 @@ VERBS = [
         own_keys=_OWN_KEYS,
         options=_talk_options,
     ),
+    REPORT,
 ]

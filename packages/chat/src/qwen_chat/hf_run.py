@@ -20,6 +20,7 @@ from qwen_shared.errors import Stopped, UserError
 from qwen_shared.launch import Invocation
 from qwen_shared.launch.local import is_worker
 from qwen_shared.recipe import RunRecipe
+from qwen_shared.report import refresh_report
 from qwen_shared.tokenizer import Tokenizer, load_tokenizer
 from qwen_shared.tracking import Manifest, NoTracker, Tracker, open_run, say
 from qwen_shared.tracking.lock import lock_run
@@ -36,7 +37,6 @@ class HfRun:
     recipe: RunRecipe
     run_dir: Path
     start: Path  # the Hugging Face directory of the model that the run starts from
-    kind: str
     rank: int
     world_size: int
     manifest: Manifest | None = None  # on rank 0 only
@@ -51,16 +51,12 @@ class HfRun:
                 self.run_dir,
                 self.recipe.model_dump(mode="json"),
                 self.recipe.tracking,
-                self.kind,
-                self.recipe.name,
-                self.manifest.wandb_run_id,
+                self.manifest,
                 total_steps,
                 tokens_per_step,
                 samples_per_step,
                 resume_step,
             )
-            self.manifest.wandb_run_id = self.tracker.wandb_id
-            self.manifest.write(self.run_dir)
         return self.tracker
 
     def keep_results(self, results: dict[str, float]) -> None:
@@ -95,10 +91,12 @@ def hf_run(invocation: Invocation, kind: str) -> Iterator[HfRun]:
             manifest.write(run_dir)
         if world_size > 1:
             torch.distributed.barrier()
-        run = HfRun(recipe, run_dir, origin.fetch(), kind, rank, world_size, manifest)
+        run = HfRun(recipe, run_dir, origin.fetch(), rank, world_size, manifest)
         status = "failed"
         try:
             yield run
+            if manifest is not None:
+                run.tracker.model(run_dir / "export", final=True)
             status = "finished"
         except (Stopped, KeyboardInterrupt):
             status = "stopped"
@@ -110,6 +108,7 @@ def hf_run(invocation: Invocation, kind: str) -> Iterator[HfRun]:
                 # What ended the run must not be hidden by a full disk's second complaint.
                 with contextlib.suppress(*() if status == "finished" else (OSError,)):
                     manifest.write(run_dir)
+                refresh_report(run_dir)
 
 
 def _join(stack: contextlib.ExitStack) -> tuple[int, int]:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from code_qwen.recipe import CodePretrainRecipe, CodeSftRecipe
-from qwen_shared.launch import Tool, Verb, run
+from qwen_shared.launch import REPORT, Tool, Verb, run
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 
@@ -81,4 +81,5 @@ VERBS = [
         "code_qwen.corpus.command:main",
         _prepare_options,
     ),
+    REPORT,
 ]

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from math_qwen.recipe import MathRecipe
-from qwen_shared.launch import Tool, Verb, run
+from qwen_shared.launch import REPORT, Tool, Verb, run
 
 KIND = "math-sft"
 RECIPES = Path(__file__).parents[2] / "recipes"
@@ -89,4 +89,5 @@ VERBS = [
         "math_qwen.prepare.command:main",
         _prepare_options,
     ),
+    REPORT,
 ]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qwen_shared.errors import UserError
+from qwen_shared.report import refresh_report
 from qwen_shared.tracking import Manifest
 from qwen_shared.tracking.manifest import own_recipe
 
@@ -70,18 +71,21 @@ def tell_run(
 
     `recipe` is the one that the model was asked with; W&B keeps the run's own.
     """
+    from qwen_shared.tracking.results import result_rows
     from qwen_shared.tracking.wandb_run import WandbRun
 
     manifest = Manifest.read(run_dir)
-    wandb = WandbRun(run_dir, own_recipe(run_dir), recipe.tracking, manifest.kind, manifest.name, manifest.wandb_run_id)
+    wandb = WandbRun(run_dir, own_recipe(run_dir), recipe.tracking, manifest)
     wandb.summary(figures)
     for name, rows in tables.items():
         wandb.table(None, name, rows)
+    wandb.table(None, "eval/results", result_rows(manifest.results | figures))
     wandb.finish(failed=False)
     manifest = Manifest.read(run_dir)  # again: the upload may have taken a while
     manifest.results = manifest.results | figures
-    manifest.wandb_run_id = wandb.id
+    manifest.wandb_run_id, manifest.wandb_url = wandb.id, wandb.url
     manifest.write(run_dir)
+    refresh_report(run_dir)
 
 
 def figures_table[T](rows: dict[str, T], columns: dict[str, Callable[[T], str]], title: str | None) -> Table:

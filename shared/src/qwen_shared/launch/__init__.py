@@ -1,5 +1,6 @@
 """How a command becomes one process or many."""
 
 from qwen_shared.launch.command import Invocation, Tool, Verb, run
+from qwen_shared.launch.report_verb import REPORT
 
-__all__ = ["Invocation", "Tool", "Verb", "run"]
+__all__ = ["REPORT", "Invocation", "Tool", "Verb", "run"]

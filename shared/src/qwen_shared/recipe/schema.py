@@ -232,6 +232,10 @@ class Tracking(Section):
         "auto", description="auto: online where a key is set, else offline"
     )
     project: str = Field("qwen", min_length=1)
+    artifacts: Literal["auto", "reference", "none"] = Field(
+        "auto", description="the export in W&B, online: auto uploads it up to 2 GB, else only its checksums (reference)"
+    )
+    tensorboard: bool = Field(False, description="event files in the run's tensorboard/ as well")
     log_interval: Positive = Field(1, description="steps between lines of metrics.jsonl")
 
 

@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import subprocess
+import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,6 +41,15 @@ class Parent(BaseModel):
     hash: str | None = None
 
 
+class Ancestor(Parent):
+    """A checkpoint that went into a run, with what its own run is called; see `lineage`."""
+
+    kind: str | None = None  # None: from elsewhere
+    name: str
+    wandb_run_id: str | None = None
+    wandb_artifact: str | None = None
+
+
 class Manifest(BaseModel):
     model_config = ConfigDict(extra="allow", validate_assignment=True, defer_build=True)
 
@@ -50,12 +60,17 @@ class Manifest(BaseModel):
     created: str
     updated: str
     git_commit: str | None = None
+    machine: str | None = None  # where it began
     versions: dict[str, str] = {}
     data: list[dict[str, Any]] = []
     tokenizer: str | None = None  # fingerprint
     precision: str | None = None  # what `auto` was on the machine where the run began
     wandb_run_id: str | None = None
+    wandb_url: str | None = None
+    wandb_artifacts: dict[int, str] = {}  # entity/project/name:version of the checkpoints that W&B has, by step
     parent: Parent | None = None
+    lineage: list[Ancestor] = []  # the parent, its parent, …
+    reward_model: Ancestor | None = None  # that judged, where one did
     results: dict[str, int | float] = {}
 
     @classmethod
@@ -69,6 +84,7 @@ class Manifest(BaseModel):
             created=now,
             updated=now,
             git_commit=_git_commit(),
+            machine=_machine(),
             versions=_versions(),
         )
 
@@ -197,6 +213,14 @@ def _show(value: Any) -> str:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _machine() -> str:
+    words = f"{platform.system()} {platform.release()}, {platform.machine()}, {os.cpu_count()} CPU cores"
+    torch = sys.modules.get("torch")  # not loaded for this: who trains has it
+    if torch is not None and torch.cuda.is_available():
+        words += f", {torch.cuda.device_count()} × {torch.cuda.get_device_name()}"
+    return words
 
 
 def _versions() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""One call per step for everything that watches a run: metrics.jsonl, W&B, the console."""
+"""One call per step for everything that watches a run: the run's own files, W&B, TensorBoard, the console."""
 
 from __future__ import annotations
 
@@ -11,15 +11,20 @@ from typing import Any, Literal
 from qwen_shared.recipe.schema import Tracking
 from qwen_shared.tracking.console import ConsoleProgress
 from qwen_shared.tracking.log import say
-from qwen_shared.tracking.metrics_file import MetricsFile
+from qwen_shared.tracking.manifest import Manifest
+from qwen_shared.tracking.metrics_file import MetricsFile, read_metrics
+from qwen_shared.tracking.results import result_rows
+from qwen_shared.tracking.tensorboard import TensorBoard
 from qwen_shared.tracking.wandb_run import WandbRun
+
+SAMPLES = "samples.jsonl"
 
 
 class Tracker:
     """Rank 0's view of a run; the other ranks use `NoTracker`.
 
-    `resume_step` is the step of the checkpoint that the run goes on from, 0 for a new run. `wandb_id` is the
-    manifest's; store `self.wandb_id` there afterwards. `samples_per_step` and `tokens_per_step` are global.
+    `resume_step` is the step of the checkpoint that the run goes on from, 0 for a new run. `samples_per_step` and
+    `tokens_per_step` are global. What W&B calls the run goes into the manifest.
     """
 
     def __init__(
@@ -27,24 +32,35 @@ class Tracker:
         run_dir: Path,
         recipe: dict[str, Any],
         tracking: Tracking,
-        kind: str,
-        name: str,
-        wandb_id: str | None,
+        manifest: Manifest,
         total_steps: int,
         tokens_per_step: int,
         samples_per_step: int,
         resume_step: int = 0,
     ):
+        self._run_dir, self._manifest = run_dir, manifest
         self._tokens_per_step, self._samples_per_step = tokens_per_step, samples_per_step
         self._file = MetricsFile(run_dir / "metrics.jsonl", resume_step or None)
+        self._samples = MetricsFile(run_dir / SAMPLES, resume_step or None)
         self._time_before = self._file.last.get("time", 0.0)
-        self._wandb = WandbRun(run_dir, recipe, tracking, kind, name, wandb_id)
+        self._wandb = WandbRun(run_dir, recipe, tracking, manifest)
+        self._tensorboard = TensorBoard(run_dir, self._time_before) if tracking.tensorboard else None
+        self._send_again()
         self._console = ConsoleProgress(total_steps, resume_step)
         self._started, self._ended = time.monotonic(), None
+        manifest.wandb_run_id, manifest.wandb_url = self._wandb.id, self._wandb.url
+        manifest.write(run_dir)
 
-    @property
-    def wandb_id(self) -> str | None:
-        return self._wandb.id
+    def _send_again(self) -> None:
+        """What the run's own files have, to W&B, which leaves out what it has itself, and to TensorBoard."""
+        if not self._file.last or not (self._wandb.active or self._tensorboard):
+            return
+        shown = {record["step"]: record["samples"] for record in read_metrics(self._run_dir / SAMPLES)}
+        for record in read_metrics(self._run_dir / "metrics.jsonl"):
+            step = record["step"]
+            if step in shown:
+                self._show_samples(step, shown[step])
+            self._show(record)
 
     @contextlib.contextmanager
     def training(self) -> Iterator[None]:
@@ -72,14 +88,28 @@ class Tracker:
             "time": round(self.seconds, 3),
         }
         self._file.add(record | metrics)
-        self._wandb.log(step, {name: value for name, value in record.items() if name != "step"} | metrics)
+        self._show(record | metrics)
         self._console.update(step, metrics)
+
+    def _show(self, record: dict[str, Any]) -> None:
+        figures = {name: value for name, value in record.items() if name != "step" and value is not None}
+        self._wandb.log(record["step"], figures)
+        if self._tensorboard is not None:
+            self._tensorboard.log(record)
 
     def sample_table(self, step: int, rows: list[dict[str, Any]]) -> None:
         """Generated text to be read; a row has `prompt` and `text`."""
+        if not rows:
+            return
         for row in rows:
             say(f"step {step}: “{_one_line(row['prompt'])}” ⟶ {_one_line(row['text'])}")
-        self._wandb.table(step, "samples", rows)
+        self._samples.add({"step": step, "samples": rows})
+        self._show_samples(step, rows)
+
+    def _show_samples(self, step: int, rows: list[dict[str, Any]]) -> None:
+        self._wandb.table(step, "val/samples", [{"step": step} | row for row in rows])  # `samples` is a count
+        if self._tensorboard is not None:
+            self._tensorboard.samples(step, rows)
 
     def table(self, name: str, rows: list[dict[str, Any]]) -> None:
         """Rows to be looked at in W&B."""
@@ -89,10 +119,22 @@ class Tracker:
         """Figures of the whole run, for W&B; its manifest has them too."""
         self._wandb.summary(figures)
 
+    def model(self, directory: Path, final: bool) -> None:
+        """An export, for W&B; what W&B calls it goes into the manifest, where the runs that begin from it find it."""
+        logged = self._wandb.log_model(directory, final)
+        if logged is not None:
+            self._manifest.wandb_artifacts = self._manifest.wandb_artifacts | dict([logged])
+            self._manifest.write(self._run_dir)
+
     def finish(self, status: Literal["finished", "stopped", "failed"]) -> None:
         # What ended the run must not be hidden by the disk's second complaint.
         with contextlib.suppress(*() if status == "finished" else (OSError,)):
             self._file.close()
+            self._samples.close()
+            if self._tensorboard is not None:
+                self._tensorboard.close()
+        if status == "finished":
+            self._wandb.table(None, "eval/results", result_rows(self._manifest.results))
         self._wandb.finish(failed=status == "failed")
 
 
@@ -103,7 +145,6 @@ def _one_line(text: str) -> str:
 class NoTracker:
     """What every rank but 0 has: the same calls, and nothing happens."""
 
-    wandb_id: str | None = None
     seconds: float = 0.0
 
     def training(self) -> contextlib.AbstractContextManager[None]:
@@ -116,5 +157,7 @@ class NoTracker:
     def table(self, name: str, rows: list[dict[str, Any]]) -> None: ...
 
     def summary(self, figures: dict[str, float]) -> None: ...
+
+    def model(self, directory: Path, final: bool) -> None: ...
 
     def finish(self, status: Literal["finished", "stopped", "failed"]) -> None: ...

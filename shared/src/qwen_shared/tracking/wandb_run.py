@@ -9,6 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from qwen_shared.recipe.schema import Tracking
+from qwen_shared.tracking.lineage import family
+from qwen_shared.tracking.manifest import Manifest
+from qwen_shared.tracking.wandb_artifacts import log_model, use_models
+from qwen_shared.tracking.wandb_steps import last_step
 
 INIT_TIMEOUT_S = 10
 FINISH_TIMEOUT_S = 30
@@ -17,33 +21,36 @@ _log = logging.getLogger("qwen.wandb")
 
 
 class WandbRun:
-    """One process's part of a W&B run. After any failure of W&B the training goes on without it."""
+    """One process's part of a W&B run: one for each run directory, over all restarts. After any failure of W&B the
+    training goes on without it.
 
-    def __init__(
-        self,
-        run_dir: Path,
-        recipe: dict[str, Any],
-        tracking: Tracking,
-        kind: str,
-        name: str,
-        wandb_id: str | None,
-    ):
-        self.id = wandb_id
+    Its group is the family, from the base model on; its job type the verb. `id` and `url` are for the manifest.
+    A step that W&B has from before is not sent again, whatever is logged.
+    """
+
+    def __init__(self, run_dir: Path, recipe: dict[str, Any], tracking: Tracking, manifest: Manifest):
+        self.id = manifest.wandb_run_id
+        self.url: str | None = manifest.wandb_url
         self.mode = _wanted_mode(tracking)
+        self._manifest, self._artifacts = manifest, tracking.artifacts
         self._run = None
+        self._known = -1  # the last step of the processes before
+        self._step = 0  # the step that is being logged
         if self.mode == "disabled":
             return
-        self.id = wandb_id or uuid.uuid4().hex[:8]
+        if self.id:
+            self._known = last_step(run_dir, self.id)
+        self.id = self.id or uuid.uuid4().hex[:8]
         import wandb
 
         arguments = {
             "project": tracking.project,
             "dir": run_dir,
             "id": self.id,
-            "name": name,
-            "group": recipe.get("name", name),
-            "job_type": kind,
-            "config": recipe,
+            "name": f"{manifest.kind}/{manifest.name}",
+            "group": family(manifest),
+            "job_type": manifest.command.rpartition(" ")[2],
+            "config": recipe | _origin(manifest),
             "resume": "allow",
         }
         if self.mode == "online" and not _has_key():
@@ -53,29 +60,55 @@ class WandbRun:
             try:
                 self._run = wandb.init(**arguments, mode=mode, settings=_settings())
                 self.mode = mode
-                return
+                break
             except Exception as error:
                 _log.warning(f"W&B {mode} does not start: {error}")
                 self._attempt(wandb.teardown)  # frees the run id for the next try
-        self.mode = "disabled"
+        if self._run is None:
+            self.mode = "disabled"
+        elif self.mode == "online":
+            self._attempt(self._join_online)
 
-    def log(self, step: int, metrics: dict[str, float]) -> None:
-        if self._run is not None:
+    def _join_online(self) -> None:
+        self._known = self._run.starting_step - 1  # what the server has is what counts
+        self.url = self._run.url
+        use_models(self._run, self._manifest)
+
+    @property
+    def active(self) -> bool:
+        return self._run is not None
+
+    def log(self, step: int, metrics: dict[str, Any]) -> None:
+        """Figures, or tables, of a step; several calls make one row."""
+        if self._run is not None and step > self._known and step >= self._step:
+            self._step = step
             self._attempt(lambda: self._run.log(metrics, step=step))
 
     def table(self, step: int | None, name: str, rows: list[dict[str, Any]]) -> None:
-        """Without a step: after the last one that was logged."""
+        """Without a step: with the last one that was logged; where that is of a process before, with one more."""
         if self._run is not None and rows:
             import wandb
 
             columns = list(rows[0])
             data = [[row.get(column) for column in columns] for row in rows]
-            self._attempt(lambda: self._run.log({name: wandb.Table(columns=columns, data=data)}, step=step))
+            step = max(self._step, self._known + 1) if step is None else step
+            try:
+                shown = wandb.Table(columns=columns, data=data, allow_mixed_types=True)
+            except Exception as error:  # no reason to lose the figures, too
+                _log.warning(f"W&B does not take the table {name}: {error}")
+                return
+            self.log(step, {name: shown})
 
     def summary(self, figures: dict[str, float]) -> None:
         """Figures of the whole run."""
         if self._run is not None:
             self._attempt(lambda: self._run.summary.update(figures))
+
+    def log_model(self, directory: Path, final: bool) -> tuple[int, str] | None:
+        """An export as the run's artifact; its step and W&B's name for it, where W&B has taken it."""
+        if self._run is None or self.mode != "online" or self._artifacts == "none":
+            return None
+        return log_model(self._run, self._manifest, directory, final, upload=self._artifacts == "auto")
 
     def finish(self, failed: bool) -> None:
         if self._run is not None:
@@ -88,6 +121,13 @@ class WandbRun:
         except Exception as error:
             _log.warning(f"W&B stopped working, the run goes on without it: {error}")
             self._run = None
+
+
+def _origin(manifest: Manifest) -> dict[str, Any]:
+    """What W&B's config says of a run besides its recipe."""
+    lineage = [ancestor.model_dump(exclude_none=True) for ancestor in manifest.lineage]
+    reward = manifest.reward_model.model_dump(exclude_none=True) if manifest.reward_model else None
+    return {"kind": manifest.kind, "git_commit": manifest.git_commit, "lineage": lineage, "reward_model": reward}
 
 
 def _settings():

@@ -26,6 +26,7 @@ from qwen_shared.errors import Stopped, UserError
 from qwen_shared.model.sizes import padded_vocab_rows, parameter_count
 from qwen_shared.model.weights import random_source
 from qwen_shared.recipe import Layout, Recipe
+from qwen_shared.report import refresh_report
 from qwen_shared.tokenizer import Tokenizer, load_tokenizer
 from qwen_shared.tracking import Manifest, NoTracker, Tracker, data_progress, open_run, read_metrics, say
 from qwen_shared.tracking.lock import lock_run
@@ -103,13 +104,16 @@ def run_job(
                 parallel.context_parallel,
             )
             prepared = prepared or job.prepare(recipe.tokenizer, None)
-            _run(job, recipe, layout, processes, run_dir, kind, manifest, prepared, origin)
+            _run(job, recipe, layout, processes, run_dir, manifest, prepared, origin)
         except BaseException as error:
             if manifest is not None:
                 manifest.status = "stopped" if isinstance(error, Stopped | KeyboardInterrupt) else "failed"
                 with contextlib.suppress(OSError):  # a full disk must not hide what went wrong
                     manifest.write(run_dir)
             raise
+        finally:
+            if manifest is not None:
+                refresh_report(run_dir)
 
 
 def _record(
@@ -149,7 +153,6 @@ def _run(
     layout: Layout,
     processes: Processes,
     run_dir: Path,
-    kind: str,
     manifest: Manifest | None,
     prepared: list[PreparedSource],
     origin: Start | None,
@@ -175,7 +178,7 @@ def _run(
     tracker: Tracker | NoTracker = NoTracker()
     if manifest is not None:
         _say_start(recipe, layout, precision, vocab_rows, run_dir, start_step, work.data)
-        tracker = _start_tracking(recipe, run_dir, kind, manifest, start_step)
+        tracker = _start_tracking(recipe, run_dir, manifest, start_step)
 
     def at_interval(step: int, final: bool) -> dict[str, float]:
         metrics = work.validate(engine, final)
@@ -186,6 +189,7 @@ def _run(
     def after_save(step: int) -> None:
         if recipe.export == "every" and processes.rank == 0 and step < recipe.training.steps:  # the last comes anyway
             export_run(run_dir, recipe, step, run_dir / "export")
+            tracker.model(run_dir / "export", final=False)
 
     status = "failed"
     try:
@@ -208,6 +212,8 @@ def _run(
             certificate = export_run(run_dir, recipe)
             results["export/max_logit_difference"] = certificate["logits"]["max_difference"]
             results |= job.after(run_dir / "export", tracker)
+            _keep_results(manifest, run_dir, results)
+            tracker.model(run_dir / "export", final=True)
         status = "finished"
         if manifest is not None:
             manifest.status = "finished"
@@ -228,22 +234,17 @@ def _keep_results(manifest: Manifest, run_dir: Path, results: dict[str, float]) 
     manifest.write(run_dir)
 
 
-def _start_tracking(recipe: Recipe, run_dir: Path, kind: str, manifest: Manifest, start_step: int) -> Tracker:
-    tracker = Tracker(
+def _start_tracking(recipe: Recipe, run_dir: Path, manifest: Manifest, start_step: int) -> Tracker:
+    return Tracker(
         run_dir,
         recipe.model_dump(mode="json"),
         recipe.tracking,
-        kind,
-        recipe.name,
-        manifest.wandb_run_id,
+        manifest,
         total_steps=recipe.training.steps,
         tokens_per_step=recipe.training.global_batch_size * recipe.data.seq_length,
         samples_per_step=recipe.training.global_batch_size,
         resume_step=start_step,
     )
-    manifest.wandb_run_id = tracker.wandb_id
-    manifest.write(run_dir)
-    return tracker
 
 
 def _say_start(

@@ -24,6 +24,7 @@ from qwen_shared.recipe.load import stated_section
 from qwen_shared.recipe.schema import Model
 from qwen_shared.tokenizer import load_tokenizer
 from qwen_shared.tracking import Manifest, Parent, say
+from qwen_shared.tracking.lineage import lineage_of
 from qwen_shared.tracking.manifest import MANIFEST, RECIPE, TOKENIZER, has_trained, read_recipe
 from qwen_shared.training.own_process import as_only_process
 from qwen_shared.training.run_files import checkpoint_path, export_directory, find_export, list_checkpoints
@@ -229,6 +230,7 @@ def keep_parent(start: Start, directory: Path | None, run_dir: Path, manifest: M
     """
     if directory is None:
         manifest.parent = manifest.parent or Parent(run=start.name, step=start.step)
+        manifest.lineage = manifest.lineage or lineage_of(manifest.parent)
         return
     digest = weights_hash(directory)
     before = manifest.parent.hash if manifest.parent else None
@@ -244,6 +246,7 @@ def keep_parent(start: Start, directory: Path | None, run_dir: Path, manifest: M
         if load_tokenizer(str(run_dir / TOKENIZER)).fingerprint != tokenizer.fingerprint:
             raise RuntimeError(f"{run_dir / TOKENIZER} is not the tokenizer of {start}")
     manifest.parent = Parent(run=start.name, step=start.step, hash=digest)
+    manifest.lineage = lineage_of(manifest.parent)
 
 
 def exported(run_dir: Path, step: int | None) -> Path:

@@ -25,12 +25,15 @@ from qwen_chat.prompts import load_queries
 from qwen_chat.reward.model import RewardModel, load_reward_model
 from qwen_chat.scorer import Scorer, find_function
 from qwen_shared.backend import device, peak_memory_bytes, resolve_precision
+from qwen_shared.convert.hf_files import weights_hash
 from qwen_shared.errors import Stopped, UserError
 from qwen_shared.generation import vllm_backend
 from qwen_shared.generation.sampling import Sampling
 from qwen_shared.launch import Invocation
 from qwen_shared.tokenizer import load_tokenizer
-from qwen_shared.tracking import data_progress, say
+from qwen_shared.tracking import Parent, data_progress, say
+from qwen_shared.tracking.lineage import ancestor
+from qwen_shared.tracking.manifest import MANIFEST, Ancestor
 from qwen_shared.training.run_files import list_checkpoints
 from qwen_shared.training.signals import StopRequest
 
@@ -50,6 +53,8 @@ class _Job:
         self._hf, self._recipe = run, run.recipe
         recipe = self._recipe
         self._tokenizer = load_tokenizer(recipe.tokenizer)
+        if run.manifest is not None and reward is not None:
+            run.manifest.reward_model = _judge(reward)
         self._precision = resolve_precision(recipe.training.precision)
         train, held_out = load_queries(
             recipe.data, self._tokenizer, recipe.data.seq_length - recipe.generation.max_new_tokens, recipe.seed
@@ -235,8 +240,17 @@ class _Job:
         results = {f"before/{name}": value for name, value in first.items()} | now | gains(before, after, measures)
         results |= {"seconds": run.tracker.seconds, "peak_memory_bytes": peak_memory_bytes()}
         run.keep_results(results)
+        run.tracker.table("eval/answers", _shown(before, after, len(after)))
         if run.rank == 0:
             Console().print(_table(results, measures))
+
+
+def _judge(directory: Path) -> Ancestor:
+    """Who the reward model in `directory` is: a run's export, or a model from elsewhere."""
+    directory = directory.resolve()
+    made = directory.parent if (directory.parent / MANIFEST).is_file() else directory
+    saved = list_checkpoints(made / "checkpoints")
+    return ancestor(Parent(run=str(made), step=saved[-1] if saved else None, hash=weights_hash(directory)))
 
 
 def _shown(before: list[Row], now: list[Row], count: int) -> list[dict[str, Any]]:

@@ -1,0 +1,29 @@
+"""report.html: a run on one page that opens without a network."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+REPORT = "report.html"
+_log = logging.getLogger("qwen.report")
+
+
+def write_report(run_dir: Path) -> Path:
+    """Writes RUN/report.html from what the run directory holds. Raises UserError where that is no run, OSError where it
+    cannot be written."""
+    from qwen_shared.report.page import render
+    from qwen_shared.report.record import read_record
+    from qwen_shared.tracking.files import write_atomic
+
+    write_atomic(run_dir / REPORT, render(read_record(run_dir)))
+    return run_dir / REPORT
+
+
+def refresh_report(run_dir: Path) -> None:
+    """The same at the end of a run, which is no worse for having no report; nothing where it has taken no step."""
+    try:
+        if (run_dir / "metrics.jsonl").is_file():
+            write_report(run_dir)
+    except Exception as error:
+        _log.warning(f"{run_dir / REPORT} is not written: {error}")

@@ -1,0 +1,23 @@
+"""The verb `report`: a run's page, written anew."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from qwen_shared.errors import EXIT_FINISHED, UserError
+from qwen_shared.report import write_report
+from qwen_shared.tracking import say
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", type=Path, metavar="RUN", help="a run directory, finished or not, of any command")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Raises UserError where there is no run, or where it cannot be written to."""
+    try:
+        say(f"report {write_report(args.run)}")
+    except OSError as error:
+        raise UserError(f"{error.filename or args.run}: cannot be written: {error.strerror}") from None
+    return EXIT_FINISHED

@@ -1,0 +1,62 @@
+"""What a run directory holds of a run, of whatever kind it is, read for its report."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from qwen_shared.tracking import Manifest, read_metrics
+from qwen_shared.tracking.lineage import lineage_of
+from qwen_shared.tracking.manifest import RECIPE, Ancestor
+from qwen_shared.tracking.tracker import SAMPLES
+
+_ROWS = 1000  # of each file of answers: some of the first are shown, no more are read
+
+
+@dataclass(frozen=True)
+class Record:
+    directory: Path
+    manifest: Manifest
+    recipe: str  # as its YAML has it
+    metrics: list[dict[str, Any]]  # one a step
+    samples: list[dict[str, Any]]  # one a step that has some: `step`, and `samples` with `prompt` and `text`
+    answers: dict[str, list[dict[str, Any]]]  # by file of evaluation/
+    answers_before: dict[str, list[dict[str, Any]]]
+    lineage: list[Ancestor]
+
+
+def read_record(run_dir: Path) -> Record:
+    """Raises UserError where `run_dir` is no run; whatever else is missing or damaged is left out."""
+    manifest = Manifest.read(run_dir)
+    recipe = ""
+    with contextlib.suppress(OSError, ValueError):
+        recipe = (run_dir / RECIPE).read_text(encoding="utf-8")
+    return Record(
+        run_dir,
+        manifest,
+        recipe,
+        read_metrics(run_dir / "metrics.jsonl"),
+        [shown for shown in read_metrics(run_dir / SAMPLES) if isinstance(shown.get("samples"), list)],
+        _answers(run_dir / "evaluation"),
+        _answers(run_dir / "evaluation-before"),
+        manifest.lineage or lineage_of(manifest.parent),
+    )
+
+
+def _answers(directory: Path) -> dict[str, list[dict[str, Any]]]:
+    found = {path.stem: _rows(path) for path in sorted(directory.glob("*.jsonl"))}
+    return {name: rows for name, rows in found.items() if rows}
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    with contextlib.suppress(OSError, ValueError), path.open(encoding="utf-8") as lines:
+        for line in lines:
+            row = json.loads(line)
+            if len(rows) == _ROWS or not isinstance(row, dict):
+                break
+            rows.append(row)
+    return rows
