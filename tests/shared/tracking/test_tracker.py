@@ -7,22 +7,26 @@ import time
 import pytest
 
 from qwen_shared.recipe.schema import Tracking
-from qwen_shared.tracking import NoTracker, Tracker, read_metrics, wandb_run
+from qwen_shared.tracking import Manifest, NoTracker, Tracker, read_metrics, wandb_run
 
 
 def track(run_dir, recipe, resume_step=0, wandb_id=None, total_steps=10):
+    manifest = Manifest.create("qwen-base pretrain", "base-pretrain", recipe.name)
+    manifest.wandb_run_id = wandb_id
     return Tracker(
         run_dir,
         recipe.model_dump(),
         recipe.tracking,
-        kind="base-pretrain",
-        name=recipe.name,
-        wandb_id=wandb_id,
+        manifest,
         total_steps=total_steps,
         tokens_per_step=64,
         samples_per_step=4,
         resume_step=resume_step,
     )
+
+
+def run_id(run_dir):
+    return Manifest.read(run_dir).wandb_run_id
 
 
 def test_records(tmp_path, recipe):
@@ -38,7 +42,7 @@ def test_records(tmp_path, recipe):
     assert [r["step"] for r in records] == [1, 2, 3]
     assert [(r["tokens"], r["samples"]) for r in records] == [(64, 4), (128, 8), (192, 12)]
     assert sorted(r["time"] for r in records) == [r["time"] for r in records]
-    assert tracker.wandb_id is None
+    assert run_id(tmp_path) is None
     assert first > 0
 
 
@@ -91,10 +95,11 @@ def test_wandb_offline_without_a_key(tmp_path, recipe, monkeypatch):
     tracker.log(1, {"train/loss": 2.0})
     tracker.sample_table(1, [{"prompt": "a", "text": "b"}])
     tracker.finish("stopped")
-    again = track(tmp_path, recipe, resume_step=1, wandb_id=tracker.wandb_id)
-    assert again.wandb_id == tracker.wandb_id
+    first = run_id(tmp_path)
+    again = track(tmp_path, recipe, resume_step=1, wandb_id=first)
+    assert run_id(tmp_path) == first
     again.finish("finished")
-    runs = list((tmp_path / "wandb").glob(f"offline-run-*-{tracker.wandb_id}"))
+    runs = list((tmp_path / "wandb").glob(f"offline-run-*-{first}"))
     assert runs
     assert any(path.suffix == ".wandb" for run in runs for path in run.iterdir())
 

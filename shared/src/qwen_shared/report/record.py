@@ -11,7 +11,7 @@ from typing import Any
 from qwen_shared.tracking import Manifest, read_metrics
 from qwen_shared.tracking.lineage import lineage_of
 from qwen_shared.tracking.manifest import RECIPE, Ancestor
-from qwen_shared.tracking.tracker import SAMPLES
+from qwen_shared.tracking.tracker import SAMPLES, TABLES
 
 _ROWS = 1000  # of each file of answers: some of the first are shown, no more are read
 
@@ -22,7 +22,7 @@ class Record:
     manifest: Manifest
     recipe: str  # as its YAML has it
     metrics: list[dict[str, Any]]  # one a step
-    samples: list[dict[str, Any]]  # one a step that has some: `step`, and `samples` with `prompt` and `text`
+    samples: list[tuple[int, list[dict[str, Any]]]]  # steps that have some, with rows of `prompt` and `text`
     answers: dict[str, list[dict[str, Any]]]  # by file of evaluation/
     answers_before: dict[str, list[dict[str, Any]]]
     lineage: list[Ancestor]
@@ -39,7 +39,7 @@ def read_record(run_dir: Path) -> Record:
         manifest,
         recipe,
         read_metrics(run_dir / "metrics.jsonl"),
-        [shown for shown in read_metrics(run_dir / SAMPLES) if isinstance(shown.get("samples"), list)],
+        [(tables["step"], tables[SAMPLES]) for tables in read_metrics(run_dir / TABLES) if tables.get(SAMPLES)],
         _answers(run_dir / "evaluation"),
         _answers(run_dir / "evaluation-before"),
         manifest.lineage or lineage_of(manifest.parent),

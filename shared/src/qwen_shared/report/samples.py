@@ -44,11 +44,12 @@ def during_training(record: Record) -> list[Sample]:
     chosen = {round(k * (len(shown) - 1) / (_STEPS - 1)) for k in range(_STEPS)} if shown else set()
     by_prompt: dict[str, list[Entry]] = {}
     for at in sorted(chosen):
-        for row in shown[at]["samples"]:
+        step, rows = shown[at]
+        for row in rows:
             entries = by_prompt.setdefault(_text(row.get("prompt")), [])
             if "before" in row and not entries:
                 entries.append(Entry("before training", _text(row["before"]), _remarks(row, "_before")))
-            entries.append(Entry(f"step {shown[at]['step']:,}", _text(row.get("text")), _remarks(row)))
+            entries.append(Entry(f"step {step:,}", _text(row.get("text")), _remarks(row)))
     return [Sample(prompt, entries) for prompt, entries in list(by_prompt.items())[:_PROMPTS]]
 
 

@@ -17,7 +17,7 @@ from qwen_shared.tracking.results import result_rows
 from qwen_shared.tracking.tensorboard import TensorBoard
 from qwen_shared.tracking.wandb_run import WandbRun
 
-SAMPLES = "samples.jsonl"
+TABLES, SAMPLES = "tables.jsonl", "val/samples"  # the file, and what samples are called in it; `samples` is a count
 
 
 class Tracker:
@@ -41,7 +41,7 @@ class Tracker:
         self._run_dir, self._manifest = run_dir, manifest
         self._tokens_per_step, self._samples_per_step = tokens_per_step, samples_per_step
         self._file = MetricsFile(run_dir / "metrics.jsonl", resume_step or None)
-        self._samples = MetricsFile(run_dir / SAMPLES, resume_step or None)
+        self._tables = MetricsFile(run_dir / TABLES, resume_step or None)
         self._time_before = self._file.last.get("time", 0.0)
         self._wandb = WandbRun(run_dir, recipe, tracking, manifest)
         self._tensorboard = TensorBoard(run_dir, self._time_before) if tracking.tensorboard else None
@@ -52,15 +52,17 @@ class Tracker:
         manifest.write(run_dir)
 
     def _send_again(self) -> None:
-        """What the run's own files have, to W&B, which leaves out what it has itself, and to TensorBoard."""
+        """What the run's own files have, to W&B, which leaves out what it has itself, and to TensorBoard. What W&B was
+        told in the seconds before a kill it has not."""
         if not self._file.last or not (self._wandb.active or self._tensorboard):
             return
-        shown = {record["step"]: record["samples"] for record in read_metrics(self._run_dir / SAMPLES)}
-        for record in read_metrics(self._run_dir / "metrics.jsonl"):
-            step = record["step"]
-            if step in shown:
-                self._show_samples(step, shown[step])
-            self._show(record)
+        records = {record["step"]: record for record in read_metrics(self._run_dir / "metrics.jsonl")}
+        tables = {record.pop("step"): record for record in read_metrics(self._run_dir / TABLES)}
+        for step in sorted(records.keys() | tables.keys()):
+            for name, rows in tables.get(step, {}).items():
+                self._show_table(step, name, rows)
+            if step in records:
+                self._show(records[step])
 
     @contextlib.contextmanager
     def training(self) -> Iterator[None]:
@@ -103,17 +105,19 @@ class Tracker:
             return
         for row in rows:
             say(f"step {step}: “{_one_line(row['prompt'])}” ⟶ {_one_line(row['text'])}")
-        self._samples.add({"step": step, "samples": rows})
-        self._show_samples(step, rows)
+        rows = [{"step": step} | row for row in rows]
+        self._tables.add({"step": step, SAMPLES: rows})
+        self._show_table(step, SAMPLES, rows)
 
-    def _show_samples(self, step: int, rows: list[dict[str, Any]]) -> None:
-        self._wandb.table(step, "val/samples", [{"step": step} | row for row in rows])  # `samples` is a count
-        if self._tensorboard is not None:
+    def _show_table(self, step: int | None, name: str, rows: list[dict[str, Any]]) -> None:
+        self._wandb.table(step, name, rows)
+        if self._tensorboard is not None and name == SAMPLES:
             self._tensorboard.samples(step, rows)
 
     def table(self, name: str, rows: list[dict[str, Any]]) -> None:
-        """Rows to be looked at in W&B."""
-        self._wandb.table(None, name, rows)
+        """Rows to be looked at in W&B, of the step that was logged last."""
+        self._tables.add({"step": self._file.last.get("step", 0), name: rows})
+        self._show_table(None, name, rows)
 
     def summary(self, figures: dict[str, float]) -> None:
         """Figures of the whole run, for W&B; its manifest has them too."""
@@ -130,7 +134,7 @@ class Tracker:
         # What ended the run must not be hidden by the disk's second complaint.
         with contextlib.suppress(*() if status == "finished" else (OSError,)):
             self._file.close()
-            self._samples.close()
+            self._tables.close()
             if self._tensorboard is not None:
                 self._tensorboard.close()
         if status == "finished":
