@@ -31,7 +31,9 @@ def track(run_dir, resume, last, **settings):
     for step in range(resume + 1, last + 1):
         if step % 2 == 0:
             tracker.sample_table(step, [{"prompt": "The", "text": f"<b>{step}</b>"}])
-        tracker.log(step, {"train/loss": 10.0 - step, "data/samples": "abc"} | ({"val/loss": float("nan")} if step == 1 else {}))
+        tracker.log(
+            step, {"train/loss": 10.0 - step, "data/samples": "abc"} | ({"val/loss": float("nan")} if step == 1 else {})
+        )
     tracker.finish("stopped")
 
 

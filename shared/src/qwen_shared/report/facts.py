@@ -47,7 +47,8 @@ class Link:
 
 def tiles(record: Record) -> list[Tile]:
     """What people ask first."""
-    results, last = record.manifest.results, record.metrics[-1] if record.metrics else {}
+    results = record.manifest.results
+    last = {name: value for name, value in (record.metrics[-1:] or [{}])[0].items() if _number(value)}
     found = [
         Tile(
             m.name.removeprefix("eval/"), _shown(m, m.after), "" if m.before is None else f"from {_shown(m, m.before)}"
@@ -56,8 +57,9 @@ def tiles(record: Record) -> list[Tile]:
     ]
     if not found and "train/loss" in last:
         found.append(Tile("train/loss", number(last["train/loss"])))
-    steps = record.metrics[-1]["step"] if record.metrics else 0
-    found.append(Tile("steps", f"{steps:,}", f"{short(last['tokens'])} tokens" if last.get("tokens") else ""))
+    found.append(
+        Tile("steps", f"{last.get('step', 0):,}", f"{short(last['tokens'])} tokens" if last.get("tokens") else "")
+    )
     if "parameters" in results:
         found.append(Tile("parameters", short(results["parameters"]), number(results["parameters"])))
     if seconds := results.get("seconds") or last.get("time"):

@@ -45,7 +45,7 @@ def during_training(record: Record) -> list[Sample]:
     by_prompt: dict[str, list[Entry]] = {}
     for at in sorted(chosen):
         step, rows = shown[at]
-        for row in rows:
+        for row in filter(lambda row: isinstance(row, dict), rows):
             entries = by_prompt.setdefault(_text(row.get("prompt")), [])
             if "before" in row and not entries:
                 entries.append(Entry("before training", _text(row["before"]), _remarks(row, "_before")))
