@@ -92,5 +92,12 @@ def test_numbers_in_words():
         "12",
         "–",
     ]
-    assert [short(v) for v in (0, 1500, 2e6, 0.25, 4.5e9)] == ["0", "1.5k", "2M", "0.25", "4.5B"]
+    assert [short(v) for v in (0, 1500, 2e6, 0.00025, 7.5e-5, 4.5e9)] == [
+        "0",
+        "1.5k",
+        "2M",
+        "0.00025",
+        "7.5e-5",
+        "4.5B",
+    ]
     assert [duration(v) for v in (9.6, 90, 7300)] == ["10 s", "1 min 30 s", "2 h 1 min"]

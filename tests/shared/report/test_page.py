@@ -51,7 +51,7 @@ def report(run_dir):
 @pytest.mark.parametrize("kind", ["base-pretrain", "chat-reward", "chat-ppo"])
 def test_every_kind_of_run(kind, make_run):
     page = report(make_run(kind))
-    for words in (kind, "small", "finished", "Learning", "Evaluation", "75.0 %", "50.0 % … 87.5 %", "from 2.5"):
+    for words in (kind, "small", "finished", "Learning", "Evaluation", "75.0 %", "50.0 … 87.5 %", "from 2.5"):
         assert words in page.text
     for words in ("Samples", "step 40", "Answers", "before training", "Lineage", "model", "Environment", "Recipe"):
         assert words in page.text

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from qwen_shared.report.axes import Axis, value_axis
@@ -11,7 +11,7 @@ from qwen_shared.report.curves import Curve, curve
 from qwen_shared.report.words import number, short
 
 WIDTH, HEIGHT = 400, 230
-LEFT, RIGHT, TOP, BOTTOM = 46, 10, 10, 34
+LEFT, RIGHT, TOP, BOTTOM = 54, 16, 10, 34
 
 
 @dataclass(frozen=True)
@@ -93,6 +93,8 @@ def charts(records: list[dict[str, Any]]) -> dict[str, list[Chart]]:
         for plan in plans:
             labels = _labels(plan, names)
             used |= labels.keys()
+            if plan.unit == "nats per token" and "train/margin" in names:
+                plan = replace(plan, unit="nats per pair")  # a reward model's
             found.append(_chart(plan, [curve(records, name, labels[name]) for name in labels]))
         sections[section] = [chart for chart in found if chart]
     rest = [name for name in names if name not in used and not _LEFT_OUT.fullmatch(name)]

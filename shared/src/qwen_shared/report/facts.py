@@ -135,7 +135,7 @@ def _headlines(results: dict[str, Any]) -> list[Measure]:
 def _row(m: Measure) -> Row:
     interval, bar = "", None
     if m.low is not None and m.high is not None:
-        interval = f"{_shown(m, m.low)} … {_shown(m, m.high)}"
+        interval = f"{_shown(m, m.low).removesuffix(' %')} … {_shown(m, m.high)}"
     if _is_share(m):
         bar = {"after": m.after * _BAR}
         if m.before is not None:

@@ -26,9 +26,7 @@ def short(value: float) -> str:
     for size, letter in _LARGE:
         if abs(value) >= size:
             return f"{value / size:.4g}{letter}"
-    if value and abs(value) < 1e-3:
-        return f"{value:.0e}".replace("e-0", "e-")
-    return f"{value:.6g}"
+    return f"{value:.4g}".replace("e-0", "e-")
 
 
 def share(value: float) -> str:
