@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -128,9 +129,51 @@ def test_mistakes_are_one_line(qwen_chat, tmp_path):
         ([f"reward.model={tmp_path}"], "neither a run"),
         (["deepspeed=zero9"], "zero0, zero1, zero2, zero3"),
         (["training.global_batch_size=7"], "is not a multiple of"),
+        (["training.value_warmup_steps=6"], "leaves the policy none of the 6 steps"),
+        (["reward.functions=[checked, checked]"], "names checked twice"),
+        (["policy.lora.bits=3"], "expected 4, 8"),
         (["generation.max_new_tokens=200"], "leaves no room for a prompt"),
         (["losses.pretraining_coefficient=0.1"], "one needs the other"),
     ):
         error = qwen_chat("--run-dir", tmp_path / "run", *words, check=2).stderr
         assert said in error, (words, error)
         assert error.count("\n") == 1, error
+    other = tmp_path / "other"
+    other.mkdir()
+    fields = {"command": "qwen-chat reward", "name": "r", "status": "finished", "created": "", "updated": ""}
+    (other / "manifest.json").write_text(json.dumps(fields | {"kind": "chat-reward"}))
+    assert f"{other} is a run of another kind, chat-reward" in qwen_chat("--run-dir", other, check=2).stderr
+
+
+@pytest.mark.slow
+def test_only_the_export_is_left(unbroken, qwen_chat, tmp_path):
+    """Killed after the last step: the figures are those of the answers that were given, not of none."""
+    run_dir = tmp_path / "run"
+    shutil.copytree(unbroken, run_dir)
+    shutil.rmtree(run_dir / "export")
+    before = json.loads((run_dir / "manifest.json").read_text())
+    (run_dir / "manifest.json").write_text(json.dumps(before | {"status": "running", "results": {}}))
+    qwen_chat("--run-dir", run_dir)
+    after = json.loads((run_dir / "manifest.json").read_text())
+    timed = ("seconds", "peak_memory_bytes")
+    for name, value in before["results"].items():
+        assert name in timed or after["results"][name] == value, name
+
+
+@pytest.mark.slow
+def test_other_prompts_are_noticed(qwen_chat, tmp_path):
+    """Separators that only some programs take for line ends are text like any other."""
+    prompts = tmp_path / "prompts.jsonl"
+    rows = [{"prompt": f"What is {i}\u2028 and {i}?", "answer": str(2 * i)} for i in range(60)]
+    prompts.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    run_dir = tmp_path / "run"
+    words = ["--run-dir", run_dir, f"data.sources={prompts}", "reward.held_out=null", "evaluation.functions=[]"]
+    words += ["reward.functions=[math]"]
+    qwen_chat(*words)
+    manifest = json.loads((run_dir / "manifest.json").read_text())
+    (run_dir / "manifest.json").write_text(json.dumps(manifest | {"status": "stopped"}))
+    shutil.rmtree(run_dir / "checkpoints/step-00000006")
+    qwen_chat(*words)
+    (run_dir / "manifest.json").write_text(json.dumps(manifest | {"status": "stopped"}))
+    prompts.write_text("".join(json.dumps(row) + "\n" for row in [*rows[::-1], {"prompt": "And?", "answer": "1"}]))
+    assert "data.sources changed since" in qwen_chat(*words, check=2).stderr

@@ -23,13 +23,14 @@ from qwen_chat.talk import chat as talking
 from qwen_chat.talk.chat import Chat
 from qwen_chat.talk.command import _usual
 from qwen_chat.talk.interrupts import Interrupts
+from qwen_chat.talk.pieces import trimmed
 from qwen_chat.talk.session import Session
-from qwen_chat.talk.terminal import harmless, trimmed
 from qwen_shared.errors import UserError
 from qwen_shared.evaluation.settings import Evaluation
 from qwen_shared.generation.sampling import Sampling
 from qwen_shared.tokenizer import load_tokenizer
 from qwen_shared.tracking import Manifest
+from qwen_shared.tracking.harmless import harmless
 
 TOKENIZER = load_tokenizer("default")
 

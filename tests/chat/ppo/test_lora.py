@@ -58,3 +58,12 @@ def test_quantised_weights_need_their_library(saved):
         pytest.skip("bitsandbytes is installed here")
     with pytest.raises(UserError, match="needs bitsandbytes"):
         load_policy(saved[0], torch.float32, Lora(bits=4))
+
+
+def test_a_reward_model_is_no_policy(saved, tmp_path):
+    from transformers import AutoModelForSequenceClassification
+
+    reward = AutoModelForSequenceClassification.from_pretrained(saved[0], num_labels=1)
+    reward.save_pretrained(tmp_path / "reward")
+    with pytest.raises(UserError, match=r"no language model, lm_head.weight is missing"):
+        load_policy(tmp_path / "reward", torch.float32)

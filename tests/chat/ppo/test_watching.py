@@ -4,7 +4,7 @@ import pytest
 
 from qwen_chat.ppo_recipe import Alarms
 from qwen_chat.ppo_run.alarms import AlarmBell
-from qwen_chat.ppo_run.held_out import figures, gains
+from qwen_chat.ppo_run.held_out import figures, gains, read_answers, write_answers
 
 
 def step(entropy=1.0, kl=0.0):
@@ -53,3 +53,16 @@ def test_gains_are_paired():
     assert found["gain/reward"] == pytest.approx(1.0)
     assert found["gain/reward_low"] == pytest.approx(found["gain/reward_high"])  # every one by the same
     assert found["gain_sd/reward"] == pytest.approx(1.0 / figures(before, ["reward"])["val/reward_std"])
+
+
+def test_answers_come_back_whatever_they_say(tmp_path):
+    rows = [
+        {"prompt": [], "text": f"a{separator}b"} for separator in ("\n", "\u2028", "\u2029", "\u0085", "\r", "\x1c")
+    ]
+    write_answers(tmp_path / "answers.jsonl", rows)
+    assert read_answers(tmp_path / "answers.jsonl") == rows
+
+
+def test_one_prompt_has_no_interval():
+    before, after = [{"reward": 1.0}], [{"reward": 2.0}]
+    assert gains(before, after, ["reward"]) == {"gain/reward": 1.0}

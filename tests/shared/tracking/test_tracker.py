@@ -162,3 +162,12 @@ def test_wandb_mode(setting, environment, mode, monkeypatch):
     if environment:
         monkeypatch.setenv("WANDB_MODE", environment)
     assert wandb_run._wanted_mode(Tracking(wandb=setting)) == mode
+
+
+def test_what_models_say_cannot_steer_the_terminal(tmp_path, recipe, capsys):
+    tracker = track(tmp_path, recipe)
+    tracker.sample_table(1, [{"prompt": "a\x1b[31m", "text": "b\x1b]0;title\x07\x9b\r\u202e\nc"}])
+    tracker.finish("stopped")
+    said = capsys.readouterr().out
+    assert "a␛[31m" in said and "⏎c" in said
+    assert not any(ord(c) < 32 and c != "\n" for c in said) and "\x9b" not in said and "\u202e" not in said

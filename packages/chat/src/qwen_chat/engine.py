@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from qwen_chat.ppo_recipe import Learner
 from qwen_shared.backend import device
+from qwen_shared.tracking import say
 
 Groups = list[dict[str, Any]]  # parameters with their rates, as torch's optimizers take them
 
@@ -98,6 +99,8 @@ class DeepSpeedEngine:
     def __init__(self, module: nn.Module, optimizer: torch.optim.Optimizer, config: dict, name: str):
         import deepspeed
 
+        if device().type == "cpu":
+            say(f"starting DeepSpeed for the {name}; its first time on a machine it compiles, for minutes")
         self._engine, self._optimizer, _, _ = deepspeed.initialize(model=module, optimizer=optimizer, config=config)
         self.module, self._name = self._engine.module, name
         self._world_size = torch.distributed.get_world_size()

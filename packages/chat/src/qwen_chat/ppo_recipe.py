@@ -62,6 +62,9 @@ class Reward(Section):
     def _check(self) -> Reward:
         if self.kl_target is not None and not self.kl_coefficient:
             raise ValueError(f"kl_target={self.kl_target:g} steers by factors, which kl_coefficient=0 does not feel")
+        names = [function.name for function in self.functions]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise ValueError(f"functions names {twice} twice; weight says how much one counts")
         if abs(self.truncated_penalty) > self.clip:
             raise ValueError(f"truncated_penalty={self.truncated_penalty:g} lies beyond clip={self.clip:g}")
         return self
@@ -212,6 +215,11 @@ class PpoRecipe(RunRecipe):
             raise ValueError(
                 f"generation.max_new_tokens={self.generation.max_new_tokens} leaves no room for a prompt in "
                 f"data.seq_length={self.data.seq_length}"
+            )
+        if training.value_warmup_steps >= training.steps:
+            raise ValueError(
+                f"training.value_warmup_steps={training.value_warmup_steps} leaves the policy none of the "
+                f"{training.steps} steps (training.steps)"
             )
         if bool(self.losses.pretraining_coefficient) != bool(self.pretraining):
             raise ValueError("losses.pretraining_coefficient and the section pretraining: one needs the other")

@@ -65,16 +65,15 @@ def _read(name: str) -> dict[str, Any]:
         names = sorted(path.stem for path in CONFIGS.glob("*.json"))
         near = nearest(name, names)
         raise ValueError(
-            f"deepspeed={name}: no such file, and the names are {', '.join(names)}"
-            + (f"; nearest: '{near}'" if near else "")
+            f"no such file, and the names are {', '.join(names)}" + (f"; nearest: '{near}'" if near else "")
         )
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ValueError(f"deepspeed={name}: cannot be read as JSON: {error}") from None
+        raise ValueError(f"cannot be read as JSON: {error}") from None
     if not isinstance(config, dict):
-        raise ValueError(f"deepspeed={name}: expected an object, found {type(config).__name__}")
+        raise ValueError(f"expected an object, found {type(config).__name__}")
     for key, ours in _OF_THE_RECIPE.items():
         if key in config:
-            raise ValueError(f"deepspeed={name}: '{key}' is said by the recipe's {ours}; take it out of the file")
+            raise ValueError(f"'{key}' is said by the recipe's {ours}; take it out of the file")
     return config

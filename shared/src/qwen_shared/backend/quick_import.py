@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 
 
@@ -18,6 +19,9 @@ def quick_import() -> Iterator[None]:
     if torch.cuda.is_available():
         yield
         return
+    os.environ.setdefault(
+        "DS_ACCELERATOR", "cpu"
+    )  # DeepSpeed, where it is installed, looks for a GPU's driver otherwise
     compile_function = torch.compile
     torch.compile = lambda function=None, **_: function if function is not None else lambda decorated: decorated
     try:

@@ -133,7 +133,7 @@ def run(
     except OSError as error:
         if error.errno not in _FILE_ERRORS:
             raise
-        print(f"{command}: error: {error.filename or 'a file'}: {error.strerror}", file=sys.stderr)
+        print(f"{command}: error: {error.filename or 'standard output, or a file'}: {error.strerror}", file=sys.stderr)
         return EXIT_USER_ERROR
 
 
@@ -242,6 +242,8 @@ def _own_run(
 ) -> tuple[Path, RunRecipe, Start | None]:
     """The run that a verb makes or goes on with, its recipe, and the model it begins from."""
     run_dir = args.run_dir or Path("runs") / verb.kind / recipe_name(verb.schema, config, overrides, recipes)
+    if (run_dir / MANIFEST).is_file() and (kind := Manifest.read(run_dir).kind) != verb.kind:
+        raise UserError(f"{run_dir} is a run of another kind, {kind}: take another --run-dir")
     origin = None
     if verb.takes_start:
         from qwen_shared.training.start import find_start, recipe_from  # brings numpy, which --help needs not

@@ -71,7 +71,7 @@ def is_text(field: FieldInfo | None) -> bool:
     if field is None:
         return False
     options = [o for o in _options(field.annotation) if o is not type(None)]
-    return all(o is str or get_origin(o) is Literal for o in options)
+    return all(o is str or (get_origin(o) is Literal and isinstance(get_args(o)[0], str)) for o in options)
 
 
 def whole_number(text: str) -> int | None:

@@ -210,7 +210,7 @@ def _explain(schema: type[BaseModel], error: ValidationError) -> str:
             return f"{key + ': ' if key else ''}{message}{also}"
         return f"{key}={_short(value)}: {message}{also}"
     if kind == "literal_error":
-        words = re.findall(r"'([^']*)'", problem["ctx"]["expected"])
+        words = [word.strip("'") for word in re.split(r", | or ", problem["ctx"]["expected"])]
         return f"{key}={_short(value)}: expected {', '.join(words)}{_hint(str(value), words)}{also}"
     if kind == "string_pattern_mismatch":
         return f"{key}={_short(value)}: only letters, digits, '.', '_' and '-', beginning with a letter or digit{also}"

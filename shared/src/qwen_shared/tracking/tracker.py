@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from qwen_shared.recipe.schema import Tracking
 from qwen_shared.tracking.console import ConsoleProgress
+from qwen_shared.tracking.harmless import harmless
 from qwen_shared.tracking.log import say
 from qwen_shared.tracking.manifest import Manifest
 from qwen_shared.tracking.metrics_file import MetricsFile, read_metrics
@@ -143,7 +144,7 @@ class Tracker:
 
 
 def _one_line(text: str) -> str:
-    return text.replace("\n", "⏎")
+    return harmless(text).replace("\n", "⏎")
 
 
 class NoTracker:

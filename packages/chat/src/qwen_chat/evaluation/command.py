@@ -76,14 +76,23 @@ def main(invocation: Invocation) -> None:
 
 def plan(invocation: Invocation) -> str:
     ours = models.asked(invocation)
+    if invocation.run_dir and ours.run_dir is None and invocation.start is None:
+        raise UserError(f"{invocation.run_dir}: no run there; `qwen-chat sft` makes one, --run-dir names another")
     if ours.kind == models.REWARD:
+        _check_alone(invocation, ours)
         return f"{invocation.command} would score the held-out pairs of {ours.name} with its reward model"
     theirs, _ = _checked(invocation, ours)
     told = ", ".join(f"{task.name} ({task.place})" for task in find_tasks(ours.tasks))
     system = "the template's own system turn" if ours.system is None else f"system turn {ours.system!r}"
-    said = f"{invocation.command} would ask {ours.name} the prompts of {told}: {described(ours.settings)}; {system}"
-    said += f"; and {theirs.name} the same" if theirs else ""
+    said = f"{invocation.command} would ask {_found(ours)} the prompts of {told}: {described(ours.settings)}; {system}"
+    said += f"; and {_found(theirs)} the same" if theirs else ""
     return said + (f"; rewards by {invocation.options.reward}" if invocation.options.reward else "")
+
+
+def _found(model: Asked) -> str:
+    """Its name, and whether it is here at all."""
+    here = model.run_dir is not None or Path(model.name).expanduser().is_dir()
+    return model.name if here else f"{model.name} (no such directory: of the Hugging Face hub)"
 
 
 def described(settings: Evaluation) -> str:
@@ -172,9 +181,8 @@ def _report(model: Asked, results: dict[str, Result]) -> dict[str, Any]:
     }
 
 
-def _judge_the_judge(invocation: Invocation, judge: Asked) -> None:
-    from qwen_chat.evaluation.judge import judge_pairs
-
+def _check_alone(invocation: Invocation, judge: Asked) -> None:
+    """Raises UserError for what a reward model cannot be asked."""
     given = invocation.options
     for flag, value in (("--against", given.against), ("--reward", given.reward)):
         if value:
@@ -183,6 +191,13 @@ def _judge_the_judge(invocation: Invocation, judge: Asked) -> None:
             )
     if invocation.overrides:
         raise UserError(f"{invocation.overrides[0]}: {judge.name} is a reward model, and is asked its held-out pairs")
+
+
+def _judge_the_judge(invocation: Invocation, judge: Asked) -> None:
+    from qwen_chat.evaluation.judge import judge_pairs
+
+    _check_alone(invocation, judge)
+    given = invocation.options
     directory = judge.directory()
     output = output_directory(given.to, judge.run_dir, judge.step, [])
     figures, tables = judge_pairs(judge, directory, output)

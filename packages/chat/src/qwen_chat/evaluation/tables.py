@@ -13,9 +13,9 @@ from rich.text import Text
 from qwen_chat.evaluation.compare import MEASURES, Comparison, samples
 from qwen_chat.evaluation.run import Result
 from qwen_chat.evaluation.tasks import GROUPS
-from qwen_chat.talk.terminal import harmless
 from qwen_shared.data.conversations import Messages
 from qwen_shared.evaluation.results import figures_table, percent
+from qwen_shared.tracking.harmless import harmless
 
 _ROWS = 1000  # of a W&B table
 _SHOWN = 4  # pairs of answers on the console

@@ -80,14 +80,16 @@ def value_of(reward: nn.Module) -> ValueModel:
 def load_policy(directory: Path, dtype: torch.dtype, lora: Lora | None = None) -> nn.Module:
     """The causal model in `directory`, all weights in `dtype`, or frozen under new adapters in fp32.
 
-    Raises UserError where bits are asked for that this machine has no library for.
+    Raises UserError where weights are missing, or bits are asked for that this machine has no library for.
     """
     from transformers import AutoModelForCausalLM
 
     arguments = {"dtype": dtype, "use_safetensors": True, "local_files_only": True, "trust_remote_code": False}
     if lora and lora.bits:
         arguments["quantization_config"] = _quantised(lora.bits)
-    lm = AutoModelForCausalLM.from_pretrained(directory, **arguments)
+    lm, found = AutoModelForCausalLM.from_pretrained(directory, output_loading_info=True, **arguments)
+    if missing := sorted(found["missing_keys"]):
+        raise UserError(f"{directory}: no language model, {missing[0]} is missing; is it a reward model?")
     if not (lora and lora.bits):
         lm = lm.to(device())
     if lora is None:

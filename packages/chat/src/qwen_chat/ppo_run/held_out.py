@@ -70,8 +70,10 @@ def gains(before: list[Row], after: list[Row], measures: list[str]) -> dict[str,
     for name in measures:
         differences = [new[name] - old[name] for old, new in zip(before, after, strict=True)]
         gain, spread = fmean(differences), pstdev(row[name] for row in before)
-        margin = 1.96 * stdev(differences) / math.sqrt(len(differences)) if len(differences) > 1 else math.inf
-        found |= {f"gain/{name}": gain, f"gain/{name}_low": gain - margin, f"gain/{name}_high": gain + margin}
+        found[f"gain/{name}"] = gain
+        if len(differences) > 1:
+            margin = 1.96 * stdev(differences) / math.sqrt(len(differences))
+            found |= {f"gain/{name}_low": gain - margin, f"gain/{name}_high": gain + margin}
         if spread:
             found[f"gain_sd/{name}"] = gain / spread
     return found
@@ -86,4 +88,4 @@ def read_answers(path: Path) -> list[Row] | None:
     """None where there are none yet."""
     if not path.is_file():
         return None
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +23,7 @@ from qwen_chat.ppo_run import checkpoint
 from qwen_chat.ppo_run.alarms import AlarmBell
 from qwen_chat.ppo_run.held_out import HeldOutPrompts, Row, figures, gains, read_answers, write_answers
 from qwen_chat.ppo_run.plan import KIND, check
-from qwen_chat.prompts import load_queries
+from qwen_chat.prompts import Query, load_queries
 from qwen_chat.reward.model import RewardModel, load_reward_model
 from qwen_chat.scorer import Scorer, find_function
 from qwen_shared.backend import device, peak_memory_bytes, resolve_precision
@@ -41,7 +43,8 @@ _BEFORE, _AFTER = "evaluation-before/answers.jsonl", "evaluation/answers.jsonl"
 
 
 def main(invocation: Invocation) -> None:
-    reward = check(invocation.recipe, invocation.layout.world_size)
+    reward = check(invocation.recipe, invocation.layout.world_size, invocation.origin)
+    say("loading torch and transformers")  # the next ten seconds would be silent
     with hf_run(invocation, KIND) as run:
         _Job(run, reward).run()
 
@@ -59,6 +62,8 @@ class _Job:
         train, held_out = load_queries(
             recipe.data, self._tokenizer, recipe.data.seq_length - recipe.generation.max_new_tokens, recipe.seed
         )
+        if run.manifest is not None:
+            _keep_data(run, train, held_out, reward)
         say(f"run    {run.run_dir}")
         say(f"data   {len(train):,} prompts; {len(held_out):,} held out")
         torch.manual_seed(recipe.seed)
@@ -70,7 +75,7 @@ class _Job:
         watched = recipe.reward.held_out
         names = dict.fromkeys([*([watched] if watched else []), *recipe.evaluation.functions])
         self._held_out = HeldOutPrompts(
-            held_out[: recipe.evaluation.prompts],
+            _spread(held_out, recipe.evaluation.prompts),
             models.scorer,
             {name: find_function(name, "evaluation.functions") for name in names},
             Sampling(recipe.generation.max_new_tokens, max_length=recipe.data.seq_length),
@@ -195,9 +200,11 @@ class _Job:
         )
         before = read_answers(run.run_dir / _BEFORE) if done else None
         if before is None:
+            say(f"asking {len(self._held_out.queries):,} held-out prompts before the first step")
             before = self._answers(_BEFORE)
             self._bell.held_out(figures(before, self._held_out.measures))
-        rows = before
+        # Where only the export is left, the answers of the last step are there.
+        rows = (read_answers(run.run_dir / _AFTER) if done == recipe.training.steps else None) or before
         with StopRequest() as stop, tracker.training():
             for step in range(done + 1, recipe.training.steps + 1):
                 metrics = trainer.step(step)
@@ -253,6 +260,31 @@ def _judge(directory: Path) -> Ancestor:
     return ancestor(Parent(run=str(made), step=saved[-1] if saved else None, hash=weights_hash(directory)))
 
 
+def _keep_data(run: HfRun, train: list[Query], held_out: list[Query], reward: Path | None) -> None:
+    """What the run learns from, into its manifest. Raises UserError where a run that has begun would go on with
+    something else."""
+    digest = hashlib.sha256(json.dumps([[q.ids for q in queries] for queries in (train, held_out)]).encode())
+    data = [{"name": "prompts", "train": len(train), "held_out": len(held_out), "sha256": digest.hexdigest()}]
+    if reward is not None:
+        data.append({"name": "reward.model", "sha256": weights_hash(reward)})
+    if run.manifest.data and list_checkpoints(run.run_dir / "checkpoints"):
+        known = {part["name"]: part["sha256"] for part in run.manifest.data}
+        for part in data:
+            if known.get(part["name"]) != part["sha256"]:
+                what = "data.sources" if part["name"] == "prompts" else part["name"]
+                raise UserError(
+                    f"{what} changed since {run.run_dir} began: put back what was, or take another --run-dir"
+                )
+    run.manifest.data = data
+    run.manifest.write(run.run_dir)
+
+
+def _spread(queries: list[Query], count: int) -> list[Query]:
+    """At most `count`, from all over: kinds of prompts may stand together."""
+    count = min(count, len(queries))
+    return [queries[i * len(queries) // count] for i in range(count)]
+
+
 def _shown(before: list[Row], now: list[Row], count: int) -> list[dict[str, Any]]:
     """Some answers beside those of before, with their rewards."""
     every = max(1, len(now) // count)
@@ -277,7 +309,7 @@ def _table(results: dict[str, float], measures: list[str]):
         "gain": lambda name: f"{results[f'gain/{name}']:+.3f}" if f"gain/{name}" in results else "",
         "95 %": lambda name: (
             f"{results[f'gain/{name}_low']:+.3f} … {results[f'gain/{name}_high']:+.3f}"
-            if f"gain/{name}" in results
+            if f"gain/{name}_low" in results
             else ""
         ),
         "in sd": lambda name: f"{results[f'gain_sd/{name}']:+.2f}" if f"gain_sd/{name}" in results else "",

@@ -14,6 +14,7 @@ from qwen_shared.model.sizes import padded_vocab_rows, parameter_count
 from qwen_shared.tokenizer import load_tokenizer
 from qwen_shared.tracking.manifest import MANIFEST, Manifest
 from qwen_shared.training.run_files import find_export, list_checkpoints
+from qwen_shared.training.start import Start
 
 KIND = "chat-ppo"
 _GIB = 2**30
@@ -21,9 +22,10 @@ _GIB = 2**30
 _WEIGHTS, _GRADIENTS, _OPTIMIZER = 2, 4, 12
 
 
-def check(recipe: PpoRecipe, world_size: int) -> Path | None:
+def check(recipe: PpoRecipe, world_size: int, origin: Start | None = None) -> Path | None:
     """The directory of the reward model; None where functions alone give the reward. Raises UserError for what cannot
-    be: no such run or function, or a batch that ranks cannot share."""
+    be: no such run or function, a start that cannot answer, or a batch that ranks cannot share."""
+    _check_start(origin)
     for function in recipe.reward.functions:
         find_function(function.name, "reward.functions")
     for name in recipe.evaluation.functions:
@@ -42,6 +44,12 @@ def check(recipe: PpoRecipe, world_size: int) -> Path | None:
             f"{recipe.training.global_batch_size // world_size} responses of each process"
         )
     return _reward_directory(recipe)
+
+
+def _check_start(origin: Start | None) -> None:
+    manifest = Path(origin.name) / MANIFEST if origin else None
+    if manifest and manifest.is_file() and Manifest.read(manifest.parent).kind == "chat-reward":
+        raise UserError(f"--from {origin.name}: a reward model judges answers, it gives none; a run of sft does")
 
 
 def _reward_directory(recipe: PpoRecipe) -> Path | None:
@@ -70,7 +78,7 @@ def plan(invocation: Invocation) -> str:
     """Steps, and memory per rank of all four models under each ZeRO stage. Raises UserError as `check` does."""
     i, recipe = invocation, invocation.recipe
     world_size = i.layout.world_size
-    reward = check(recipe, world_size)
+    reward = check(recipe, world_size, i.origin)
     saved = list_checkpoints(i.run_dir / "checkpoints")
     what = f"go on with {i.run_dir} after step {saved[-1]}" if saved else f"make {i.run_dir}"
     training, generation = recipe.training, recipe.generation

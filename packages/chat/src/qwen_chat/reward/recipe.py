@@ -125,6 +125,11 @@ class RewardRecipe(RunRecipe):
             key = "pmp_sources" if stage == "pmp" else "sources"
             if not getattr(self.data, key):
                 raise ValueError(f"stage={self.stage} reads data.{key}, which names no source")
+            steps = self.steps(stage)
+            if steps is not None and self.schedule.warmup_steps >= steps:
+                raise ValueError(
+                    f"schedule.warmup_steps={self.schedule.warmup_steps} are all the steps of stage {stage}"
+                )
         if self.deepspeed is not None:
             check_name(self.deepspeed)
         return self

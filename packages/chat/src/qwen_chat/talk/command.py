@@ -27,6 +27,8 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def main(invocation: Invocation) -> None:
     given = invocation.options
+    if sys.stdout is None or (sys.stdin is None and given.once in (None, "-")):
+        raise UserError("talk needs standard input and output, and one of them is closed")
     question = _question(given.once)
     named = models.asked(_usual(invocation))
     if named.kind == models.REWARD:

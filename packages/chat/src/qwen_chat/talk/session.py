@@ -11,10 +11,11 @@ from typing import TextIO
 
 from qwen_chat.talk.chat import Chat
 from qwen_chat.talk.interrupts import Interrupts
-from qwen_chat.talk.terminal import harmless, trimmed
+from qwen_chat.talk.pieces import trimmed
 from qwen_shared.errors import UserError
 from qwen_shared.recipe import nearest
 from qwen_shared.tracking.files import write_atomic
+from qwen_shared.tracking.harmless import harmless
 
 HELP = """\
 /system TEXT   a system prompt from here on; without TEXT the model's own again

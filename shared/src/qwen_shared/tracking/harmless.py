@@ -1,8 +1,6 @@
-"""What a model says, on its way to a terminal: whole characters, and none that the terminal would obey."""
+"""Text from a model or a user, on its way to a terminal, without what the terminal would obey."""
 
 from __future__ import annotations
-
-from collections.abc import Iterable, Iterator
 
 _REPLACED = "\ufffd"
 _TABLE = {
@@ -21,14 +19,3 @@ def harmless(text: str) -> str:
     """`text` with pictures in place of control characters other than tabs and line ends, so that no sequence of them
     moves the cursor, changes colours, titles or the clipboard, or hides what was written."""
     return text.translate(_TABLE)
-
-
-def trimmed(pieces: Iterable[str]) -> Iterator[str]:
-    """The pieces of a text without white space at its ends. Pieces stay as many; one may become empty."""
-    begun, held = False, ""
-    for piece in pieces:
-        text = held + piece if begun else piece.lstrip()
-        body = text.rstrip()
-        begun = begun or bool(body)
-        held = text[len(body) :]
-        yield body
