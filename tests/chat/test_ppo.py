@@ -66,6 +66,25 @@ def test_a_run_keeps_its_contract(unbroken, base_run, qwen_chat):
     assert "finished" in qwen_chat("--run-dir", unbroken).stdout
 
 
+def test_what_is_to_be_looked_at(unbroken):
+    """Samples beside those of before at validations, all answers at the end, and the report of both."""
+    tables = [json.loads(line) for line in (unbroken / "tables.jsonl").read_text().splitlines()]
+    assert [table["step"] for table in tables] == [3, 6]
+    columns = ["step", "prompt", "before", "reward_before", "text", "reward"]
+    assert all(list(row) == columns for table in tables for row in table["val/samples"])
+    assert len(tables[-1]["eval/answers"]) == 8
+    page = (unbroken / "report.html").read_text()
+    for words in (
+        "chat-ppo",
+        "KL from the reference",
+        "Seconds of a step",
+        "before training",
+        "gain/",
+        "base-pretrain",
+    ):
+        assert words in page
+
+
 def test_warm_up_is_seen_in_the_figures(unbroken):
     steps = metrics(unbroken)
     assert "ppo/policy_gradient" not in steps[1]

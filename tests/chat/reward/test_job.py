@@ -93,6 +93,7 @@ def test_a_run_leaves_a_reward_model_and_a_report(finished):
     assert len(losses(finished)) == 12
     assert "val/accuracy" in read_metrics(finished / "metrics.jsonl")[5]
     assert not list(finished.glob("checkpoints/.writing/checkpoint-*"))
+    assert "share of pairs" in (finished / "report.html").read_text()
 
     # Others read the rewards that we read.
     tokenizer = load_tokenizer(str(finished / "export"))

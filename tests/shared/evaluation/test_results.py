@@ -56,12 +56,14 @@ def test_as_the_run_says():
 def test_wandb_keeps_the_run_s_own_recipe(tmp_path, monkeypatch, kind):
     """Not the one that the model was asked with, which may be of another kind."""
     seen = []
-    monkeypatch.setattr(wandb_run, "WandbRun", lambda *given: seen.append(given) or MagicMock(id="abc"))
+    monkeypatch.setattr(wandb_run, "WandbRun", lambda *given: seen.append(given) or MagicMock(id="abc", url=None))
     Manifest.create("toy train", kind, "small").write(tmp_path)
     (tmp_path / "recipe.yaml").write_text("name: small\ntokenizer: ./tokenizer\ntasks: [a]\n")
     asked = SimpleNamespace(tracking="its tracking", tasks=["b"])
     tell_run(tmp_path, asked, {"eval/b/accuracy": 0.5}, {})
     own = {"name": "small", "tokenizer": str(tmp_path / "tokenizer"), "tasks": ["a"]}
-    assert seen == [(tmp_path, own, "its tracking", kind, "small", None)]
+    (given,) = seen
+    assert given[:3] == (tmp_path, own, "its tracking")
+    assert (given[3].kind, given[3].name, given[3].wandb_run_id) == (kind, "small", None)
     assert Manifest.read(tmp_path).results == {"eval/b/accuracy": 0.5}
     assert Manifest.read(tmp_path).wandb_run_id == "abc"
