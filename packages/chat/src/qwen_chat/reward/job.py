@@ -293,7 +293,7 @@ class _Job:
                 path = run.run_dir / "evaluation" / f"{name}.jsonl"
                 figures, rows = report(held_out, *rewards, self.tokenizer, path, f"stage {stage.name}")
                 results |= {f"{prefix}/{key}": value for key, value in figures.items()}
-                run.tracker.table(f"{prefix}/{name}", rows)
+                run.tracker.table(f"{prefix}/scored_{name}", rows)  # eval/pairs is their number
         if run.rank == 0:
             more = {"seconds": run.tracker.seconds, "peak_memory_bytes": peak_memory_bytes()}
             run.keep_results(results | more | {"parameters": sum(p.numel() for p in module.parameters())})
