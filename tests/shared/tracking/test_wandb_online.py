@@ -17,8 +17,9 @@ class Artifact:
     def __init__(self, name, type, metadata):
         self.name, self.type, self.metadata, self.contents = name, type, metadata, []
 
-    def add_dir(self, path):
-        self.contents.append(("files", path))
+    def add_dir(self, path, skip_cache, policy):
+        assert skip_cache
+        self.contents.append((policy, path))
 
     def add_reference(self, uri):
         self.contents.append(("reference", uri))
@@ -142,7 +143,7 @@ def test_base_code_sft(server, tmp_path):
     assert [ancestor["name"] for ancestor in config["lineage"]] == ["tiny", "tiny"]
     assert config["kind"] == "code-sft"
     _, last, _ = server.logged[-1]
-    assert last.contents == [("files", str(tmp_path / "sft" / "mine" / "export"))]
+    assert last.contents == [("immutable", str(tmp_path / "sft" / "mine" / "export"))]
     assert last.metadata["parent"]["hash"] == "abc"
     assert last.metadata["results"] == {"val/loss": 0.25}
 
@@ -169,6 +170,7 @@ def test_what_the_server_has_not_is_sent_again(server, tmp_path):
 def test_exports_on_the_way(server, tmp_path):
     train(tmp_path / "tiny", "qwen-base pretrain", "base-pretrain", every=True)
     aliases = [aliases for _, _, aliases in server.logged]
+    assert [artifact.contents[0][0] for _, artifact, _ in server.logged] == ["mutable"] * 3 + ["immutable"]
     assert aliases == [*(["latest", f"step-{step}"] for step in (1, 2, 3)), ["latest", "step-4", "final"]]
 
 

@@ -52,7 +52,8 @@ def log_model(run: Any, manifest: Manifest, directory: Path, final: bool, upload
         aliases = ["latest", f"step-{step}", *(["final"] if final else [])]
         artifact = wandb.Artifact(artifact_name(manifest), type=TYPE, metadata=about)
         if upload and sum(path.stat().st_size for path in directory.iterdir()) <= UPLOAD_BYTES:
-            artifact.add_dir(str(directory))  # copied first: the next export may take this one's place
+            # Not copied where it stays; on the way, the next export may take this one's place.
+            artifact.add_dir(str(directory), skip_cache=True, policy="immutable" if final else "mutable")
         else:
             artifact.add_reference(directory.resolve().as_uri())
         artifact = run.log_artifact(artifact, aliases=aliases)
