@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from qwen_shared.launch import REPORT, Verb, run
+from qwen_shared.launch.publish_verb import publish_tool
 
 KIND = "base-pretrain"
 RECIPES = Path(__file__).parents[2] / "recipes"
@@ -64,4 +65,5 @@ VERBS = [
         options=_export_options,
     ),
     REPORT,
+    publish_tool(),
 ]

@@ -9,6 +9,7 @@ from qwen_chat.ppo_recipe import PpoRecipe
 from qwen_chat.recipe import ChatSftRecipe
 from qwen_chat.reward.recipe import RewardRecipe
 from qwen_shared.launch import REPORT, Verb, run
+from qwen_shared.launch.publish_verb import publish_tool
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 
@@ -95,4 +96,5 @@ VERBS = [
         options=_talk_options,
     ),
     REPORT,
+    publish_tool("qwen_chat.publish:main"),
 ]

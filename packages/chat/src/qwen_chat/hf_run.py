@@ -23,6 +23,7 @@ from qwen_shared.recipe import RunRecipe
 from qwen_shared.report import refresh_report
 from qwen_shared.tokenizer import Tokenizer, load_tokenizer
 from qwen_shared.tracking import Manifest, NoTracker, Tracker, open_run, say
+from qwen_shared.tracking.files import replace_directory
 from qwen_shared.tracking.lock import lock_run
 from qwen_shared.training.run_files import list_checkpoints
 from qwen_shared.training.start import keep_parent
@@ -136,12 +137,7 @@ def export_hf(model: torch.nn.Module, tokenizer: Tokenizer, run_dir: Path, step:
         path.chmod(0o644)  # safetensors makes files that only their owner reads
     certificate = {"checkpoint": f"step-{step:08d}", "step": step} | _prove(model, temporary, tokenizer)
     (temporary / "certificate.json").write_text(json.dumps(certificate, indent=2) + "\n")
-    old = target.with_name(".export.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if target.exists():
-        target.replace(old)
-    temporary.replace(target)
-    shutil.rmtree(old, ignore_errors=True)
+    replace_directory(temporary, target)
 
 
 @torch.no_grad()

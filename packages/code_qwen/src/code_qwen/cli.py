@@ -7,6 +7,7 @@ from pathlib import Path
 
 from code_qwen.recipe import CodePretrainRecipe, CodeSftRecipe
 from qwen_shared.launch import REPORT, Tool, Verb, run
+from qwen_shared.launch.publish_verb import publish_tool
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 
@@ -82,4 +83,5 @@ VERBS = [
         _prepare_options,
     ),
     REPORT,
+    publish_tool(),
 ]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from math_qwen.recipe import MathRecipe
 from qwen_shared.launch import REPORT, Tool, Verb, run
+from qwen_shared.launch.publish_verb import publish_tool
 
 KIND = "math-sft"
 RECIPES = Path(__file__).parents[2] / "recipes"
@@ -90,4 +91,5 @@ VERBS = [
         _prepare_options,
     ),
     REPORT,
+    publish_tool(),
 ]

@@ -21,6 +21,7 @@ from qwen_shared.convert.names import HF_EMBEDDING, HF_OUTPUT, megatron_names, t
 from qwen_shared.convert.proof import bit_equal, proof_tokens, prove_logits
 from qwen_shared.recipe.schema import Model
 from qwen_shared.tokenizer import Tokenizer
+from qwen_shared.tracking.files import replace_directory
 
 _SHARD_BYTES = 4 << 30
 
@@ -41,13 +42,13 @@ def export_checkpoint(
     certificate = {
         "checkpoint": checkpoint.name,
         "step": step,
-        "tensors": _prove_tensors(temporary, model, whole),
+        "tensors": prove_tensors(temporary, model, whole),
         "logits": prove_logits(
             temporary, model, vocab_rows, lambda name, shape: whole[name], proof_tokens(tokenizer, vocab_rows)
         ),
     }
     (temporary / "certificate.json").write_text(json.dumps(certificate, indent=2) + "\n")
-    _replace_directory(temporary, target)
+    replace_directory(temporary, target)
     return certificate
 
 
@@ -76,18 +77,10 @@ def _write_model(
         path.chmod(0o644)  # safetensors makes files that only their owner reads
 
 
-def _prove_tensors(directory: Path, model: Model, whole: dict[str, Tensor]) -> dict:
+def prove_tensors(directory: Path, model: Model, whole: dict[str, Tensor]) -> dict:
+    """Read every tensor back from `directory` into Megatron's form. Raises RuntimeError where one is not `whole`'s."""
     read = hf_tensors(directory)
     for name in megatron_names(model):
         if not bit_equal(to_megatron(model, name, read), whole[name].cpu()):
             raise RuntimeError(f"export: {name} did not come back bit-equal from {directory}")
     return {"compared": len(whole), "bit_equal": True}
-
-
-def _replace_directory(new: Path, target: Path) -> None:
-    old = target.with_name(f".{target.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if target.exists():
-        target.replace(old)
-    new.replace(target)
-    shutil.rmtree(old, ignore_errors=True)

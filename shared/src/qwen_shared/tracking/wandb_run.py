@@ -53,7 +53,7 @@ class WandbRun:
             "config": recipe | _origin(manifest),
             "resume": "allow",
         }
-        if self.mode == "online" and not _has_key():
+        if self.mode == "online" and not has_key():
             _log.info("no W&B key is set: logging offline, `wandb sync` can send it later")
             self.mode = "offline"
         for mode in ("online", "offline") if self.mode == "online" else ("offline",):
@@ -151,7 +151,7 @@ def _wanted_mode(tracking: Tracking) -> str:
     return {"dryrun": "offline"}.get(mode, mode if mode in ("online", "offline") else "disabled")
 
 
-def _has_key() -> bool:
+def has_key() -> bool:
     """Whether W&B would find credentials for its server (environment or netrc), found out without a prompt."""
     try:
         import wandb

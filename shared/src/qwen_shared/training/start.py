@@ -81,14 +81,15 @@ class Usual:
         return self.run_dir
 
 
-def split_start(text: str) -> tuple[str, int | None]:
-    """The place and the step of RUN@STEP; anything else is a place. Raises UserError for a step that is none."""
+def split_start(text: str, flag: str = "--from ") -> tuple[str, int | None]:
+    """The place and the step of RUN@STEP; anything else is a place. Raises UserError for a step that is none; `flag` is
+    what it was given to."""
     place, at, step = text.rpartition("@")
     if not at or Path(text).exists():
         return text, None
     number = whole_number(step)
     if not number:
-        raise UserError(f"--from {text}: '{step}' is not a step; write RUN@STEP, for example {place}@100")
+        raise UserError(f"{flag}{text}: '{step}' is not a step; write RUN@STEP, for example {place}@100")
     return place, number
 
 

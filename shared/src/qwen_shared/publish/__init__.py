@@ -1,0 +1,1 @@
+"""A run's checkpoint as something that others can load and trust."""

@@ -1,0 +1,253 @@
+"""`<command> publish RUN[@STEP]`: a checkpoint in Hugging Face form, proved, with its card, checksums and a place."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import math
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qwen_shared.errors import EXIT_FINISHED, UserError
+from qwen_shared.publish.card import CARD, REWARD, Facts, card
+from qwen_shared.publish.data_table import data_rows
+from qwen_shared.publish.evaluation import by_length, figures_of, is_missing
+from qwen_shared.publish.files import (
+    CERTIFICATE,
+    copy_model,
+    is_whole,
+    read_certificate,
+    stop_where_it_should,
+    sync,
+    write,
+    write_checksums,
+)
+from qwen_shared.publish.lineage import ancestors
+from qwen_shared.publish.subject import Subject, find_subject
+from qwen_shared.publish.target import Target, check_directory, find_target
+
+if TYPE_CHECKING:
+    from qwen_shared.publish.parity import Parity
+
+FORMAT = 1  # raised whenever the same run would be published otherwise
+BITS = {"int8": 8, "int4": 4}
+_LICENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]*")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of run that does not train on Megatron, as its package knows it."""
+
+    parity: Parity
+    made_here: tuple[str, ...]  # data sources that the package makes itself
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN[@STEP]", help="a finished run; RUN@STEP is an earlier checkpoint of it")
+    parser.add_argument(
+        "--to",
+        metavar="WHERE",
+        help="a directory, hf://ORG/NAME or wandb://ENTITY/PROJECT/NAME (default: RUN/published)",
+    )
+    parser.add_argument(
+        "--licence", "--license", type=_licence, metavar="ID", help="of the weights, for the card: apache-2.0, mit, …"
+    )
+    parser.add_argument(
+        "--quantise",
+        "--quantize",
+        type=_variants,
+        default=(),
+        metavar="NAMES",
+        help="also int8, int4 or both (int8,int4), each in a folder of its own with the loss that it costs",
+    )
+    parser.add_argument(
+        "--without-evaluation", action="store_true", help="publish although nothing says how good the model is"
+    )
+    parser.add_argument("--replace", action="store_true", help="take the place of what is there, even if it is newer")
+
+
+def main(args: argparse.Namespace, kinds: Mapping[str, Kind] | None = None) -> int:
+    """The whole verb. `kinds` are those that the command's package adds. Raises UserError where nothing is published,
+    Stopped where an upload ends early."""
+    subject = find_subject(args.run)
+    target = find_target(args.to, subject)
+    if args.quantise and subject.kind == REWARD:
+        raise UserError("--quantise: a reward model; only language models are quantised")
+    if is_missing(subject.kind, figures_of(subject)) and not args.without_evaluation:
+        command = subject.manifest.command.partition(" ")[0]
+        raise UserError(
+            f"{args.run}: nothing says how good this model is; `{command} evaluate {args.run}` measures it, "
+            "--without-evaluation publishes it all the same"
+        )
+    kind = _kind_of(subject, kinds or {})
+
+    from qwen_shared.tracking import say
+    from qwen_shared.tracking.lock import lock_run
+
+    with lock_run(subject.run_dir):
+        check_directory(target.directory, subject.identity, args.replace)
+        send = _receiver(target, subject, args.replace)
+        certificate = _put_together(subject, kind, target.directory, args)
+        say(f"published {subject.title} at step {subject.step} in {target.directory}")
+        if send:
+            say(f"published at {send(certificate)}")
+    return EXIT_FINISHED
+
+
+def _kind_of(subject: Subject, kinds: Mapping[str, Kind]) -> Kind:
+    if (subject.checkpoint / "metadata.json").is_file():  # Megatron's
+        return Kind(_megatron_parity, ())
+    if subject.kind in kinds:
+        return kinds[subject.kind]
+    command = subject.manifest.command.partition(" ")[0]
+    raise UserError(f"{subject.run_dir}: a run of {subject.kind}: `{command} publish` publishes it")
+
+
+def _megatron_parity(*words: Any) -> dict[str, Any]:
+    from qwen_shared.publish.megatron import megatron_parity
+
+    return megatron_parity(*words)
+
+
+def _receiver(target: Target, subject: Subject, replace: bool):
+    """Sends what was put together and says where it is; None for a directory. Looks there first: to be refused costs
+    no work."""
+    if target.hub:
+        from qwen_shared.publish import hub
+
+        repository = hub.look(target.hub, subject.identity, replace)
+        return lambda certificate: hub.upload(repository, target.directory, f"{subject.title}, step {subject.step}")
+    if target.wandb:
+        from qwen_shared.publish import wandb_artifact
+
+        wandb_artifact.look(target.wandb, subject.identity, replace)
+        return lambda certificate: wandb_artifact.upload(target.wandb, target.directory, subject, certificate)
+    return None
+
+
+# ---- putting it together
+
+
+def _put_together(subject: Subject, kind: Kind, directory: Path, args: argparse.Namespace) -> dict[str, Any]:
+    """The directory, whole; returns its certificate. What lies there already and would come out the same stays."""
+    from qwen_shared.convert.hf_files import weights_hash
+    from qwen_shared.tokenizer import load_tokenizer
+    from qwen_shared.tracking import say
+    from qwen_shared.tracking.files import disk_problem, replace_directory
+    from qwen_shared.training.start import exported
+
+    source = exported(subject.run_dir, None if subject.is_last else subject.step)
+    chain, data = ancestors(subject), data_rows(subject, kind.made_here)
+    certificate: dict[str, Any] = {
+        "run": subject.identity,
+        "hash": weights_hash(source),
+        "lineage": [ancestor.as_json() for ancestor in chain],
+        "data": [row.as_json() for row in data],
+        "trained_with": subject.manifest.versions,
+    }
+    certificate["inputs"] = _fingerprint(certificate, subject, args)
+    there = read_certificate(directory)
+    if there and there.get("inputs") == certificate["inputs"] and is_whole(directory):
+        say(f"{directory} is whole and up to date")
+        return there
+    writing = directory.with_name(f".{directory.name}.writing")
+    try:
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(writing, ignore_errors=True)
+        copy_model(source, writing, within_run=subject.run_dir.resolve() in writing.resolve().parents)
+        tokenizer = load_tokenizer(str(subject.recipe["tokenizer"]))
+        if subject.kind != REWARD:
+            stop_where_it_should(writing, tokenizer)
+        say(f"comparing {directory} with the checkpoint")
+        certificate |= _certify(subject, kind, writing, source, tokenizer)
+        _describe(subject, writing, certificate, chain, data, args)
+        write_checksums(writing)
+        sync(writing)
+        replace_directory(writing, directory)
+    except OSError as error:
+        if (problem := disk_problem(error, directory.parent)) is None:
+            raise
+        raise UserError(f"{directory}: cannot be written: {problem}") from error
+    finally:
+        shutil.rmtree(writing, ignore_errors=True)
+    return certificate
+
+
+def _certify(subject: Subject, kind: Kind, directory: Path, source: Path, tokenizer) -> dict[str, Any]:
+    from qwen_shared.publish.parity import certify
+
+    try:
+        return certify(subject, directory, tokenizer, kind.parity)
+    except RuntimeError as error:
+        said = str(error).replace(str(directory), str(source))
+        raise UserError(
+            f"not published, the files are not the checkpoint: {said}; delete {source} to have it made anew"
+        )
+
+
+def _describe(
+    subject: Subject, directory: Path, certificate: dict[str, Any], chain: Sequence, data: Sequence, args
+) -> None:
+    """The card and the certificate, and before them the quantised variants, which they tell of."""
+    from qwen_shared.convert.hf_files import stored_tensors
+
+    stored = stored_tensors(directory)
+    quantised = None
+    if args.quantise:
+        from qwen_shared.publish.quantise import quantise
+
+        quantised = quantise(subject, directory, chain, {name: BITS[name] for name in args.quantise})
+        certificate["quantised"] = quantised.as_json()
+    facts = Facts(
+        subject,
+        figures_of(subject),
+        list(chain),
+        list(data),
+        sum(math.prod(tensor.shape) for tensor in stored.values()),
+        "/".join(sorted({_DTYPES.get(tensor.dtype, tensor.dtype) for tensor in stored.values()})),
+        args.licence,
+        certificate,
+        quantised,
+    )
+    write(directory / CERTIFICATE, json.dumps(certificate, indent=2, ensure_ascii=False) + "\n")
+    write(directory / CARD, card(facts))
+
+
+_DTYPES = {"F32": "fp32", "BF16": "bf16", "F16": "fp16"}
+
+
+def _fingerprint(certificate: dict[str, Any], subject: Subject, args: argparse.Namespace) -> str:
+    """Of everything that decides what is written."""
+    parts = [
+        FORMAT,
+        certificate,
+        figures_of(subject),
+        by_length(subject),
+        subject.manifest.model_dump(mode="json", exclude={"updated"}),
+        subject.recipe,
+        args.licence,
+        args.quantise,
+    ]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+# ---- words
+
+
+def _licence(text: str) -> str:
+    if not _LICENCE.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"'{text}' is no name of a licence, such as apache-2.0")
+    return text
+
+
+def _variants(text: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    for name in names:
+        if name not in BITS:
+            raise argparse.ArgumentTypeError(f"'{name}': there are {' and '.join(BITS)}")
+    return names

@@ -1,0 +1,63 @@
+"""Which checkpoint of which run is published, and what the run says of it. No torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from qwen_shared.errors import UserError
+from qwen_shared.tracking.manifest import Manifest, own_recipe
+from qwen_shared.training.run_files import checkpoint_path, find_export, list_checkpoints
+from qwen_shared.training.start import split_start
+
+
+@dataclass(frozen=True)
+class Subject:
+    run_dir: Path
+    step: int
+    is_last: bool  # of the run's checkpoints
+    manifest: Manifest
+    recipe: dict[str, Any]  # the run's own, as it is written
+
+    @property
+    def kind(self) -> str:
+        return self.manifest.kind
+
+    @property
+    def title(self) -> str:
+        return f"{self.kind}/{self.manifest.name}"
+
+    @property
+    def checkpoint(self) -> Path:
+        return checkpoint_path(self.run_dir / "checkpoints", self.step)
+
+    @property
+    def default_target(self) -> Path:
+        """RUN/published holds the last checkpoint, RUN/published-STEP one that was asked for by step."""
+        return self.run_dir / ("published" if self.is_last else f"published-{self.step:08d}")
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What tells this checkpoint from every other one."""
+        manifest = self.manifest
+        return {"kind": self.kind, "name": manifest.name, "created": manifest.created, "step": self.step}
+
+
+def find_subject(text: str) -> Subject:
+    """RUN or RUN@STEP. Raises UserError where there is no such run or checkpoint, and for a run that is not finished."""
+    place, step = split_start(text, "")
+    run_dir = Path(place).expanduser()
+    if not run_dir.is_dir():
+        raise UserError(f"{place}: no such run; runs are directories such as runs/base-pretrain/tiny")
+    manifest = Manifest.read(run_dir)
+    if manifest.status != "finished":
+        raise UserError(f"{run_dir}: the run is {manifest.status}, not finished; `{manifest.command}` goes on with it")
+    saved = list_checkpoints(run_dir / "checkpoints")
+    if not saved:
+        there = "its export is, but " if find_export(run_dir) else ""
+        raise UserError(f"{run_dir}: {there}no checkpoint is left that the published files could be compared with")
+    if step is not None and step not in saved:
+        raise UserError(f"{run_dir}: no checkpoint of step {step}; there are {', '.join(map(str, saved))}")
+    step = step or saved[-1]
+    return Subject(run_dir, step, step == saved[-1], manifest, own_recipe(run_dir))

@@ -1,0 +1,68 @@
+"""Where a checkpoint is published: a directory, a repository on the Hugging Face hub, an artifact of W&B. No torch."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from qwen_shared.errors import UserError
+from qwen_shared.publish.files import read_certificate
+from qwen_shared.publish.subject import Subject
+
+_HUB = re.compile(r"hf://([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)/?")
+_WANDB = re.compile(r"wandb://([\w.-]+)/([\w.-]+)/([\w.-]+)/?")
+
+
+@dataclass(frozen=True)
+class Target:
+    directory: Path  # what is published is put together here, and stays
+    hub: str | None = None  # org/name
+    wandb: tuple[str, str, str] | None = None  # entity, project, name of the artifact
+
+    def __str__(self) -> str:
+        if self.hub:
+            return f"hf://{self.hub}"
+        return f"wandb://{'/'.join(self.wandb)}" if self.wandb else str(self.directory)
+
+
+def find_target(text: str | None, subject: Subject) -> Target:
+    """What `--to` names; RUN/published where it is not given. Raises UserError for what cannot be a place."""
+    if text is None:
+        return Target(subject.default_target)
+    scheme, mark, _ = text.partition("://")
+    if not mark:
+        return Target(Path(text).expanduser())
+    if match := _HUB.fullmatch(text):
+        return Target(subject.default_target, hub=match[1])
+    if match := _WANDB.fullmatch(text):
+        return Target(subject.default_target, wandb=(match[1], match[2], match[3]))
+    forms = {"hf": "hf://ORG/NAME", "wandb": "wandb://ENTITY/PROJECT/NAME"}
+    raise UserError(f"--to {text}: write {forms.get(scheme) or 'a directory, ' + ' or '.join(forms.values())}")
+
+
+def check_directory(directory: Path, ours: dict[str, Any], replace: bool) -> None:
+    """Raises UserError where something lies there that must not be lost."""
+    if not directory.exists():
+        return
+    if not directory.is_dir():
+        raise UserError(f"{directory}: a file, not a directory")
+    theirs = read_certificate(directory)
+    if theirs is None and any(directory.iterdir()):
+        raise UserError(f"{directory}: holds something that was not published here; give an empty or a new directory")
+    refuse_newer(str(directory), theirs, ours, replace)
+
+
+def refuse_newer(where: str, theirs: dict[str, Any] | None, ours: dict[str, Any], replace: bool) -> None:
+    """`theirs` is the certificate of what is there, `ours` the identity of what is to come. Raises UserError where what
+    is there was trained later."""
+    if theirs is None or replace:
+        return
+    run = theirs["run"]
+    same = all(run.get(key) == ours[key] for key in ("kind", "name", "created"))
+    there = f"{where}: holds {run.get('kind')}/{run.get('name')} at step {run.get('step')}"
+    if same and run["step"] > ours["step"]:
+        raise UserError(f"{there}, and this is step {ours['step']} of that run; --replace puts it there all the same")
+    if not same and str(run.get("created")) > ours["created"]:
+        raise UserError(f"{there}, a run that began later than this one; --replace puts this one there all the same")
