@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
+from qwen_shared.publish.card_evaluation import evaluation_section
 from qwen_shared.publish.data_table import DataRow
-from qwen_shared.publish.evaluation import Figures, Measured, by_length, gains, held_out_text, with_intervals
+from qwen_shared.publish.evaluation import Figures, Quantised, gains, with_intervals
 from qwen_shared.publish.lineage import Ancestor
+from qwen_shared.publish.markdown import duration, folded, python, share, size, table
 from qwen_shared.publish.subject import Subject
 from qwen_shared.recipe.yaml_text import dump_yaml
 
@@ -25,34 +27,12 @@ _WHAT = {
     "chat-ppo": "A language model that converses, taught by PPO what a reward model or reward functions prefer.",
     REWARD: "A reward model: it gives a conversation one number, the higher the better its last answer.",
 }
-_COUNTED = {
-    "code-sft": "A problem counts where the program passes all its tests, run in a sandbox.",
-    "math-sft": "A problem counts where the answer is proved equal to the known one.",
-    "chat-sft": "A dialogue counts where the answer passes the check that comes with it.",
-    "chat-ppo": "A dialogue counts where the answer passes the check that comes with it.",
-    REWARD: "A pair counts where the preferred answer gets the higher number; a tie is half right.",
+_ASKED = {
+    "code-sft": "Implement scale_value(x). It should return 9 times x, plus 15.",
+    "math-sft": "Mia found 20 pears and Rosa found 11. How many fewer did Rosa find?",
 }
 # Keys of a recipe that say where and how a run was carried out, and nothing about what came of it.
 _NOT_SHOWN = ("tracking", "checkpoint", "tokenizer")
-
-
-@dataclass(frozen=True)
-class Variant:
-    """A quantised copy in a folder of its own, and the loss that it costs."""
-
-    name: str
-    bytes: int
-    loss: float
-
-
-@dataclass(frozen=True)
-class HeldOutLoss:
-    """Of the model as it is, on the text that its variants were measured on."""
-
-    loss: float
-    tokens: int
-    bytes: int  # of the weights
-    variants: list[Variant] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -67,7 +47,7 @@ class Facts:
     dtype: str
     licence: str | None
     certificate: dict[str, Any]
-    quantised: HeldOutLoss | None = None
+    quantised: Quantised | None = None
 
     @property
     def is_reward(self) -> bool:
@@ -82,7 +62,7 @@ def card(facts: Facts) -> str:
     sections = {
         None: _head(facts),
         "Use": _use(facts),
-        "Evaluation": _evaluation(facts),
+        "Evaluation": evaluation_section(facts.subject, facts.figures),
         "Quantised variants": _quantised(facts),
         "Training": _training(facts),
         "Data": _data(facts),
@@ -124,7 +104,7 @@ def _head(facts: Facts) -> str:
 def _use(facts: Facts) -> str:
     path = 'path = "."  # this directory, or its name on the hub'
     if facts.is_base:
-        return _python(
+        return python(
             f"""
             from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -137,11 +117,11 @@ def _use(facts: Facts) -> str:
         )
     system = facts.subject.recipe.get("data", {}).get("system")
     turns = [{"role": "system", "content": system}] if system is not None else []
-    turns.append({"role": "user", "content": "Hello!"})
+    turns.append({"role": "user", "content": _ASKED.get(facts.subject.kind, "Hello!")})
     taught = "The system turn is the one it was trained with.\n\n" if system is not None else ""
     if facts.is_reward:
         turns.append({"role": "assistant", "content": "Hello! What can I do for you?"})
-        return taught + _python(
+        return taught + python(
             f"""
             from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
@@ -154,7 +134,7 @@ def _use(facts: Facts) -> str:
             print(model(**inputs).logits.item())
             """
         )
-    return taught + _python(
+    return taught + python(
         f"""
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -162,103 +142,23 @@ def _use(facts: Facts) -> str:
         tokenizer = AutoTokenizer.from_pretrained(path)
         model = AutoModelForCausalLM.from_pretrained(path, dtype="auto")
         messages = {_turns(turns)}
-        inputs = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt", return_dict=True)
+        inputs = tokenizer.apply_chat_template(
+            messages, add_generation_prompt=True, return_tensors="pt", return_dict=True
+        )
         answer = model.generate(**inputs)[0, inputs["input_ids"].shape[1] :]
         print(tokenizer.decode(answer, skip_special_tokens=True))
         """
     )
 
 
-def _evaluation(facts: Facts) -> str:
-    figures, parts = facts.figures, []
-    if rows := with_intervals(figures):
-        header = ["task", "metric", "before", "this model", "95 % interval", "problems", "nearest training example"]
-        table = [
-            [
-                row.task,
-                row.metric,
-                _share(row.before),
-                f"**{_share(row.value)}**",
-                f"{100 * row.low:.1f} … {100 * row.high:.1f} %",
-                f"{row.problems:,}" if row.problems else "",
-                _share(row.nearest),
-            ]
-            for row in rows
-        ]
-        counted = _COUNTED.get(facts.subject.kind, "")
-        said = "*Before*: the model that training began from, asked the same." if any(r[2] for r in table) else ""
-        if any(row[-1] for row in table):
-            said += " *Nearest training example*: what repeating that one's answer would get."
-        parts.append(f"{_table(header, table)}\n\n{counted} {said} Intervals are Wilson's.")
-    if rows := gains(figures):
-        parts.append(_gains(rows, figures))
-    if (text := held_out_text(figures)) and (shown := _text_table(text)):
-        parts.append(shown)
-    if lengths := by_length(facts.subject):
-        table = [[length, *(f"{found[k]:.4f}" for k in _BY_LENGTH)] for length, found in lengths.items()]
-        parts.append("By context length:\n\n" + _table(["tokens", *_BY_LENGTH.values()], table))
-    if not parts:
-        return "Nothing was measured of this model. Whoever published it knows that, and so should you."
-    if more := _more(figures):
-        parts.append(more)
-    return "\n\n".join(parts)
-
-
-_BY_LENGTH = {"loss": "loss", "perplexity": "perplexity", "bits_per_byte": "bits per byte"}
-
-
-def _gains(rows: list[Measured], figures: Figures) -> str:
-    table = [
-        [
-            row.task,
-            f"{row.before:.3f}" if row.before is not None else "",
-            f"**{figures[f'val/{row.task}']:.3f}**" if f"val/{row.task}" in figures else "",
-            f"{row.value:+.3f}",
-            f"{row.low:+.3f} … {row.high:+.3f}",
-        ]
-        for row in rows
-    ]
-    header = ["measure of answers", "before", "this model", "gain", "95 % interval of the gain"]
-    return (
-        _table(header, table) + "\n\nThe same held-out prompts before and after, compared pair by pair. `reward` is "
-        "what PPO was given; the others it never saw."
-    )
-
-
-def _text_table(text: dict[str, dict[str, float]]) -> str:
-    names = {"loss": "loss", "perplexity": "perplexity", "bits_per_byte": "bits per byte"}
-    header, table = ["held-out data", "metric", "before", "this model", "gzip -9"], []
-    for place, found in text.items():
-        for metric, shown in names.items():
-            if metric in found:
-                gzip = found.get("gzip_bits_per_byte") if metric == "bits_per_byte" else None
-                cells = (found.get(f"before {metric}"), found[metric], gzip)
-                row = [place or "the run's own", shown, *("" if c is None else f"{c:.4f}" for c in cells)]
-                table.append([*row[:3], f"**{row[3]}**", row[4]])
-    header = header if any(row[4] for row in table) else header[:4]
-    header = header if any(row[2] for row in table) else [h for h in header if h != "before"]
-    dropped = {2: "before" in header, 4: "gzip -9" in header}
-    rows = [[cell for i, cell in enumerate(row) if dropped.get(i, True)] for row in table]
-    return _table(header, rows) if rows else ""
-
-
-def _more(figures: Figures) -> str:
-    """Everything else that was counted, to be unfolded."""
-    told = {"_low", "_high"}
-    names = [n for n in figures if n.startswith("eval/") and not any(n.endswith(end) for end in told)]
-    shown = {f"eval/{row.task}/{row.metric}" for row in with_intervals(figures)}
-    rows = [[f"`{n}`", f"{figures[n]:g}"] for n in names if n not in shown]
-    return _folded("Every other figure", _table(["name", "value"], rows)) if rows else ""
-
-
 def _quantised(facts: Facts) -> str:
     if facts.quantised is None:
         return ""
     q = facts.quantised
-    table = [["as it is", _size(q.bytes), f"{q.loss:.4f}", ""]]
-    table += [[f"[{v.name}]({v.name})", _size(v.bytes), f"{v.loss:.4f}", f"{v.loss - q.loss:+.4f}"] for v in q.variants]
+    cells = [["as it is", size(q.bytes), f"{q.loss:.4f}", ""]]
+    cells += [[f"[{v.name}]({v.name})", size(v.bytes), f"{v.loss:.4f}", f"{v.loss - q.loss:+.4f}"] for v in q.variants]
     return (
-        _table(["variant", "weights", "loss", "costs"], table)
+        table(["variant", "weights", "loss", "costs"], cells)
         + f"\n\nNats per token on {q.tokens:,} held-out tokens of the training data. Weights of the linear layers are "
         "rounded to the nearest, embeddings and the output layer stay. `compressed-tensors` has to be installed; "
         'load one with `from_pretrained(path, subfolder="int8")`.'.replace("int8", q.variants[0].name)
@@ -276,9 +176,9 @@ def _training(facts: Facts) -> str:
         earlier = sum(int(a.manifest.results["tokens"]) for a in before)
         rows.append(["tokens", f"{mine:,}" + (f", after {earlier:,} of the models before it" if earlier else "")])
     rows.append(["learning rate", ", ".join(_rates(recipe))])
-    rows.append(["precision", manifest.precision or training.get("precision", "")])
+    rows.append(["precision", manifest.precision or ""])
     if subject.is_last and "seconds" in results:
-        rows.append(["time", _duration(results["seconds"])])
+        rows.append(["time", duration(results["seconds"])])
     rows.append(["software", ", ".join(f"{k} {v}" for k, v in manifest.versions.items())])
     if manifest.git_commit:
         rows.append(["commit", f"`{manifest.git_commit}`" + (", with changes" * manifest.git_commit.endswith("+"))])
@@ -286,7 +186,11 @@ def _training(facts: Facts) -> str:
     if link := _wandb(facts):
         rows.append(["W&B", link])
     shown = {key: value for key, value in recipe.items() if key not in _NOT_SHOWN}
-    return _table(["", ""], rows) + "\n\n" + _folded("The recipe", f"```yaml\n{dump_yaml(_private(shown))}```")
+    return (
+        table(["", ""], [row for row in rows if row[1]])
+        + "\n\n"
+        + folded("The recipe", f"```yaml\n{dump_yaml(_private(shown))}```")
+    )
 
 
 def _data(facts: Facts) -> str:
@@ -294,7 +198,7 @@ def _data(facts: Facts) -> str:
         [row.name, row.amount, f"`{row.sha256[:16]}`" if row.sha256 else "", row.licence or "not stated"]
         for row in facts.data
     ]
-    return _table(["source", "amount", "sha256", "licence"], rows) + (
+    return table(["source", "amount", "sha256", "licence"], rows) + (
         "\n\nHashes are those of the tokenised training part, whole in `certificate.json`."
         if any(row.sha256 for row in facts.data)
         else ""
@@ -323,8 +227,9 @@ def _limits(facts: Facts) -> Iterable[str]:
     tokens += int(results.get("tokens", 0))
     complete = all(a.manifest for a in facts.ancestors)
     if tokens and complete:
+        counted = "" if "tokens" in results else ", this last run not counted"
         yield (
-            f"It has {facts.parameters:,} parameters and saw {tokens:,} tokens in all, "
+            f"It has {facts.parameters:,} parameters and saw {tokens:,} tokens in all{counted}, "
             f"{tokens / facts.parameters:,.1f} a parameter: judge what it can know by that."
         )
     yield f"It was not trained on more than {_length(facts):,} tokens at a time."
@@ -336,7 +241,7 @@ def _limits(facts: Facts) -> Iterable[str]:
         yield f"It was taught by {', '.join(row.name for row in facts.data)}; what is unlike that, it was not taught."
     measured = with_intervals(facts.figures)
     if measured and (worst := min(measured, key=lambda row: row.value)).value < 0.5:
-        yield f"It fails at {worst.task}: {_share(worst.value)} ({100 * worst.low:.1f} … {100 * worst.high:.1f} %)."
+        yield f"It fails at {worst.task}: {share(worst.value)} ({100 * worst.low:.1f} … {100 * worst.high:.1f} %)."
     for row in gains(facts.figures):
         if row.high < 0:
             yield f"PPO made {row.task} worse: {row.value:+.3f} ({row.low:+.3f} … {row.high:+.3f})."
@@ -348,12 +253,13 @@ def _limits(facts: Facts) -> Iterable[str]:
 def _parity(facts: Facts) -> str:
     parity = facts.certificate["parity"]
     tensors, logits, ids = parity["tensors"], parity["logits"], parity["tokenizer"]
+    equal = "bit for bit" if tensors["bit_equal"] else f"within {tensors['max_difference']:.0e} of their largest"
     layers = f"{logits['layers']} layers, " if "layers" in logits else ""
     return (
-        f"These files were read back from the disk and compared with the run's checkpoint: {tensors['compared']} tensors "
-        f"equal bit for bit; outputs within {logits['max_difference']:.1e} ({layers}{logits['precision']}, tolerance "
-        f"{logits['tolerance']:.0e} of the largest); {ids['ids']:,} token ids of {ids['texts']} texts equal to the "
-        "trainer's. `certificate.json` has it all. `sha256sum -c SHA256SUMS` checks the files."
+        f"These files were read back from the disk and compared with the run's checkpoint: {tensors['compared']} "
+        f"tensors equal {equal}; outputs within {logits['max_difference']:.1e} ({layers}{logits['precision']}, "
+        f"tolerance {logits['tolerance']:.0e} of the largest); {ids['ids']:,} token ids of {ids['texts']} texts equal "
+        "to the trainer's. `certificate.json` has it all; `sha256sum -c SHA256SUMS` checks the files."
     )
 
 
@@ -372,13 +278,17 @@ def _licence(facts: Facts) -> str:
 
 
 def _length(facts: Facts) -> int:
-    return facts.subject.recipe.get("data", {}).get("seq_length", 0)
+    """Samples may hold several texts that do not see each other; none of them is longer than the model's positions."""
+    recipe = facts.subject.recipe
+    length = recipe["data"]["seq_length"]
+    return min(length, recipe["model"].get("max_positions") or length)
 
 
 def _rates(recipe: dict[str, Any]) -> Iterable[str]:
     if "optimizer" in recipe:
         schedule = recipe.get("schedule", {})
-        yield f"{recipe['optimizer']['lr']:g}, {schedule.get('kind')}, {schedule.get('warmup_steps', 0)} steps of warm-up"
+        warmup = schedule.get("warmup_steps", 0)
+        yield f"{recipe['optimizer']['lr']:g}, {schedule.get('kind')}, {warmup} steps of warm-up"
     for part in ("policy", "value"):
         if part in recipe:
             yield f"{part} {recipe[part]['lr']:g}"
@@ -403,41 +313,5 @@ def _private(value: Any) -> Any:
     return value
 
 
-def _share(value: float | None) -> str:
-    return "" if value is None else f"{100 * value:.1f} %"
-
-
-def _size(count: int) -> str:
-    for unit, size in (("GB", 1e9), ("MB", 1e6)):
-        if count >= size:
-            return f"{count / size:.1f} {unit}"
-    return f"{count / 1e3:.1f} kB"
-
-
-def _duration(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s"
-
-
-def _table(header: list[str], rows: list[list[Any]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
-
-
-def _cell(value: Any) -> str:
-    return " ".join(str(value).replace("|", "\\|").split())
-
-
-def _folded(title: str, text: str) -> str:
-    return f"<details><summary>{title}</summary>\n\n{text}\n\n</details>"
-
-
 def _turns(turns: list[dict[str, str]]) -> str:
     return "[" + ", ".join(json.dumps(turn, ensure_ascii=False) for turn in turns) + "]"
-
-
-def _python(text: str) -> str:
-    lines = text.strip("\n").splitlines()
-    indent = min(len(line) - len(line.lstrip()) for line in lines if line.strip())
-    return "```python\n" + "\n".join(line[indent:].rstrip() for line in lines).strip() + "\n```"

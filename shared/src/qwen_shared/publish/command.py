@@ -9,7 +9,7 @@ import math
 import re
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -187,7 +187,7 @@ def _certify(subject: Subject, kind: Kind, directory: Path, source: Path, tokeni
         said = str(error).replace(str(directory), str(source))
         raise UserError(
             f"not published, the files are not the checkpoint: {said}; delete {source} to have it made anew"
-        )
+        ) from error
 
 
 def _describe(
@@ -202,7 +202,7 @@ def _describe(
         from qwen_shared.publish.quantise import quantise
 
         quantised = quantise(subject, directory, chain, {name: BITS[name] for name in args.quantise})
-        certificate["quantised"] = quantised.as_json()
+        certificate["quantised"] = asdict(quantised)
     facts = Facts(
         subject,
         figures_of(subject),

@@ -26,6 +26,25 @@ class Measured:
     nearest: float | None  # what repeating the nearest training example would get
 
 
+@dataclass(frozen=True)
+class Variant:
+    """A quantised copy in a folder of its own."""
+
+    name: str
+    bytes: int  # of its weights
+    loss: float
+
+
+@dataclass(frozen=True)
+class Quantised:
+    """Variants, and the model as it is, by their loss on the same held-out tokens."""
+
+    loss: float
+    tokens: int
+    bytes: int
+    variants: list[Variant]
+
+
 def figures_of(subject: Subject) -> Figures:
     """By the names of the manifest's results: of the last checkpoint those, of an earlier one what `evaluate RUN@STEP`
     or a validation at that step left."""
@@ -72,7 +91,7 @@ def gains(figures: Figures) -> list[Measured]:
 
 
 def held_out_text(figures: Figures) -> dict[str, dict[str, float]]:
-    """Loss, perplexity and bits per byte of held-out data by its name, "" for the run's own; each also as `before …`."""
+    """Loss, perplexity and bits per byte of held-out data by its name, "" for the run's own; also as `before …`."""
     found: dict[str, dict[str, float]] = {}
     for name, value in figures.items():
         before, rest = name.startswith("before/val/"), name.removeprefix("before/")

@@ -16,7 +16,7 @@ _GENERATION = "generation_config.json"
 
 
 def copy_model(source: Path, target: Path, within_run: bool) -> None:
-    """The files of an export. Weights that stay within the run's directory are linked: nothing ever writes into them."""
+    """The files of an export. Weights that stay in the run's directory are linked: nothing writes into them."""
     target.mkdir(parents=True)
     for path in sorted(source.iterdir()):
         if not path.is_file() or path.name == CERTIFICATE:

@@ -45,7 +45,7 @@ class Subject:
 
 
 def find_subject(text: str) -> Subject:
-    """RUN or RUN@STEP. Raises UserError where there is no such run or checkpoint, and for a run that is not finished."""
+    """RUN or RUN@STEP. Raises UserError for no such run or checkpoint, and where the run is not finished."""
     place, step = split_start(text, "")
     run_dir = Path(place).expanduser()
     if not run_dir.is_dir():

@@ -1,0 +1,43 @@
+"""Pieces of Markdown, and figures as people read them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def share(value: float | None) -> str:
+    return "" if value is None else f"{100 * value:.1f} %"
+
+
+def size(count: int) -> str:
+    for unit, size in (("GB", 1e9), ("MB", 1e6)):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return f"{count / 1e3:.1f} kB"
+
+
+def duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s"
+
+
+def table(header: list[str], rows: list[list[Any]]) -> str:
+    """Columns in which nothing stands are left out."""
+    kept = [i for i in range(len(header)) if any(row[i] != "" for row in rows)]
+    lines = [[line[i] for i in kept] for line in (header, ["---"] * len(header), *rows)]
+    return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
+
+
+def _cell(value: Any) -> str:
+    return " ".join(str(value).replace("|", "\\|").split())
+
+
+def folded(title: str, text: str) -> str:
+    return f"<details><summary>{title}</summary>\n\n{text}\n\n</details>"
+
+
+def python(text: str) -> str:
+    lines = text.strip("\n").splitlines()
+    indent = min(len(line) - len(line.lstrip()) for line in lines if line.strip())
+    return "```python\n" + "\n".join(line[indent:].rstrip() for line in lines).strip() + "\n```"

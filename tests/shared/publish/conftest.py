@@ -1,0 +1,98 @@
+"""A run that was published, a run that says everything by hand, and a hub."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from shared.publish.fake_hub import TOKEN, FakeHub
+
+CREATED = "2026-01-02T03:04:05+00:00"
+
+
+@pytest.fixture
+def make_run(tmp_path):
+    """make_run(name, kind=…, results=…, …): a run's directory with its manifest, recipe and empty checkpoints."""
+
+    def make(name: str = "one", steps: tuple[int, ...] = (10, 20), recipe: dict | None = None, **said) -> Path:
+        run_dir = tmp_path / "runs" / name
+        for step in steps:
+            (run_dir / "checkpoints" / f"step-{step:08d}").mkdir(parents=True)
+            (run_dir / "checkpoints" / f"step-{step:08d}" / "metadata.json").write_text("{}")
+        manifest = {
+            "command": "qwen-base pretrain",
+            "kind": "base-pretrain",
+            "name": name,
+            "status": "finished",
+            "created": CREATED,
+            "updated": CREATED,
+            "results": {"val/bits_per_byte": 2.0},
+        }
+        (run_dir / "manifest.json").write_text(json.dumps(manifest | said))
+        recipe = {"name": name, "seed": 1, "tokenizer": "default", "data": {"seq_length": 64}} | (recipe or {})
+        (run_dir / "recipe.yaml").write_text(json.dumps(recipe))
+        return run_dir
+
+    return make
+
+
+@pytest.fixture
+def publish(capfd):
+    """publish(words…) in this process: exit code, and what it said."""
+    from qwen_base.cli import main
+
+    def run(*words):
+        code = main(["publish", *map(str, words)])
+        out, err = capfd.readouterr()
+        return SimpleNamespace(returncode=code, stdout=out, stderr=err)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def published_run(base_run, environment) -> Path:
+    """A trained run of two layers, whose RUN/published was written by the command itself."""
+    done = subprocess.run(
+        [sys.executable, "-m", "qwen_base", "publish", str(base_run), "--licence", "mit"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return base_run
+
+
+@pytest.fixture
+def hub():
+    server = FakeHub()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def to_hub(hub, environment, tmp_path):
+    """to_hub(run, words…): `qwen-base publish` against the fake, in a process of its own, which reads HF_ENDPOINT. It
+    does not sleep between one try and the next."""
+    code = (
+        "import sys, time\n"
+        "time.sleep = lambda seconds: None\n"
+        "from qwen_base.cli import main\n"
+        "sys.exit(main(['publish', *sys.argv[1:]]))\n"
+    )
+
+    def run(*words, token: str | None = TOKEN) -> subprocess.CompletedProcess:
+        surroundings = environment | {
+            "HF_ENDPOINT": hub.url,
+            "HF_HOME": str(tmp_path / "hf"),
+            "HF_HUB_DISABLE_XET": "1",
+            "PATH": os.environ["PATH"],
+        }
+        surroundings |= {"HF_TOKEN": token} if token else {}
+        words = [sys.executable, "-c", code, *map(str, words)]
+        return subprocess.run(words, env=surroundings, capture_output=True, text=True, timeout=120)
+
+    return run
