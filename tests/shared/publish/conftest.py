@@ -19,9 +19,11 @@ def make_run(tmp_path):
 
     def make(name: str = "one", steps: tuple[int, ...] = (10, 20), recipe: dict | None = None, **said) -> Path:
         run_dir = tmp_path / "runs" / name
+        run_dir.mkdir(parents=True, exist_ok=True)
         for step in steps:
-            (run_dir / "checkpoints" / f"step-{step:08d}").mkdir(parents=True)
-            (run_dir / "checkpoints" / f"step-{step:08d}" / "metadata.json").write_text("{}")
+            checkpoint = run_dir / "checkpoints" / f"step-{step:08d}"
+            checkpoint.mkdir(parents=True, exist_ok=True)
+            (checkpoint / "metadata.json").write_text("{}")
         manifest = {
             "command": "qwen-base pretrain",
             "kind": "base-pretrain",

@@ -56,10 +56,17 @@ class FakeHub:
         repo = self.repos[name]
         return 200, {"id": name, "sha": repo.head, "siblings": [{"rfilename": file} for file in sorted(repo.files)]}
 
-    def preupload(self, asked: dict) -> tuple[int, dict]:
-        large = lambda file: file["path"].endswith((".safetensors", ".tiktoken", "tokenizer.json"))
-        modes = {file["path"]: "lfs" if large(file) else "regular" for file in asked["files"]}
-        return 200, {"files": [{"path": p, "uploadMode": mode, "shouldIgnore": False} for p, mode in modes.items()]}
+    def preupload(self, name: str, asked: dict) -> tuple[int, dict]:
+        """How each file is to come, and the hash of what is there under its name."""
+        answers = []
+        for path in (file["path"] for file in asked["files"]):
+            large = path.endswith((".safetensors", ".tiktoken", "tokenizer.json"))
+            answer = {"path": path, "uploadMode": "lfs" if large else "regular", "shouldIgnore": False}
+            if (there := self.repos[name].files.get(path)) is not None:
+                blob = b"blob %d\0" % len(there) + there
+                answer["oid"] = hashlib.sha256(there).hexdigest() if large else hashlib.sha1(blob).hexdigest()
+            answers.append(answer)
+        return 200, {"files": answers}
 
     def batch(self, asked: dict) -> tuple[int, dict]:
         objects = []
@@ -117,7 +124,8 @@ def _handler(hub: FakeHub) -> type[BaseHTTPRequestHandler]:
             elif path == "/api/validate-yaml":
                 self._answer(200, {"errors": [], "warnings": []})
             elif "/preupload/" in path:
-                self._answer(*hub.preupload(json.loads(body)))
+                name = path.removeprefix("/api/models/").partition("/preupload/")[0]
+                self._answer(*hub.preupload(name, json.loads(body)))
             elif path.endswith("/info/lfs/objects/batch"):
                 self._answer(*hub.batch(json.loads(body)))
             elif "/commit/" in path:

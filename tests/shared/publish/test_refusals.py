@@ -1,0 +1,98 @@
+"""What is not published is refused in one line with exit 2, before anything heavy is imported or written."""
+
+import json
+
+import pytest
+
+
+def refused(done, *words):
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1 and done.stderr.startswith("qwen-base publish: error: ")
+    for word in words:
+        assert word in done.stderr
+
+
+def test_no_run(publish, tmp_path):
+    refused(publish(tmp_path / "nowhere"), "nowhere", "no such run")
+    refused(publish(tmp_path), "not a run", "manifest.json")
+
+
+@pytest.mark.parametrize("status", ["running", "stopped", "failed"])
+def test_a_run_that_is_not_finished(publish, make_run, status):
+    run = make_run(status=status)
+    refused(publish(run), f"is {status}, not finished", "qwen-base pretrain")
+
+
+def test_no_such_step(publish, make_run):
+    run = make_run()
+    refused(publish(f"{run}@15"), "no checkpoint of step 15", "10, 20")
+    refused(publish(f"{run}@last"), "'last' is not a step")
+    refused(publish(make_run("bare", steps=())), "no checkpoint is left")
+
+
+def test_nothing_was_measured(publish, make_run):
+    for kind, results in (
+        ("base-pretrain", {"train/loss": 1.0}),
+        ("math-sft", {"val/loss": 1.0}),
+        ("chat-ppo", {"val/loss": 1.0}),
+    ):
+        run = make_run(kind, kind=kind, command="math-qwen sft", results=results)
+        refused(publish(run), "nothing says how good", f"`math-qwen evaluate {run}`", "--without-evaluation")
+
+
+def test_an_earlier_step_was_not_measured_by_what_was_said_of_the_last(publish, make_run):
+    run = make_run()
+    (run / "metrics.jsonl").write_text(json.dumps({"step": 10, "tokens": 1, "train/loss": 2.0}) + "\n")
+    refused(publish(f"{run}@10"), "nothing says how good")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--to", "hf://name"], ["hf://name", "hf://ORG/NAME"]),
+        (["--to", "hf://org/name/more"], ["hf://ORG/NAME"]),
+        (["--to", "wandb://entity/project"], ["wandb://ENTITY/PROJECT/NAME"]),
+        (["--to", "s3://bucket/name"], ["s3://bucket/name", "a directory", "hf://ORG/NAME"]),
+        (["--licence", "all rights reserved"], ["all rights reserved", "apache-2.0"]),
+        (["--quantise", "int3"], ["int3", "int8 and int4"]),
+    ],
+)
+def test_words(publish, make_run, words, said):
+    refused(publish(make_run(), *words), *said)
+
+
+def test_a_reward_model_is_not_quantised(publish, make_run):
+    run = make_run(kind="chat-reward", results={"eval/accuracy": 0.9})
+    refused(publish(run, "--quantise", "int8"), "a reward model")
+
+
+def test_another_package_s_run_names_its_command(publish, make_run):
+    run = make_run(kind="chat-ppo", command="qwen-chat ppo", results={"gain/reward": 1.0})
+    for path in run.glob("checkpoints/*/metadata.json"):
+        path.unlink()
+    refused(publish(run), "a run of chat-ppo", "`qwen-chat publish`")
+
+
+def test_the_target_holds_something_else(publish, make_run, tmp_path):
+    target = tmp_path / "somewhere"
+    target.mkdir()
+    (target / "thesis.tex").write_text("years of work")
+    refused(publish(make_run(), "--to", target), "somewhere", "not published here")
+    assert [path.name for path in target.iterdir()] == ["thesis.tex"]
+    refused(publish(make_run("two"), "--to", target / "thesis.tex"), "a file")
+
+
+@pytest.mark.parametrize(
+    ("there", "said"),
+    [
+        ({"name": "one", "step": 30}, ["holds base-pretrain/one at step 30", "this is step 20", "--replace"]),
+        ({"name": "other", "step": 5, "created": "2027-01-01T00:00:00+00:00"}, ["base-pretrain/other", "later"]),
+    ],
+)
+def test_the_target_holds_something_newer(publish, make_run, tmp_path, there, said):
+    run = make_run()
+    created = json.loads((run / "manifest.json").read_text())["created"]
+    (tmp_path / "there").mkdir()
+    certificate = {"run": {"kind": "base-pretrain", "created": created} | there}
+    (tmp_path / "there" / "certificate.json").write_text(json.dumps(certificate))
+    refused(publish(run, "--to", tmp_path / "there"), *said)
