@@ -179,6 +179,7 @@ def _training(facts: Facts) -> str:
     rows.append(["precision", manifest.precision or ""])
     if subject.is_last and "seconds" in results:
         rows.append(["time", duration(results["seconds"])])
+    rows.append(["machine", getattr(manifest, "machine", None) or ""])
     rows.append(["software", ", ".join(f"{k} {v}" for k, v in manifest.versions.items())])
     if manifest.git_commit:
         rows.append(["commit", f"`{manifest.git_commit}`" + (", with changes" * manifest.git_commit.endswith("+"))])
@@ -296,7 +297,7 @@ def _rates(recipe: dict[str, Any]) -> Iterable[str]:
 
 def _wandb(facts: Facts) -> str:
     manifest = facts.subject.manifest
-    if url := (manifest.model_extra or {}).get("wandb_url"):
+    if url := getattr(manifest, "wandb_url", None):
         return f"[{manifest.wandb_run_id}]({url})"
     project = facts.subject.recipe.get("tracking", {}).get("project")
     return f"run `{manifest.wandb_run_id}` of project `{project}`" if manifest.wandb_run_id else ""

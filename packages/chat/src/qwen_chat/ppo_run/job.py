@@ -63,6 +63,7 @@ class _Job:
             recipe.data, self._tokenizer, recipe.data.seq_length - recipe.generation.max_new_tokens, recipe.seed
         )
         if run.manifest is not None:
+            run.manifest.precision = self._precision
             _keep_data(run, train, held_out, reward)
         say(f"run    {run.run_dir}")
         say(f"data   {len(train):,} prompts; {len(held_out):,} held out")
