@@ -1,4 +1,4 @@
-"""`qwen-chat publish` of reward models and of PPO's policies: what was saved, in whatever form, is what is published."""
+"""`qwen-chat publish` of reward models and of PPO's policies: what was saved is what is published."""
 
 import json
 

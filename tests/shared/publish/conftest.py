@@ -1,7 +1,6 @@
 """A run that was published, a run that says everything by hand, and a hub."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -76,25 +75,11 @@ def hub():
 
 
 @pytest.fixture
-def to_hub(hub, environment, tmp_path):
-    """to_hub(run, words…): `qwen-base publish` against the fake, in a process of its own, which reads HF_ENDPOINT. It
-    does not sleep between one try and the next."""
-    code = (
-        "import sys, time\n"
-        "time.sleep = lambda seconds: None\n"
-        "from qwen_base.cli import main\n"
-        "sys.exit(main(['publish', *sys.argv[1:]]))\n"
-    )
-
-    def run(*words, token: str | None = TOKEN) -> subprocess.CompletedProcess:
-        surroundings = environment | {
-            "HF_ENDPOINT": hub.url,
-            "HF_HOME": str(tmp_path / "hf"),
-            "HF_HUB_DISABLE_XET": "1",
-            "PATH": os.environ["PATH"],
-        }
-        surroundings |= {"HF_TOKEN": token} if token else {}
-        words = [sys.executable, "-c", code, *map(str, words)]
-        return subprocess.run(words, env=surroundings, capture_output=True, text=True, timeout=120)
-
-    return run
+def hub_environment(hub, environment, tmp_path):
+    """What a process sees for which the fake is the hub."""
+    return environment | {
+        "HF_ENDPOINT": hub.url,
+        "HF_HOME": str(tmp_path / "hf"),
+        "HF_HUB_DISABLE_XET": "1",
+        "HF_TOKEN": TOKEN,
+    }

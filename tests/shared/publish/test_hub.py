@@ -1,105 +1,160 @@
 """Uploads against a hub on this machine: what arrives, what is sent again, what is refused."""
 
+import hashlib
 import json
+import random
+import subprocess
+import sys
 
 import pytest
+
+from qwen_shared.publish.files import write_checksums
+
+OURS = {"kind": "base-pretrain", "name": "tiny", "created": "2026-01-02T03:04:05+00:00", "step": 20}
+# In a process of its own, which reads HF_ENDPOINT, and does not sleep between one try and the next.
+SEND = """
+import json, sys, time
+from pathlib import Path
+time.sleep = lambda seconds: None
+from qwen_shared.errors import Stopped, UserError
+from qwen_shared.publish import hub
+directory, ours, *words = sys.argv[1:]
+try:
+    repository = hub.look("org/model", json.loads(ours), "--replace" in words)
+    print(hub.upload(repository, Path(directory), "tiny, step 20"))
+except (UserError, Stopped) as error:
+    print(error, file=sys.stderr)
+    sys.exit(2 if isinstance(error, UserError) else 75)
+"""
+
+
+@pytest.fixture
+def directory(tmp_path):
+    """As if a model were in it."""
+    there = tmp_path / "published"
+    there.mkdir()
+    draw = random.Random(0)
+    for name in ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors", "tokenizer.json"):
+        (there / name).write_bytes(draw.randbytes(300_000))
+    (there / "config.json").write_text("{}")
+    (there / "README.md").write_text("---\nlibrary_name: transformers\n---\n# tiny\n")
+    (there / "certificate.json").write_text(json.dumps({"run": OURS}))
+    write_checksums(there)
+    return there
+
+
+@pytest.fixture
+def send(hub_environment, directory):
+    """Looks, and sends the directory: exit codes are those of the command."""
+
+    def run(*words: str, token: str | None = "same") -> subprocess.CompletedProcess:
+        surroundings = dict(hub_environment)
+        if token != "same":
+            surroundings.pop("HF_TOKEN")
+            surroundings |= {"HF_TOKEN": token} if token else {}
+        command = [sys.executable, "-c", SEND, str(directory), json.dumps(OURS), *words]
+        return subprocess.run(command, env=surroundings, capture_output=True, text=True, timeout=120)
+
+    return run
+
+
+def last_line(done):
+    return done.stderr.splitlines()[-1]
 
 
 def names(hub):
     return set(hub.repos["org/model"].files)
 
 
-def test_all_files_in_one_commit(published_run, to_hub, hub):
-    done = to_hub(published_run, "--licence", "mit", "--to", "hf://org/model")
+def test_all_files_in_one_commit(send, directory, hub):
+    done = send()
     assert done.returncode == 0, done.stderr
-    repo, directory = hub.repos["org/model"], published_run / "published"
+    repo = hub.repos["org/model"]
     assert repo.files == {path.name: path.read_bytes() for path in directory.iterdir()}
-    assert repo.messages == ["Publish base-pretrain/micro, step 2"]
-    assert f"published at {hub.url}/org/model/commit/" in done.stdout
+    assert repo.messages == ["Publish tiny, step 20"]
+    assert f"{hub.url}/org/model/commit/" in done.stdout
     # The same again changes nothing and sends nothing.
     hub.requests.clear()
-    assert to_hub(published_run, "--licence", "mit", "--to", "hf://org/model").returncode == 0
+    assert send().returncode == 0
     assert len(repo.messages) == 1 and hub.sent() == []
 
 
-def test_a_cut_connection(published_run, to_hub, hub):
+def test_a_cut_connection(send, directory, hub):
     """Nothing is visible, what arrived stays, and the same command sends only the rest."""
     hub.cut = 1_000
-    done = to_hub(published_run, "--licence", "mit", "--to", "hf://org/model")
+    done = send()
     assert done.returncode == 75, done.stdout + done.stderr
-    assert done.stderr.count("\n") == 1 and "the same command goes on" in done.stderr
+    assert "the connection ended" in last_line(done) and "the same command goes on" in last_line(done)
     assert names(hub) == set() and not hub.blobs
     hub.cut = 0
-    arrived = (published_run / "published" / "model.safetensors").read_bytes()
-    import hashlib
-
-    digest = hashlib.sha256(arrived).hexdigest()
-    hub.blobs[digest] = arrived
+    first, second, *_ = sorted(directory.iterdir(), key=lambda path: path.suffix != ".safetensors")
+    arrived = hashlib.sha256(first.read_bytes()).hexdigest()
+    hub.blobs[arrived] = first.read_bytes()
     hub.requests.clear()
-    assert to_hub(published_run, "--licence", "mit", "--to", "hf://org/model").returncode == 0
-    assert digest not in hub.sent() and len(hub.sent()) == 2  # the vocabulary's two forms
-    assert "model.safetensors" in names(hub)
+    assert send().returncode == 0
+    assert arrived not in hub.sent() and hashlib.sha256(second.read_bytes()).hexdigest() in hub.sent()
+    assert names(hub) == {path.name for path in directory.iterdir()}
 
 
-def test_one_cut_is_got_over(published_run, to_hub, hub):
+def test_one_cut_is_got_over(send, directory, hub):
     hub.cut = 1
-    done = to_hub(published_run, "--licence", "mit", "--to", "hf://org/model")
+    done = send()
     assert done.returncode == 0, done.stderr
     assert len(hub.sent()) == len(set(hub.sent())) + 1
 
 
-def test_something_newer_is_there(published_run, to_hub, hub):
-    assert to_hub(published_run, "--licence", "mit", "--to", "hf://org/model").returncode == 0
+def test_something_newer_is_there(send, directory, hub):
+    assert send().returncode == 0
     files = hub.repos["org/model"].files
     certificate = json.loads(files["certificate.json"])
     certificate["run"]["step"] = 99
     files["certificate.json"] = json.dumps(certificate).encode()
-    done = to_hub(published_run, "--to", "hf://org/model")
+    done = send()
     assert done.returncode == 2 and "step 99" in done.stderr and "--replace" in done.stderr
     hub.requests.clear()
-    assert to_hub(published_run, "--licence", "mit", "--to", "hf://org/model", "--replace").returncode == 0
-    assert json.loads(hub.repos["org/model"].files["certificate.json"])["run"]["step"] == 2
+    assert send("--replace").returncode == 0
+    assert json.loads(hub.repos["org/model"].files["certificate.json"])["run"]["step"] == 20
 
 
-def test_a_card_that_was_edited_there(published_run, to_hub, hub):
-    assert to_hub(published_run, "--licence", "mit", "--to", "hf://org/model").returncode == 0
+def test_a_card_that_was_edited_there(send, directory, hub):
+    assert send().returncode == 0
     hub.repos["org/model"].files["README.md"] += b"\nDo not use before Friday.\n"
-    done = to_hub(published_run, "--to", "hf://org/model")
+    done = send()
     assert done.returncode == 2 and "README.md was edited there" in done.stderr
 
 
-def test_a_repository_of_something_else(published_run, to_hub, hub):
+def test_a_repository_of_something_else(send, directory, hub):
     hub.create({"organization": "org", "name": "model"})
     hub.repos["org/model"].files["pytorch_model.bin"] = b""
-    done = to_hub(published_run, "--licence", "mit", "--to", "hf://org/model")
+    done = send()
     assert done.returncode == 2 and "pytorch_model.bin" in done.stderr
     assert names(hub) == {"pytorch_model.bin"}
 
 
-def test_files_of_an_earlier_publication_go(published_run, to_hub, hub):
-    assert to_hub(published_run, "--licence", "mit", "--to", "hf://org/model").returncode == 0
+def test_files_of_an_earlier_publication_go(send, directory, hub):
+    assert send().returncode == 0
     files = hub.repos["org/model"].files
     files["int4/model.safetensors"], files["notes.txt"] = b"old", b"by hand"
     files["SHA256SUMS"] += b"0" * 64 + b"  int4/model.safetensors\n"
-    assert to_hub(published_run, "--licence", "mit", "--to", "hf://org/model").returncode == 0
+    assert send().returncode == 0
     assert "int4/model.safetensors" not in names(hub) and "notes.txt" in names(hub)
 
 
 @pytest.mark.parametrize(("status", "said"), [(403, "not allowed (403)"), (412, "committed meanwhile")])
-def test_the_server_says_no(published_run, to_hub, hub, status, said):
+def test_the_server_says_no(send, directory, hub, status, said):
     hub.refuse = status
-    done = to_hub(published_run, "--licence", "mit", "--to", "hf://org/model")
-    assert done.returncode == 2 and said in done.stderr and done.stderr.count("\n") == 1
+    done = send()
+    assert done.returncode == 2 and said in last_line(done)
 
 
-def test_no_token(published_run, to_hub, hub):
-    done = to_hub(published_run, "--licence", "mit", "--to", "hf://org/model", token=None)
+def test_no_token(send, directory, hub):
+    done = send(token=None)
     assert done.returncode == 2 and "HF_TOKEN" in done.stderr
-    done = to_hub(published_run, "--licence", "mit", "--to", "hf://org/model", token="hf_wrong")
+    done = send(token="hf_wrong")
     assert done.returncode == 2 and "HF_TOKEN" in done.stderr
 
 
-def test_no_server(published_run, to_hub, hub):
+def test_no_server(send, directory, hub):
     hub.close()
-    done = to_hub(published_run, "--licence", "mit", "--to", "hf://org/model")
+    done = send()
     assert done.returncode == 75 and "the connection ended" in done.stderr

@@ -17,9 +17,11 @@ def own_copy(published_run, tmp_path):
 
 @pytest.fixture
 def call(environment):
-    def run(*words, code: int = 0):
+    """The command as a process, which ends with `code`."""
+
+    def run(*words, code: int = 0, env: dict[str, str] | None = None):
         command = [sys.executable, "-m", "qwen_base", "publish", *map(str, words)]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
+        done = subprocess.run(command, env=env or environment, capture_output=True, text=True, timeout=240)
         assert done.returncode == code, done.stdout + done.stderr
         return done
 
@@ -78,6 +80,15 @@ def test_again_is_done_at_once(published_run, call):
     assert before == {path.name: path.stat().st_mtime_ns for path in (published_run / "published").iterdir()}
 
 
+def test_to_the_hub(published_run, call, hub, hub_environment):
+    done = call(published_run, "--licence", "mit", "--to", "hf://org/model", env=hub_environment)
+    repo, directory = hub.repos["org/model"], published_run / "published"
+    assert repo.files == {path.name: path.read_bytes() for path in directory.iterdir()}
+    assert repo.messages == ["Publish base-pretrain/micro, step 2"]
+    assert f"published at {hub.url}/org/model/commit/" in done.stdout
+
+
+@pytest.mark.slow
 def test_files_that_are_not_the_checkpoint_are_refused(own_copy, call):
     """One bit of one weight in the export, and then of what was published before."""
     directory = own_copy / "published"
@@ -97,6 +108,7 @@ def test_files_that_are_not_the_checkpoint_are_refused(own_copy, call):
     subprocess.run(["sha256sum", "--quiet", "-c", "SHA256SUMS"], cwd=directory, check=True)
 
 
+@pytest.mark.slow
 def test_another_tokenizer_is_refused(own_copy, call):
     path = own_copy / "export" / "tokenizer.json"
     content = json.loads(path.read_text())
@@ -105,6 +117,7 @@ def test_another_tokenizer_is_refused(own_copy, call):
     assert "other ids" in call(own_copy, code=2).stderr
 
 
+@pytest.mark.slow
 def test_to_a_directory(own_copy, call, tmp_path):
     target = tmp_path / "shelf" / "model"
     call(own_copy, "--to", target)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from qwen_shared.publish.card_evaluation import evaluation_section
+from qwen_shared.publish.card_use import use_section
 from qwen_shared.publish.data_table import DataRow
 from qwen_shared.publish.evaluation import Figures, Quantised, gains, with_intervals
 from qwen_shared.publish.lineage import Ancestor
-from qwen_shared.publish.markdown import duration, folded, python, share, size, table
+from qwen_shared.publish.markdown import duration, folded, interval, share, size, table
 from qwen_shared.publish.subject import Subject
 from qwen_shared.recipe.yaml_text import dump_yaml
 
@@ -26,10 +26,6 @@ _WHAT = {
     "chat-sft": "A language model that converses.",
     "chat-ppo": "A language model that converses, taught by PPO what a reward model or reward functions prefer.",
     REWARD: "A reward model: it gives a conversation one number, the higher the better its last answer.",
-}
-_ASKED = {
-    "code-sft": "Implement scale_value(x). It should return 9 times x, plus 15.",
-    "math-sft": "Mia found 20 pears and Rosa found 11. How many fewer did Rosa find?",
 }
 # Keys of a recipe that say where and how a run was carried out, and nothing about what came of it.
 _NOT_SHOWN = ("tracking", "checkpoint", "tokenizer")
@@ -61,7 +57,7 @@ class Facts:
 def card(facts: Facts) -> str:
     sections = {
         None: _head(facts),
-        "Use": _use(facts),
+        "Use": use_section(facts.subject.kind, facts.subject.recipe),
         "Evaluation": evaluation_section(facts.subject, facts.figures),
         "Quantised variants": _quantised(facts),
         "Training": _training(facts),
@@ -98,56 +94,6 @@ def _head(facts: Facts) -> str:
     return (
         f"# {subject.title}\n\n{what} {facts.parameters:,} parameters in {facts.dtype}; trained on up to "
         f"{_length(facts):,} tokens at a time. This is step {subject.step:,} of the run."
-    )
-
-
-def _use(facts: Facts) -> str:
-    path = 'path = "."  # this directory, or its name on the hub'
-    if facts.is_base:
-        return python(
-            f"""
-            from transformers import AutoModelForCausalLM, AutoTokenizer
-
-            {path}
-            tokenizer = AutoTokenizer.from_pretrained(path)
-            model = AutoModelForCausalLM.from_pretrained(path, dtype="auto")
-            inputs = tokenizer("Return the number of", return_tensors="pt", return_token_type_ids=False)
-            print(tokenizer.decode(model.generate(**inputs, max_new_tokens=32)[0]))
-            """
-        )
-    system = facts.subject.recipe.get("data", {}).get("system")
-    turns = [{"role": "system", "content": system}] if system is not None else []
-    turns.append({"role": "user", "content": _ASKED.get(facts.subject.kind, "Hello!")})
-    taught = "The system turn is the one it was trained with.\n\n" if system is not None else ""
-    if facts.is_reward:
-        turns.append({"role": "assistant", "content": "Hello! What can I do for you?"})
-        return taught + python(
-            f"""
-            from transformers import AutoModelForSequenceClassification, AutoTokenizer
-
-            {path}
-            tokenizer = AutoTokenizer.from_pretrained(path)
-            model = AutoModelForSequenceClassification.from_pretrained(path, dtype="auto")
-            messages = {_turns(turns)}
-            text = tokenizer.apply_chat_template(messages, tokenize=False).rstrip("\\n")  # the end token is the last
-            inputs = tokenizer(text, return_tensors="pt", add_special_tokens=False, return_token_type_ids=False)
-            print(model(**inputs).logits.item())
-            """
-        )
-    return taught + python(
-        f"""
-        from transformers import AutoModelForCausalLM, AutoTokenizer
-
-        {path}
-        tokenizer = AutoTokenizer.from_pretrained(path)
-        model = AutoModelForCausalLM.from_pretrained(path, dtype="auto")
-        messages = {_turns(turns)}
-        inputs = tokenizer.apply_chat_template(
-            messages, add_generation_prompt=True, return_tensors="pt", return_dict=True
-        )
-        answer = model.generate(**inputs)[0, inputs["input_ids"].shape[1] :]
-        print(tokenizer.decode(answer, skip_special_tokens=True))
-        """
     )
 
 
@@ -242,7 +188,7 @@ def _limits(facts: Facts) -> Iterable[str]:
         yield f"It was taught by {', '.join(row.name for row in facts.data)}; what is unlike that, it was not taught."
     measured = with_intervals(facts.figures)
     if measured and (worst := min(measured, key=lambda row: row.value)).value < 0.5:
-        yield f"It fails at {worst.task}: {share(worst.value)} ({100 * worst.low:.1f} … {100 * worst.high:.1f} %)."
+        yield f"It fails at {worst.task}: {share(worst.value)} ({interval(worst.low, worst.high)})."
     for row in gains(facts.figures):
         if row.high < 0:
             yield f"PPO made {row.task} worse: {row.value:+.3f} ({row.low:+.3f} … {row.high:+.3f})."
@@ -312,7 +258,3 @@ def _private(value: Any) -> Any:
     if isinstance(value, str) and value.startswith(("/", "~/", "../")):
         return value.rstrip("/").rpartition("/")[2]
     return value
-
-
-def _turns(turns: list[dict[str, str]]) -> str:
-    return "[" + ", ".join(json.dumps(turn, ensure_ascii=False) for turn in turns) + "]"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qwen_shared.publish.evaluation import Figures, Measured, by_length, gains, held_out_text, with_intervals
-from qwen_shared.publish.markdown import folded, share, table
+from qwen_shared.publish.markdown import folded, interval, share, table
 from qwen_shared.publish.subject import Subject
 
 _COUNTED = {
@@ -25,7 +25,7 @@ def evaluation_section(subject: Subject, figures: Figures) -> str:
                 row.metric,
                 share(row.before),
                 f"**{share(row.value)}**",
-                f"{100 * row.low:.1f} … {100 * row.high:.1f} %",
+                interval(row.low, row.high),
                 f"{row.problems:,}" if row.problems else "",
                 share(row.nearest),
             ]
@@ -61,7 +61,7 @@ def _gains(rows: list[Measured], figures: Figures) -> str:
             f"{row.before:.3f}" if row.before is not None else "",
             f"**{figures[f'val/{row.task}']:.3f}**" if f"val/{row.task}" in figures else "",
             f"{row.value:+.3f}",
-            f"{row.low:+.3f} … {row.high:+.3f}",
+            f"{row.low:+.3f}\u00a0…\u00a0{row.high:+.3f}",
         ]
         for row in rows
     ]

@@ -6,7 +6,6 @@ import argparse
 import hashlib
 import json
 import math
-import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -28,6 +27,7 @@ from qwen_shared.publish.files import (
     write_checksums,
 )
 from qwen_shared.publish.lineage import ancestors
+from qwen_shared.publish.options import BITS
 from qwen_shared.publish.subject import Subject, find_subject
 from qwen_shared.publish.target import Target, check_directory, find_target
 
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from qwen_shared.publish.parity import Parity
 
 FORMAT = 1  # raised whenever the same run would be published otherwise
-BITS = {"int8": 8, "int4": 4}
-_LICENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]*")
 
 
 @dataclass(frozen=True)
@@ -45,30 +43,6 @@ class Kind:
 
     parity: Parity
     made_here: tuple[str, ...]  # data sources that the package makes itself
-
-
-def options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", metavar="RUN[@STEP]", help="a finished run; RUN@STEP is an earlier checkpoint of it")
-    parser.add_argument(
-        "--to",
-        metavar="WHERE",
-        help="a directory, hf://ORG/NAME or wandb://ENTITY/PROJECT/NAME (default: RUN/published)",
-    )
-    parser.add_argument(
-        "--licence", "--license", type=_licence, metavar="ID", help="of the weights, for the card: apache-2.0, mit, …"
-    )
-    parser.add_argument(
-        "--quantise",
-        "--quantize",
-        type=_variants,
-        default=(),
-        metavar="NAMES",
-        help="also int8, int4 or both (int8,int4), each in a folder of its own with the loss that it costs",
-    )
-    parser.add_argument(
-        "--without-evaluation", action="store_true", help="publish although nothing says how good the model is"
-    )
-    parser.add_argument("--replace", action="store_true", help="take the place of what is there, even if it is newer")
 
 
 def main(args: argparse.Namespace, kinds: Mapping[str, Kind] | None = None) -> int:
@@ -234,20 +208,3 @@ def _fingerprint(certificate: dict[str, Any], subject: Subject, args: argparse.N
         args.quantise,
     ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
-
-
-# ---- words
-
-
-def _licence(text: str) -> str:
-    if not _LICENCE.fullmatch(text):
-        raise argparse.ArgumentTypeError(f"'{text}' is no name of a licence, such as apache-2.0")
-    return text
-
-
-def _variants(text: str) -> tuple[str, ...]:
-    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
-    for name in names:
-        if name not in BITS:
-            raise argparse.ArgumentTypeError(f"'{name}': there are {' and '.join(BITS)}")
-    return names

@@ -31,10 +31,8 @@ def data_rows(subject: Subject, made_here: Sequence[str]) -> list[DataRow]:
     for entry in subject.manifest.data:
         if "source" in entry:
             train, held_out = entry["train"], entry["validation"]
-            amount = (
-                f"{train['documents']:,} documents, {train['tokens']:,} tokens; held out {held_out['documents']:,}, "
-                f"{held_out['tokens']:,}"
-            )
+            amount = f"{train['documents']:,} documents, {train['tokens']:,} tokens; "
+            amount += f"held out {held_out['documents']:,} with {held_out['tokens']:,}"
             licence = of_source(entry["name"], entry["source"])
             rows.append(DataRow(_shown(entry["name"], entry["source"]), amount, train["sha256"], licence))
         else:  # what a package prepared of all its sources: named by what it is for

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 
 def share(value: float | None) -> str:
-    return "" if value is None else f"{100 * value:.1f} %"
+    return "" if value is None else f"{100 * value:.1f}\u00a0%"
+
+
+def interval(low: float, high: float) -> str:
+    """Of shares; it is not to be broken over lines."""
+    return f"{100 * low:.1f}\u00a0…\u00a0{100 * high:.1f}\u00a0%"
 
 
 def size(count: int) -> str:
@@ -30,14 +36,8 @@ def table(header: list[str], rows: list[list[Any]]) -> str:
 
 
 def _cell(value: Any) -> str:
-    return " ".join(str(value).replace("|", "\\|").split())
+    return re.sub(r"[ \t\r\n]+", " ", str(value).replace("|", "\\|"))
 
 
 def folded(title: str, text: str) -> str:
     return f"<details><summary>{title}</summary>\n\n{text}\n\n</details>"
-
-
-def python(text: str) -> str:
-    lines = text.strip("\n").splitlines()
-    indent = min(len(line) - len(line.lstrip()) for line in lines if line.strip())
-    return "```python\n" + "\n".join(line[indent:].rstrip() for line in lines).strip() + "\n```"
