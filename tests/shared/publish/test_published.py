@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.slow  # each trains, or publishes, with all of Megatron
+
 
 @pytest.fixture
 def own_copy(published_run, tmp_path):
@@ -88,7 +90,6 @@ def test_to_the_hub(published_run, call, hub, hub_environment):
     assert f"published at {hub.url}/org/model/commit/" in done.stdout
 
 
-@pytest.mark.slow
 def test_files_that_are_not_the_checkpoint_are_refused(own_copy, call):
     """One bit of one weight in the export, and then of what was published before."""
     directory = own_copy / "published"
@@ -108,7 +109,6 @@ def test_files_that_are_not_the_checkpoint_are_refused(own_copy, call):
     subprocess.run(["sha256sum", "--quiet", "-c", "SHA256SUMS"], cwd=directory, check=True)
 
 
-@pytest.mark.slow
 def test_another_tokenizer_is_refused(own_copy, call):
     path = own_copy / "export" / "tokenizer.json"
     content = json.loads(path.read_text())
@@ -117,7 +117,6 @@ def test_another_tokenizer_is_refused(own_copy, call):
     assert "other ids" in call(own_copy, code=2).stderr
 
 
-@pytest.mark.slow
 def test_to_a_directory(own_copy, call, tmp_path):
     target = tmp_path / "shelf" / "model"
     call(own_copy, "--to", target)

@@ -96,3 +96,12 @@ def test_the_target_holds_something_newer(publish, make_run, tmp_path, there, sa
     certificate = {"run": {"kind": "base-pretrain", "created": created} | there}
     (tmp_path / "there" / "certificate.json").write_text(json.dumps(certificate))
     refused(publish(run, "--to", tmp_path / "there"), *said)
+
+
+def test_a_plan_does_nothing(publish, make_run, tmp_path):
+    run = make_run()
+    done = publish(run, "--to", tmp_path / "there", "--plan", "--quantise", "int4")
+    assert done.returncode == 0
+    assert done.stdout == f"would publish base-pretrain/one at step 20, int4 in {tmp_path / 'there'}\n"
+    assert not (tmp_path / "there").exists() and not (run / "published").exists()
+    refused(publish(f"{run}@10", "--plan"), "nothing says how good")

@@ -66,11 +66,21 @@ def main(args: argparse.Namespace, kinds: Mapping[str, Kind] | None = None) -> i
     with lock_run(subject.run_dir):
         check_directory(target.directory, subject.identity, args.replace)
         send = _receiver(target, subject, args.replace)
+        if args.plan:
+            say(_planned(subject, target, args))
+            return EXIT_FINISHED
         certificate = _put_together(subject, kind, target.directory, args)
         say(f"published {subject.title} at step {subject.step} in {target.directory}")
         if send:
             say(f"published at {send(certificate)}")
     return EXIT_FINISHED
+
+
+def _planned(subject: Subject, target: Target, args: argparse.Namespace) -> str:
+    more = "".join(f", {name}" for name in args.quantise)
+    measured = "" if figures_of(subject) else ", of which nothing was measured"
+    sent = f" and send it to {target}" if target.hub or target.wandb else ""
+    return f"would publish {subject.title} at step {subject.step}{more}{measured} in {target.directory}{sent}"
 
 
 def _kind_of(subject: Subject, kinds: Mapping[str, Kind]) -> Kind:

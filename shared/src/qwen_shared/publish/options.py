@@ -30,6 +30,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--without-evaluation", action="store_true", help="publish although nothing says how good the model is"
     )
+    parser.add_argument("--plan", action="store_true", help="say what would be published and what is wrong, and stop")
     parser.add_argument("--replace", action="store_true", help="take the place of what is there, even if it is newer")
 
 
