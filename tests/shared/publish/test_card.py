@@ -8,7 +8,7 @@ import pytest
 from qwen_shared.publish.card import Facts, card
 from qwen_shared.publish.data_table import data_rows
 from qwen_shared.publish.evaluation import Quantised, Variant, figures_of
-from qwen_shared.publish.lineage import ancestors
+from qwen_shared.publish.lineage import forebears
 from qwen_shared.publish.subject import find_subject
 from qwen_shared.recipe.yaml_text import parse_yaml
 
@@ -60,7 +60,7 @@ def facts(make_run):
         run = make_run("tiny", kind=kind, command="math-qwen sft", results=results, recipe=recipe, **said)
         subject = find_subject(str(run))
         rows = data_rows(subject, ("pairs", "dialogues"))
-        chain = ancestors(subject)
+        chain = forebears(subject)
         return Facts(subject, figures_of(subject), chain, rows, 7_410_944, "bf16", licence, CERTIFICATE, quantised)
 
     return make

@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from qwen_shared.launch import REPORT, Verb, run
-from qwen_shared.launch.publish_verb import publish_tool
+from qwen_shared.launch import REPORT, Verb, publish_tool, run
 
 KIND = "base-pretrain"
 RECIPES = Path(__file__).parents[2] / "recipes"

@@ -8,8 +8,7 @@ from pathlib import Path
 from qwen_chat.ppo_recipe import PpoRecipe
 from qwen_chat.recipe import ChatSftRecipe
 from qwen_chat.reward.recipe import RewardRecipe
-from qwen_shared.launch import REPORT, Verb, run
-from qwen_shared.launch.publish_verb import publish_tool
+from qwen_shared.launch import REPORT, Verb, publish_tool, run
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 

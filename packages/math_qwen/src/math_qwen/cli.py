@@ -6,8 +6,7 @@ import argparse
 from pathlib import Path
 
 from math_qwen.recipe import MathRecipe
-from qwen_shared.launch import REPORT, Tool, Verb, run
-from qwen_shared.launch.publish_verb import publish_tool
+from qwen_shared.launch import REPORT, Tool, Verb, publish_tool, run
 
 KIND = "math-sft"
 RECIPES = Path(__file__).parents[2] / "recipes"

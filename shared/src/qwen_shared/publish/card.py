@@ -10,7 +10,7 @@ from qwen_shared.publish.card_evaluation import evaluation_section
 from qwen_shared.publish.card_use import use_section
 from qwen_shared.publish.data_table import DataRow
 from qwen_shared.publish.evaluation import Figures, Quantised, gains, with_intervals
-from qwen_shared.publish.lineage import Ancestor
+from qwen_shared.publish.lineage import Forebear
 from qwen_shared.publish.markdown import duration, folded, interval, share, size, table
 from qwen_shared.publish.subject import Subject
 from qwen_shared.recipe.yaml_text import dump_yaml
@@ -37,7 +37,7 @@ class Facts:
 
     subject: Subject
     figures: Figures
-    ancestors: list[Ancestor]
+    forebears: list[Forebear]
     data: list[DataRow]
     parameters: int
     dtype: str
@@ -83,7 +83,7 @@ def _front_matter(facts: Facts) -> str:
     }
     if facts.licence:
         said["license"] = facts.licence
-    if (root := next(iter(facts.ancestors), None)) and root.on_hub:
+    if (root := next(iter(facts.forebears), None)) and root.on_hub:
         said["base_model"] = root.name
     return f"---\n{dump_yaml(said)}---\n\n"
 
@@ -115,7 +115,7 @@ def _training(facts: Facts) -> str:
     subject, results = facts.subject, facts.subject.manifest.results
     recipe, manifest = subject.recipe, subject.manifest
     training = recipe.get("training", {})
-    mine, before = results.get("tokens"), [a for a in facts.ancestors if a.manifest and "tokens" in a.manifest.results]
+    mine, before = results.get("tokens"), [a for a in facts.forebears if a.manifest and "tokens" in a.manifest.results]
     rows = [["job", f"`{manifest.command}`, recipe `{manifest.name}`, seed {recipe.get('seed')}"]]
     rows.append(["steps", f"{subject.step:,} of {training.get('global_batch_size', '?')} samples"])
     if mine and subject.is_last:
@@ -125,7 +125,7 @@ def _training(facts: Facts) -> str:
     rows.append(["precision", manifest.precision or ""])
     if subject.is_last and "seconds" in results:
         rows.append(["time", duration(results["seconds"])])
-    rows.append(["machine", getattr(manifest, "machine", None) or ""])
+    rows.append(["machine", manifest.machine or ""])
     rows.append(["software", ", ".join(f"{k} {v}" for k, v in manifest.versions.items())])
     if manifest.git_commit:
         rows.append(["commit", f"`{manifest.git_commit}`" + (", with changes" * manifest.git_commit.endswith("+"))])
@@ -154,25 +154,25 @@ def _data(facts: Facts) -> str:
 
 def _lineage(facts: Facts) -> str:
     lines = []
-    for ancestor in facts.ancestors:
-        at = f" at step {ancestor.step:,}" if ancestor.step else ""
-        hashed = f", weights `{ancestor.hash[:16]}`" if ancestor.hash else ""
-        tokens = ancestor.manifest.results.get("tokens") if ancestor.manifest else None
+    for forebear in facts.forebears:
+        at = f" at step {forebear.step:,}" if forebear.step else ""
+        hashed = f", weights `{forebear.hash[:16]}`" if forebear.hash else ""
+        tokens = forebear.manifest.results.get("tokens") if forebear.manifest else None
         trained = f", {tokens:,} tokens" if tokens else ""
-        licence = f", licence {ancestor.licence}" if ancestor.licence else ""
-        lines.append(f"{ancestor.name}{at}{trained}{hashed}{licence}")
+        licence = f", licence {forebear.licence}" if forebear.licence else ""
+        lines.append(f"{forebear.name}{at}{trained}{hashed}{licence}")
     lines.append(
         f"**{facts.subject.title}** at step {facts.subject.step:,}, weights `{facts.certificate['hash'][:16]}`"
     )
-    first = "Random weights" if not facts.ancestors or facts.ancestors[0].manifest else None
+    first = "Random weights" if not facts.forebears or facts.forebears[0].manifest else None
     return "\n".join(f"{i}. {line}" for i, line in enumerate(filter(None, [first, *lines]), start=1))
 
 
 def _limits(facts: Facts) -> Iterable[str]:
     results, subject = facts.subject.manifest.results, facts.subject
-    tokens = sum(int(a.manifest.results.get("tokens", 0)) for a in facts.ancestors if a.manifest)
+    tokens = sum(int(a.manifest.results.get("tokens", 0)) for a in facts.forebears if a.manifest)
     tokens += int(results.get("tokens", 0))
-    complete = all(a.manifest for a in facts.ancestors)
+    complete = all(a.manifest for a in facts.forebears)
     if tokens and complete:
         counted = "" if "tokens" in results else ", this last run not counted"
         yield (
@@ -216,7 +216,7 @@ def _licence(facts: Facts) -> str:
         if facts.licence
         else ("Whoever published this did not say under which licence the weights are: ask before you use them.")
     )
-    began = [f"It began from {a.name}, licence {a.licence}." for a in facts.ancestors if a.licence]
+    began = [f"It began from {a.name}, licence {a.licence}." for a in facts.forebears if a.licence]
     data = dict.fromkeys(row.licence or "not stated" for row in facts.data)
     return " ".join([said, *began, f"Of the data: {', '.join(data)}."] if data else [said, *began])
 
@@ -243,7 +243,7 @@ def _rates(recipe: dict[str, Any]) -> Iterable[str]:
 
 def _wandb(facts: Facts) -> str:
     manifest = facts.subject.manifest
-    if url := getattr(manifest, "wandb_url", None):
+    if url := manifest.wandb_url:
         return f"[{manifest.wandb_run_id}]({url})"
     project = facts.subject.recipe.get("tracking", {}).get("project")
     return f"run `{manifest.wandb_run_id}` of project `{project}`" if manifest.wandb_run_id else ""

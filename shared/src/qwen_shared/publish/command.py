@@ -26,7 +26,7 @@ from qwen_shared.publish.files import (
     write,
     write_checksums,
 )
-from qwen_shared.publish.lineage import ancestors
+from qwen_shared.publish.lineage import forebears
 from qwen_shared.publish.options import BITS
 from qwen_shared.publish.subject import Subject, find_subject
 from qwen_shared.publish.target import Target, check_directory, find_target
@@ -126,11 +126,11 @@ def _put_together(subject: Subject, kind: Kind, directory: Path, args: argparse.
     from qwen_shared.training.start import exported
 
     source = exported(subject.run_dir, None if subject.is_last else subject.step)
-    chain, data = ancestors(subject), data_rows(subject, kind.made_here)
+    chain, data = forebears(subject), data_rows(subject, kind.made_here)
     certificate: dict[str, Any] = {
         "run": subject.identity,
         "hash": weights_hash(source),
-        "lineage": [ancestor.as_json() for ancestor in chain],
+        "lineage": [forebear.as_json() for forebear in chain],
         "data": [row.as_json() for row in data],
         "trained_with": subject.manifest.versions,
     }

@@ -14,7 +14,7 @@ from qwen_shared.backend import device
 from qwen_shared.data.token_file import TokenFile, in_loss, token_ids
 from qwen_shared.errors import UserError
 from qwen_shared.publish.files import sha256
-from qwen_shared.publish.lineage import Ancestor
+from qwen_shared.publish.lineage import Forebear
 from qwen_shared.publish.subject import Subject
 
 _MOST_TOKENS = 1 << 17
@@ -22,14 +22,14 @@ _BATCH_TOKENS = 4096
 
 
 def held_out_documents(
-    subject: Subject, ancestors: Sequence[Ancestor], cache: Path, longest: int
+    subject: Subject, forebears: Sequence[Forebear], cache: Path, longest: int
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Ids and loss mask of held-out documents, at most `longest` tokens of each and 131,072 in all: those of the run,
     or of the nearest run before it that keeps some. The mask says which ids are to be foreseen.
 
     Raises UserError where the cache does not have them any more.
     """
-    manifests = [subject.manifest, *(a.manifest for a in reversed(ancestors) if a.manifest)]
+    manifests = [subject.manifest, *(a.manifest for a in reversed(forebears) if a.manifest)]
     entries = next(
         ([e for e in m.data if "validation" in e] for m in manifests if m.data and "source" in m.data[0]), []
     )

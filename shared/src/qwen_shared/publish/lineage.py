@@ -8,18 +8,19 @@ from pathlib import Path
 from qwen_shared.errors import UserError
 from qwen_shared.publish.licences import of_model
 from qwen_shared.publish.subject import Subject
-from qwen_shared.tracking import Manifest, Parent
-
-_LONGEST = 32  # generations; a manifest may have been edited into a circle
+from qwen_shared.tracking import Manifest
+from qwen_shared.tracking.lineage import lineage_of
+from qwen_shared.tracking.manifest import MANIFEST, Ancestor
 
 
 @dataclass(frozen=True)
-class Ancestor:
+class Forebear:
+    """An ancestor as others are to read of it."""
+
     name: str  # kind/name of a run, a name on the hub, or that of a directory
     step: int | None
     hash: str | None  # of the weights that were taken
     manifest: Manifest | None  # None: no run, or its directory is not there any more
-    run_dir: Path | None
     on_hub: bool
     licence: str | None  # of a model from elsewhere
 
@@ -27,28 +28,24 @@ class Ancestor:
         return {"name": self.name, "step": self.step, "hash": self.hash, "licence": self.licence}
 
 
-def ancestors(subject: Subject) -> list[Ancestor]:
+def forebears(subject: Subject) -> list[Forebear]:
     """The chain of models that led to this one, oldest first; empty where it began from random weights."""
-    found: list[Ancestor] = []
-    parent = subject.manifest.parent
-    while parent is not None and len(found) < _LONGEST:
-        found.append(_ancestor(parent))
-        parent = found[-1].manifest.parent if found[-1].manifest else None
-    return found[::-1]
+    manifest = subject.manifest
+    return [_forebear(ancestor) for ancestor in reversed(manifest.lineage or lineage_of(manifest.parent))]
 
 
-def _ancestor(parent: Parent) -> Ancestor:
-    directory = Path(parent.run)
-    if (directory / "manifest.json").is_file():
-        try:
-            manifest = Manifest.read(directory)
-        except UserError:
-            manifest = None
-        if manifest:
-            name = f"{manifest.kind}/{manifest.name}"
-            return Ancestor(name, parent.step, parent.hash, manifest, directory, False, None)
+def _forebear(ancestor: Ancestor) -> Forebear:
+    directory, manifest = Path(ancestor.run), None
+    if ancestor.kind:
+        name = f"{ancestor.kind}/{ancestor.name}"
+        if (directory / MANIFEST).is_file():
+            try:
+                manifest = Manifest.read(directory)
+            except UserError:  # damaged: as if it told nothing
+                manifest = None
+        return Forebear(name, ancestor.step, ancestor.hash, manifest, False, None)
     if directory.is_absolute():
         # Only the last parts: where somebody keeps his models is nobody's business.
-        name = "/".join(directory.parts[-2:]) if parent.step else directory.name
-        return Ancestor(name, parent.step, parent.hash, None, None, False, of_model(directory))
-    return Ancestor(parent.run, parent.step, parent.hash, None, None, True, of_model(parent.run))
+        name = "/".join(directory.parts[-2:]) if ancestor.step else directory.name
+        return Forebear(name, ancestor.step, ancestor.hash, None, False, of_model(directory))
+    return Forebear(ancestor.run, ancestor.step, ancestor.hash, None, True, of_model(ancestor.run))

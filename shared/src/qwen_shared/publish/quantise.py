@@ -19,7 +19,7 @@ from qwen_shared.errors import UserError
 from qwen_shared.generation.load import load_model
 from qwen_shared.publish.evaluation import Quantised, Variant
 from qwen_shared.publish.held_out import held_out_documents, mean_loss
-from qwen_shared.publish.lineage import Ancestor
+from qwen_shared.publish.lineage import Forebear
 from qwen_shared.publish.subject import Subject
 from qwen_shared.tracking import say
 from qwen_shared.training.run_files import cache_dir
@@ -28,7 +28,7 @@ _GROUPS = (128, 64, 32)  # what kernels are made for
 _BESIDES = ("tokenizer", "special_tokens", "chat_template", "qwen.tiktoken", "vocab", "merges")
 
 
-def quantise(subject: Subject, directory: Path, ancestors: Sequence[Ancestor], variants: dict[str, int]) -> Quantised:
+def quantise(subject: Subject, directory: Path, forebears: Sequence[Forebear], variants: dict[str, int]) -> Quantised:
     """Write `directory`/NAME for each variant of so many bits, and measure them all on the same held-out tokens.
 
     Raises UserError where there is nothing to measure on, and for layers that fall into no groups.
@@ -36,7 +36,7 @@ def quantise(subject: Subject, directory: Path, ancestors: Sequence[Ancestor], v
     if not torch.cuda.is_available():
         os.environ.setdefault("DS_ACCELERATOR", "cpu")  # DeepSpeed, which saving asks for, looks for a GPU otherwise
     model = load_model(directory)
-    documents = held_out_documents(subject, ancestors, cache_dir(), model.config.max_position_embeddings)
+    documents = held_out_documents(subject, forebears, cache_dir(), model.config.max_position_embeddings)
     loss, tokens = mean_loss(model, documents)
     found = []
     for name, bits in variants.items():
