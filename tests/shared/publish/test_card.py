@@ -182,6 +182,13 @@ def test_a_run_that_is_gone_is_still_named(facts, tmp_path):
     assert "tokens in all" not in text  # how many is not known then
 
 
+def test_who_judged_is_named(facts, make_run):
+    reward = make_run("rm", kind="chat-reward", results={"eval/accuracy": 0.9})
+    said = {"run": str(reward), "step": 20, "hash": "44" * 32, "kind": "chat-reward", "name": "rm"}
+    shown = section(card(facts("chat-ppo", reward_model=said)), "Lineage")
+    assert shown.endswith("What PPO was given came from chat-reward/rm at step 20, weights `4444444444444444`.\n")
+
+
 def test_an_earlier_checkpoint(make_run):
     run = make_run()
     lines = [{"step": 10, "tokens": 1, "val/bits_per_byte": 3.0}, {"step": 20, "tokens": 2, "val/bits_per_byte": 2.0}]

@@ -10,7 +10,7 @@ from qwen_shared.publish.card_evaluation import evaluation_section
 from qwen_shared.publish.card_use import use_section
 from qwen_shared.publish.data_table import DataRow
 from qwen_shared.publish.evaluation import Figures, Quantised, gains, with_intervals
-from qwen_shared.publish.lineage import Forebear
+from qwen_shared.publish.lineage import Forebear, judge
 from qwen_shared.publish.markdown import duration, folded, interval, share, size, table
 from qwen_shared.publish.subject import Subject
 from qwen_shared.recipe.yaml_text import dump_yaml
@@ -153,19 +153,23 @@ def _data(facts: Facts) -> str:
 
 
 def _lineage(facts: Facts) -> str:
-    lines = []
-    for forebear in facts.forebears:
-        at = f" at step {forebear.step:,}" if forebear.step else ""
-        hashed = f", weights `{forebear.hash[:16]}`" if forebear.hash else ""
-        tokens = forebear.manifest.results.get("tokens") if forebear.manifest else None
-        trained = f", {tokens:,} tokens" if tokens else ""
-        licence = f", licence {forebear.licence}" if forebear.licence else ""
-        lines.append(f"{forebear.name}{at}{trained}{hashed}{licence}")
-    lines.append(
-        f"**{facts.subject.title}** at step {facts.subject.step:,}, weights `{facts.certificate['hash'][:16]}`"
-    )
-    first = "Random weights" if not facts.forebears or facts.forebears[0].manifest else None
-    return "\n".join(f"{i}. {line}" for i, line in enumerate(filter(None, [first, *lines]), start=1))
+    subject = facts.subject
+    lines = [_told(forebear) for forebear in facts.forebears]
+    if not facts.forebears or facts.forebears[0].manifest:
+        lines.insert(0, "Random weights")
+    lines.append(f"**{subject.title}** at step {subject.step:,}, weights `{facts.certificate['hash'][:16]}`")
+    numbered = "\n".join(f"{i}. {line}" for i, line in enumerate(lines, start=1))
+    judged = judge(subject)
+    return numbered + (f"\n\nWhat PPO was given came from {_told(judged)}." if judged else "")
+
+
+def _told(forebear: Forebear) -> str:
+    at = f" at step {forebear.step:,}" if forebear.step else ""
+    tokens = forebear.manifest.results.get("tokens") if forebear.manifest else None
+    trained = f", {tokens:,} tokens" if tokens else ""
+    hashed = f", weights `{forebear.hash[:16]}`" if forebear.hash else ""
+    licence = f", licence {forebear.licence}" if forebear.licence else ""
+    return f"{forebear.name}{at}{trained}{hashed}{licence}"
 
 
 def _limits(facts: Facts) -> Iterable[str]:

@@ -34,6 +34,11 @@ def forebears(subject: Subject) -> list[Forebear]:
     return [_forebear(ancestor) for ancestor in reversed(manifest.lineage or lineage_of(manifest.parent))]
 
 
+def judge(subject: Subject) -> Forebear | None:
+    """The reward model that taught it, where one did."""
+    return _forebear(subject.manifest.reward_model) if subject.manifest.reward_model else None
+
+
 def _forebear(ancestor: Ancestor) -> Forebear:
     directory, manifest = Path(ancestor.run), None
     if ancestor.kind:
