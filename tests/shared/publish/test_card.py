@@ -122,6 +122,13 @@ def test_paths_are_nobody_s_business(facts):
     assert "tracking" not in recipe
 
 
+def test_nothing_in_a_recipe_ends_its_block(facts):
+    prompt = "```python\n\n# Heading\n````"
+    text = card(facts(recipe=RECIPE | {"evaluation": {"prompts": [prompt]}}))
+    block = re.search(r"^(`{5,})yaml\n(.*?)^\1$", text, re.MULTILINE | re.DOTALL)
+    assert parse_yaml(block[2], "the card")["evaluation"]["prompts"] == [prompt]
+
+
 def test_front_matter(facts):
     head = parse_yaml(re.match(r"---\n(.*?)---\n", card(facts(licence="apache-2.0")), re.DOTALL)[1], "the card")
     assert head == {
@@ -186,7 +193,7 @@ def test_who_judged_is_named(facts, make_run):
     reward = make_run("rm", kind="chat-reward", results={"eval/accuracy": 0.9})
     said = {"run": str(reward), "step": 20, "hash": "44" * 32, "kind": "chat-reward", "name": "rm"}
     shown = section(card(facts("chat-ppo", reward_model=said)), "Lineage")
-    assert shown.endswith("What PPO was given came from chat-reward/rm at step 20, weights `4444444444444444`.\n")
+    assert shown.strip().endswith("What PPO was given came from chat-reward/rm at step 20, weights `4444444444444444`.")
 
 
 def test_an_earlier_checkpoint(make_run):

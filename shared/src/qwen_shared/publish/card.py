@@ -11,7 +11,7 @@ from qwen_shared.publish.card_use import use_section
 from qwen_shared.publish.data_table import DataRow
 from qwen_shared.publish.evaluation import Figures, Quantised, gains, with_intervals
 from qwen_shared.publish.lineage import Forebear, judge
-from qwen_shared.publish.markdown import duration, folded, interval, share, size, table
+from qwen_shared.publish.markdown import duration, fenced, folded, interval, share, size, table
 from qwen_shared.publish.subject import Subject
 from qwen_shared.recipe.yaml_text import dump_yaml
 
@@ -136,7 +136,7 @@ def _training(facts: Facts) -> str:
     return (
         table(["", ""], [row for row in rows if row[1]])
         + "\n\n"
-        + folded("The recipe", f"```yaml\n{dump_yaml(_private(shown))}```")
+        + folded("The recipe", fenced(dump_yaml(_private(shown)), "yaml"))
     )
 
 

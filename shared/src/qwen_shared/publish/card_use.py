@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from qwen_shared.publish.markdown import fenced
+
 _ASKED = {
     "code-sft": "Implement scale_value(x). It should return 9 times x, plus 15.",
     "math-sft": "Mia found 20 pears and Rosa found 11. How many fewer did Rosa find?",
@@ -42,7 +44,7 @@ print(model(**inputs).logits.item())
 
 def use_section(kind: str, recipe: dict[str, Any]) -> str:
     if kind.endswith("-pretrain"):
-        return _python(_BASE)
+        return fenced(_BASE, "python")
     system = recipe["data"].get("system")
     turns = [{"role": "system", "content": system}] if system is not None else []
     turns.append({"role": "user", "content": _ASKED.get(kind, "Hello!")})
@@ -51,8 +53,4 @@ def use_section(kind: str, recipe: dict[str, Any]) -> str:
     messages = "".join(f"    {json.dumps(turn, ensure_ascii=False)},\n" for turn in turns)
     code = (_REWARD if kind == "chat-reward" else _CHAT).replace("MESSAGES", f"[\n{messages}]")
     taught = "The system turn is the one it was trained with.\n\n" if system is not None else ""
-    return taught + _python(code)
-
-
-def _python(code: str) -> str:
-    return f"```python\n{code}```"
+    return taught + fenced(code, "python")

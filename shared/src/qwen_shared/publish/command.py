@@ -153,7 +153,9 @@ def _put_together(subject: Subject, kind: Kind, directory: Path, args: argparse.
         write_checksums(writing)
         sync(writing)
         replace_directory(writing, directory)
-    except OSError as error:
+    except UserError:
+        raise
+    except Exception as error:  # a full disk has many names
         if (problem := disk_problem(error, directory.parent)) is None:
             raise
         raise UserError(f"{directory}: cannot be written: {problem}") from error
