@@ -32,7 +32,7 @@ def test_half_written_ones_are_not_listed(tmp_path):
 
 def test_a_damaged_checkpoint_is_passed_over(make_engine, batches, tmp_path, capsys):
     """One bit of the newest is wrong: the one before is taken, and it is said."""
-    from qwen_shared.training.checkpoint import newest_whole_checkpoint
+    from qwen_shared.training.integrity import newest_whole_checkpoint
     from qwen_shared.training.saving import save_checkpoint
 
     engine = make_engine()
@@ -57,7 +57,7 @@ def test_a_damaged_checkpoint_is_passed_over(make_engine, batches, tmp_path, cap
 
 @pytest.mark.parametrize("missing", ["integrity.json", ".metadata", "metadata.json", "__0_0.distcp"])
 def test_a_checkpoint_without_one_of_its_files_is_passed_over(make_engine, tmp_path, missing):
-    from qwen_shared.training.checkpoint import newest_whole_checkpoint
+    from qwen_shared.training.integrity import newest_whole_checkpoint
     from qwen_shared.training.saving import save_checkpoint
 
     engine = make_engine()

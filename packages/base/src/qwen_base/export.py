@@ -7,11 +7,16 @@ from pathlib import Path
 from qwen_shared.errors import UserError
 from qwen_shared.launch import Invocation
 from qwen_shared.launch.model_of import is_run, step_of
-from qwen_shared.training.run_files import export_directory
+from qwen_shared.training.integrity import require_whole
+from qwen_shared.training.run_files import export_directory, list_checkpoints
 
 
 def main(invocation: Invocation) -> None:
     target = _target(invocation)
+    checkpoints, step = invocation.run_dir / "checkpoints", step_of(invocation)
+    saved = list_checkpoints(checkpoints)
+    if (step or (saved and saved[-1])) in saved:  # where there is none, `export_run` says so
+        require_whole(checkpoints, step or saved[-1])
 
     from qwen_shared.backend import start_processes, stop_processes
     from qwen_shared.backend.quick_import import quick_import
@@ -22,7 +27,7 @@ def main(invocation: Invocation) -> None:
 
     start_processes()
     try:
-        certificate = export_run(invocation.run_dir, invocation.recipe, step_of(invocation), target)
+        certificate = export_run(invocation.run_dir, invocation.recipe, step, target)
     finally:
         stop_processes()
     tensors, logits = certificate["tensors"], certificate["logits"]

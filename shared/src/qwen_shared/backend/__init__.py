@@ -1,6 +1,7 @@
 """The one place that knows CUDA from CPU."""
 
 from qwen_shared.backend.device import (
+    Moment,
     Processes,
     device,
     join_processes,
@@ -14,6 +15,7 @@ from qwen_shared.backend.device import (
 from qwen_shared.backend.random import capture_rng, restore_rng, seed_everything
 
 __all__ = [
+    "Moment",
     "Processes",
     "capture_rng",
     "device",

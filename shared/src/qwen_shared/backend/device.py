@@ -5,7 +5,9 @@ from __future__ import annotations
 import datetime
 import os
 import resource
+import time
 from dataclasses import dataclass
+from typing import Any
 
 import psutil
 import torch
@@ -41,6 +43,23 @@ def matmul_peak() -> float | None:
 def synchronize() -> None:
     if torch.cuda.is_available():
         torch.cuda.synchronize()
+
+
+class Moment:
+    """When this process's device has come to here; asking for it does not wait."""
+
+    def __init__(self):
+        self._at: Any = time.perf_counter()
+        if torch.cuda.is_available():
+            self._at = torch.cuda.Event(enable_timing=True)
+            self._at.record()
+
+    def since(self, before: Moment) -> float:
+        """Seconds from another moment to this one; waits for the device to have come here."""
+        if isinstance(self._at, float):
+            return self._at - before._at
+        self._at.synchronize()
+        return before._at.elapsed_time(self._at) / 1000
 
 
 def peak_memory_bytes() -> int:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, model_validator
 
 # Keys that say how a run is carried out, not what comes out of it: a resumed run may change them.
-RESULT_NEUTRAL = ("parallel.", "training.micro_batch_size", "tracking.", "checkpoint.")
+RESULT_NEUTRAL = ("parallel.", "training.micro_batch_size", "tracking.", "checkpoint.", "guards.")
 
 
 def _no_text(value: Any) -> Any:
@@ -219,6 +219,21 @@ class Checkpoint(Section):
     keep_every: Positive | None = Field(None, description="also keep each step divisible by this")
 
 
+class GuardSettings(Section):
+    """When a step is not taken as it comes. What guards have done to a run stays, whatever is said here later."""
+
+    max_nonfinite: Positive = Field(
+        3, description="steps in a row that could not be used, because loss or gradient is not finite, end the run"
+    )
+    spike: Number | None = Field(
+        2.0, gt=0.0, description="nats over its recent median at which the loss sends the run back; null: none does"
+    )
+    max_rollbacks: Whole = Field(5, ge=0, description="in a run; after that spikes are only told")
+    step_timeout: Number | None = Field(
+        1200.0, gt=0.0, description="seconds without progress that end a run, with every rank's stack in its logs"
+    )
+
+
 class Evaluation(Section):
     interval: Positive = Field(description="steps between validations; the last step is always validated")
     max_tokens: Positive | None = Field(None, description="validation tokens at intervals; the last step uses all")
@@ -304,6 +319,7 @@ class Recipe(RunRecipe):
     optimizer: Optimizer
     schedule: Schedule = Schedule.model_construct()
     evaluation: Evaluation
+    guards: GuardSettings = GuardSettings.model_construct()
     export: Literal["final", "every", "none"] = Field("final", description="which checkpoints get a Hugging Face form")
 
     @model_validator(mode="after")

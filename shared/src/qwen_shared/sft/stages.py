@@ -40,15 +40,23 @@ def staged_rate(recipe: SftRecipe) -> Callable[[int], float]:
 
 
 class StagedBatches:
-    """The batches of each stage in its turn: a function of the step, as the loop wants it."""
+    """The batches of each stage in its turn: a function of the step, as the loop wants it.
+
+    Numbers after the last step are spare batches (see `training.guards`), each of its own step's stage.
+    """
 
     def __init__(self, stages: Sequence[Stage], batches: Sequence[Batches]):
         self._stages, self._batches = stages, batches
 
-    def step(self, step: int) -> Iterator[MicroBatch]:
-        i, own_step = stage_at(self._stages, step)
-        return self._batches[i].step(own_step)
+    def step(self, number: int) -> Iterator[MicroBatch]:
+        i, own_number = self._locate(number)
+        return self._batches[i].step(own_number)
 
-    def digest(self, step: int) -> str:
-        i, own_step = stage_at(self._stages, step)
-        return self._batches[i].digest(own_step)
+    def digest(self, number: int) -> str:
+        i, own_number = self._locate(number)
+        return self._batches[i].digest(own_number)
+
+    def _locate(self, number: int) -> tuple[int, int]:
+        spare, step = divmod(number - 1, sum(stage.steps for stage in self._stages))
+        i, own_step = stage_at(self._stages, step + 1)
+        return i, own_step + spare * self._stages[i].steps

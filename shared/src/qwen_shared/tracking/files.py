@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
@@ -47,6 +48,31 @@ def replace_directory(new: Path, target: Path) -> None:
         target.replace(old)
     new.replace(target)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def flush(path: Path) -> None:
+    """A file or directory to the disk, before a rename says that it is there."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def room_problem(directory: Path, needed: int) -> str | None:
+    """In the system's words and in numbers, that so many bytes have no place where `directory` is; None where they
+    have. Quotas are not seen: those show when something is written (see `disk_problem`)."""
+    while not directory.exists():
+        directory = directory.parent
+    with contextlib.suppress(OSError):  # a file system that does not tell
+        free = shutil.disk_usage(directory).free
+        if free < needed:
+            return f"{os.strerror(errno.ENOSPC)}: {_size(needed)} are needed, {_size(free)} are free"
+    return None
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{count / 1e6:,.1f} MB"
 
 
 def disk_problem(error: BaseException, directory: Path) -> str | None:

@@ -100,6 +100,13 @@ class Tracker:
         if self._tensorboard is not None:
             self._tensorboard.log(record)
 
+    def rewind(self, step: int) -> None:
+        """The run went back to `step`; what was done since is done again. W&B keeps what it was told first."""
+        self._file.close()
+        self._tables.close()
+        self._file = MetricsFile(self._run_dir / "metrics.jsonl", step)
+        self._tables = MetricsFile(self._run_dir / TABLES, step)
+
     def sample_table(self, step: int, rows: list[dict[str, Any]]) -> None:
         """Generated text to be read; a row has `prompt` and `text`."""
         if not rows:
@@ -156,6 +163,8 @@ class NoTracker:
         return contextlib.nullcontext()
 
     def log(self, step: int, metrics: dict[str, float]) -> None: ...
+
+    def rewind(self, step: int) -> None: ...
 
     def sample_table(self, step: int, rows: list[dict[str, Any]]) -> None: ...
 

@@ -1,4 +1,4 @@
-"""Checkpoints: what is in them, which to go on from, which to keep. `saving` writes them.
+"""Checkpoints: what is in them, which to go on from, which to keep. `saving` writes them, `integrity` checks them.
 
 A directory `checkpoints/step-00000100` is either whole and hashed, or is not there. It is in the format of Megatron's
 dist_checkpointing, which does not depend on the parallel layout.
@@ -10,18 +10,15 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import torch
 from megatron.core import dist_checkpointing
-from megatron.core.dist_checkpointing.core import CheckpointingException
 from megatron.core.dist_checkpointing.mapping import ShardedObject
-from megatron.core.dist_checkpointing.validation import _verify_integrity_manifest_impl
 
 from qwen_shared.backend import capture_rng, restore_rng
 from qwen_shared.errors import UserError
 from qwen_shared.recipe.schema import Checkpoint
-from qwen_shared.tracking import say
 from qwen_shared.training import torch_adam
 from qwen_shared.training.engine import Engine
+from qwen_shared.training.integrity import newest_whole_checkpoint
 from qwen_shared.training.run_files import checkpoint_path, list_checkpoints
 
 METADATA = {
@@ -33,62 +30,10 @@ METADATA = {
 }
 
 
-def newest_whole_checkpoint(directory: Path) -> int:
-    """Step of the newest checkpoint whose files have the hashes they were written with; 0 where there is none.
-
-    A damaged one is set aside as `damaged-STEP` and said so. Raises UserError where all are damaged. All ranks call.
-    """
-    # Rank 0 looks and tells: whatever it meets, the others are not left waiting for it.
-    found = [_find_whole(directory) if torch.distributed.get_rank() == 0 else None]
-    torch.distributed.broadcast_object_list(found, src=0)
-    if isinstance(found[0], str):
-        raise UserError(found[0])
-    return found[0]
-
-
-def _find_whole(directory: Path) -> int | str:
-    """The newest whole step, 0 where there never was a checkpoint; or, in words, why there is none to go on from."""
-    damage: dict[int, str] = {}
-    for step in reversed(list_checkpoints(directory)):
-        try:
-            problem = _damage(checkpoint_path(directory, step))
-        except PermissionError as error:  # as whole as ever, for somebody else
-            return f"{error.filename}: cannot be read: {error.strerror}"
-        if problem is None:
-            for damaged, words in damage.items():
-                path = checkpoint_path(directory, damaged)
-                say(f"checkpoint {path} is damaged ({words}): going back to step {step}")
-                aside = directory / f"damaged-{damaged:08d}"
-                shutil.rmtree(aside, ignore_errors=True)
-                path.rename(aside)
-            return step
-        damage[step] = problem
-    # Nothing is moved then: the same command must not begin anew the next time, over what is left.
-    if damage:
-        words = "; ".join(f"step {step}: {problem}" for step, problem in damage.items())
-        return f"{directory}: every checkpoint is damaged ({words}); put one back, or start another run with --run-dir"
-    if any(directory.glob("damaged-*")):
-        return f"{directory}: only damaged checkpoints are left; put one back, or start another run with --run-dir"
-    return 0
-
-
-def _damage(path: Path) -> str | None:
-    """What is wrong with a checkpoint's files, None where they have their hashes. Raises PermissionError."""
-    try:
-        for file in path.iterdir():
-            file.open("rb").close()
-        _verify_integrity_manifest_impl(str(path))
-    except PermissionError:
-        raise
-    except (CheckpointingException, OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        return str(error).strip().splitlines()[-1].strip().partition(" (")[0][:120]
-    return None
-
-
 def load_checkpoint(directory: Path, step: int, engine: Engine, random_states: bool = True) -> dict[str, Any]:
     """Load checkpoint `step` into the engine and the random states; returns its `progress`. All ranks call.
 
-    Files are taken as they are: `newest_whole_checkpoint` has compared their hashes.
+    Files are taken as they are: `integrity.newest_whole_checkpoint` has compared their hashes.
     """
     path = checkpoint_path(directory, step)
     state = dist_checkpointing.load(sharded_state(engine, is_loading=True, saved_ranks=_saved_ranks(path)), str(path))
@@ -101,6 +46,22 @@ def load_checkpoint(directory: Path, step: int, engine: Engine, random_states: b
     return state["progress"]
 
 
+def go_back(directory: Path, before: int, engine: Engine) -> dict[str, Any] | None:
+    """Load the newest whole checkpoint of a step less than `before`, and delete those after it; returns its
+    `progress`, None where there is none: then nothing has changed. All ranks call."""
+    try:
+        step = newest_whole_checkpoint(directory, before)
+    except UserError:  # damaged, all of them
+        return None
+    if not step:
+        return None
+    if engine.processes.rank == 0:
+        for later in list_checkpoints(directory):
+            if later > step:
+                _delete(directory, later)
+    return load_checkpoint(directory, step, engine)
+
+
 def prune_checkpoints(directory: Path, settings: Checkpoint) -> None:
     """Delete all but the last `keep_last` and those at multiples of `keep_every`; and what a kill left half-written."""
     for path in (*directory.glob("writing-*"), *directory.glob("deleting-*")):
@@ -108,10 +69,13 @@ def prune_checkpoints(directory: Path, settings: Checkpoint) -> None:
     for step in list_checkpoints(directory)[: -settings.keep_last]:
         if settings.keep_every and step % settings.keep_every == 0:
             continue
-        path = checkpoint_path(directory, step)
-        # Renamed first: a kill amid the deletion must not leave a checkpoint that lacks files.
-        path = path.rename(directory / f"deleting-{step:08d}")
-        shutil.rmtree(path, ignore_errors=True)
+        _delete(directory, step)
+
+
+def _delete(directory: Path, step: int) -> None:
+    # Renamed first: a kill amid the deletion must not leave a checkpoint that lacks files.
+    path = checkpoint_path(directory, step).rename(directory / f"deleting-{step:08d}")
+    shutil.rmtree(path, ignore_errors=True)
 
 
 def sharded_state(engine: Engine, is_loading: bool, saved_ranks: int | None = None) -> dict[str, Any]:

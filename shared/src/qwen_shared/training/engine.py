@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
@@ -14,13 +15,14 @@ from megatron.core.optimizer import OptimizerConfig, get_megatron_optimizer
 from megatron.core.pipeline_parallel import get_forward_backward_func
 from torch import Tensor
 
-from qwen_shared.backend import Processes, device
+from qwen_shared.backend import Moment, Processes, device
 from qwen_shared.model.builder import build_model, unwrap
 from qwen_shared.model.context import context_slice, whole_sequence
 from qwen_shared.model.documents import Documents
+from qwen_shared.model.sizes import parameter_count
 from qwen_shared.model.weights import fill
 from qwen_shared.recipe import Layout, Recipe
-from qwen_shared.training import torch_adam
+from qwen_shared.training import faults, torch_adam
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,8 @@ class StepResult:
     loss: float
     tokens: int
     grad_norm: float
+    updated: bool = True  # False: the weights are what they were
+    own_seconds: float = field(default=0.0, compare=False)  # until this rank's gradients were ready for the others
 
 
 class Engine:
@@ -84,12 +88,24 @@ class Engine:
             self.pieces,
         )
         torch_adam.make_loadable(self.optimizer)
-        self.config.finalize_model_grads_func = finalize_model_grads
+        # Megatron's `step` does everything up to there; the weights move when the gradients' norm has been looked at.
+        self._move_weights = self.optimizer.step_with_ready_grads
+        self.optimizer.step_with_ready_grads = lambda: False
+        self._step, self._ready = 0, Moment()
+        self.config.finalize_model_grads_func = self._finalize
         self.config.grad_scale_func = self.optimizer.scale_loss
         self._schedule = get_forward_backward_func()
+        self.alive: Callable[[], None] = lambda: None  # called wherever there is progress
 
-    def train_step(self, micro_batches: Iterator[MicroBatch], lr: float) -> StepResult:
-        """One optimizer step over this rank's micro-batches of the global batch."""
+    def train_step(
+        self, micro_batches: Iterator[MicroBatch], lr: float, step: int = 0, hold: bool = False
+    ) -> StepResult:
+        """One optimizer step over this rank's micro-batches of the global batch.
+
+        The weights and the optimizer's state stay as they were where the loss or the gradient is not finite on any
+        rank, and with `hold`. `step` is for faults on demand.
+        """
+        self._step, began = step, Moment()
         for piece in self.pieces:
             piece.train()
             piece.zero_grad_buffer()
@@ -98,8 +114,19 @@ class Engine:
         for group in self.optimizer.param_groups:
             group["lr"] = lr
             group["weight_decay"] = self.recipe.optimizer.weight_decay * group["wd_mult"]
-        _, grad_norm, _ = self.optimizer.step()
-        return StepResult(loss / max(tokens, 1), int(tokens), float(grad_norm or 0.0))
+        _, norm, _ = self.optimizer.step()
+        # Both are sums over all ranks, so all ranks decide alike.
+        loss, grad_norm = loss / max(tokens, 1), float(norm or 0.0)
+        update = math.isfinite(loss) and math.isfinite(grad_norm) and not hold
+        if update:
+            self._move_weights()
+        return StepResult(loss, int(tokens), grad_norm, update, self._ready.since(began))
+
+    def _finalize(self, *args, **kwargs) -> None:
+        """Between a rank's own work and the first that waits for all."""
+        faults.spoil_gradients([buffer.grad_data for piece in self.pieces for buffer in piece.buffers], self._step)
+        self._ready = Moment()
+        finalize_model_grads(*args, **kwargs)
 
     @torch.no_grad()
     def loss_sums(self, micro_batches: Iterator[MicroBatch], count: int) -> Tensor:
@@ -116,6 +143,7 @@ class Engine:
         # Filled up on the right, which changes no logits, until the layout can cut the sequence.
         tokens = F.pad(tokens, (0, -S % self.layout.sequence_pieces)).to(device())
         part = context_slice(tokens, dim=1)
+        self.alive()
         # The interleaved schedule wants as many micro-batches as there are stages.
         count = self.layout.pipeline_parallel if len(self.pieces) > 1 else 1
         outputs = self._schedule(
@@ -141,12 +169,19 @@ class Engine:
             )
         return out[:, :S]
 
+    @property
+    def checkpoint_bytes(self) -> int:
+        """What a checkpoint takes on the disk, but for a few kilobytes: weights; and in fp32 their copy and moments."""
+        each = self.config.params_dtype.itemsize + 3 * 4
+        return each * parameter_count(self.recipe.model, self._vocab_rows)
+
     def _set_eval(self) -> None:
         for piece in self.pieces:
             piece.eval()
 
     def _run(self, micro_batches: Iterator[MicroBatch], count: int, forward_only: bool) -> Tensor:
         """Forward (and backward) over `count` micro-batches: the global sums [2, K] of losses and masks, everywhere."""
+        self.alive()
         # Each piece reads all micro-batches, in its own time.
         readers = itertools.tee(micro_batches, len(self.pieces))
         reports = self._schedule(

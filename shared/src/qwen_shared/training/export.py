@@ -14,6 +14,7 @@ from qwen_shared.model.sizes import padded_vocab_rows
 from qwen_shared.recipe import Recipe, TrainedModel
 from qwen_shared.tokenizer import load_tokenizer
 from qwen_shared.tracking.files import disk_problem
+from qwen_shared.training import faults
 from qwen_shared.training.own_process import as_only_process
 from qwen_shared.training.run_files import checkpoint_path, export_directory, list_checkpoints
 
@@ -32,6 +33,7 @@ def export_run(
         raise UserError(f"{run_dir}: no checkpoint of step {step}; there are {', '.join(map(str, saved))}")
     target = target or export_directory(run_dir, step)
     step = step or saved[-1]
+    faults.reach("export", step)
     if torch.distributed.is_initialized() and torch.distributed.get_world_size() > 1:
         as_only_process("export", run_dir, step, target)
         return json.loads((target / "certificate.json").read_text())

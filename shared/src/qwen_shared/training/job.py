@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -30,14 +31,17 @@ from qwen_shared.report import refresh_report
 from qwen_shared.tokenizer import Tokenizer, load_tokenizer
 from qwen_shared.tracking import Manifest, NoTracker, Tracker, data_progress, open_run, read_metrics, say
 from qwen_shared.tracking.lock import lock_run
-from qwen_shared.training.checkpoint import load_checkpoint, newest_whole_checkpoint
+from qwen_shared.training import faults
+from qwen_shared.training.checkpoint import load_checkpoint
 from qwen_shared.training.engine import Engine
 from qwen_shared.training.export import export_run
+from qwen_shared.training.integrity import newest_whole_checkpoint, require_whole
 from qwen_shared.training.loop import Batches, Hooks, train
 from qwen_shared.training.run_files import list_checkpoints
 from qwen_shared.training.sampling import Prompt, continue_prompts
 from qwen_shared.training.schedule import rate_of
 from qwen_shared.training.start import Start, carries_optimizer, keep_start
+from qwen_shared.training.watchdog import Watchdog
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,7 @@ def run_job(
 
     Every process calls this; raises Stopped after a signal.
     """
+    faults.reach("start-up", 0)
     with contextlib.ExitStack() as stack:
         manifest = prepared = weights = None
         if os.environ.get("RANK", "0") == "0":
@@ -87,6 +92,8 @@ def run_job(
             # leaves no run behind that would hold on to its recipe.
             if origin and not list_checkpoints(run_dir / "checkpoints"):
                 weights = origin.fetch()
+                if carries_optimizer(recipe):
+                    require_whole(Path(origin.name, "checkpoints"), origin.step)
             with data_progress() as progress:
                 prepared = job.prepare(origin.tokenizer if origin else recipe.tokenizer, progress)
             manifest = open_run(run_dir, recipe, command, kind)[1]
@@ -102,6 +109,8 @@ def run_job(
                 parallel.pipeline_parallel,
                 parallel.virtual_pipeline,
                 parallel.context_parallel,
+                # The watchdog comes first: it says where each rank stands.
+                timeout=datetime.timedelta(seconds=max(1800.0, 1.5 * (recipe.guards.step_timeout or 0.0))),
             )
             prepared = prepared or job.prepare(recipe.tokenizer, None)
             _run(job, recipe, layout, processes, run_dir, manifest, prepared, origin)
@@ -170,8 +179,9 @@ def _run(
     else:
         weights = random_source(recipe.seed, recipe.model.num_layers, recipe.model.init_std, device())
     engine = Engine(recipe, layout, processes, precision, vocab_rows, weights)
+    progress = None
     if start_step:
-        load_checkpoint(checkpoints, start_step, engine)
+        progress = load_checkpoint(checkpoints, start_step, engine)
     elif carries_optimizer(recipe):
         load_checkpoint(Path(origin.name, "checkpoints"), origin.step, engine, random_states=False)
 
@@ -181,7 +191,9 @@ def _run(
         tracker = _start_tracking(recipe, run_dir, manifest, start_step)
 
     def at_interval(step: int, final: bool) -> dict[str, float]:
+        faults.reach("evaluation", step)
         metrics = work.validate(engine, final)
+        faults.reach("generation", step)
         rows = continue_prompts(engine, tokenizer, work.prompts, recipe.evaluation, recipe.seed + step)
         tracker.sample_table(step, rows)
         return metrics
@@ -201,9 +213,11 @@ def _run(
                 job.before(origin_dir, tracker)
             restore_rng(drawn_so_far)
         hooks = Hooks(at_interval, after_save)
-        with tracker.training():
+        watchdog = Watchdog(recipe.guards.step_timeout, run_dir / "logs", processes.rank)
+        engine.alive = watchdog.alive
+        with tracker.training(), watchdog:
             rate = work.rate or rate_of(recipe)
-            train(recipe, engine, work.batches, rate, hooks, tracker, checkpoints, start_step, vocab_rows)
+            train(recipe, engine, work.batches, rate, hooks, tracker, checkpoints, start_step, vocab_rows, progress)
         results = {}
         if manifest is not None:
             results = _results(recipe, vocab_rows, tracker.seconds, run_dir) | work.results()

@@ -1,8 +1,7 @@
-"""The training loop, from top to bottom: step, log, validate, save, stop."""
+"""The training loop, from top to bottom: step, look at it, log, validate, save, stop."""
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,22 +12,28 @@ from qwen_shared.backend import matmul_peak, synchronize
 from qwen_shared.errors import Stopped
 from qwen_shared.model.sizes import flops_per_token
 from qwen_shared.recipe import Recipe
-from qwen_shared.training.checkpoint import prune_checkpoints
+from qwen_shared.training import faults
+from qwen_shared.training.checkpoint import go_back, prune_checkpoints
 from qwen_shared.training.engine import Engine, MicroBatch
+from qwen_shared.training.guards import Guards
+from qwen_shared.training.ranks import exchange
 from qwen_shared.training.saving import Saver
 from qwen_shared.training.signals import StopRequest
 
 
 class Batches(Protocol):
-    """What the loop asks of data: a pure function of the step."""
+    """What the loop asks of data: a pure function of a batch's number, which is its step's. Numbers after the last
+    step are spare (see `guards`)."""
 
-    def step(self, step: int) -> Iterator[MicroBatch]: ...
+    def step(self, number: int, /) -> Iterator[MicroBatch]: ...
 
-    def digest(self, step: int) -> str: ...
+    def digest(self, number: int, /) -> str: ...
 
 
 class Log(Protocol):
     def log(self, step: int, metrics: dict[str, Any]) -> None: ...
+
+    def rewind(self, step: int) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -49,17 +54,21 @@ def train(
     checkpoints: Path,
     start_step: int,
     vocab_rows: int,
+    progress: dict[str, Any] | None = None,
 ) -> None:
-    """Train from `start_step` (a checkpoint's, or 0) to the last step. `rate` is the learning rate of a step.
+    """Train from `start_step` (a checkpoint's, whose `progress` this is, or 0) to the last step. `rate` is the
+    learning rate of a step.
 
     Raises Stopped after a signal, with everything saved, and FloatingPointError where the loss or the gradient is
-    no longer finite: the last checkpoint is from before.
+    no longer finite, step after step: the last checkpoint is from before.
     """
     steps, interval = recipe.training.steps, recipe.checkpoint.interval
     flops = flops_per_token(recipe.model, vocab_rows, recipe.data.seq_length)
     tokens_per_step = recipe.training.global_batch_size * recipe.data.seq_length
     peak = matmul_peak()
     saver = Saver(checkpoints, engine)
+    guards = Guards(recipe.guards, steps, checkpoints, engine.processes.rank == 0)
+    guards.load_state((progress or {}).get("guards", {}))
 
     def settle(wait: bool, tell: bool = True) -> None:
         """What follows a checkpoint once it is whole."""
@@ -70,19 +79,45 @@ def train(
             if tell:
                 hooks.saved(saved)
 
+    def go_back_from(step: int, loss: float) -> int | None:
+        """Undo steps whose samples may have made the loss jump; returns the step the run is at then, None for none."""
+        suspect = guards.first_suspect(step)
+        if suspect is None:
+            return None
+        settle(wait=True)
+        # From before the suspects, if that is still there.
+        found = go_back(checkpoints, suspect, engine) or go_back(checkpoints, step, engine)
+        if found is None:
+            guards.give_way(step, "with no checkpoint to go back to")
+            return None
+        guards.go_back(step, loss, found["step"], batches.digest)
+        guards.load_state(found.get("guards", {}))
+        tracker.rewind(found["step"])
+        return found["step"]
+
+    step = start_step
     with StopRequest() as stop:
-        for step in range(start_step + 1, steps + 1):
+        if step < steps:
+            saver.check_room(min(steps, (step // interval + 1) * interval))  # rather now than hours later
+        while step < steps:
+            step += 1
+            faults.reach("training", step)
             began = time.perf_counter()
-            lr = rate(step)
-            result = engine.train_step(batches.step(step), lr)
-            if not math.isfinite(result.loss) or not math.isfinite(result.grad_norm):
-                settle(wait=True)
-                raise FloatingPointError(
-                    f"step {step}: loss {result.loss}, gradient norm {result.grad_norm}; checkpoints are from before. "
-                    "A lower optimizer.lr or a longer schedule.warmup_steps may help"
-                )
+            lr, number = rate(step), guards.batch(step)
+            samples = faults.spoil_samples(batches.step(number), number)
+            result = engine.train_step(samples, lr, step, hold=guards.holds(step))
             synchronize()
-            speed = tokens_per_step / (time.perf_counter() - began)
+            seconds = time.perf_counter() - began
+            told = exchange(stop.asked, result.updated and guards.is_spike(result.loss), result.own_seconds)
+            if told.spike and (back := go_back_from(step, result.loss)) is not None:
+                step = back
+                continue
+            try:
+                guarded = guards.note(step, result)
+            except FloatingPointError:
+                settle(wait=True)
+                raise
+            speed = tokens_per_step / seconds
 
             metrics = {
                 "train/loss": result.loss,
@@ -90,19 +125,21 @@ def train(
                 "train/lr": lr,
                 "train/loss_tokens": result.tokens,
                 "train/tokens_per_second": speed,
+                **told.timing(seconds),
+                **guarded,
             }
             if peak:
                 metrics["train/mfu"] = flops * speed / (peak * engine.layout.world_size)
             validating = step % recipe.evaluation.interval == 0 or step == steps
             if validating:
                 metrics |= hooks.validate(step, step == steps)
-            if validating or step % recipe.tracking.log_interval == 0:
-                tracker.log(step, {**metrics, "data/samples": batches.digest(step)})
+            if validating or guards.in_doubt or step % recipe.tracking.log_interval == 0:
+                tracker.log(step, {**metrics, "data/samples": batches.digest(number)})
 
-            stopping = step < steps and stop.agreed()
-            if step % interval == 0 or step == steps or stopping:
+            stopping = step < steps and told.stop
+            if (step % interval == 0 and not guards.in_doubt) or step == steps or stopping:
                 settle(wait=True)
-                saver.begin(step, {"step": step, "world_size": engine.layout.world_size})
+                saver.begin(step, {"step": step, "world_size": engine.layout.world_size, "guards": guards.state()})
             if stopping:
                 settle(wait=True, tell=False)
                 raise Stopped(

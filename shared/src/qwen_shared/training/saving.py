@@ -8,7 +8,6 @@ when every rank is done: a kill at any moment leaves the checkpoint before in fo
 
 from __future__ import annotations
 
-import os
 import queue
 import shutil
 import threading
@@ -23,7 +22,8 @@ from megatron.core.dist_checkpointing.strategies.async_utils import AsyncRequest
 from torch.distributed.checkpoint.api import CheckpointException
 
 from qwen_shared.errors import UserError
-from qwen_shared.tracking.files import disk_problem
+from qwen_shared.tracking.files import disk_problem, flush, room_problem
+from qwen_shared.training import faults
 from qwen_shared.training.checkpoint import METADATA, sharded_state
 from qwen_shared.training.engine import Engine
 from qwen_shared.training.run_files import checkpoint_path, list_checkpoints
@@ -45,18 +45,28 @@ class Saver:
         self._is_first = engine.processes.rank == 0
         self._writing: _Writing | None = None
 
+    def check_room(self, step: int) -> None:
+        """Raises UserError, on every rank, where the disk has no room for the checkpoint of `step`."""
+        problem = [room_problem(self._directory, self._engine.checkpoint_bytes) if self._is_first else None]
+        if self._engine.layout.world_size > 1:
+            torch.distributed.broadcast_object_list(problem, src=0)
+        if problem[0]:
+            raise UserError(self._refusal(step, problem[0]))
+
     def begin(self, step: int, progress: dict[str, Any]) -> None:
         """Begin to save model, optimizer, random states and `progress` (plain data, the same on every rank).
 
         Raises UserError where the disk does not allow it.
         """
         assert self._writing is None, "finish the checkpoint before first"
+        self.check_room(step)
         temporary = self._directory / f"writing-{step:08d}"
         try:
             if self._is_first:
                 shutil.rmtree(temporary, ignore_errors=True)
                 temporary.mkdir(parents=True)
             torch.distributed.barrier()
+            faults.reach("checkpointing", step)
             # Written in this process: its results need no manager process, which a kill would leave behind.
             filesystem_async._results_queue = queue.Queue()
             request = dist_checkpointing.save(
@@ -93,11 +103,11 @@ class Saver:
                 finalize()
             if self._is_first:
                 for path in writing.temporary.iterdir():
-                    _fsync(path)
-                _fsync(writing.temporary)
+                    flush(path)
+                flush(writing.temporary)
                 shutil.rmtree(final, ignore_errors=True)
                 writing.temporary.replace(final)
-                _fsync(self._directory)
+                flush(self._directory)
             torch.distributed.barrier()
         except (Exception, CheckpointException) as error:
             self._fail(writing.step, writing.temporary, error)
@@ -115,11 +125,12 @@ class Saver:
         shutil.rmtree(temporary, ignore_errors=True)
         if problem is None:
             raise error
+        raise UserError(self._refusal(step, problem)) from error
+
+    def _refusal(self, step: int, problem: str) -> str:
         saved = list_checkpoints(self._directory)
         goes_on = f"goes on after step {saved[-1]}" if saved else "starts again"
-        raise UserError(
-            f"{self._directory}: step {step} cannot be saved: {problem}; mend that, and the same command {goes_on}"
-        ) from error
+        return f"{self._directory}: step {step} cannot be saved: {problem}; mend that, and the same command {goes_on}"
 
 
 def save_checkpoint(directory: Path, step: int, engine: Engine, progress: dict[str, Any]) -> None:
@@ -136,11 +147,3 @@ def _arguments(request: AsyncRequest) -> tuple:
         return ()
     rank, _, results = request.async_fn_args
     return rank, request.preload_fn(), results
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -32,10 +32,15 @@ class StopRequest:
         elif time.monotonic() - self._at > _SAME_REQUEST_S:
             os._exit(128 + number)
 
+    @property
+    def asked(self) -> bool:
+        """Whether this rank was."""
+        return self._signal is not None
+
     def agreed(self) -> bool:
         """Whether any rank was asked to stop. Every rank must call this."""
         # A host tensor travels over gloo, which is set up beside nccl: no wait for the GPU.
-        flag = torch.tensor([self._signal is not None], dtype=torch.int32)
+        flag = torch.tensor([self.asked], dtype=torch.int32)
         if torch.distributed.is_initialized() and torch.distributed.get_world_size() > 1:
             torch.distributed.all_reduce(flag, op=torch.distributed.ReduceOp.MAX)
         return bool(flag.item())

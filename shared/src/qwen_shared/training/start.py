@@ -26,6 +26,7 @@ from qwen_shared.tokenizer import load_tokenizer
 from qwen_shared.tracking import Manifest, Parent, say
 from qwen_shared.tracking.lineage import lineage_of
 from qwen_shared.tracking.manifest import MANIFEST, RECIPE, TOKENIZER, has_trained, read_recipe
+from qwen_shared.training.integrity import require_whole
 from qwen_shared.training.own_process import as_only_process
 from qwen_shared.training.run_files import checkpoint_path, export_directory, find_export, list_checkpoints
 
@@ -260,6 +261,7 @@ def exported(run_dir: Path, step: int | None) -> Path:
         # A checkpoint of a reward model or of PPO holds more than one model, in other forms.
         raise UserError(f"{run_dir}: its model is exported when the run ends, and only that of the last step")
     target = export_directory(run_dir, None if step in (None, saved[-1]) else step)
+    require_whole(run_dir / "checkpoints", step or saved[-1])
     as_only_process("export", run_dir, step or saved[-1], target)
     return target
 

@@ -1,0 +1,39 @@
+"""What every rank tells the others after a step, in one small exchange: so that all decide alike, and to see who is
+slow."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True)
+class Told:
+    stop: bool  # any rank was asked to stop
+    spike: bool  # any rank takes the step's loss for a spike
+    seconds: list[float]  # each rank's own work in the step
+
+    def timing(self, step_seconds: float) -> dict[str, float]:
+        """Who worked longest, and which share of the step that, and the usual rank's work, was; {} for one rank."""
+        if len(self.seconds) == 1:
+            return {}
+        slowest = max(range(len(self.seconds)), key=self.seconds.__getitem__)
+        return {
+            "time/slowest_rank": slowest,
+            "time/slowest_share": self.seconds[slowest] / step_seconds,
+            "time/median_share": statistics.median(self.seconds) / step_seconds,
+        }
+
+
+def exchange(stop: bool, spike: bool, seconds: float) -> Told:
+    """Every rank calls this once a step."""
+    if not torch.distributed.is_initialized() or torch.distributed.get_world_size() == 1:
+        return Told(stop, spike, [seconds])
+    # A host tensor travels over gloo, which is set up beside nccl: no wait for the GPU.
+    rows = torch.zeros(torch.distributed.get_world_size(), 3, dtype=torch.float64)
+    rows[torch.distributed.get_rank()] = torch.tensor([stop, spike, seconds], dtype=torch.float64)
+    torch.distributed.all_reduce(rows)
+    stops, spikes, times = rows.T.tolist()
+    return Told(any(stops), any(spikes), times)
