@@ -65,3 +65,26 @@ def test_a_checkpoint_without_one_of_its_files_is_passed_over(make_engine, tmp_p
         save_checkpoint(tmp_path, step, engine, {"step": step, "world_size": 1})
     (checkpoint_path(tmp_path, 2) / missing).unlink()
     assert newest_whole_checkpoint(tmp_path) == 1
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_going_back_is_as_if_nothing_had_been_since(make_engine, batches, tmp_path, precision):
+    """In the living engine, with dropout's random states; later checkpoints are gone."""
+    from qwen_shared.training.checkpoint import go_back
+    from qwen_shared.training.saving import save_checkpoint
+
+    engine = make_engine(precision=precision, training={"dropout": 0.1})
+
+    def train(count):
+        return [engine.train_step(batches(8), 1e-2) for _ in range(count)]
+
+    train(2)
+    save_checkpoint(tmp_path, 2, engine, {"step": 2, "world_size": 1})
+    expected = train(3)
+    save_checkpoint(tmp_path, 5, engine, {"step": 5, "world_size": 1})
+    train(2)
+    assert go_back(tmp_path, 2, engine) is None
+    assert list_checkpoints(tmp_path) == [2, 5]
+    assert go_back(tmp_path, 5, engine)["step"] == 2
+    assert list_checkpoints(tmp_path) == [2]
+    assert train(3) == expected

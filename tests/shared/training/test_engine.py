@@ -128,3 +128,19 @@ def test_losses_that_nobody_wants_change_nothing(make_engine, batches):
         assert a.tokens == b.tokens
         assert a.loss == pytest.approx(b.loss, rel=1e-6)
         assert a.grad_norm == pytest.approx(b.grad_norm, rel=1e-5)
+
+
+@pytest.mark.parametrize("reason", ["gradient", "hold"])
+def test_a_step_that_cannot_be_used_changes_nothing(reason, make_engine, batches, monkeypatch):
+    """Neither weights nor the optimizer's state: what follows is as if it had not been."""
+    from qwen_shared.training.faults import VARIABLE
+
+    engine, untouched = make_engine(), make_engine()
+    for each in (engine, untouched):
+        each.train_step(batches(8), 1e-2)
+    if reason == "gradient":
+        monkeypatch.setenv(VARIABLE, "nan@7")
+    assert not engine.train_step(batches(8), 1e-2, step=7, hold=reason == "hold").updated
+    assert [engine.train_step(batches(8), 1e-2, step=8) for _ in range(3)] == [
+        untouched.train_step(batches(8), 1e-2) for _ in range(3)
+    ]

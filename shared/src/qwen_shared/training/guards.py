@@ -1,4 +1,4 @@
-"""What is done about a step that goes wrong, and the memory of it, so that every later run of the command does the same.
+"""What is done about a step that goes wrong, and the memory of it, so that the same command later does the same.
 
 A step whose loss or gradient is not finite leaves the weights as they were. A step whose loss stands far above those
 before it sends the run back to a checkpoint; then the steps before it, whose samples may be the cause, get others.
@@ -9,7 +9,9 @@ s + n·(steps of the run) in step s, after it was given other samples n times. N
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 import statistics
 from collections.abc import Callable
 from pathlib import Path
@@ -24,8 +26,9 @@ if TYPE_CHECKING:
     from qwen_shared.training.engine import StepResult
 
 SKIPPED = "skipped.json"
-_WINDOW, _LEAST = 64, 16  # losses to compare with; fewer than the latter say nothing
-_DEVIATIONS = 6  # where losses are noisy: small batches, short answers
+_RECENT = 16  # losses whose median is the level; with fewer nothing is said
+_WINDOW = 64  # losses whose changes from step to step are the noise, which a falling loss does not add to
+_DEVIATIONS = 6  # of the noise: that of small batches and short answers is large
 # A loss is that of the weights which the steps before have made: the cause may lie there.
 _SUSPECTS = 4
 
@@ -96,11 +99,14 @@ class Guards:
         return self._in_a_row > 0
 
     def is_spike(self, loss: float) -> bool:
-        if self._settings.spike is None or len(self._losses) < _LEAST:
+        if self._settings.spike is None or len(self._losses) < _RECENT:
             return False
-        usual = statistics.median(self._losses)
-        deviation = 1.4826 * statistics.median(abs(x - usual) for x in self._losses)
-        return loss - usual > max(self._settings.spike, _DEVIATIONS * deviation)
+        # The median of normally distributed changes, in deviations of a single loss.
+        noise = statistics.median(abs(b - a) for a, b in itertools.pairwise(self._losses)) / (0.6745 * math.sqrt(2))
+        return loss - self._level() > max(self._settings.spike, _DEVIATIONS * noise)
+
+    def _level(self) -> float:
+        return statistics.median(self._losses[-_RECENT:])
 
     # ---- after a spike
 
@@ -124,7 +130,7 @@ class Guards:
 
     def go_back(self, step: int, loss: float, back: int, digest: Callable[[int], str]) -> None:
         """The run is at step `back` again: from here on the suspects have other samples. `digest` tells a batch's."""
-        usual = statistics.median(self._losses)
+        usual = self._level()
         suspects = range(max(back + 1, step - _SUSPECTS + 1), step + 1)
         skipped = {str(suspect): digest(self.batch(suspect)) for suspect in suspects}
         event = {"kind": "spike", "step": step, "loss": loss, "usual": usual, "back_to": back, "skipped": skipped}
