@@ -1,9 +1,11 @@
 """One call reaches the file, W&B and the console, and none of them can end a run."""
 
+import contextlib
 import io
 import sys
 import time
 
+import psutil
 import pytest
 
 from qwen_shared.recipe.schema import Tracking
@@ -122,6 +124,16 @@ def test_wandb_without_network(key, tmp_path, recipe, monkeypatch, capfd):
     assert "W&B" in (tmp_path / "log.txt").read_text()
 
 
+def test_going_back_does_steps_again(tmp_path, recipe):
+    tracker = track(tmp_path, recipe)
+    for step in (1, 2, 3, 4):
+        tracker.log(step, {"train/loss": float(step)})
+    tracker.rewind(2)
+    tracker.log(3, {"train/loss": 0.0})
+    tracker.finish("finished")
+    assert [(r["step"], r["train/loss"]) for r in read_metrics(tmp_path / "metrics.jsonl")] == [(1, 1), (2, 2), (3, 0)]
+
+
 def wandb_log(run_dir):
     import wandb
 
@@ -145,6 +157,31 @@ def test_wandb_that_breaks_is_left_behind(tmp_path, recipe, monkeypatch):
     tracker.sample_table(1, [{"prompt": "a", "text": "b"}])
     tracker.finish("finished")
     assert len(read_metrics(tmp_path / "metrics.jsonl")) == 1
+
+
+def test_wandb_whose_service_hangs_is_not_waited_for(tmp_path, recipe, monkeypatch):
+    """Its process stands still: neither a step nor the end of the run does."""
+    monkeypatch.setattr(wandb_run, "FINISH_TIMEOUT_S", 0.2)
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    with wandb_log(tmp_path):
+        tracker = track(tmp_path, recipe)
+        services = [child for child in psutil.Process().children(recursive=True) if "wandb" in child.name()]
+        assert services
+        for service in services:
+            service.suspend()
+        try:
+            begin = time.monotonic()
+            for step in range(1, 2001):
+                tracker.log(step, {f"train/figure {i}": 1.0 for i in range(20)})
+            logged = time.monotonic()
+            tracker.finish("finished")
+            assert logged - begin < 10 and time.monotonic() - logged < 10
+        finally:
+            for service in services:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    service.kill()
+    assert "W&B does not answer" in (tmp_path / "log.txt").read_text()
+    assert len(read_metrics(tmp_path / "metrics.jsonl")) == 2000
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from qwen_shared.recipe.schema import Tracking
+from qwen_shared.tracking.aside import Aside
 from qwen_shared.tracking.lineage import family
 from qwen_shared.tracking.manifest import Manifest
 from qwen_shared.tracking.wandb_artifacts import log_model, use_models
@@ -25,7 +30,8 @@ class WandbRun:
     training goes on without it.
 
     Its group is the family, from the base model on; its job type the verb. `id` and `url` are for the manifest.
-    A step that W&B has from before is not sent again, whatever is logged.
+    A step that W&B has from before is not sent again, whatever is logged. Figures are sent aside: where W&B's service
+    hangs, no step waits for it.
     """
 
     def __init__(self, run_dir: Path, recipe: dict[str, Any], tracking: Tracking, manifest: Manifest):
@@ -38,6 +44,7 @@ class WandbRun:
         self._step = 0  # the step that is being logged
         if self.mode == "disabled":
             return
+        self._aside = Aside("wandb")
         if self.id:
             self._known = last_step(run_dir, self.id)
         self.id = self.id or uuid.uuid4().hex[:8]
@@ -82,7 +89,7 @@ class WandbRun:
         """Figures, or tables, of a step; several calls make one row."""
         if self._run is not None and step > self._known and step >= self._step:
             self._step = step
-            self._attempt(lambda: self._run.log(metrics, step=step))
+            self._ask(lambda run: run.log(metrics, step=step))
 
     def table(self, step: int | None, name: str, rows: list[dict[str, Any]]) -> None:
         """Without a step: with the last one that was logged; where that is of a process before, with one more."""
@@ -102,7 +109,7 @@ class WandbRun:
     def summary(self, figures: dict[str, float]) -> None:
         """Figures of the whole run."""
         if self._run is not None:
-            self._attempt(lambda: self._run.summary.update(figures))
+            self._ask(lambda run: run.summary.update(figures))
 
     def log_model(self, directory: Path, final: bool) -> tuple[int, str] | None:
         """An export as the run's artifact; its step and W&B's name for it, where W&B has taken it."""
@@ -112,7 +119,31 @@ class WandbRun:
 
     def finish(self, failed: bool) -> None:
         if self._run is not None:
-            self._attempt(lambda: self._run.finish(exit_code=int(failed)))
+            self._ask(lambda run: run.finish(exit_code=int(failed)))
+            if not self._aside.close(2 * FINISH_TIMEOUT_S):
+                _log.warning("W&B does not answer: what it was told last may be missing there")
+                self._end_service()
+            self._run = None
+
+    def _end_service(self) -> None:
+        """Python would wait for it when this process ends."""
+        import wandb
+
+        for child in psutil.Process().children():
+            with contextlib.suppress(psutil.Error):
+                if "wandb" in child.name():
+                    child.kill()
+        self._attempt(wandb.teardown)
+
+    def _ask(self, call: Callable[[Any], None]) -> None:
+        run = self._run
+
+        def attempt() -> None:
+            if self._run is not None:
+                self._attempt(lambda: call(run))
+
+        if not self._aside.ask(attempt):
+            _log.warning("W&B does not answer: the run goes on without it")
             self._run = None
 
     def _attempt(self, call) -> None:

@@ -1,9 +1,9 @@
-"""Everything that a run needs to go on exactly where it was, in one directory that is there whole or not at all."""
+"""Everything that a run needs to go on exactly where it was, in one directory that is there whole or not at all, with
+the hashes of its files."""
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,7 +11,10 @@ from typing import Any, Protocol
 import torch
 
 from qwen_chat.engine import Engine
+from qwen_chat.saving import refusing_disk, require_room
 from qwen_shared.recipe.schema import Checkpoint
+from qwen_shared.tracking.files import flush
+from qwen_shared.training.integrity import write_hashes
 from qwen_shared.training.run_files import checkpoint_path, list_checkpoints
 
 _STATE = "state.json"
@@ -26,9 +29,25 @@ class Stateful(Protocol):
 def save(
     directory: Path, step: int, engines: list[Engine], states: dict[str, Stateful], settings: Checkpoint, rank: int
 ) -> None:
-    """Every rank calls this. Older checkpoints beyond those that `settings` keeps are deleted."""
+    """Every rank calls this. Older checkpoints beyond those that `settings` keeps are deleted.
+
+    Raises UserError where the disk does not allow it.
+    """
     target = checkpoint_path(directory, step)
     temporary = directory / f".{target.name}.writing"
+    if rank == 0:
+        require_room(directory, step)
+    with refusing_disk(directory, temporary, step):
+        _write(temporary, engines, states, rank)
+        if rank != 0:
+            return
+        write_hashes(temporary)
+        temporary.replace(target)
+        flush(directory)
+    _prune(directory, settings)
+
+
+def _write(temporary: Path, engines: list[Engine], states: dict[str, Stateful], rank: int) -> None:
     if rank == 0:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
@@ -36,17 +55,19 @@ def save(
     for engine in engines:
         engine.save(temporary)
     _wait()
-    if rank != 0:
-        return
-    state = {name: part.state_dict() for name, part in states.items()}
-    (temporary / _STATE).write_text(json.dumps(state, indent=2) + "\n")
-    for path in [*temporary.rglob("*"), temporary]:
-        _flush(path)
-    temporary.replace(target)
-    _flush(directory)
+    if rank == 0:
+        state = {name: part.state_dict() for name, part in states.items()}
+        (temporary / _STATE).write_text(json.dumps(state, indent=2) + "\n")
+
+
+def _prune(directory: Path, settings: Checkpoint) -> None:
+    for path in directory.glob("deleting-*"):
+        shutil.rmtree(path, ignore_errors=True)
     for old in list_checkpoints(directory)[: -settings.keep_last]:
         if not (settings.keep_every and old % settings.keep_every == 0):
-            shutil.rmtree(checkpoint_path(directory, old))
+            # Renamed first: a kill amid the deletion must not leave a checkpoint that lacks files.
+            path = checkpoint_path(directory, old).rename(directory / f"deleting-{old:08d}")
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def load(directory: Path, step: int, engines: list[Engine], states: dict[str, Stateful]) -> None:
@@ -61,12 +82,3 @@ def load(directory: Path, step: int, engines: list[Engine], states: dict[str, St
 def _wait() -> None:
     if torch.distributed.is_initialized():
         torch.distributed.barrier()
-
-
-def _flush(path: Path) -> None:
-    """To the disk, before a rename says that it is there."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -36,7 +36,7 @@ from qwen_shared.tokenizer import load_tokenizer
 from qwen_shared.tracking import Parent, data_progress, say
 from qwen_shared.tracking.lineage import ancestor
 from qwen_shared.tracking.manifest import MANIFEST, Ancestor
-from qwen_shared.training.run_files import list_checkpoints
+from qwen_shared.training.integrity import newest_whole_checkpoint
 from qwen_shared.training.signals import StopRequest
 
 _BEFORE, _AFTER = "evaluation-before/answers.jsonl", "evaluation/answers.jsonl"
@@ -189,7 +189,7 @@ class _Job:
         recipe, run, trainer = self._recipe, self._hf, self._trainer
         states = {"normaliser": trainer.normaliser, "kl": trainer.kl, "alarms": self._bell}
         checkpoints = run.run_dir / "checkpoints"
-        done = (list_checkpoints(checkpoints) or [0])[-1]
+        done = newest_whole_checkpoint(checkpoints)
         if done:
             checkpoint.load(checkpoints, done, self._engines, states)
             say(f"going on after step {done}")

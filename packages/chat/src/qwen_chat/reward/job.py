@@ -14,6 +14,7 @@ from qwen_chat.reward.recipe import STAGES
 from qwen_shared.errors import Stopped, UserError
 from qwen_shared.launch import Invocation
 from qwen_shared.tracking import say
+from qwen_shared.training.integrity import newest_whole_checkpoint
 from qwen_shared.training.run_files import checkpoint_path, list_checkpoints
 
 if TYPE_CHECKING:
@@ -54,8 +55,7 @@ class _Job:
         self.hf, self.recipe = run, run.recipe
         self.tokenizer = load_tokenizer(self.recipe.tokenizer)
         self.checkpoints = run.run_dir / "checkpoints"
-        saved = list_checkpoints(self.checkpoints)
-        self.resume_step = saved[-1] if saved else 0
+        self.resume_step = newest_whole_checkpoint(self.checkpoints)
 
     def run(self) -> None:
         import torch
@@ -138,6 +138,7 @@ class _Job:
         from qwen_chat.reward.order import training_order
         from qwen_chat.reward.padding import padding_id
         from qwen_chat.reward.trainer import Watch, arguments_of, make_trainer
+        from qwen_chat.saving import refusing_disk
 
         run, recipe, training = self.hf, self.recipe, self.recipe.training
         writing = self.checkpoints / WRITING
@@ -175,7 +176,8 @@ class _Job:
         ordered = pairs.select_columns(["chosen_ids", "rejected_ids"]).select(order)
         arguments = arguments_of(recipe, stage, writing, precision, run.world_size, deepspeed)
         trainer = make_trainer(recipe, stage, module, arguments, ordered, shown, watch)
-        trainer.train(resume_from_checkpoint=str(done) if going_on else None)
+        with refusing_disk(self.checkpoints, writing):
+            trainer.train(resume_from_checkpoint=str(done) if going_on else None)
         trainer.accelerator.free_memory()
         self.resume_step = list_checkpoints(self.checkpoints)[-1]
         if watch.stopped:

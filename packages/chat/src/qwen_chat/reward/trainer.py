@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import shutil
 import time
 from collections.abc import Callable
@@ -18,8 +17,11 @@ from transformers import PrinterCallback, TrainerCallback
 
 from qwen_chat.reward.recipe import RewardRecipe
 from qwen_chat.reward.stages import Stage
+from qwen_chat.saving import require_room
 from qwen_shared.recipe.schema import Checkpoint
 from qwen_shared.tracking import NoTracker, Tracker
+from qwen_shared.tracking.files import flush
+from qwen_shared.training.integrity import write_hashes
 from qwen_shared.training.run_files import checkpoint_path, list_checkpoints
 from qwen_shared.training.schedule import learning_rate
 from qwen_shared.training.signals import StopRequest
@@ -134,6 +136,8 @@ class Watch(TrainerCallback):
             self._validation = {f"val/{name}": value for name, value in self.validate().items()}
         control.should_log = bool(self._validation) or step % self.recipe.tracking.log_interval == 0 or final
         control.should_save = step % self.recipe.checkpoint.interval == 0 or final or self.stopped
+        if control.should_save and self.rank == 0:
+            require_room(self.checkpoints, self.stage.first + step)
         control.should_training_stop = control.should_training_stop or self.stopped
         return control
 
@@ -167,12 +171,11 @@ class Watch(TrainerCallback):
             step = self.stage.first + state.global_step
             progress = {"step": step, "stage": self.stage.name, "world_size": self.world_size}
             (written / PROGRESS).write_text(json.dumps(progress) + "\n")
-            for path in [*(p for p in written.rglob("*") if p.is_file()), written]:
-                _fsync(path)
+            write_hashes(written)
             final = checkpoint_path(self.checkpoints, step)
             shutil.rmtree(final, ignore_errors=True)
             written.replace(final)
-            _fsync(self.checkpoints)
+            flush(self.checkpoints)
             _prune(self.checkpoints, self.recipe.checkpoint)
         self._all_here()
 
@@ -191,11 +194,3 @@ def _prune(directory: Path, settings: Checkpoint) -> None:
         # Renamed first: a kill amid the deletion must not leave a checkpoint that lacks files.
         path = checkpoint_path(directory, step).rename(directory / f"deleting-{step:08d}")
         shutil.rmtree(path, ignore_errors=True)
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
