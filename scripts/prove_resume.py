@@ -2,13 +2,15 @@
 
     uv run python scripts/prove_resume.py                        50 kills over 200 steps of a small model
     uv run python scripts/prove_resume.py --kills 8 --steps 60 --nproc 2 data.sources=corpus/
+    uv run python scripts/prove_resume.py --signal TERM          asked to stop instead
 
 The same `qwen-base pretrain` is run twice: once undisturbed, once killed with SIGKILL and started again by the same
 command. Then every figure of every line of metrics.jsonl must be equal to the last bit, and the exported weights byte
-for byte. Exits with 1 where they are not.
+for byte. Exits with 1 where they are not. Of several processes, any one is hit, the launcher included: the others must
+end by themselves. One that is asked to stop must do so with exit code 75 and lose not a step.
 
 The moments are spread evenly over the steps, and drawn by what the run is doing then, so that short phases are hit as
-well as long ones. What it is doing is seen from outside, in its directory (see `Run.phase`).
+well as long ones. What it is doing it says itself (see `qwen_shared.training.faults`).
 """
 
 from __future__ import annotations
@@ -25,25 +27,28 @@ import tempfile
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+import psutil
 import yaml
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 # In what the kills shall fall, and how many of them relative to each other.
-PHASES = {"start-up": 1, "training": 2, "evaluation": 3, "checkpointing": 2, "export": 2}
-# What differs between two runs of one recipe without being a result.
+PHASES = {"start-up": 1, "training": 2, "evaluation": 2, "generation": 2, "checkpointing": 2, "export": 2}
+# What differs between two runs of one recipe without being a result: these, and all of time/…
 SPEED = {"time", "train/tokens_per_second", "train/mfu"}
+END_S = 60  # for a process that was hit, and those that wait for it, to be gone
 # A run of half a minute that is at its special moments more often than longer ones are.
 RECIPE = """
     model.num_layers=2 model.hidden_size=64 model.ffn_hidden_size=176 data.seq_length=64 schedule.warmup_steps=10
     training.global_batch_size=8 training.micro_batch_size=4 checkpoint.interval=10 export=every
-    evaluation.interval=10 evaluation.max_tokens=8192 tracking.wandb=disabled
+    evaluation.interval=10 evaluation.max_tokens=8192 evaluation.prompts=[the,a] evaluation.sample_tokens=12
+    tracking.wandb=disabled
 """
 
 
@@ -55,7 +60,6 @@ class Run:
     directory: Path
     env: dict[str, str]
     seconds: Counter[str] = field(default_factory=Counter)  # how long it was watched in each phase
-    _resumed_at: int = 0  # checkpoint that the process now running began from
     _started: float = 0.0
     _is_up: bool = False
 
@@ -64,10 +68,23 @@ class Run:
         return yaml.safe_load((self.directory / "recipe.yaml").read_text())
 
     def start(self) -> subprocess.Popen:
-        self._resumed_at, self._started, self._is_up = self.newest_checkpoint(), time.time(), False
+        self._started, self._is_up = time.time(), False
+        self._told.unlink(missing_ok=True)
         with self.directory.with_suffix(".console.txt").open("wb") as out:
             command = [*self.command, "--run-dir", str(self.directory)]
-            return subprocess.Popen(command, stdout=out, stderr=out, env=self.env, start_new_session=True)
+            env = self.env | {"QWEN_FAULTS": f"tell={self._told}"}
+            return subprocess.Popen(command, stdout=out, stderr=out, env=env, start_new_session=True)
+
+    @property
+    def _told(self) -> Path:
+        return self.directory.with_suffix(".phase.txt")
+
+    def told(self) -> tuple[str, int]:
+        """The phase that it has begun last, and for which step."""
+        with contextlib.suppress(FileNotFoundError, ValueError):  # not there yet; half-written
+            phase, step = self._told.read_text().split()
+            return phase, int(step)
+        return "start-up", 0
 
     def console(self) -> str:
         return self.directory.with_suffix(".console.txt").read_text(errors="replace")
@@ -98,28 +115,11 @@ class Run:
         return {"step": 0}
 
     def phase(self) -> str:
-        """One of PHASES: by the console, half-written directories, and the age of the last line of metrics.
-
-        While a checkpoint is written training goes on; that is checkpointing here.
-        """
+        """One of PHASES. While a checkpoint is written training goes on; that is checkpointing here."""
         if not self.is_up():
             return "start-up"
-        if self.half_written():
-            return "checkpointing"
-        last, saved, steps = self.last_record(), self.newest_checkpoint(), self.recipe["training"]["steps"]
-        if saved == steps or (saved > self._resumed_at and self.recipe["export"] == "every"):
-            certificate = {}
-            with contextlib.suppress(OSError, ValueError):
-                certificate = json.loads((self.directory / "export/certificate.json").read_text())
-            if certificate.get("step") != saved:
-                return "export"
-        step = last["step"] + 1
-        if step % self.recipe["evaluation"]["interval"] == 0 or step == steps:
-            tokens = self.recipe["training"]["global_batch_size"] * self.recipe["data"]["seq_length"]
-            touched = max(path.stat().st_mtime for path in (self.directory, self.directory / "metrics.jsonl"))
-            if time.time() - touched > 1.5 * tokens / last.get("train/tokens_per_second", tokens):
-                return "evaluation"
-        return "training"
+        phase = "checkpointing" if self.half_written() else self.told()[0]
+        return phase if phase in PHASES else "training"
 
     def watch(self, process: subprocess.Popen, until=lambda: False, progress=lambda step: None) -> None:
         """Wait until a condition holds or the process ends; counts the time in each phase.
@@ -147,9 +147,12 @@ def has_begun(run: Run, phase: str, step: int) -> bool:
         return phase == "start-up"
     if phase == "checkpointing" and f"writing-{step:08d}" in run.half_written():
         return True
-    if phase in ("checkpointing", "export"):
+    if phase == "checkpointing":
         return run.newest_checkpoint() >= step
-    return run.last_record()["step"] >= step - 1
+    if phase in ("evaluation", "generation", "export") and run.told() == (phase, step):
+        return True
+    # Or it is past that already.
+    return run.last_record()["step"] >= (step - 1 if phase == "training" else step + (phase == "export"))
 
 
 def draw_kill(draw: random.Random, number: int, kills: int, every: dict[str, int], saved: int) -> tuple[str, int]:
@@ -168,31 +171,61 @@ def draw_kill(draw: random.Random, number: int, kills: int, every: dict[str, int
     return phase, comes[phase]
 
 
-def run_killed(run: Run, like: Run, kills: int, draw: random.Random, progress, console: Console) -> Counter[str]:
-    """Run to the end with so many kills; returns how many fell in which phase. `like` is the run that is not killed."""
+def hit_one(process: subprocess.Popen, number: int, draw: random.Random) -> str | None:
+    """Send the signal to one of the run's processes and wait for the end of all; in words, what is wrong about it."""
+    launcher = psutil.Process(process.pid)
+    children = launcher.children(recursive=True)
+    # Of one process there is no launcher, and what it starts is not the run.
+    ranks = [child for child in children if child.ppid() == process.pid and "qwen_base" in child.cmdline()]
+    victim = draw.choice([launcher, *ranks]) if number == signal.SIGKILL else launcher
+    victim.send_signal(number)
+    try:
+        code = process.wait(timeout=END_S)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        return f"not over {END_S} s after the signal"
+    if left := psutil.wait_procs(children, timeout=END_S)[1]:
+        return f"{len(left)} processes outlive the signal"
+    expected = {-signal.SIGKILL, 128 + signal.SIGKILL}
+    if number == signal.SIGTERM:
+        expected = {75, 0, -signal.SIGTERM}  # 0: all was done; the last: before it could be heard
+    return None if code in expected else f"exit code {code}"
+
+
+def run_killed(
+    run: Run, like: Run, kills: int, number: int, draw: random.Random, progress, console: Console
+) -> tuple[Counter[str], list[str]]:
+    """Run to the end with so many kills; returns how many fell in which phase, and what was wrong about them. `like` is
+    the run that is not killed."""
     steps, saving = like.recipe["training"]["steps"], like.recipe["checkpoint"]["interval"]
     # How many steps lie between two times of each phase.
     every = {"start-up": steps, "training": 1, "evaluation": like.recipe["evaluation"]["interval"]}
+    every["generation"] = every["evaluation"]
     every |= {"checkpointing": saving, "export": saving if like.recipe["export"] == "every" else steps}
     hit: Counter[str] = Counter()
-    for number in range(kills):
-        aim, step = draw_kill(draw, number, kills, every, run.newest_checkpoint())
+    wrong = []
+    for count in range(kills):
+        aim, step = draw_kill(draw, count, kills, every, run.newest_checkpoint())
         process = run.start()
         run.watch(process, lambda aim=aim, step=step: has_begun(run, aim, step))
         usual = like.seconds[aim] / max(1, steps // every[aim])
-        deadline = time.monotonic() + draw.random() * usual / (2 if number == kills - 1 else 1)
+        deadline = time.monotonic() + draw.random() * usual / (2 if count == kills - 1 else 1)
         over = run.is_up if aim == "start-up" else lambda: False  # it may be quicker this time
         run.watch(process, lambda deadline=deadline, over=over: time.monotonic() >= deadline or over())
         phase = run.phase()
         if process.poll() is not None:
             break
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        before = run.last_record()["step"]
+        problem = hit_one(process, number, draw)
+        done, saved = run.last_record()["step"], run.newest_checkpoint()
+        if number == signal.SIGTERM and phase != "start-up" and saved < done:
+            problem = problem or f"{done} steps were done, but only {saved} are saved"
+        wrong += [f"kill {count + 1} in {phase}: {problem}"] if problem else []
         hit[phase] += 1
-        progress(number + 1)
-        console.print(f"kill {number + 1}: {phase}, with {run.last_record()['step']} steps done")
+        progress(count + 1)
+        console.print(f"kill {count + 1}: {phase}, with {before} steps done")
     run.watch(run.start())
-    return hit
+    return hit, wrong
 
 
 def differences(one: Run, other: Run) -> list[str]:
@@ -201,7 +234,7 @@ def differences(one: Run, other: Run) -> list[str]:
     texts = [(run.directory / "metrics.jsonl").read_text().splitlines() for run in (one, other)]
     for number, (a, b) in enumerate(zip_longest(*texts, fillvalue="{}"), start=1):
         a, b = json.loads(a), json.loads(b)
-        names = sorted(name for name in (a.keys() | b.keys()) - SPEED if a.get(name) != b.get(name))
+        names = sorted(n for n in (a.keys() | b.keys()) - SPEED if not n.startswith("time/") and a.get(n) != b.get(n))
         found += [f"metrics.jsonl line {number}: {name} is {a.get(name)} and {b.get(name)}" for name in names]
     weights = [[p.read_bytes() for p in sorted(r.directory.glob("export/*.safetensors"))] for r in (one, other)]
     return found if weights[0] and weights[0] == weights[1] else [*found, "the exported weights differ"]
@@ -213,6 +246,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=50, metavar="N", help="default: 50")
     parser.add_argument("--steps", type=int, default=200, metavar="N", help="default: 200")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the moments (default: 0)")
+    parser.add_argument("--signal", choices=("KILL", "TERM"), default="KILL", help="default: KILL")
     parser.add_argument("--nproc", type=int, default=1, metavar="N", help="processes of the run (default: 1)")
     parser.add_argument("--work", type=Path, metavar="DIR", help="a new directory for both runs, which stays")
     args = parser.parse_intermixed_args()
@@ -236,8 +270,10 @@ def prove(args: argparse.Namespace, work: Path) -> int:
         unbroken.watch(unbroken.start(), progress=lambda step: bars.update(bar, completed=step))
         bar = bars.add_task("kills", total=args.kills)
         draw = random.Random(args.seed)
-        hit = run_killed(killed, unbroken, args.kills, draw, lambda done: bars.update(bar, completed=done), console)
-    wrong, last = differences(unbroken, killed), killed.last_record()
+        number = signal.Signals[f"SIG{args.signal}"]
+        update = partial(bars.update, bar)
+        hit, wrong = run_killed(killed, unbroken, args.kills, number, draw, lambda n: update(completed=n), console)
+    wrong, last = [*wrong, *differences(unbroken, killed)], killed.last_record()
     passed = not wrong and hit.total() == args.kills
     minutes = round((time.monotonic() - began) / 60, 1)
     table = Table("phase", "share of the unbroken run's time", "kills")

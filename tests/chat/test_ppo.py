@@ -196,3 +196,16 @@ def test_other_prompts_are_noticed(qwen_chat, tmp_path):
     (run_dir / "manifest.json").write_text(json.dumps(manifest | {"status": "stopped"}))
     prompts.write_text("".join(json.dumps(row) + "\n" for row in [*rows[::-1], {"prompt": "And?", "answer": "1"}]))
     assert "data.sources changed since" in qwen_chat(*words, check=2).stderr
+
+
+@pytest.mark.slow
+def test_a_harmed_checkpoint_is_passed_over(unbroken, qwen_chat, tmp_path):
+    run_dir = shutil.copytree(unbroken, tmp_path / "run", ignore=shutil.ignore_patterns("export", "evaluation"))
+    manifest = json.loads((run_dir / "manifest.json").read_text()) | {"status": "failed"}
+    (run_dir / "manifest.json").write_text(json.dumps(manifest))
+    path = run_dir / "checkpoints/step-00000006/policy.pt"
+    path.write_bytes(path.read_bytes()[:-1])
+    said = qwen_chat("--run-dir", run_dir).stdout
+    assert "is damaged (policy.pt: hash mismatch): going back to step 4" in said
+    assert metrics(run_dir) == metrics(unbroken)
+    assert (run_dir / "export/model.safetensors").read_bytes() == (unbroken / "export/model.safetensors").read_bytes()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -168,3 +169,21 @@ def test_plan_and_mistakes(reward, tmp_path):
         error = reward("--plan", "--run-dir", tmp_path / "run", *words, check=2).stderr
         assert said in error
         assert error.count("\n") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("harm", ["a bit", "the end"])
+def test_a_harmed_checkpoint_is_passed_over(harm, reward, finished, tmp_path):
+    """Training goes on from the one before, as if the newest had never been."""
+    run_dir = shutil.copytree(finished, tmp_path / "run", ignore=shutil.ignore_patterns("export", "evaluation"))
+    manifest = json.loads((run_dir / "manifest.json").read_text()) | {"status": "failed"}
+    (run_dir / "manifest.json").write_text(json.dumps(manifest))
+    path = run_dir / "checkpoints/step-00000012/model.safetensors"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content if harm == "a bit" else content[:-1])
+    said = reward("--run-dir", run_dir).stdout
+    assert "is damaged (model.safetensors: hash mismatch): going back to step 8" in said
+    assert losses(run_dir) == losses(finished)
+    a, b = (load_reward_model(directory).module.state_dict() for directory in (run_dir, finished))
+    assert all(torch.equal(a[name], b[name]) for name in a)

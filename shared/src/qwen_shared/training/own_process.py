@@ -5,14 +5,17 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 from qwen_shared.errors import EXIT_USER_ERROR, UserError
 
+_PARENT = "QWEN_PARENT_PID"
 _OF_THE_RUN = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
@@ -28,7 +31,7 @@ def as_only_process(job: str, *words: str | int | Path) -> None:
     environment = {key: value for key, value in os.environ.items() if key not in _OF_THE_RUN}
     done = subprocess.run(
         [sys.executable, "-m", "qwen_shared.training.own_process", job, *map(str, words)],
-        env=environment | {"CUDA_VISIBLE_DEVICES": ""},
+        env=environment | {"CUDA_VISIBLE_DEVICES": "", _PARENT: str(os.getpid())},
         capture_output=True,
         text=True,
     )
@@ -81,7 +84,18 @@ def _run(job: str, *words: str) -> None:
             stop_processes()
 
 
+def _die_with_parent() -> None:
+    """A run that was killed must not find, when it goes on, that somebody still writes into its directory."""
+    if not sys.platform.startswith("linux"):
+        return
+    pr_set_pdeathsig = 1
+    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+    if os.getppid() != int(os.environ.get(_PARENT, os.getppid())):  # it died before the line above
+        os._exit(1)
+
+
 def main() -> None:
+    _die_with_parent()
     try:
         _run(*sys.argv[1:])
     except UserError as error:

@@ -1,0 +1,77 @@
+"""What PPO goes on from is whole and as it was written, or is not taken."""
+
+import shutil
+import subprocess
+
+import pytest
+import torch
+
+from qwen_chat.engine import TorchEngine
+from qwen_chat.ppo_run import checkpoint
+from qwen_shared.errors import UserError
+from qwen_shared.recipe.schema import Checkpoint
+from qwen_shared.training.integrity import newest_whole_checkpoint
+from qwen_shared.training.run_files import checkpoint_path, list_checkpoints
+
+SETTINGS = Checkpoint(interval=1, keep_last=2)
+
+
+class Count:
+    value = 0
+
+    def state_dict(self):
+        return {"value": self.value}
+
+    def load_state_dict(self, state):
+        self.value = state["value"]
+
+
+def make(size=8):
+    torch.manual_seed(0)
+    module = torch.nn.Linear(size, size)
+    return TorchEngine(module, torch.optim.AdamW(module.parameters()), 1.0, "fp32", "policy")
+
+
+def take_a_step(engine):
+    engine.backward(engine(torch.ones(8)).square().sum(), last=True)
+    engine.step([1e-2])
+
+
+@pytest.mark.parametrize("file", ["policy.pt", "state.json"])
+@pytest.mark.parametrize("harm", ["a bit", "the end"])
+def test_a_harmed_one_is_passed_over(file, harm, tmp_path, capsys):
+    engine, count, weights = make(), Count(), {}
+    for step in (1, 2, 3):
+        take_a_step(engine)
+        count.value = step
+        weights[step] = engine.module.weight.detach().clone()
+        checkpoint.save(tmp_path, step, [engine], {"count": count}, SETTINGS, rank=0)
+    assert list_checkpoints(tmp_path) == [2, 3] and newest_whole_checkpoint(tmp_path) == 3
+    path = checkpoint_path(tmp_path, 3) / file
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content if harm == "a bit" else content[:-1])
+    assert newest_whole_checkpoint(tmp_path) == 2
+    assert f"step-00000003 is damaged ({file}: hash mismatch): going back to step 2" in capsys.readouterr().out
+    other = make()
+    checkpoint.load(tmp_path, 2, [other], {"count": count})
+    assert torch.equal(other.module.weight, weights[2]) and count.value == 2
+
+
+def test_a_full_disk_is_said_in_a_line(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", disk], capture_output=True).returncode:
+        pytest.skip("mounting a small tmpfs is not permitted here")
+    try:
+        engine, checkpoints = make(300), disk / "checkpoints"
+        checkpoint.save(checkpoints, 1, [engine], {}, SETTINGS, rank=0)
+        (disk / "ballast").write_bytes(bytes(shutil.disk_usage(disk).free - 200_000))
+        with pytest.raises(UserError, match=r"step 2 cannot be saved: No space left on device: 0\.\d MB are needed"):
+            checkpoint.save(checkpoints, 2, [engine], {}, SETTINGS, rank=0)
+        (checkpoints / "step-00000001").rename(disk / "aside")  # now nothing is known of its size
+        with pytest.raises(UserError, match="step 2 cannot be saved: No space left on device; mend that"):
+            checkpoint.save(checkpoints, 2, [engine], {}, SETTINGS, rank=0)
+        assert not list(checkpoints.iterdir())
+    finally:
+        subprocess.run(["umount", "--lazy", disk], check=True)
