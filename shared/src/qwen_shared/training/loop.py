@@ -136,7 +136,8 @@ def train(
             if validating or guards.in_doubt or step % recipe.tracking.log_interval == 0:
                 tracker.log(step, {**metrics, "data/samples": batches.digest(number)})
 
-            stopping = step < steps and told.stop
+            # A validation may have taken long: what was asked since is heard now, not a step later.
+            stopping = step < steps and (stop.agreed() if validating else told.stop)
             if (step % interval == 0 and not guards.in_doubt) or step == steps or stopping:
                 settle(wait=True)
                 saver.begin(step, {"step": step, "world_size": engine.layout.world_size, "guards": guards.state()})
