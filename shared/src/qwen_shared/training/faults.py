@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 VARIABLE = "QWEN_FAULTS"
 _WORD = re.compile(r"(kill|term|hang|nan|slow|spike)@(\d+)(?:-(\d+))?(?:/(\d+))?(?:#([a-z-]+))?$")
-_SLOW_S = 0.2
+_SLOW_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -62,11 +62,14 @@ def spoil_samples(micro_batches: Iterator[MicroBatch], number: int) -> Iterator[
     """The micro-batches of batch `number`, or what becomes of them."""
     if VARIABLE not in os.environ:
         return micro_batches
-    if _strikes("slow", number):
-        time.sleep(_SLOW_S)
-    if not _strikes("spike", number, on_every_rank=True):
-        return micro_batches
-    return (replace(batch, labels=batch.labels * 31 % 97) for batch in micro_batches)
+    return _spoiled(micro_batches, number)
+
+
+def _spoiled(micro_batches: Iterator[MicroBatch], number: int) -> Iterator[MicroBatch]:
+    time.sleep(_SLOW_S if _strikes("slow", number) else 0.0)
+    spike = _strikes("spike", number, on_every_rank=True)
+    for batch in micro_batches:
+        yield replace(batch, labels=batch.labels * 31 % 97) if spike else batch
 
 
 def spoil_gradients(gradients: list[Tensor], step: int) -> None:
