@@ -60,6 +60,18 @@ def test_batches_begin_anew_with_each_stage():
     assert staged.digest(6) == "1.1"
 
 
+def test_spare_batches_are_of_their_step_s_stage_and_of_no_other_step():
+    """The run has nine steps: batch 9·n + s is the n-th in place of step s (see `training.guards`)."""
+    asked = []
+    batches = [SimpleNamespace(step=lambda s, i=i: asked.append((i, s))) for i in (0, 1)]
+    staged = StagedBatches(recipe(BROAD, FINE).stages, batches)
+    for number in range(1, 28):
+        staged.step(number)
+    assert len(set(asked)) == 27
+    assert [stage for stage, _ in asked] == 3 * (5 * [0] + 4 * [1])
+    assert asked[9 + 5] == (1, 4 + 1)
+
+
 def test_a_stage_reads_its_sources_in_an_order_of_its_own(packed, conversations):
     a, b = packed(conversations(60), 64, seed=1234), packed(conversations(90)[60:], 64, seed=1234)
     found = Conversations([], [a, b], [])

@@ -10,10 +10,10 @@ import torch
 
 from qwen_shared.convert.export import export_checkpoint
 from qwen_shared.errors import UserError
-from qwen_shared.model.sizes import padded_vocab_rows
+from qwen_shared.model.sizes import padded_vocab_rows, parameter_count
 from qwen_shared.recipe import Recipe, TrainedModel
 from qwen_shared.tokenizer import load_tokenizer
-from qwen_shared.tracking.files import disk_problem
+from qwen_shared.tracking.files import disk_problem, room_problem
 from qwen_shared.training import faults
 from qwen_shared.training.own_process import as_only_process
 from qwen_shared.training.run_files import checkpoint_path, export_directory, list_checkpoints
@@ -38,12 +38,15 @@ def export_run(
         as_only_process("export", run_dir, step, target)
         return json.loads((target / "certificate.json").read_text())
     tokenizer = load_tokenizer(recipe.tokenizer)
+    rows = padded_vocab_rows(recipe.model, tokenizer.vocab_size, tensor_parallel=1)
+    if problem := room_problem(target, 2 * parameter_count(recipe.model, rows)):  # twice that in fp32
+        raise UserError(_refusal(target, step, problem))
     try:
         return export_checkpoint(
             checkpoint_path(run_dir / "checkpoints", step),
             target,
             recipe.model,
-            padded_vocab_rows(recipe.model, tokenizer.vocab_size, tensor_parallel=1),
+            rows,
             recipe.data.seq_length,
             tokenizer,
             step,
@@ -53,6 +56,8 @@ def export_run(
         shutil.rmtree(target.with_name(f".{target.name}.writing"), ignore_errors=True)
         if problem is None:
             raise
-        raise UserError(
-            f"{target}: step {step} cannot be exported: {problem}; mend that, and the same command exports it"
-        ) from error
+        raise UserError(_refusal(target, step, problem)) from error
+
+
+def _refusal(target: Path, step: int, problem: str) -> str:
+    return f"{target}: step {step} cannot be exported: {problem}; mend that, and the same command exports it"

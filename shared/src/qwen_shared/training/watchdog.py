@@ -25,14 +25,13 @@ class Watchdog:
 
     def __init__(self, timeout: float | None, logs: Path, rank: int):
         self._timeout, self._path = timeout, logs / f"stacks-rank-{rank}.txt"
-        self._last, self._done = 0.0, threading.Event()
+        self._count, self._done = 0, threading.Event()
 
     def alive(self) -> None:
         """There was progress. Costs nothing."""
-        self._last = time.monotonic()
+        self._count += 1
 
     def __enter__(self) -> Watchdog:
-        self.alive()
         if self._timeout is not None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self._path.open("a", encoding="utf-8")
@@ -53,23 +52,28 @@ class Watchdog:
                 self._path.unlink()
 
     def _arm(self) -> None:
-        """A process whose interpreter is held by native code cannot run our thread. faulthandler's is no Python."""
-        faulthandler.dump_traceback_later(self._timeout + 2 * _OTHERS_S, exit=True, file=self._file)
+        """A process whose interpreter is held by native code cannot run our thread; faulthandler's is no Python. It
+        only writes: it cannot tell a hang from a process that was suspended."""
+        faulthandler.dump_traceback_later(self._timeout + _OTHERS_S, file=self._file)
 
     def _watch(self) -> None:
-        seen = self._last
-        while not self._done.wait(min(1.0, self._timeout / 10)):
-            if self._last != seen:
-                seen = self._last
+        seen, idle, turn = self._count, 0.0, min(1.0, self._timeout / 10)
+        while not self._done.wait(turn):
+            # Turns are counted, not the clock: while a process is suspended, it is not idle.
+            idle += turn
+            if self._count != seen:
+                seen, idle = self._count, 0.0
                 self._arm()
-            elif time.monotonic() - seen > self._timeout:
+            elif idle > self._timeout:
                 self._end()
 
     def _end(self) -> None:
         faulthandler.dump_traceback(file=self._file)
-        say(
+        words = (
             f"no progress for {self._timeout:g} s (guards.step_timeout): where each rank stands is in "
             f"{self._path.parent}/stacks-rank-*.txt; the same command goes on from the last checkpoint"
         )
+        # Nobody may be reading: what is said must not hold up the end.
+        threading.Thread(target=say, args=(words,), daemon=True).start()
         time.sleep(_OTHERS_S)
         os._exit(EXIT_FAILED)
