@@ -37,6 +37,7 @@ from qwen_shared.tracking import Parent, data_progress, say
 from qwen_shared.tracking.lineage import ancestor
 from qwen_shared.tracking.manifest import MANIFEST, Ancestor
 from qwen_shared.training.integrity import newest_whole_checkpoint
+from qwen_shared.training.run_files import list_checkpoints
 from qwen_shared.training.signals import StopRequest
 
 _BEFORE, _AFTER = "evaluation-before/answers.jsonl", "evaluation/answers.jsonl"
