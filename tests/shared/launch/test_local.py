@@ -80,12 +80,14 @@ def test_a_port_is_nobody_elses_until_rank_0_listens():
             del store
 
 
-def test_the_failing_rank_speaks(start):
+def test_the_failing_rank_speaks(toy, start):
     process = start("fail")
     _, err = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert err.startswith("rank 1 failed with exit code 1")
-    assert err.index("RuntimeError: rank one is broken") < err.index("rank zero lost its peer")
+    assert err.startswith("rank 1 failed (runs/toy/small/logs/rank-1.txt):\nTraceback")
+    assert err.endswith("RuntimeError: rank one is broken\n")
+    # What it led to is in the log.
+    assert "rank zero lost its peer" in (toy.folder / "runs/toy/small/log.txt").read_text()
 
 
 def test_a_mistake_is_said_once(start):

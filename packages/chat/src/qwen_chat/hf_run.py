@@ -117,8 +117,14 @@ def _join(stack: contextlib.ExitStack) -> tuple[int, int]:
     if not is_worker():
         return 0, 1
     joined = join_processes()
-    stack.callback(torch.distributed.destroy_process_group)
+    stack.push(_leave)
     return joined
+
+
+def _leave(kind: type[BaseException] | None, *_) -> None:
+    # A rank that fails keeps its connections until it has said why: the others fail of losing them.
+    if kind is None or issubclass(kind, Stopped | UserError):
+        torch.distributed.destroy_process_group()
 
 
 def export_hf(model: torch.nn.Module, tokenizer: Tokenizer, run_dir: Path, step: int) -> None:

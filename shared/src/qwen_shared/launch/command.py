@@ -11,6 +11,7 @@ import importlib
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +19,9 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from qwen_shared.errors import EXIT_FAILED, EXIT_FINISHED, EXIT_STOPPED, EXIT_USER_ERROR, Stopped, UserError
-from qwen_shared.launch import local
+from qwen_shared.launch import launchers, local, slurm
+from qwen_shared.launch.failure import LAUNCHER_PID, report
+from qwen_shared.launch.launchers import Launch
 from qwen_shared.recipe import (
     PretrainRecipe,
     RunRecipe,
@@ -101,6 +104,10 @@ def run(
     local.die_with_launcher()
     for number in _STOP_SIGNALS:
         signal.signal(number, _interrupt)
+    # A cluster sends the last to every process of a job. A launcher makes it SIGTERM for its ranks; that they ignore
+    # it is inherited by what they start.
+    if LAUNCHER_PID in os.environ:
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     command = prog
     global _interrupted
     _interrupted = False
@@ -113,9 +120,6 @@ def run(
         if isinstance(verb, Tool):
             return _run_tool(command, verb, argv)
         return _run_verb(command, verb, recipes / verb.recipes, default_config, argv)
-    except UserError as error:
-        print(f"{command}: error: {error}", file=sys.stderr)
-        return EXIT_USER_ERROR
     except Stopped as stopped:
         _ignore_stop_signals()  # the second of a double Ctrl-C may still come, and must not change the exit code
         if os.environ.get("RANK", "0") == "0":
@@ -127,17 +131,25 @@ def run(
     except BrokenPipeError:  # the reader, `head` for one, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FINISHED
-    except FloatingPointError as error:
-        print(f"{command}: failed: {error}", file=sys.stderr)
-        return EXIT_FAILED
-    except OSError as error:
-        if error.errno not in _FILE_ERRORS:
+    except Exception as error:
+        text, code = _explain(command, error)
+        if text is None and not local.is_launched():
             raise
-        print(f"{command}: error: {error.filename or 'standard output, or a file'}: {error.strerror}", file=sys.stderr)
-        return EXIT_USER_ERROR
+        return report(text or traceback.format_exc().rstrip(), code)
 
 
-_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+def _explain(command: str, error: Exception) -> tuple[str | None, int]:
+    """One line for the user, None where the fault is ours; and the exit code."""
+    if isinstance(error, UserError):
+        return f"{command}: error: {error}", EXIT_USER_ERROR
+    if isinstance(error, FloatingPointError):
+        return f"{command}: failed: {error}", EXIT_FAILED
+    if isinstance(error, OSError) and error.errno in _FILE_ERRORS:
+        return f"{command}: error: {error.filename or 'standard output, or a file'}: {error.strerror}", EXIT_USER_ERROR
+    return None, EXIT_FAILED
+
+
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 _FILE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENAMETOOLONG)
 
 
@@ -173,15 +185,19 @@ def _run_verb(command: str, verb: Verb, recipes: Path, default_config: str, argv
     if args.keys:
         print_keys(verb.schema)
         return EXIT_FINISHED
+    launch = Launch() if verb.reads_run else launchers.read_flags(args)
     if args.check:
-        _check_recipe(verb, recipes, default_config, args)
+        _check_recipe(verb, recipes, default_config, args, launch)
         return EXIT_FINISHED
-    invocation = _check(command, verb, recipes, default_config, args)
+    invocation = _check(command, verb, recipes, default_config, args, launch)
+    package = verb.target.partition(".")[0]
     finished = not verb.reads_run and inspect_run(invocation.run_dir, invocation.recipe) == "finished"
     if args.plan:
         with log_file(None):
             text = _load(verb.plan)(invocation)
         print(text)
+        if launch.launcher == "slurm":
+            print("\n" + slurm.batch_script(launchers.slurm_job(launch, package, argv, invocation.run_dir)), end="")
         return EXIT_FINISHED
     if args.show_batch:
         with log_file(None):
@@ -191,16 +207,17 @@ def _run_verb(command: str, verb: Verb, recipes: Path, default_config: str, argv
         if os.environ.get("RANK", "0") == "0":
             print(f"{invocation.run_dir} is finished; another --run-dir or name=… starts a new run")
         return EXIT_FINISHED
-    if args.nproc > 1 and not local.is_worker():
-        package = verb.target.partition(".")[0]
-        return local.launch(package, argv, args.nproc, invocation.run_dir / "logs")
+    if launch.starts_processes:
+        return launchers.start(launch, package, argv, invocation.run_dir)
     has_run = not verb.reads_run or (invocation.run_dir / RECIPE).is_file()
     with log_file(invocation.run_dir if has_run else None):
         _load(verb.target)(invocation)
     return EXIT_FINISHED
 
 
-def _check(command: str, verb: Verb, recipes: Path, default_config: str, args: argparse.Namespace) -> Invocation:
+def _check(
+    command: str, verb: Verb, recipes: Path, default_config: str, args: argparse.Namespace, launch: Launch
+) -> Invocation:
     """Everything that can be known to be wrong without importing torch."""
     overrides, config = _join_spaced(args.overrides), args.config or default_config
     if verb.reads_run:
@@ -211,13 +228,13 @@ def _check(command: str, verb: Verb, recipes: Path, default_config: str, args: a
         run_dir, recipe = _existing_run(command, verb, recipes, args, config, overrides)
     else:
         run_dir, recipe, origin = _own_run(verb, recipes, args, config, overrides)
-        layout = check_layout(recipe, _world_size(args))
+        layout = check_layout(recipe, _world_size(launch))
     check_tokenizer(origin.tokenizer if origin else recipe.tokenizer)
     if verb.reads_data:
         from qwen_shared.data.check import check_sources  # brings numpy, which --help needs not
 
         check_sources(recipe.data)
-    shared_names = {"config", "run_dir", "start", "nproc", "plan", "check", "show_batch", "keys", "overrides"}
+    shared_names = {"config", "run_dir", "start", "plan", "check", "show_batch", "keys", "overrides", *launchers.NAMES}
     options = argparse.Namespace(**{k: v for k, v in vars(args).items() if k not in shared_names})
     return Invocation(recipe, overrides, run_dir, start, layout, command, origin, options)
 
@@ -226,11 +243,13 @@ def _check(command: str, verb: Verb, recipes: Path, default_config: str, args: a
 _SOME_MODEL = "model={num_layers: 96, hidden_size: 12288, num_attention_heads: 96, ffn_hidden_size: 49152}"
 
 
-def _check_recipe(verb: Verb, recipes: Path, default_config: str, args: argparse.Namespace) -> None:
+def _check_recipe(
+    verb: Verb, recipes: Path, default_config: str, args: argparse.Namespace, launch: Launch
+) -> None:
     """What can be known to be wrong with a run before there is the model that it begins from."""
     model = [_SOME_MODEL] if verb.parent else []
     recipe = load_recipe(verb.schema, args.config or default_config, [*model, *_join_spaced(args.overrides)], recipes)
-    check_layout(recipe, _world_size(args))
+    check_layout(recipe, _world_size(launch))
     if verb.reads_data:
         from qwen_shared.data.check import check_sources
 
@@ -314,13 +333,13 @@ def _existing_run(
     return run_dir, load_recipe(verb.schema, config, overrides, recipes)
 
 
-def _world_size(args: argparse.Namespace) -> int:
+def _world_size(launch: Launch) -> int:
     if not local.is_worker():
-        return args.nproc
+        return launch.world_size
     world_size = int(os.environ["WORLD_SIZE"])
-    if args.nproc not in (1, world_size):
+    if launch.world_size not in (1, world_size):
         raise UserError(
-            f"--nproc {args.nproc}, but this is already one of {world_size} processes (WORLD_SIZE is set): "
+            f"--nproc {launch.nproc}, but this is already one of {world_size} processes (WORLD_SIZE is set): "
             "leave --nproc out under torchrun"
         )
     return world_size
@@ -420,12 +439,10 @@ def _verb_parser(command: str, verb: Verb, recipes: Path, default_config: str) -
             help=f"{what}: a run, RUN@STEP, a Hugging Face directory or its name on the hub",
         )
     if verb.reads_run:
-        parser.set_defaults(nproc=1, check=False)
+        parser.set_defaults(check=False)
     else:
         parser.add_argument("--check", action="store_true", help="check the recipe and its data's paths, and stop")
-        parser.add_argument(
-            "--nproc", type=_positive, default=1, metavar="N", help="start N local processes (default: 1)"
-        )
+        launchers.add_flags(parser)
     if verb.plan:
         parser.add_argument("--plan", action="store_true", help="say what would happen and what is wrong, and stop")
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, get_args
 
@@ -36,6 +37,23 @@ def stated_section(schema: type[BaseModel], config: str, recipes: Path, key: str
     """What the recipe's file itself says in a section, unchecked."""
     section = _tree(schema, config, [], recipes).get(key)
     return section if isinstance(section, dict) else {}
+
+
+def load_settings[S: BaseModel](schema: type[S], words: Iterable[str], flag: str) -> S:
+    """Settings that are no recipe: each word of `flag` is a YAML file or key=value; later ones override earlier ones.
+
+    Raises UserError as `load_recipe` does.
+    """
+    tree: dict = {}
+    for word in words:
+        if "=" in word:
+            _apply(tree, word, schema)
+            continue
+        read = parse_yaml(_read(Path(word), f"{flag} {word}"), f"{flag} {word}") or {}
+        if not isinstance(read, dict):
+            raise UserError(f"{flag} {word}: expected keys and values, found {_kind(read)}")
+        tree |= read
+    return validate(schema, tree, flag)
 
 
 def _tree(

@@ -55,8 +55,7 @@ def log_file(run_dir: Path | None) -> Iterator[None]:
             _log.info(f"{type(ending).__name__}: {ending}")
             raise
         except BaseException:
-            if os.environ.get("RANK", "0") == "0":  # of other ranks, the log is where the traceback goes anyway
-                _log.exception("ended by an error")
+            _log.exception("ended by an error")
             raise
         finally:
             root.removeHandler(handler)

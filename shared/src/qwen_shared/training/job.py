@@ -97,7 +97,7 @@ def run_job(
             with data_progress() as progress:
                 prepared = job.prepare(origin.tokenizer if origin else recipe.tokenizer, progress)
             manifest = open_run(run_dir, recipe, command, kind)[1]
-        stack.callback(stop_processes)
+        stack.push(_leave_processes)
         try:
             if manifest is not None:
                 if origin:
@@ -123,6 +123,12 @@ def run_job(
         finally:
             if manifest is not None:
                 refresh_report(run_dir)
+
+
+def _leave_processes(kind: type[BaseException] | None, *_) -> None:
+    # A rank that fails keeps its connections until it has said why: the others fail of losing them.
+    if kind is None or issubclass(kind, Stopped | UserError):
+        stop_processes()
 
 
 def _record(

@@ -1,4 +1,4 @@
-"""SIGTERM, SIGINT and SIGHUP ask for a stop; the loop grants it at the end of a step, on every rank at the same one."""
+"""SIGTERM, SIGINT, SIGHUP and SIGUSR1 ask for a stop; the loop grants it at the end of a step, on all ranks the same."""
 
 from __future__ import annotations
 
@@ -19,7 +19,11 @@ class StopRequest:
         self._at = 0.0
 
     def __enter__(self) -> StopRequest:
-        self._before = {n: signal.signal(n, self._note) for n in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+        numbers = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
+        # Clusters announce the end of a job's time by it. A process that a launcher started ignores it: it is told.
+        if signal.getsignal(signal.SIGUSR1) is not signal.SIG_IGN:
+            numbers.append(signal.SIGUSR1)
+        self._before = {number: signal.signal(number, self._note) for number in numbers}
         return self
 
     def __exit__(self, *_) -> None:

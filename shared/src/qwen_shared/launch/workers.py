@@ -1,0 +1,246 @@
+"""The processes of one command on this machine, which live, stop and fail together."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from qwen_shared.errors import EXIT_FINISHED, EXIT_STOPPED, UserError
+from qwen_shared.launch.failure import ERROR_FILE, LAUNCHER_PID, Failure, read_failure
+
+POLL_S = 0.05
+STOP_GRACE_S = 120.0  # after the first worker has stopped, the others may still be writing their part
+FAIL_GRACE_S = 5.0  # after the first has failed, the others have nothing left to wait for
+KILL_GRACE_S = 5.0  # between SIGTERM and SIGKILL
+REPEAT_S = 3.0  # a second signal this much later means "now"
+TAIL_LINES = 30
+
+
+@dataclass
+class _Worker:
+    rank: int
+    process: subprocess.Popen
+    log: Path | None  # None: it writes to the console
+    log_start: int
+    error_file: Path
+
+
+class Workers:
+    """Ranks of `python -m package argv` on this machine. Leaving the `with` ends those that are left.
+
+    Rank 0 has the console; rank r > 0 appends to logs/rank-r.txt. Workers are sessions of their own: what the terminal
+    sends to a whole process group reaches them only through `send`.
+    """
+
+    def __init__(self, package: str, argv: list[str], logs: Path):
+        self._command, self._logs = [sys.executable, "-m", package, *argv], logs
+        self._workers: list[_Worker] = []
+        self._running: list[_Worker] = []
+        self._outcome: int | None = None
+        self._deadline = 0.0
+        self._stopping = False
+
+    def __enter__(self) -> Workers:
+        try:
+            self._logs.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{self._logs}: cannot be made: {error.strerror}") from None
+        self._errors = tempfile.TemporaryDirectory(prefix="qwen-launch-")
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.end()
+        self._errors.cleanup()
+
+    def start(self, first_rank: int, count: int, world_size: int, common: Mapping[str, str]) -> list[int]:
+        """Start ranks `first_rank` and on, after `end` of those before; returns their pids. `common` are variables.
+
+        A rank that is alone in the world is not told that it is a rank: libraries would take it for one of several.
+        """
+        assert not self._running, "end the workers before first"
+        self._workers, self._outcome = [], None
+        environment = {LAUNCHER_PID: str(os.getpid())}
+        if world_size > 1:
+            threads = str(max(1, _cpus() // count))
+            environment |= {"WORLD_SIZE": str(world_size), "LOCAL_WORLD_SIZE": str(count), **common}
+            environment["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS", threads)
+        for local_rank in range(count):
+            self._start(first_rank + local_rank, local_rank, world_size, environment)
+        return [worker.process.pid for worker in self._workers]
+
+    def _start(self, rank: int, local_rank: int, world_size: int, environment: dict[str, str]) -> None:
+        error_file = Path(self._errors.name, f"rank-{rank}.json")
+        error_file.unlink(missing_ok=True)
+        env = os.environ | environment | {ERROR_FILE: str(error_file)}
+        if world_size > 1:
+            env |= {"RANK": str(rank), "LOCAL_RANK": str(local_rank)}
+        if rank == 0:
+            process = subprocess.Popen(self._command, env=env, start_new_session=True)
+            worker = _Worker(rank, process, None, 0, error_file)
+        else:
+            path = self._logs / f"rank-{rank}.txt"
+            with path.open("ab") as log:
+                start = log.tell()
+                streams = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}
+                process = subprocess.Popen(self._command, env=env, start_new_session=True, **streams)
+            worker = _Worker(rank, process, path, start, error_file)
+        self._workers.append(worker)
+        self._running.append(worker)
+
+    def send(self, number: int) -> None:
+        """A signal that asks them to stop."""
+        self._stopping = True
+        for worker in self._running:
+            worker.process.send_signal(number)
+
+    @property
+    def outcome(self) -> int | None:
+        """What is known by now of how it ends; see `poll`."""
+        return self._outcome
+
+    def poll(self) -> int | None:
+        """None while they run. Then 0 when all finished, 75 when they stopped on a signal, otherwise the exit code of
+        the first that failed (128 + n for signal n), whose own words have been shown.
+
+        The first exit that is not 0 decides; what happens to the others after it is its consequence, and they are given
+        a little time for it.
+        """
+        ended = [worker for worker in self._running if worker.process.poll() is not None]
+        self._running = [worker for worker in self._running if worker not in ended]
+        failed = [worker for worker in ended if worker.process.returncode != EXIT_FINISHED]
+        if failed and self._outcome is None:
+            self._outcome = self._judge(failed)
+            self._deadline = time.monotonic() + (STOP_GRACE_S if self._outcome == EXIT_STOPPED else FAIL_GRACE_S)
+        if not self._running:
+            return self._outcome or EXIT_FINISHED
+        return self._outcome if self._outcome is not None and time.monotonic() > self._deadline else None
+
+    def end(self, at_once: bool = False) -> None:
+        """None is left: first asked, unless it shall be at once, then killed."""
+        left = [worker.process for worker in self._running]
+        for process in left:
+            process.kill() if at_once else process.terminate()
+        deadline = time.monotonic() + KILL_GRACE_S
+        for process in left:
+            try:
+                process.wait(timeout=max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        self._running = []
+
+    # ---- failures
+
+    def _judge(self, failed: list[_Worker]) -> int:
+        codes = [worker.process.returncode for worker in failed]
+        # Where a signal came before a worker could handle it, it came before there was work.
+        unheard = (-signal.SIGINT, -signal.SIGTERM) if self._stopping else ()
+        if all(code == EXIT_STOPPED or code in unheard for code in codes):
+            return EXIT_STOPPED
+        worker, failure = self._cause(failed)
+        code = worker.process.returncode
+        self._show(worker, failure)
+        if code is None:  # it has said why it fails, and is on its way out
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                code = worker.process.wait(timeout=FAIL_GRACE_S)
+        if not code:
+            code = next(code for code in codes if code)
+        return code if code > 0 else 128 - code
+
+    def _cause(self, failed: list[_Worker]) -> tuple[_Worker, Failure | None]:
+        """The worker that failed first, and what it left. Who was killed could leave nothing, but then the others have
+        failed of that; to abort is what some libraries do when they lose their peers."""
+        left = [(worker, read_failure(worker.error_file)) for worker in self._workers]
+        killed = [w for w in failed if w.process.returncode < 0 and w.process.returncode != -signal.SIGABRT]
+        for worker, failure in left:
+            if worker in killed and failure is None:
+                return worker, None
+        said = [(worker, failure) for worker, failure in left if failure is not None]
+        return min(said, key=lambda pair: pair[1].at_ns) if said else (failed[0], None)
+
+    def _show(self, worker: _Worker, failure: Failure | None) -> None:
+        if failure is not None and "\n" not in failure.text:
+            print(failure.text, file=sys.stderr, flush=True)  # one line of ours, which says what to do
+            return
+        code = worker.process.returncode
+        who = f"rank {worker.rank}" if worker.rank or len(self._workers) > 1 else "the process"
+        how = f"was killed by {signal.Signals(-code).name}" if code and code < 0 else "failed"
+        if failure is not None:
+            said = f"{who} {how}{f' ({worker.log})' if worker.log else ''}:\n{failure.text}"
+        else:
+            how += f" with exit code {code}" if code and code > 0 else ""
+            said = f"{who} {how}{_tail(worker)}"
+        print(said, file=sys.stderr, flush=True)
+
+
+def _tail(worker: _Worker) -> str:
+    """The last lines of a worker's log. What one without a log had to say is on the console."""
+    if worker.log is None:
+        return ""
+    with worker.log.open("rb") as log:
+        log.seek(worker.log_start)
+        lines = log.read().decode("utf-8", "replace").splitlines()
+    return "\n  ".join([f"; its last lines ({worker.log}):", *lines[-TAIL_LINES:]])
+
+
+def _cpus() -> int:
+    """Those that this process may use: a cluster gives a job its part of a machine."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class Signals:
+    """Remembers the signals that reached the launcher; they are passed on from its loop, not from the handler."""
+
+    # SIGUSR1 is how clusters announce the end of a job's time.
+    CAUGHT = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+
+    def __init__(self) -> None:
+        self.stopping = False
+        self.insisted = False
+        self._pending: int | None = None
+        self._first_at = 0.0
+        self._raising = False
+
+    @contextlib.contextmanager
+    def caught(self) -> Iterator[None]:
+        before = {number: signal.signal(number, self._handle) for number in self.CAUGHT}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    @contextlib.contextmanager
+    def interrupting(self) -> Iterator[None]:
+        """Inside there are no workers to stop: the first signal raises KeyboardInterrupt."""
+        if self.stopping:
+            raise KeyboardInterrupt
+        self._raising = True
+        try:
+            yield
+        finally:
+            self._raising = False
+
+    def _handle(self, number: int, frame) -> None:
+        now = time.monotonic()
+        if not self.stopping:
+            self.stopping, self._first_at = True, now
+            # A closed terminal, or the end of the time, is a wish to stop, as `kill` is.
+            self._pending = number if number == signal.SIGINT else signal.SIGTERM
+            if self._raising:
+                raise KeyboardInterrupt
+        elif now - self._first_at > REPEAT_S:
+            self.insisted = True
+
+    def pass_on(self, workers: Workers) -> None:
+        if self._pending is not None:
+            workers.send(self._pending)
+            self._pending = None
