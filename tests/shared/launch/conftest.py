@@ -62,6 +62,20 @@ def train(invocation):
         time.sleep(0.5)  # saving; a signal that comes twice would be seen
         Path(f"signals-{rank}").write_text(" ".join(map(str, signals)))
         raise Stopped("stopped, all is saved")
+    if what == "killed-once" and rank == "1" and not Path("was-killed").exists():
+        Path("was-killed").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    if what == "killed-once" and not Path("was-killed-and-came-back").exists() and rank == "0":
+        while not Path("was-killed").exists():
+            time.sleep(0.01)
+        Path("was-killed-and-came-back").touch()
+        raise ConnectionError("rank zero lost its peer")
+    if what in ("broken", "one-mistake") and rank == "0":
+        time.sleep(60)
+    if what == "broken":
+        raise RuntimeError("rank one is broken")
+    if what == "one-mistake":
+        raise UserError("only rank one sees this")
     if what == "deaf":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         Path(f"ready-{rank}").write_text(str(os.getpid()))
@@ -84,7 +98,8 @@ class Toy:
         (package / "recipes" / "small.yaml").write_text(RECIPE)
 
     def arguments(self, what: str, *words: str) -> dict:
-        env = {k: v for k, v in os.environ.items() if k not in ("RANK", "WORLD_SIZE", "OMP_NUM_THREADS")}
+        names = ("RANK", "WORLD_SIZE", "OMP_NUM_THREADS", "MASTER_ADDR", "MASTER_PORT")
+        env = {k: v for k, v in os.environ.items() if k not in names and not k.startswith("PET_")}
         env |= {"PYTHONPATH": str(self.folder), "TOY": what}
         return {"args": [sys.executable, "-m", "toy", *words], "cwd": self.folder, "env": env, "text": True}
 

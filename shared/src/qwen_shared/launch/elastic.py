@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 import sys
 import time
@@ -114,7 +115,7 @@ class _Agent(SimpleElasticAgent):
         # Some of them are gone, or a host is: the others wait for what does not come, and hold nothing to be saved.
         self._workers.end(at_once=True)
 
-    def _shutdown(self, *_) -> None:
+    def _shutdown(self, death_sig: signal.Signals = signal.SIGTERM, timeout: int = 30) -> None:
         self._workers.end()
 
 
@@ -124,10 +125,10 @@ def _meet(nodes: int, endpoint: str | None, name: str) -> tuple[RendezvousHandle
         host, port, own, is_host, environment = "127.0.0.1", 0, "127.0.0.1", True, {}
     else:
         host, port = _split(endpoint)
-        is_host = _is_here(host)
-        own = host if is_host else _wait_for(host, port)
+        is_host = _can_listen(host, port)
+        own = _address(host) if is_host else _wait_for(host, port)
         # gloo goes by this host's name, which on many systems is that of the loopback.
-        interface = os.environ.get("GLOO_SOCKET_IFNAME") or _interface(_address(host) if is_host else own)
+        interface = os.environ.get("GLOO_SOCKET_IFNAME") or _interface(own)
         environment = {"GLOO_SOCKET_IFNAME": interface} if interface else {}
     parameters = RendezvousParameters(
         "c10d", f"{host}:{port}", name, nodes, nodes, local_addr=own, is_host=is_host, join_timeout=JOIN_S
@@ -149,10 +150,11 @@ def _address(host: str) -> str:
         raise UserError(f"--rdzv-endpoint {host}: no such host: {error.strerror}") from None
 
 
-def _is_here(host: str) -> bool:
-    """Whether this host has the address: only then can it be listened on."""
-    family, kind, _, _, address = socket.getaddrinfo(_address(host), 0, type=socket.SOCK_STREAM)[0]
+def _can_listen(host: str, port: int) -> bool:
+    """Whether the address is this host's, and nobody has taken the port: then the hosts meet here."""
+    family, kind, _, _, address = socket.getaddrinfo(_address(host), port, type=socket.SOCK_STREAM)[0]
     with socket.socket(family, kind) as probe, contextlib.suppress(OSError):
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind(address)
         return True
     return False
