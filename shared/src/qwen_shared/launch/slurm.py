@@ -86,7 +86,7 @@ def batch_script(job: Job) -> str:
     settings = job.settings
     cpus = settings.cpus_per_node or job.nproc
     options = {
-        "job-name": f"{job.run_dir.parent.name}-{job.run_dir.name}",
+        "job-name": "-".join(job.run_dir.parts[-2:]),
         "partition": settings.partition,
         "account": settings.account,
         "qos": settings.qos,
