@@ -168,7 +168,7 @@ def main() -> int:
     args = parser.parse_intermixed_args()
     if os.geteuid() or not shutil.which("ip"):
         raise SystemExit("this needs root, to make network namespaces, and iproute2")
-    console, began = Console(highlight=False), time.monotonic()
+    console, began = Console(highlight=False, soft_wrap=True), time.monotonic()
     with tempfile.TemporaryDirectory(prefix="prove-hosts-") as temporary:
         work = Path(temporary)
         words = [*RECIPE.split(), f"training.steps={args.steps}", "export=final"]

@@ -132,7 +132,7 @@ def main() -> int:
     parser.add_argument("--time", type=int, default=3, metavar="MINUTES", help="the limit (default: 3)")
     parser.add_argument("--nproc", type=int, default=2, metavar="N", help="processes of the run (default: 2)")
     args = parser.parse_intermixed_args()
-    console, began = Console(highlight=False), time.monotonic()
+    console, began = Console(highlight=False, soft_wrap=True), time.monotonic()
     with tempfile.TemporaryDirectory(prefix="prove-slurm-") as temporary:
         work = Path(temporary)
         words = ["--nproc", str(args.nproc), *RECIPE.split(), f"training.steps={args.steps}", "export=final"]

@@ -96,7 +96,11 @@ def join_processes(timeout: datetime.timedelta | None = None) -> tuple[int, int]
         torch.distributed.init_process_group(kind, store=store, rank=0, world_size=1, timeout=timeout)
     else:
         # Rank 0 may still be tokenising: wait for it far longer than for a collective.
-        store, _, _ = next(torch.distributed.rendezvous("env://", timeout=datetime.timedelta(days=2)))
+        patience = datetime.timedelta(days=2)
+        store, _, _ = next(torch.distributed.rendezvous("env://", timeout=patience))
+        if rank == 0:
+            store.set("rank-0-has-come", "")
+        store.wait(["rank-0-has-come"], patience)  # under torchrun the store is there before rank 0
         store.set_timeout(timeout)
         torch.distributed.init_process_group(kind, store=store, rank=rank, world_size=world_size, timeout=timeout)
     return rank, world_size
