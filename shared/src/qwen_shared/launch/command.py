@@ -243,9 +243,7 @@ def _check(
 _SOME_MODEL = "model={num_layers: 96, hidden_size: 12288, num_attention_heads: 96, ffn_hidden_size: 49152}"
 
 
-def _check_recipe(
-    verb: Verb, recipes: Path, default_config: str, args: argparse.Namespace, launch: Launch
-) -> None:
+def _check_recipe(verb: Verb, recipes: Path, default_config: str, args: argparse.Namespace, launch: Launch) -> None:
     """What can be known to be wrong with a run before there is the model that it begins from."""
     model = [_SOME_MODEL] if verb.parent else []
     recipe = load_recipe(verb.schema, args.config or default_config, [*model, *_join_spaced(args.overrides)], recipes)

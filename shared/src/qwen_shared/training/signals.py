@@ -1,4 +1,4 @@
-"""SIGTERM, SIGINT, SIGHUP and SIGUSR1 ask for a stop; the loop grants it at the end of a step, on all ranks the same."""
+"""SIGTERM, SIGINT, SIGHUP and SIGUSR1 ask for a stop; the loop grants it at a step's end, on every rank at the same one."""
 
 from __future__ import annotations
 
