@@ -28,4 +28,4 @@ def main(invocation: Invocation) -> None:
 
 def plan(invocation: Invocation) -> str:
     i = invocation
-    return plan_run(i.command, i.recipe, i.layout, i.run_dir, i.origin)
+    return plan_run(i.command, i.recipe, i.layout, i.run_dir, i.origin, i.options)

@@ -35,7 +35,7 @@ def plan(invocation: Invocation) -> str:
         from qwen_shared.tokenizer import load_tokenizer
 
         special_ids(load_tokenizer(i.origin.tokenizer))  # not every tokenizer has them
-    return plan_run(i.command, i.recipe, i.layout, i.run_dir, i.origin)
+    return plan_run(i.command, i.recipe, i.layout, i.run_dir, i.origin, i.options)
 
 
 def corpora(recipe: CodePretrainRecipe) -> list[Corpus]:

@@ -12,8 +12,7 @@ from typing import Any
 import psutil
 import torch
 
-# Dense bf16 peak, FLOP/s, from the vendor's data sheets.
-_PEAKS = {"A100": 312e12, "H100": 989e12, "H200": 989e12, "B200": 2250e12, "L40S": 362e12}
+from qwen_shared.gpus import GPUS, find_gpu
 
 
 def device() -> torch.device:
@@ -36,8 +35,8 @@ def matmul_peak() -> float | None:
     """FLOP/s that this process's device can do in bf16, where the data sheet is known."""
     if not torch.cuda.is_available():
         return None
-    name = torch.cuda.get_device_name()
-    return next((peak for key, peak in _PEAKS.items() if key in name), None)
+    gpu = find_gpu(torch.cuda.get_device_name())
+    return GPUS[gpu].flops if gpu else None
 
 
 def synchronize() -> None:

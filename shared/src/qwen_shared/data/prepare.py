@@ -86,6 +86,34 @@ def prepare(
     return prepared
 
 
+def find_prepared(
+    data: TrainingData,
+    source: Source | ConversationSource,
+    tokenizer: Tokenizer,
+    cache_dir: Path,
+    made: BuiltIn | TextReader | None = None,
+) -> dict[str, Any] | None:
+    """meta.json of a source's token files, None where they have not been made yet. Raises UserError as `prepare` does
+    for files that are not there."""
+    directory = cache_dir / _key(*_identity(data, source, made), tokenizer)
+    return json.loads((directory / "meta.json").read_text(encoding="utf-8")) if _is_whole(directory) else None
+
+
+def _identity(
+    data: TrainingData, source: Source | ConversationSource, made: BuiltIn | TextReader | None
+) -> tuple[dict[str, Any], list[FileIdentity]]:
+    """What decides a source's texts: settings, and files."""
+    kind = conversations if isinstance(data, SftData) else sources
+    settings = {
+        "path": source.path,
+        "validation_share": data.validation_share,
+        "validation_max_bytes": data.validation_max_bytes,
+        "documents": data.documents,
+        **kind.settings(data, source, made),
+    }
+    return settings, kind.source_identity(data, source, made)
+
+
 def _prepare_source(
     data: TrainingData,
     source: Source | ConversationSource,
@@ -98,14 +126,7 @@ def _prepare_source(
 ) -> Path:
     kind = conversations if isinstance(data, SftData) else sources
     encoder = conversations.encoder(data) if isinstance(data, SftData) else sources.encoder(data, made)
-    files = kind.source_identity(data, source, made)
-    settings = {
-        "path": source.path,
-        "validation_share": data.validation_share,
-        "validation_max_bytes": data.validation_max_bytes,
-        "documents": data.documents,
-        **kind.settings(data, source, made),
-    }
+    settings, files = _identity(data, source, made)
     key = _key(settings, files, tokenizer)
 
     def build(directory: Path) -> None:

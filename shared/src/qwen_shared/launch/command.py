@@ -22,6 +22,7 @@ from qwen_shared.errors import EXIT_FAILED, EXIT_FINISHED, EXIT_STOPPED, EXIT_US
 from qwen_shared.launch import launchers, local, slurm
 from qwen_shared.launch.failure import LAUNCHER_PID, report
 from qwen_shared.launch.launchers import Launch
+from qwen_shared.launch.plan_flags import add_plan_flags, check_plan_flags, shown
 from qwen_shared.recipe import (
     PretrainRecipe,
     RunRecipe,
@@ -56,7 +57,7 @@ class Verb:
     """One thing a command does with a recipe.
 
     `target` and `plan` are "module:function", imported only when they run. `target` takes an `Invocation`; `plan`
-    takes one too and returns the text to print.
+    takes one too and returns what to print: a text, or an object with `figures()` for --json.
     """
 
     name: str
@@ -186,6 +187,7 @@ def _run_verb(command: str, verb: Verb, recipes: Path, default_config: str, argv
         print_keys(verb.schema)
         return EXIT_FINISHED
     launch = Launch() if verb.reads_run else launchers.read_flags(args)
+    check_plan_flags(args)
     if args.check:
         _check_recipe(verb, recipes, default_config, args, launch)
         return EXIT_FINISHED
@@ -194,9 +196,9 @@ def _run_verb(command: str, verb: Verb, recipes: Path, default_config: str, argv
     finished = not verb.reads_run and inspect_run(invocation.run_dir, invocation.recipe) == "finished"
     if args.plan:
         with log_file(None):
-            text = _load(verb.plan)(invocation)
+            text = shown(_load(verb.plan)(invocation), args.json)
         print(text)
-        if launch.launcher == "slurm":
+        if launch.launcher == "slurm" and not args.json:
             print("\n" + slurm.batch_script(launchers.slurm_job(launch, package, argv, invocation.run_dir)), end="")
         return EXIT_FINISHED
     if args.show_batch:
@@ -442,7 +444,7 @@ def _verb_parser(command: str, verb: Verb, recipes: Path, default_config: str) -
         parser.add_argument("--check", action="store_true", help="check the recipe and its data's paths, and stop")
         launchers.add_flags(parser)
     if verb.plan:
-        parser.add_argument("--plan", action="store_true", help="say what would happen and what is wrong, and stop")
+        add_plan_flags(parser, trains=not verb.reads_run)
     else:
         parser.set_defaults(plan=False)
     if verb.show_batch:

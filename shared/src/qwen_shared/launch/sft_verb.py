@@ -26,7 +26,7 @@ def plan_sft(invocation: Invocation, check_tasks: Callable[[Any], Any]) -> str:
         check_tasks(i.recipe)
         if i.recipe.export == "none":
             raise UserError("export=none leaves no model to ask the tasks: give tasks=[] too, or export=final")
-    return plan_run(i.command, i.recipe, i.layout, i.run_dir, i.origin)
+    return plan_run(i.command, i.recipe, i.layout, i.run_dir, i.origin, i.options)
 
 
 def run_sft(invocation: Invocation, kind: str, builtin: Mapping[str, BuiltIn], examination: str) -> None:

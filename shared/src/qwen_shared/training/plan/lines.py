@@ -1,0 +1,96 @@
+"""How plans are printed: names and what is said of them, and what the work costs on each machine."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from typing import Any
+
+from qwen_shared.errors import UserError
+from qwen_shared.gpus import GPUS
+from qwen_shared.training.plan.machines import CPU, Machine, gpu, named_machine, this_cpu
+
+GIB = 2**30
+DEFAULT_MFU = 0.40
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a plan is told besides the recipe: the machine it is for, how well that is used, and what it costs."""
+
+    gpu: str | None = None  # default: this machine, where the run fits into it
+    mfu: float = DEFAULT_MFU  # share of the peak that the FLOPs of training reach
+    price: float | None = None  # dollars a GPU hour
+
+    @classmethod
+    def of(cls, options: argparse.Namespace) -> Terms:
+        """From a command's flags, where it has them. Raises UserError for what cannot be."""
+        mfu = getattr(options, "mfu", None)
+        price = getattr(options, "price", None)
+        terms = cls(getattr(options, "gpu", None), DEFAULT_MFU if mfu is None else mfu, price)
+        if not 0 < terms.mfu <= 1:
+            raise UserError(f"--mfu {terms.mfu:g}: a share of the peak, above 0 and up to 1; 0.4 is a good run's")
+        if price is not None and not 0 <= price < 1e6:
+            raise UserError(f"--price {price:g}: dollars a GPU hour, 0 or more")
+        if terms.gpu:
+            named_machine(terms.gpu)
+        return terms
+
+    def machines(self) -> list[Machine]:
+        """The one that was named, else all."""
+        return [named_machine(self.gpu)] if self.gpu else [*map(gpu, GPUS), this_cpu()]
+
+
+def table(lines: dict[str, str]) -> str:
+    """Names on the left, what is said of them beside; a name of its own lines begins with spaces."""
+    width = max(map(len, lines))
+    return "\n".join(f"{name:<{width}}  {text}".rstrip() for name, text in lines.items())
+
+
+def cost(flops: float, ranks: int, machine: Machine, terms: Terms) -> dict[str, Any]:
+    """Seconds of wall time, and hours and dollars of all GPUs. The processes of a CPU share it."""
+    seconds = flops / (machine.flops * terms.mfu * (1 if machine.is_cpu else ranks))
+    hours = None if machine.is_cpu else seconds * ranks / 3600
+    dollars = None if terms.price is None or hours is None else hours * terms.price
+    return {"seconds": seconds, "gpu_hours": hours, "dollars": dollars}
+
+
+def cost_lines(machines: list[dict[str, Any]], terms: Terms) -> list[str]:
+    """A table, a row a machine: `cost`'s figures with `name`, `flops_per_second`, and `memory`, a text, where known."""
+    header = ["", "peak TFLOP/s", "memory", "time", "GPU hours", "cost"]
+    rows = [header]
+    for figures in machines:
+        hours, dollars = figures["gpu_hours"], figures["dollars"]
+        rows.append(
+            [
+                "this CPU" if figures["name"] == CPU else figures["name"],
+                f"{peak:,.0f}" if (peak := figures["flops_per_second"] / 1e12) >= 10 else f"{peak:,.2f}",
+                figures.get("memory", ""),
+                duration(figures["seconds"]),
+                "" if hours is None else f"{hours:,.0f}" if hours >= 100 else f"{hours:,.2f}",
+                "" if dollars is None else f"${dollars:,.0f}" if dollars >= 100 else f"${dollars:,.2f}",
+            ]
+        )
+    shown = [k for k in range(len(header)) if k == 0 or any(row[k] for row in rows[1:])]
+    widths = {k: max(len(row[k]) for row in rows) for k in shown}
+    return ["  " + "  ".join(_aligned(row[k], widths[k], k) for k in shown).rstrip() for row in rows]
+
+
+def _aligned(cell: str, width: int, column: int) -> str:
+    return cell.ljust(width) if column == 0 else cell.rjust(width)
+
+
+def cost_title(flops: float, terms: Terms) -> str:
+    price = f", ${terms.price:g} a GPU hour (--price)" if terms.price is not None else ""
+    return f"{flops:.3g} FLOPs, at {terms.mfu:.0%} of peak (--mfu){price}"
+
+
+def duration(seconds: float) -> str:
+    for limit, size, name in ((90, 1, "s"), (90 * 60, 60, "min"), (48 * 3600, 3600, "h"), (1e5 * 86400, 86400, "days")):
+        if seconds < limit:
+            return f"{seconds / size:,.0f} {name}" if seconds / size >= 10 else f"{seconds / size:.2g} {name}"
+    return f"{seconds / 86400 / 365:,.0f} years"
+
+
+def gib(size: float) -> str:
+    return f"{size / GIB:,.2f} GiB"

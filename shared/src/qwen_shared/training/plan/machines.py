@@ -1,0 +1,91 @@
+"""What a plan can be for: GPUs by their data sheets, this machine's own, and its processor, measured."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import psutil
+
+from qwen_shared.errors import UserError
+from qwen_shared.gpus import GPUS, find_gpu
+from qwen_shared.recipe import nearest
+
+CPU = "cpu"
+_GIB = 2**30
+# Of a GPU's memory; the rest is for the driver, NCCL, and holes between tensors.
+_USABLE = 0.94
+# What a process of training holds before it has a model: Python, torch and Megatron.
+PROCESS_BYTES = 750 * 2**20
+# The C library keeps freed memory (backend.cpu.keep_memory), and the holes in it: a third to two thirds of what tensors
+# hold, in trials of `scripts/prove_plan.py --as-runs`.
+HOLES = 0.5
+
+
+@dataclass(frozen=True)
+class Machine:
+    """`flops` and `bytes` are a GPU's; of a CPU they are the whole machine's, which its processes share."""
+
+    name: str
+    flops: float  # FLOP/s of matrix products
+    bytes: int
+
+    @property
+    def is_cpu(self) -> bool:
+        return self.name == CPU
+
+    @property
+    def usable(self) -> float:
+        return self.bytes * _USABLE
+
+
+def gpu(name: str) -> Machine:
+    return Machine(name, GPUS[name].flops, GPUS[name].gib * _GIB)
+
+
+def named_machine(name: str) -> Machine:
+    """What `--gpu` names. Raises UserError for an unknown one."""
+    if name.lower() == CPU:
+        return this_cpu()
+    if name.upper() not in GPUS:
+        near = nearest(name.upper(), list(GPUS))
+        raise UserError(
+            f"--gpu {name}: not known{f'; nearest: {near}' if near else ''} (there are: {', '.join(GPUS)}, {CPU})"
+        )
+    return gpu(name.upper())
+
+
+def this_gpu() -> Machine | None:
+    """This machine's first GPU where it is a known one, as the driver tells without being loaded."""
+    for path in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
+        if name := find_gpu(path.read_text(errors="replace")):
+            return gpu(name)
+    return None
+
+
+@cache
+def this_cpu() -> Machine:
+    """This machine's processor, its matrix products measured for a moment in fp32."""
+    import numpy as np
+
+    size, best = 512, float("inf")  # short enough to be done before another process takes the core
+    a = np.ones((size, size), dtype=np.float32)
+    end = time.perf_counter() + 0.3
+    while time.perf_counter() < end or best == float("inf"):
+        began = time.perf_counter()
+        a @ a
+        best = min(best, time.perf_counter() - began)
+    return Machine(CPU, 2 * size**3 / best, psutil.virtual_memory().total)
+
+
+def cpu_precision(precision: str) -> str:
+    """What `training.precision` becomes on this processor, as `backend.resolve_precision` says without torch."""
+    if precision != "auto":
+        return precision
+    try:
+        flags = Path("/proc/cpuinfo").read_text().partition("\n\n")[0].split()
+    except OSError:
+        return "fp32"
+    return "bf16" if {"avx512_bf16", "amx_tile"} & set(flags) else "fp32"
