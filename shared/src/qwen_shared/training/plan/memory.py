@@ -2,7 +2,7 @@
 
 What stays between steps is exact. What a pass keeps is what its operations save for the backward pass. The peak is the
 highest of the few moments that can be it: when the loss is differentiated, when the output layer is, when the stage's
-last layer is, and when the optimizer steps. `scripts/prove_plan.py` compares all of it with what processes held.
+last layer is, and when the optimizer steps. `benchmarks/memory_plan.py` compares all of it with what processes held.
 """
 
 from __future__ import annotations
@@ -70,6 +70,8 @@ def stage_memory(recipe: Recipe, layout: Layout, rows: int, precision: str, cpu:
     part = stream // (tp if parallel.sequence_parallel else 1)
     passes, layers_a_pass = _in_flight(recipe, layout, stage)
     activations = int(passes * (layers_a_pass * kept + (0 if is_last else part)))
+    if stage == 0 and recipe.training.dropout:
+        activations += passes * T * H * (e if cpu else 1)  # the embedding's mask
     if is_last:
         activations += (_norm_bytes(e, cpu) * T * H) // (tp if parallel.sequence_parallel else 1)
 
@@ -83,11 +85,8 @@ def stage_memory(recipe: Recipe, layout: Layout, rows: int, precision: str, cpu:
     # A tied matrix gets two gradients: that of the output layer waits for the embedding's.
     tied = e * V * H if model.tied_embeddings and layout.pipeline_parallel == 1 else 0
     a_pass = activations + messages + max(loss if is_last else 0, output, tied + layer)
-    if cpu:
-        # gloo reduces a copy of all gradients; torch's AdamW takes one parameter after the other.
-        a_step = max(gradients if shares > 1 else 0, 2 * 4 * min(shard, max(map(max, pieces))))
-    else:
-        a_step = 4 * shard  # torch's AdamW takes all parameters at once
+    # gloo reduces a copy of all gradients, even for one process; torch's AdamW on a GPU takes all parameters at once.
+    a_step = gradients if cpu else 4 * shard
     return Memory(
         stage=stage,
         parameters=numel,

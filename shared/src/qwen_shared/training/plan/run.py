@@ -6,7 +6,7 @@ import argparse
 import math
 import shutil
 from dataclasses import asdict
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -136,7 +136,7 @@ class RunPlan:
 
     def figures(self) -> dict[str, Any]:
         """Everything the text says, in bytes, seconds, FLOPs and dollars."""
-        recipe, machine = self._recipe, self.machine
+        machine = self.machine
         memory, capacity = self.memory(machine), machine.usable
         return {
             "command": self._command,
@@ -185,8 +185,7 @@ class RunPlan:
     def _suggestions(self, machine: Machine) -> list:
         if self.need(machine) <= machine.usable:
             return []
-        need = lambda recipe, layout: self.need(machine, recipe, layout)  # noqa: E731
-        return suggest(self._recipe, self._layout, need, machine.usable)
+        return suggest(self._recipe, self._layout, partial(self.need, machine), machine.usable)
 
     def _cost(self, machine: Machine) -> dict[str, Any]:
         needed = self.need(machine)
@@ -269,11 +268,8 @@ class RunPlan:
     def _memory_lines(self, machine: Machine) -> list[str]:
         memory, needed = self.memory(machine), self.need(machine)
         where = "this CPU" if machine.is_cpu else machine.name
-        stage = (
-            f", pipeline stage {memory.stage + 1} of {self._layout.pipeline_parallel}"
-            if self._layout.pipeline_parallel > 1
-            else ""
-        )
+        stages = self._layout.pipeline_parallel
+        stage = f", pipeline stage {memory.stage + 1} of {stages}" if stages > 1 else ""
         lines = {f"  {name}": f"{size / GIB:>9,.2f} GiB" for name, size in memory.parts.items()}
         others = [
             f"{name} {self._recomputed(machine, name).activations / GIB:,.2f}"
