@@ -102,7 +102,7 @@ def test_the_console_is_quiet(finished_run, qwen_base, tmp_path):
 
 def test_plan_builds_nothing(qwen_base, tmp_path):
     done = qwen_base("pretrain", "--run-dir", tmp_path / "run", "--plan")
-    assert "parameters" in done.stdout and "GiB a rank" in done.stdout
+    assert "parameters" in done.stdout and "of a rank" in done.stdout
     assert not (tmp_path / "run").exists()
 
 

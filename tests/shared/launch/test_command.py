@@ -335,3 +335,11 @@ def test_a_bare_word_names_the_model_to_look_at(call, toy, tuning):
     assert done.returncode == 2 and "runs/base is a run of another kind, toy: --from runs/base" in done.stderr
     done = call("tune", "runs/base")  # here a word is not a model
     assert done.returncode == 2 and "neither a flag nor key=value" in done.stderr
+
+
+def test_a_plan_as_json(call, toy):
+    assert json.loads(call("train", "--plan", "--json").stdout) == {"plan": ["plan for 1 in runs/toy/small"]}
+    for words in (["--json"], ["--gpu", "H100"], ["--price", "2"]):
+        done = call("train", *words)
+        assert done.returncode == 2 and f"{words[0]} goes with --plan" in done.stderr
+    assert not (toy.folder / "runs").exists()

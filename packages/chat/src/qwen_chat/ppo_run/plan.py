@@ -10,14 +10,14 @@ from qwen_chat.scorer import find_function
 from qwen_shared.convert.hf_files import stored_tensors
 from qwen_shared.errors import UserError
 from qwen_shared.launch import Invocation
-from qwen_shared.model.sizes import padded_vocab_rows, parameter_count
+from qwen_shared.model.sizes import flops_per_token, padded_vocab_rows, parameter_count
 from qwen_shared.tokenizer import load_tokenizer
 from qwen_shared.tracking.manifest import MANIFEST, Manifest
+from qwen_shared.training.plan.lines import GIB, Terms, TextPlan, cost, cost_lines, table
 from qwen_shared.training.run_files import find_export, list_checkpoints
 from qwen_shared.training.start import Start
 
 KIND = "chat-ppo"
-_GIB = 2**30
 # Bytes per parameter at bf16: weights, gradients, and AdamW's two moments with the fp32 weights.
 _WEIGHTS, _GRADIENTS, _OPTIMIZER = 2, 4, 12
 
@@ -74,10 +74,11 @@ def _reward_directory(recipe: PpoRecipe) -> Path | None:
     raise UserError(f"reward.model={named}: neither a run of `qwen-chat reward` nor a model in Hugging Face form")
 
 
-def plan(invocation: Invocation) -> str:
-    """Steps, and memory per rank of all four models under each ZeRO stage. Raises UserError as `check` does."""
+def plan(invocation: Invocation) -> TextPlan:
+    """Steps, memory per rank of all four models under each ZeRO stage, FLOPs and what they cost. Raises UserError as
+    `check` does."""
     i, recipe = invocation, invocation.recipe
-    world_size = i.layout.world_size
+    world_size, terms = i.layout.world_size, Terms.of(i.options)
     reward = check(recipe, world_size, i.origin)
     saved = list_checkpoints(i.run_dir / "checkpoints")
     what = f"go on with {i.run_dir} after step {saved[-1]}" if saved else f"make {i.run_dir}"
@@ -101,21 +102,62 @@ def plan(invocation: Invocation) -> str:
         "rates": f"policy {recipe.policy.lr:g}, value {recipe.value.lr:g}, KL {recipe.reward.kl_coefficient:g}",
         "memory": f"GiB a rank of {world_size}, at bf16",
     }
-    width = max(map(len, lines))
-    text = "\n".join(f"{name:<{width}}  {value}" for name, value in lines.items())
-    return f"{i.command} would {what} from {i.origin}\n{text}\n{_memory_table(recipe, sizes, rows, world_size)}"
+    memory = {f"zero{stage}": _memory(recipe, sizes, rows, stage, world_size) for stage in range(4)}
+    flops = _flops(recipe, rows, bool(reward), saved[-1] if saved else 0)
+    machines = [cost(flops, world_size, machine, terms) for machine in terms.machines()]
+    text = [
+        f"{i.command} would {what} from {i.origin}",
+        table(lines),
+        *_memory_lines(memory),
+        "",
+        *cost_lines(flops, machines, terms),
+        "  with every response as long as it may be; writing them waits for memory, and takes longer than its FLOPs",
+    ]
+    figures = {
+        "command": i.command,
+        "run_dir": str(i.run_dir),
+        "from": str(i.origin),
+        "steps_done": saved[-1] if saved else 0,
+        "parameters": sizes,
+        "training": {"steps": training.steps, "responses_per_step": training.global_batch_size},
+        "memory": {stage: parts | {"total": sum(parts.values())} for stage, parts in memory.items()},
+        "flops": flops,
+        "machines": machines,
+        "mfu": terms.mfu,
+        "price": terms.price,
+    }
+    return TextPlan("\n".join(text), figures)
 
 
-def _memory_table(recipe: PpoRecipe, sizes: dict[str, int], rows: int, ranks: int) -> str:
-    header = ["", *sizes, "activations", "logits", "cache", "total"]
-    table = [header]
-    for stage in range(4):
-        parts = {name: _state(recipe, name, size, stage, ranks) for name, size in sizes.items()}
-        parts |= _working_memory(recipe, rows)
-        used = [*parts.values(), sum(parts.values())]
-        table.append([f"zero{stage}", *(f"{value / _GIB:,.2f}" for value in used)])
-    widths = [max(len(row[k]) for row in table) for k in range(len(header))]
-    return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in table)
+def _flops(recipe: PpoRecipe, rows: int, has_reward: bool, done: int) -> float:
+    """Of the steps that are left: responses are written by the policy; read by reference, value and reward; and learned
+    from by policy and value."""
+    training, S = recipe.training, recipe.data.seq_length
+    learn = flops_per_token(recipe.model, rows, S)  # forward and backward, of one model
+    read, values = learn / 3, 0 if recipe.value.share_trunk else 1
+    places = training.global_batch_size * S
+    steps = training.steps - done
+    both = max(0, training.steps - max(done, training.value_warmup_steps))  # steps in which the policy learns as well
+    passes = (2 + values + has_reward) * read + training.epochs * values * learn
+    total = steps * places * passes + both * places * training.epochs * learn
+    if recipe.pretraining:
+        updates = both * training.epochs * training.minibatches
+        total += updates * recipe.pretraining.global_batch_size * recipe.pretraining.data.seq_length * learn
+    return total
+
+
+def _memory(recipe: PpoRecipe, sizes: dict[str, int], rows: int, stage: int, ranks: int) -> dict[str, float]:
+    """Bytes of a rank by model, and of what it works with."""
+    models = {name: _state(recipe, name, size, stage, ranks) for name, size in sizes.items()}
+    return models | _working_memory(recipe, rows)
+
+
+def _memory_lines(memory: dict[str, dict[str, float]]) -> list[str]:
+    rows = [["", *next(iter(memory.values())), "total"]]
+    for stage, parts in memory.items():
+        rows.append([f"  {stage}", *(f"{value / GIB:,.2f}" for value in (*parts.values(), sum(parts.values())))])
+    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
+    return ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
 
 
 def _state(recipe: PpoRecipe, name: str, size: int, stage: int, ranks: int) -> float:

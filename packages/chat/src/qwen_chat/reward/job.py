@@ -24,12 +24,13 @@ if TYPE_CHECKING:
     from qwen_chat.hf_run import HfRun
     from qwen_chat.reward.pairs import StagePairs
     from qwen_chat.reward.stages import Stage
+    from qwen_shared.training.plan.lines import TextPlan
 
 KIND = "chat-reward"
 PAIRS, WRITING = "pairs", ".writing"
 
 
-def plan(invocation: Invocation) -> str:
+def plan(invocation: Invocation) -> TextPlan:
     from qwen_chat.reward.plan import plan_reward
 
     return plan_reward(invocation)

@@ -8,15 +8,14 @@ from qwen_chat.reward.stages import stages_of
 from qwen_shared.launch import Invocation
 from qwen_shared.model.sizes import flops_per_token, padded_vocab_rows, parameter_count
 from qwen_shared.tokenizer import load_tokenizer
+from qwen_shared.training.plan.lines import GIB, Terms, TextPlan, cost, cost_lines, table
 from qwen_shared.training.run_files import list_checkpoints
 
-_GIB = 2**30
 
-
-def plan_reward(invocation: Invocation) -> str:
-    """A table of parameters, pairs, steps, tokens, FLOPs and memory. Raises UserError for what cannot be."""
+def plan_reward(invocation: Invocation) -> TextPlan:
+    """Parameters, pairs, steps, tokens, memory, FLOPs and what they cost. Raises UserError for what cannot be."""
     i, recipe = invocation, invocation.recipe
-    model, layout = recipe.model, i.layout
+    model, layout, terms = recipe.model, i.layout, Terms.of(i.options)
     tokenizer = load_tokenizer(i.origin.tokenizer)
     rows = padded_vocab_rows(model, tokenizer.vocab_size, 1)
     # A language model's, with a head in place of its output layer.
@@ -33,25 +32,42 @@ def plan_reward(invocation: Invocation) -> str:
         "layout": f"{layout.world_size} processes, {layout.num_microbatches} micro-batches a step, "
         f"{recipe.deepspeed or 'no DeepSpeed'}",
     }
-    flops = 0.0
+    flops, stages = 0.0, []
     for stage in stages_of(recipe, {name: len(pairs.train) for name, pairs in found.items()}):
         pairs = found[stage.name]
         lengths = [len(pair.chosen) + len(pair.rejected) for pair in pairs.train]
         tokens = round(sum(lengths) / len(lengths) * batch * stage.steps)
         per_token = flops_per_token(model, rows, recipe.data.seq_length) - 6.0 * rows * model.hidden_size
         flops += per_token * tokens
+        epochs = stage.steps * batch / len(pairs.train)
         lines[stage.name] = (
             f"{len(pairs.train):,} pairs, {len(pairs.held_out):,} held out; {stage.steps:,} steps × {batch:,} pairs "
-            f"= {tokens:,} tokens ({stage.steps * batch / len(pairs.train):.3g} epochs), rate {stage.lr:g}"
+            f"= {tokens:,} tokens ({epochs:.3g} epochs), rate {stage.lr:g}"
         )
-    lines["compute"] = f"{flops:.3g} FLOPs"
+        counts = {"pairs": len(pairs.train), "held_out": len(pairs.held_out), "steps": stage.steps}
+        stages.append({"name": stage.name, **counts, "tokens": tokens, "epochs": epochs, "lr": stage.lr})
     world_size = max(layout.world_size, 1)
+    memory = memory_by_stage(recipe, parameters, world_size)
+    lines["checkpoints"] = f"every {recipe.checkpoint.interval:,} steps, {14 * parameters / GIB:,.2f} GiB each at bf16"
     lines["memory"] = f"GiB a rank of {world_size}, with what a pass keeps of {_places(recipe):,} places"
-    for stage, size in memory_by_stage(recipe, parameters, world_size).items():
-        lines[f"  {stage}"] = f"{size / _GIB:,.2f}"
-    lines["checkpoints"] = f"every {recipe.checkpoint.interval:,} steps, {14 * parameters / _GIB:,.2f} GiB each at bf16"
-    width = max(map(len, lines))
-    return f"{i.command} would {what}\n" + "\n".join(f"{name:<{width}}  {text}" for name, text in lines.items())
+    lines |= {f"  {stage}": f"{size / GIB:,.2f}" for stage, size in memory.items()}
+    machines = [cost(flops, world_size, machine, terms) for machine in terms.machines()]
+    text = "\n".join([f"{i.command} would {what}", table(lines), "", *cost_lines(flops, machines, terms)])
+    figures = {
+        "command": i.command,
+        "run_dir": str(i.run_dir),
+        "from": str(i.origin),
+        "steps_done": saved[-1] if saved else 0,
+        "model": {"parameters": parameters, "vocabulary_rows": rows},
+        "stages": stages,
+        "memory": memory,
+        "checkpoint_bytes": 14 * parameters,
+        "flops": flops,
+        "machines": machines,
+        "mfu": terms.mfu,
+        "price": terms.price,
+    }
+    return TextPlan(text, figures)
 
 
 def memory_by_stage(recipe: RewardRecipe, parameters: int, world_size: int) -> dict[str, float]:

@@ -41,6 +41,20 @@ class Terms:
         return [named_machine(self.gpu)] if self.gpu else [*map(gpu, GPUS), this_cpu()]
 
 
+@dataclass(frozen=True)
+class TextPlan:
+    """A plan that was written at once."""
+
+    text: str
+    about: dict[str, Any]
+
+    def __str__(self) -> str:
+        return self.text
+
+    def figures(self) -> dict[str, Any]:
+        return self.about
+
+
 def table(lines: dict[str, str]) -> str:
     """Names on the left, what is said of them beside; a name of its own lines begins with spaces."""
     width = max(map(len, lines))
@@ -48,15 +62,23 @@ def table(lines: dict[str, str]) -> str:
 
 
 def cost(flops: float, ranks: int, machine: Machine, terms: Terms) -> dict[str, Any]:
-    """Seconds of wall time, and hours and dollars of all GPUs. The processes of a CPU share it."""
+    """Seconds of wall time, hours and dollars of all GPUs, and which those are. The processes of a CPU share it."""
     seconds = flops / (machine.flops * terms.mfu * (1 if machine.is_cpu else ranks))
     hours = None if machine.is_cpu else seconds * ranks / 3600
     dollars = None if terms.price is None or hours is None else hours * terms.price
-    return {"seconds": seconds, "gpu_hours": hours, "dollars": dollars}
+    return {
+        "name": machine.name,
+        "flops_per_second": machine.flops,
+        "seconds": seconds,
+        "gpu_hours": hours,
+        "dollars": dollars,
+    }
 
 
-def cost_lines(machines: list[dict[str, Any]], terms: Terms) -> list[str]:
-    """A table, a row a machine: `cost`'s figures with `name`, `flops_per_second`, and `memory`, a text, where known."""
+def cost_lines(flops: float, machines: list[dict[str, Any]], terms: Terms) -> list[str]:
+    """A table, a row a machine: `cost`'s figures and, where it is known, `memory`, a text."""
+    price = f", ${terms.price:g} a GPU hour (--price)" if terms.price is not None else ""
+    title = f"compute   {flops:.3g} FLOPs, at {terms.mfu:.0%} of peak (--mfu){price}"
     header = ["", "peak TFLOP/s", "memory", "time", "GPU hours", "cost"]
     rows = [header]
     for figures in machines:
@@ -73,16 +95,11 @@ def cost_lines(machines: list[dict[str, Any]], terms: Terms) -> list[str]:
         )
     shown = [k for k in range(len(header)) if k == 0 or any(row[k] for row in rows[1:])]
     widths = {k: max(len(row[k]) for row in rows) for k in shown}
-    return ["  " + "  ".join(_aligned(row[k], widths[k], k) for k in shown).rstrip() for row in rows]
+    return [title, *("  " + "  ".join(_aligned(row[k], widths[k], k) for k in shown).rstrip() for row in rows)]
 
 
 def _aligned(cell: str, width: int, column: int) -> str:
     return cell.ljust(width) if column == 0 else cell.rjust(width)
-
-
-def cost_title(flops: float, terms: Terms) -> str:
-    price = f", ${terms.price:g} a GPU hour (--price)" if terms.price is not None else ""
-    return f"{flops:.3g} FLOPs, at {terms.mfu:.0%} of peak (--mfu){price}"
 
 
 def duration(seconds: float) -> str:

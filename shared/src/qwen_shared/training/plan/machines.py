@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -19,8 +20,8 @@ _GIB = 2**30
 _USABLE = 0.94
 # What a process of training holds before it has a model: Python, torch and Megatron.
 PROCESS_BYTES = 750 * 2**20
-# The C library keeps freed memory (backend.cpu.keep_memory), holes and all: another third to four fifths of what tensors
-# hold, says `benchmarks/memory_plan.py --as-runs`.
+# The C library keeps freed memory (backend.cpu.keep_memory), holes and all: another third to four fifths of what
+# tensors hold, says `benchmarks/memory_plan.py --as-runs`.
 HOLES = 0.6
 
 
@@ -60,8 +61,10 @@ def named_machine(name: str) -> Machine:
 def this_gpu() -> Machine | None:
     """This machine's first GPU where it is a known one, as the driver tells without being loaded."""
     for path in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
-        if name := find_gpu(path.read_text(errors="replace")):
-            return gpu(name)
+        text = path.read_text(errors="replace")
+        if name := find_gpu(text):
+            size = re.search(r"(\d+)GB", text)  # some come in several
+            return replace(gpu(name), bytes=(int(size[1]) - 1) * _GIB) if size else gpu(name)
     return None
 
 

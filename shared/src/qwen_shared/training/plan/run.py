@@ -15,7 +15,7 @@ from qwen_shared.recipe import Layout, Recipe, SftRecipe
 from qwen_shared.recipe.schema import Schedule
 from qwen_shared.tokenizer import load_tokenizer
 from qwen_shared.training.plan.fit import suggest
-from qwen_shared.training.plan.lines import GIB, Terms, cost, cost_lines, cost_title, gib, table
+from qwen_shared.training.plan.lines import GIB, Terms, cost, cost_lines, gib, table
 from qwen_shared.training.plan.machines import (
     HOLES,
     PROCESS_BYTES,
@@ -190,12 +190,10 @@ class RunPlan:
     def _cost(self, machine: Machine) -> dict[str, Any]:
         needed = self.need(machine)
         return {
-            "name": machine.name,
-            "flops_per_second": machine.flops,
+            **cost(self.flops, self._layout.world_size, machine, self._terms),
             "needed": needed,
             "usable": machine.usable,
             "fits": needed <= machine.usable,
-            **cost(self.flops, self._layout.world_size, machine, self._terms),
         }
 
     # ---- text
@@ -233,8 +231,7 @@ class RunPlan:
                 *self._memory_lines(machine),
                 *self._suggestion_lines(machine),
                 "",
-                f"compute   {cost_title(self.flops, terms)}",
-                *cost_lines(machines, terms),
+                *cost_lines(self.flops, machines, terms),
             ]
         )
 
