@@ -1,4 +1,4 @@
-"""SIGTERM, SIGINT, SIGHUP and SIGUSR1 ask for a stop; the loop grants it when a step ends, on every rank the same one."""
+"""SIGTERM, SIGINT, SIGHUP, SIGUSR1 ask for a stop; the loop grants it when a step ends, on every rank the same one."""
 
 from __future__ import annotations
 

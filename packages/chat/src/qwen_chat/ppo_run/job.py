@@ -57,8 +57,6 @@ class _Job:
         self._hf, self._recipe = run, run.recipe
         recipe = self._recipe
         self._tokenizer = load_tokenizer(recipe.tokenizer)
-        if run.manifest is not None and reward is not None:
-            run.manifest.reward_model = _judge(reward)
         self._precision = resolve_precision(recipe.training.precision)
         train, held_out = load_queries(
             recipe.data, self._tokenizer, recipe.data.seq_length - recipe.generation.max_new_tokens, recipe.seed
@@ -267,18 +265,17 @@ def _keep_data(run: HfRun, train: list[Query], held_out: list[Query], reward: Pa
     something else."""
     digest = hashlib.sha256(json.dumps([[q.ids for q in queries] for queries in (train, held_out)]).encode())
     data = [{"name": "prompts", "train": len(train), "held_out": len(held_out), "sha256": digest.hexdigest()}]
-    if reward is not None:
-        data.append({"name": "reward.model", "sha256": weights_hash(reward)})
-    if run.manifest.data and list_checkpoints(run.run_dir / "checkpoints"):
-        known = {part["name"]: part["sha256"] for part in run.manifest.data}
-        for part in data:
-            if known.get(part["name"]) != part["sha256"]:
-                what = "data.sources" if part["name"] == "prompts" else part["name"]
-                raise UserError(
-                    f"{what} changed since {run.run_dir} began: put back what was, or take another --run-dir"
-                )
-    run.manifest.data = data
-    run.manifest.write(run.run_dir)
+    judge = None if reward is None else _judge(reward)
+    manifest, changed = run.manifest, None
+    if list_checkpoints(run.run_dir / "checkpoints"):
+        if manifest.data not in ([], data):
+            changed = "data.sources"
+        elif judge and manifest.reward_model and manifest.reward_model.hash != judge.hash:
+            changed = "reward.model"
+    if changed:
+        raise UserError(f"{changed} changed since {run.run_dir} began: put back what was, or take another --run-dir")
+    manifest.data, manifest.reward_model = data, judge
+    manifest.write(run.run_dir)
 
 
 def _spread(queries: list[Query], count: int) -> list[Query]:
