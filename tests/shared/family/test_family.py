@@ -127,6 +127,26 @@ def test_what_stops_it_stops_the_stage_and_it_goes_on(family):
     assert family(text).returncode == 0
 
 
+def test_on_slurm_every_stage_waits_for_those_it_needs(family):
+    sbatch = family.folder / "programs/sbatch"
+    sbatch.write_text('#!/bin/sh\necho "$@" >> sbatch.txt\nwc -l < sbatch.txt\n')
+    sbatch.chmod(0o755)
+    done = family(STAGES, "--launcher", "slurm", "--nproc", "2", "--slurm", "partition=gpu")
+    assert done.returncode == 0, done.stderr
+    assert family.asked() == []  # nothing runs here
+    first, second = (family.folder / "sbatch.txt").read_text().splitlines()
+    assert "--dependency" not in first and first.endswith("runs/toy-pretrain/t/logs/slurm.sh")
+    assert "--dependency=afterok:1 " in second and second.endswith("runs/toy-sft/t/logs/slurm.sh")
+    script = (family.folder / "runs/toy-sft/t/logs/slurm.sh").read_text()
+    assert "-m toy_qwen sft --config t --run-dir runs/toy-sft/t judge=runs/toy-pretrain/t --from" in script
+    assert "#SBATCH --partition=gpu" in script
+
+
+def test_the_launcher_s_flags_are_every_stage_s(family):
+    assert family(STAGES, "--nproc", "2").returncode == 0
+    assert all(words[words.index("--nproc") + 1] == "2" for words in family.asked())
+
+
 def test_plan_runs_nothing(family):
     done = family(STAGES, "--plan")
     assert done.returncode == 0 and "not begun" in done.stdout and family.asked() == []

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from qwen_shared.errors import EXIT_FAILED, EXIT_FINISHED, EXIT_STOPPED, EXIT_USER_ERROR, UserError
 from qwen_shared.family.schema import Family
+from qwen_shared.launch import launchers
 from qwen_shared.recipe import load_recipe
 
 RECIPES = Path(__file__).parents[3] / "recipes" / "family"
@@ -24,12 +25,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="for example stages.1.keys='[data.limit=10]'")
     names = ", ".join(sorted(path.stem for path in RECIPES.glob("*.yaml")))
     parser.add_argument("--config", default="tiny", metavar="NAME|FILE", help=f"{names}, or a YAML file")
-    parser.add_argument("--nproc", default="1", metavar="N", help="local processes of each stage (default: 1)")
+    launchers.add_flags(parser)
     parser.add_argument("--plan", action="store_true", help="check every stage's recipe, show what is there, and stop")
     args = parser.parse_intermixed_args(argv)
-    launch = ["--nproc", args.nproc] if args.nproc != "1" else []
     try:
-        return _run(load_recipe(Family, args.config, args.overrides, RECIPES), launch, args.plan)
+        launch = launchers.read_flags(args)
+        return _run(load_recipe(Family, args.config, args.overrides, RECIPES), launch, _given(args), args.plan)
     except UserError as error:
         print(f"qwen-family: error: {error}", file=sys.stderr)
         return EXIT_USER_ERROR
@@ -38,18 +39,30 @@ def main(argv: list[str] | None = None) -> int:
         return EXIT_STOPPED
 
 
-def _run(family: Family, launch: list[str], plan: bool) -> int:
+def _given(args: argparse.Namespace) -> list[str]:
+    """The launcher's flags as they were typed, for every stage."""
+    words = []
+    for name in launchers.NAMES:
+        value = getattr(args, name)
+        for one in value if isinstance(value, list) else [value]:
+            words += [] if one in (None, "local") else [f"--{name.replace('_', '-')}", one]
+    return words
+
+
+def _run(family: Family, launch: launchers.Launch, given: list[str], plan: bool) -> int:
     from rich.console import Console
 
     from qwen_shared.family import runner
     from qwen_shared.family.summary import table
 
     console = Console()
-    runner.check(family, launch)
+    runner.check(family, given)
+    if launch.launcher == "slurm" and not plan:
+        return runner.submit(family, launch)
     code = EXIT_FINISHED
     for i, stage in enumerate([] if plan else family.stages, 1):
         console.rule(f"{i}/{len(family.stages)}  {stage.name}: {stage.command}", align="left")
-        code = runner.run(family, stage, launch)
+        code = runner.run(family, stage, given)
         if code:
             break
     console.print(table(family))

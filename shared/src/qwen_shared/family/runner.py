@@ -13,6 +13,8 @@ from types import FrameType
 from qwen_shared.convert.hf_files import weights_hash
 from qwen_shared.errors import EXIT_FINISHED, UserError
 from qwen_shared.family.schema import Family, Stage, goal_of
+from qwen_shared.launch import slurm
+from qwen_shared.launch.launchers import Launch
 from qwen_shared.tracking import Manifest
 from qwen_shared.tracking.manifest import MANIFEST
 from qwen_shared.training.run_files import export_directory
@@ -37,6 +39,23 @@ def run(family: Family, stage: Stage, launch: list[str]) -> int:
             program = _program(stage)
             code = passed.run([program, "publish", str(family.run_dir(stage))])
     return code
+
+
+def submit(family: Family, launch: Launch) -> int:
+    """Hands what is left of a family to Slurm, a job for each stage, which waits for those that it needs."""
+    jobs: dict[str, str] = {}
+    for stage in family.stages:
+        if (found := manifest(family, stage)) and found.status == "finished":
+            continue
+        words = [*_words(family, stage, []), *_start(family, stage)][1:]
+        package, run_dir = stage.command.split()[0].replace("-", "_"), family.run_dir(stage)
+        job = slurm.Job(package, words, launch.settings, launch.nodes, launch.nproc, launch.max_restarts, run_dir)
+        jobs[stage.name] = job.submit([jobs[name] for name in stage.needs if name in jobs])
+        print(f"{stage.name}: job {jobs[stage.name]}")
+    print(
+        "the same command shows how far they are with --plan, and publishes and judges what is finished without Slurm"
+    )
+    return EXIT_FINISHED
 
 
 def manifest(family: Family, stage: Stage) -> Manifest | None:
