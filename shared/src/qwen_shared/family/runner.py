@@ -52,9 +52,7 @@ def submit(family: Family, launch: Launch) -> int:
         job = slurm.Job(package, words, launch.settings, launch.nodes, launch.nproc, launch.max_restarts, run_dir)
         jobs[stage.name] = job.submit([jobs[name] for name in stage.needs if name in jobs])
         print(f"{stage.name}: job {jobs[stage.name]}")
-    print(
-        "the same command shows how far they are with --plan, and publishes and judges what is finished without Slurm"
-    )
+    print("--plan shows how far they are; without Slurm, the same command publishes and judges what is finished")
     return EXIT_FINISHED
 
 
