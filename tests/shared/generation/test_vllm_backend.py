@@ -85,10 +85,13 @@ def test_what_is_asked(backend, monkeypatch):
 
 def test_it_follows_a_model_that_learns(backend, monkeypatch):
     monkeypatch.delenv("VLLM_ENABLE_V1_MULTIPROCESSING", raising=False)
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: False)
     assert backend.VllmGenerator("somewhere", TOKENIZER)._llm.beside == {}
     beside = backend.VllmGenerator("somewhere", TOKENIZER, memory_share=0.25)
     assert beside._llm.beside == {"gpu_memory_utilization": 0.25}
     assert os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] == "0"  # weights are handed over inside the process
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    assert backend.VllmGenerator("somewhere", TOKENIZER, 0.25)._llm.beside["distributed_executor_backend"]
     model = torch.nn.Linear(2, 1)
     beside.follow(model.named_parameters())
     assert beside._llm.loaded["weight"] is model.weight and set(beside._llm.loaded) == {"weight", "bias"}

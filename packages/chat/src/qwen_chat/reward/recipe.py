@@ -128,7 +128,7 @@ class RewardRecipe(RunRecipe):
             steps = self.steps(stage)
             if steps is not None and self.schedule.warmup_steps >= steps:
                 raise ValueError(
-                    f"schedule.warmup_steps={self.schedule.warmup_steps} are all the steps of stage {stage}"
+                    f"schedule.warmup_steps={self.schedule.warmup_steps} leaves nothing of the {steps} steps of {stage}"
                 )
         if self.deepspeed is not None:
             check_name(self.deepspeed)
