@@ -84,7 +84,7 @@ class Run:
 def server(monkeypatch):
     server = Server()
     monkeypatch.setitem(sys.modules, "wandb", server.module())
-    monkeypatch.setattr(wandb_run, "_has_key", lambda: True)
+    monkeypatch.setattr(wandb_run, "has_key", lambda: True)
     return server
 
 

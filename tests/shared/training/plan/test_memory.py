@@ -121,7 +121,9 @@ def test_knobs_do_what_they_are_for():
     assert of(parallel={"recompute": "selective"}).activations < one.activations
     assert of(parallel={"recompute": "full"}).activations < one.activations / 4
     assert of(training={"micro_batch_size": 1}).activations == one.activations // 2
-    assert of(4).optimizer == one.optimizer // 4 and of(4).weights == one.weights  # data parallel
+    assert (
+        of(4).optimizer == pytest.approx(one.optimizer / 4, rel=1e-3) and of(4).weights == one.weights
+    )  # shards are padded
     halves = of(2, parallel={"tensor_parallel": 2})
     assert halves.weights < 0.6 * one.weights and halves.logits < one.logits
     divided = of(2, parallel={"tensor_parallel": 2, "sequence_parallel": True})
