@@ -266,6 +266,7 @@ def test_no_room_for_token_files(pretrain, small_disk, tmp_path):
     assert len(list(small_disk.path.glob("tokens/*"))) == 2  # the files and a lock: what was begun first is gone
 
 
+@pytest.mark.slow
 def test_no_room_for_a_checkpoint(pretrain, broken_off, assert_unhurt, small_disk, steps_done):
     run_dir = broken_off(small_disk.path / "run")
     small_disk.leave(8_000_000)
@@ -286,6 +287,7 @@ def test_no_room_for_a_checkpoint(pretrain, broken_off, assert_unhurt, small_dis
     assert_unhurt(run_dir)
 
 
+@pytest.mark.slow
 def test_no_room_for_a_line_of_metrics(pretrain, read, finished_run, small_disk):
     run_dir = small_disk.path / "run"
     words = ("checkpoint.interval=100", "export=none")
@@ -305,6 +307,7 @@ def test_no_room_for_a_line_of_metrics(pretrain, read, finished_run, small_disk)
     assert read.trajectory(run_dir) == read.trajectory(finished_run)
 
 
+@pytest.mark.slow
 def test_no_room_for_the_export(pretrain, broken_off, assert_unhurt, small_disk):
     run_dir = broken_off(small_disk.path / "run", after=20)
     small_disk.leave(2_500_000)
@@ -324,6 +327,7 @@ def test_a_full_disk_under_the_console_does_not_end_the_run(pretrain, read, tmp_
 # ---- directories that may not be written or read
 
 
+@pytest.mark.slow
 @obeying
 @pytest.mark.parametrize("part", [".", "checkpoints"])
 def test_a_read_only_directory(part, pretrain, broken_off, assert_unhurt, tmp_path):
@@ -338,6 +342,7 @@ def test_a_read_only_directory(part, pretrain, broken_off, assert_unhurt, tmp_pa
         assert_unhurt(run_dir)
 
 
+@pytest.mark.slow
 def test_a_read_only_file_system(pretrain, broken_off, small_disk):
     broken_off(small_disk.path / "run")
     subprocess.run(["mount", "-o", "remount,ro", small_disk.path], check=True)
@@ -345,6 +350,7 @@ def test_a_read_only_file_system(pretrain, broken_off, small_disk):
         assert "log.txt: cannot be written: Read-only file system" in pretrain.refuses(run_dir)
 
 
+@pytest.mark.slow
 @obeying
 def test_what_may_not_be_read_is_not_damaged(pretrain, broken_off, tmp_path):
     run_dir = broken_off(tmp_path / "run")
@@ -357,6 +363,7 @@ def test_what_may_not_be_read_is_not_damaged(pretrain, broken_off, tmp_path):
 # ---- company
 
 
+@pytest.mark.slow
 def test_two_on_one_run(pretrain, broken_off, tmp_path):
     run_dir = broken_off(tmp_path / "run")
     before = (run_dir / "metrics.jsonl").read_bytes()

@@ -49,6 +49,7 @@ def test_what_was_left_out_of_the_tree_is_counted(code_run):
     assert code["train"]["documents"] == 1  # files that stay together: fewer bytes than data.filters.repository_span
 
 
+@pytest.mark.slow
 def test_functions_are_taught_in_stages_and_run(sft_run, code_run):
     manifest = json.loads((sft_run / "manifest.json").read_text())
     assert (manifest["kind"], manifest["status"]) == ("code-sft", "finished")

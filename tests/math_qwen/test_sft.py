@@ -13,6 +13,7 @@ def run_dir(tmp_path_factory, math_qwen, base_run):
     return run_dir
 
 
+@pytest.mark.slow
 def test_the_run_knows_its_parent_and_its_accuracy(run_dir, base_run):
     manifest = json.loads((run_dir / "manifest.json").read_text())
     assert manifest["kind"] == "math-sft"
@@ -29,6 +30,7 @@ def test_the_run_knows_its_parent_and_its_accuracy(run_dir, base_run):
     assert results["export/max_logit_difference"] < 1e-4
 
 
+@pytest.mark.slow
 def test_every_answer_is_kept(run_dir):
     for folder in ("evaluation-before", "evaluation"):
         rows = [json.loads(line) for line in (run_dir / folder / "level1.jsonl").read_text().splitlines()]
