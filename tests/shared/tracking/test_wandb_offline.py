@@ -17,10 +17,11 @@ pytestmark = pytest.mark.slow  # four processes, each with a W&B of its own
 
 # One process of a run: goes on after a step, and ends as it is told.
 PROCESS = """
-import os, signal, sys
+import os, signal, sys, time
 from pathlib import Path
 from qwen_shared.recipe.schema import Tracking
 from qwen_shared.tracking import Manifest, Tracker
+from qwen_shared.tracking.wandb_steps import last_step
 
 run_dir, resume, last, ending = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
 if (run_dir / "manifest.json").exists():
@@ -37,6 +38,9 @@ for step in range(resume + 1, last + 1):
     more = {f"many/{k}": step / (k + 1) for k in range(150)}  # enough that W&B writes some to the disk at once
     tracker.log(step, {"train/loss": 10.0 - step} | more)
 if ending == "kill":
+    deadline = time.monotonic() + 30  # figures go to W&B aside: none may be there yet
+    while last > 4 and last_step(run_dir, manifest.wandb_run_id) <= 4 and time.monotonic() < deadline:
+        time.sleep(0.1)
     os.kill(os.getpid(), signal.SIGKILL)
 if ending == "finished":
     manifest.results = {"before/val/loss": 9.0, "val/loss": 1.0}
