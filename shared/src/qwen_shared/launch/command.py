@@ -13,7 +13,6 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -22,74 +21,21 @@ from qwen_shared.errors import EXIT_FAILED, EXIT_FINISHED, EXIT_STOPPED, EXIT_US
 from qwen_shared.launch import launchers, local, slurm
 from qwen_shared.launch.failure import LAUNCHER_PID, report
 from qwen_shared.launch.launchers import Launch
-from qwen_shared.launch.plan_flags import add_plan_flags, check_plan_flags, shown
-from qwen_shared.recipe import (
-    PretrainRecipe,
-    RunRecipe,
-    check_layout,
-    check_tokenizer,
-    load_recipe,
-    nearest,
-    recipe_name,
-)
-from qwen_shared.recipe.keys import leaf_keys, print_keys, whole_number
-from qwen_shared.recipe.layout import Layout
+from qwen_shared.launch.plan_flags import check_plan_flags, shown
+from qwen_shared.launch.verb import Invocation, Tool, Verb
+from qwen_shared.launch.words import check_words, pick_verb, read_tool, read_verb
+from qwen_shared.recipe import PretrainRecipe, RunRecipe, check_layout, check_tokenizer, load_recipe, recipe_name
+from qwen_shared.recipe.keys import print_keys
 from qwen_shared.tracking import inspect_run, log_file
 from qwen_shared.tracking.manifest import MANIFEST, RECIPE, Manifest, read_recipe
 
 if TYPE_CHECKING:
     from qwen_shared.training.start import Start, Usual
 
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+_FILE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENAMETOOLONG)
 
-@dataclass(frozen=True)
-class Tool:
-    """One thing a command does without a recipe. `target` is "module:function"; it takes the parsed flags and returns
-    the exit code."""
-
-    name: str
-    help: str
-    target: str
-    options: Callable[[argparse.ArgumentParser], Any]
-
-
-@dataclass(frozen=True)
-class Verb:
-    """One thing a command does with a recipe.
-
-    `target` and `plan` are "module:function", imported only when they run. `target` takes an `Invocation`; `plan`
-    takes one too and returns what to print: a text, or an object with `figures()` for --json.
-    """
-
-    name: str
-    help: str
-    target: str
-    kind: str  # runs live in runs/<kind>/<name>
-    schema: type[RunRecipe] = PretrainRecipe
-    reads_run: bool = False  # works on an existing run and takes its recipe; otherwise it makes or resumes one
-    maker: str = "pretrain"  # for a verb that reads a run: the verb that makes one
-    reads_data: bool = True  # the recipe's data sources must be there
-    takes_start: bool = False  # a new run may begin --from another model
-    parent: tuple[str, str] | None = None  # without --from it begins from this kind of run; the command that makes it
-    recipes: str = ""  # the folder among the command's recipes where this verb's are
-    plan: str | None = None
-    show_batch: str | None = None  # takes an `Invocation` and a number of samples, and prints what training would see
-    options: Callable[[argparse.ArgumentParser], Any] | None = None  # adds flags of this verb alone
-    # Beginnings of keys that the default recipe has for its own runs: a model from elsewhere has the schema's defaults.
-    own_keys: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Invocation:
-    """What the user asked for, checked."""
-
-    recipe: RunRecipe
-    overrides: list[str]
-    run_dir: Path
-    start: str | None  # --from, as typed
-    layout: Layout | None  # None for a verb that reads a run: it is one process
-    command: str  # "qwen-base pretrain", for messages
-    origin: Start | None = None  # what --from brings to a new run
-    options: argparse.Namespace = field(default_factory=argparse.Namespace)  # the verb's own flags
+_interrupted = False
 
 
 def run(
@@ -113,8 +59,8 @@ def run(
     global _interrupted
     _interrupted = False
     try:
-        _check_words(argv)
-        verb = _pick_verb(prog, description, verbs, recipes, argv)
+        check_words(argv)
+        verb = pick_verb(prog, description, verbs, recipes, argv)
         if verb is None:
             return EXIT_FINISHED
         command = f"{prog} {verb.name}"
@@ -150,13 +96,6 @@ def _explain(command: str, error: Exception) -> tuple[str | None, int]:
     return None, EXIT_FAILED
 
 
-_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
-_FILE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENAMETOOLONG)
-
-
-_interrupted = False
-
-
 def _interrupt(signum: int, frame: FrameType | None) -> NoReturn:
     # `uv run` passes Ctrl-C on although the terminal has sent it: the second must not hit the way out.
     _ignore_stop_signals()
@@ -171,18 +110,13 @@ def _ignore_stop_signals() -> None:
 
 
 def _run_tool(command: str, tool: Tool, argv: list[str]) -> int:
-    parser = _Parser(prog=command, description=_sentence(tool.help), allow_abbrev=False)
-    tool.options(parser)
-    args = parser.parse_intermixed_args(argv[1:])
+    args = read_tool(command, tool, argv[1:])
     with log_file(None):
         return _load(tool.target)(args)
 
 
 def _run_verb(command: str, verb: Verb, recipes: Path, default_config: str, argv: list[str]) -> int:
-    parser = _verb_parser(command, verb, recipes, default_config)
-    args, unknown = parser.parse_known_intermixed_args(_without_false_number(argv[1:]))
-    if unknown:
-        raise UserError(_unknown_flag(unknown[0], parser, verb))
+    args = read_verb(command, verb, recipes, default_config, argv[1:])
     if args.keys:
         print_keys(verb.schema)
         return EXIT_FINISHED
@@ -221,7 +155,7 @@ def _check(
     command: str, verb: Verb, recipes: Path, default_config: str, args: argparse.Namespace, launch: Launch
 ) -> Invocation:
     """Everything that can be known to be wrong without importing torch."""
-    overrides, config = _join_spaced(args.overrides), args.config or default_config
+    overrides, config = args.overrides, args.config or default_config
     if verb.reads_run:
         overrides = _take_start(args, overrides)
     start = getattr(args, "start", None)
@@ -248,7 +182,7 @@ _SOME_MODEL = "model={num_layers: 96, hidden_size: 12288, num_attention_heads: 9
 def _check_recipe(verb: Verb, recipes: Path, default_config: str, args: argparse.Namespace, launch: Launch) -> None:
     """What can be known to be wrong with a run before there is the model that it begins from."""
     model = [_SOME_MODEL] if verb.parent else []
-    recipe = load_recipe(verb.schema, args.config or default_config, [*model, *_join_spaced(args.overrides)], recipes)
+    recipe = load_recipe(verb.schema, args.config or default_config, [*model, *args.overrides], recipes)
     check_layout(recipe, _world_size(launch))
     if verb.reads_data:
         from qwen_shared.data.check import check_sources
@@ -351,145 +285,3 @@ def _load(target: str) -> Callable[..., Any]:
     if _interrupted:  # the import swallowed it, as Python does in a weak reference's callback
         raise KeyboardInterrupt
     return loaded
-
-
-def _without_false_number(words: list[str]) -> list[str]:
-    """`--show-batch key=value`: argparse would take the override for the number of samples."""
-    if "--show-batch" in words[:-1] and "=" in words[(at := words.index("--show-batch")) + 1]:
-        return [*words[:at], *words[at + 1 :], "--show-batch"]
-    return words
-
-
-def _join_spaced(words: list[str]) -> list[str]:
-    """`key = value` typed with spaces becomes `key=value`."""
-    joined: list[str] = []
-    rest = iter(words)
-    for word in rest:
-        if word == "=" and joined:
-            joined[-1] += "=" + next(rest, "")
-        else:
-            joined.append(word)
-    return joined
-
-
-# ---- words
-
-
-class _Parser(argparse.ArgumentParser):
-    """argparse whose mistakes are UserErrors: one line, exit 2."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message[:1].lower()}{message[1:]} (see {self.prog} --help)")
-
-
-def _check_words(words: list[str]) -> None:
-    """Names of files are bytes to the system; recipes and manifests, which keep them, are text."""
-    for word in words:
-        try:
-            word.encode("utf-8")
-        except UnicodeEncodeError:
-            raise UserError(f"{word.encode('utf-8', 'surrogateescape')!r}: not UTF-8; rename the file") from None
-
-
-def _pick_verb(
-    prog: str, description: str, verbs: list[Verb | Tool], recipes: Path, argv: list[str]
-) -> Verb | Tool | None:
-    """The verb that `argv` starts with; None after --help was printed."""
-    if not argv or argv[0] in ("-h", "--help", "help"):
-        width = max(len(verb.name) for verb in verbs)
-        print(f"usage: {prog} VERB [--config NAME|FILE] [flags] [key=value ...]\n\n{description}\n\nverbs:")
-        for verb in verbs:
-            print(f"  {verb.name:<{width}}  {verb.help}")
-        folders = dict.fromkeys(recipes / getattr(verb, "recipes", "") for verb in verbs if isinstance(verb, Verb))
-        print(f"\nrecipes: {', '.join(dict.fromkeys(name for folder in folders for name in _recipe_names(folder)))}")
-        print(f"\n'{prog} VERB --help' shows a verb's flags, '{prog} VERB --keys' every recipe key with its default.")
-        return None
-    for verb in verbs:
-        if verb.name == argv[0]:
-            return verb
-    names = [verb.name for verb in verbs]
-    hint = nearest(argv[0], names)
-    raise UserError(f"no verb '{argv[0]}'{f'; nearest: {hint}' if hint else ''} (there are: {', '.join(names)})")
-
-
-def _verb_parser(command: str, verb: Verb, recipes: Path, default_config: str) -> argparse.ArgumentParser:
-    names = ", ".join(_recipe_names(recipes))
-    parser = _Parser(
-        prog=command,
-        description=_sentence(verb.help),
-        epilog=_examples(command),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument(
-        "overrides", nargs="*", metavar="key=value", help="recipe keys, for example optimizer.lr=3e-4; see --keys"
-    )
-    parser.add_argument(
-        "--config", metavar="NAME|FILE", help=f"recipe: {names}, or a YAML file (default: {default_config})"
-    )
-    parser.add_argument(
-        "--run-dir", type=Path, metavar="DIR", help=f"the run's directory (default: runs/{verb.kind}/<name>)"
-    )
-    if verb.reads_run or verb.takes_start:
-        what = "another model" if verb.reads_run else "begin from another model's weights, with its tokenizer"
-        parser.add_argument(
-            "--from",
-            dest="start",
-            metavar="START",
-            help=f"{what}: a run, RUN@STEP, a Hugging Face directory or its name on the hub",
-        )
-    if verb.reads_run:
-        parser.set_defaults(check=False)
-    else:
-        parser.add_argument("--check", action="store_true", help="check the recipe and its data's paths, and stop")
-        launchers.add_flags(parser)
-    if verb.plan:
-        add_plan_flags(parser, trains=not verb.reads_run)
-    else:
-        parser.set_defaults(plan=False)
-    if verb.show_batch:
-        parser.add_argument(
-            "--show-batch",
-            type=_positive,
-            nargs="?",
-            const=4,
-            metavar="N",
-            help="show N samples of the first step token by token, with what is in the loss, and stop (default: 4)",
-        )
-    else:
-        parser.set_defaults(show_batch=None)
-    parser.add_argument("--keys", action="store_true", help="list every recipe key with type, default and meaning")
-    if verb.options:
-        verb.options(parser)
-    return parser
-
-
-def _sentence(help: str) -> str:
-    return help[:1].upper() + help[1:] + "."
-
-
-def _examples(command: str) -> str:
-    return (
-        f"examples:\n  {command}\n  {command} --config FILE.yaml optimizer.lr=3e-4\n"
-        f"  {command} data.sources='[{{path: a.jsonl, weight: 2}}, b.txt]'"
-    )
-
-
-def _unknown_flag(word: str, parser: argparse.ArgumentParser, verb: Verb) -> str:
-    flag, _, value = word.partition("=")
-    if flag.lstrip("-") in leaf_keys(verb.schema):
-        return f"{word}: recipe keys are written without dashes, {flag.lstrip('-')}={value or 'VALUE'}"
-    flags = [flag for action in parser._actions for flag in action.option_strings]
-    hint = nearest(flag, flags)
-    return f"no flag {flag}{f'; nearest: {hint}' if hint else ''} (see {parser.prog} --help)"
-
-
-def _positive(text: str) -> int:
-    number = whole_number(text)
-    if not number:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a number from 1 up")
-    return number
-
-
-def _recipe_names(recipes: Path) -> list[str]:
-    return sorted(path.stem for path in recipes.glob("*.yaml"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from qwen_shared.launch.command import Invocation
+from qwen_shared.launch.verb import Invocation
 from qwen_shared.training import start
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qwen_shared.launch.command import Tool
+from qwen_shared.launch.verb import Tool
 from qwen_shared.publish.options import options
 
 

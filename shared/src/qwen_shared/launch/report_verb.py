@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from qwen_shared.launch.command import Tool
+from qwen_shared.launch.verb import Tool
 
 
 def _options(parser: argparse.ArgumentParser) -> None:

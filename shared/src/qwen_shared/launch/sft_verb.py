@@ -12,7 +12,7 @@ from typing import Any
 
 from qwen_shared.data.documents import BuiltIn
 from qwen_shared.errors import UserError
-from qwen_shared.launch.command import Invocation
+from qwen_shared.launch.verb import Invocation
 from qwen_shared.recipe.schema import Section
 from qwen_shared.tracking import say
 from qwen_shared.training.plan import plan_run
