@@ -59,6 +59,7 @@ def test_a_run_keeps_its_contract(unbroken, base_run, qwen_chat):
     results = manifest["results"]
     for name in ("reward", "preference", "checked"):
         assert {f"before/val/{name}", f"val/{name}", f"gain/{name}", f"gain/{name}_low"} <= set(results)
+    assert all("tokens" not in row and row["samples"] == 8 * row["step"] for row in metrics(unbroken))
     certificate = json.loads((unbroken / "export/certificate.json").read_text())
     assert certificate["step"] == 6
     assert certificate["tensors"]["bit_equal"]

@@ -43,10 +43,9 @@ class HfRun:
     manifest: Manifest | None = None  # on rank 0 only
     tracker: Tracker | NoTracker = field(default_factory=NoTracker)
 
-    def track(
-        self, total_steps: int, tokens_per_step: int, samples_per_step: int, resume_step: int
-    ) -> Tracker | NoTracker:
-        """Metrics, W&B and console from here on; `tokens_per_step` and `samples_per_step` are global."""
+    def track(self, total_steps: int, samples_per_step: int, resume_step: int) -> Tracker | NoTracker:
+        """Metrics, W&B and console from here on. Neither pairs nor responses are packed: no two steps have as many
+        tokens, and none are counted."""
         if self.manifest is not None:
             self.tracker = Tracker(
                 self.run_dir,
@@ -54,7 +53,7 @@ class HfRun:
                 self.recipe.tracking,
                 self.manifest,
                 total_steps,
-                tokens_per_step,
+                None,
                 samples_per_step,
                 resume_step,
             )

@@ -25,7 +25,8 @@ class Tracker:
     """Rank 0's view of a run; the other ranks use `NoTracker`.
 
     `resume_step` is the step of the checkpoint that the run goes on from, 0 for a new run. `samples_per_step` and
-    `tokens_per_step` are global. What W&B calls the run goes into the manifest.
+    `tokens_per_step` are global, the latter None where no two steps have as many. What W&B calls the run goes into the
+    manifest.
     """
 
     def __init__(
@@ -35,7 +36,7 @@ class Tracker:
         tracking: Tracking,
         manifest: Manifest,
         total_steps: int,
-        tokens_per_step: int,
+        tokens_per_step: int | None,
         samples_per_step: int,
         resume_step: int = 0,
     ):
@@ -84,12 +85,9 @@ class Tracker:
 
     def log(self, step: int, metrics: dict[str, float]) -> None:
         """The figures of a step, under the names of the glossary. Several calls for one step make one line."""
-        record = {
-            "step": step,
-            "tokens": step * self._tokens_per_step,
-            "samples": step * self._samples_per_step,
-            "time": round(self.seconds, 3),
-        }
+        tokens = {} if self._tokens_per_step is None else {"tokens": step * self._tokens_per_step}
+        samples, seconds = step * self._samples_per_step, round(self.seconds, 3)
+        record = {"step": step, **tokens, "samples": samples, "time": seconds}
         self._file.add(record | metrics)
         self._show(record | metrics)
         self._console.update(step, metrics)

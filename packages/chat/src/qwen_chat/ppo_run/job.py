@@ -192,12 +192,7 @@ class _Job:
         if done:
             checkpoint.load(checkpoints, done, self._engines, states)
             say(f"going on after step {done}")
-        tracker = run.track(
-            recipe.training.steps,
-            tokens_per_step=0,  # responses have lengths of their own: ppo/response_tokens
-            samples_per_step=recipe.training.global_batch_size,
-            resume_step=done,
-        )
+        tracker = run.track(recipe.training.steps, recipe.training.global_batch_size, done)
         before = read_answers(run.run_dir / _BEFORE) if done else None
         if before is None:
             say(f"asking {len(self._held_out.queries):,} held-out prompts before the first step")

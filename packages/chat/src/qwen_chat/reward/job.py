@@ -72,13 +72,7 @@ class _Job:
         precision = self._precision()
         pairs = {stage.name: self._pairs(stage.name, "train") for stage in stages}
         deepspeed = self._deepspeed(precision)
-        tokens = sum(map(len, pairs[stages[-1].name]["chosen_ids"])) / len(pairs[stages[-1].name])
-        tracker = run.track(
-            total,
-            round(2 * tokens * recipe.training.global_batch_size),
-            recipe.training.global_batch_size,
-            self.resume_step,
-        )
+        tracker = run.track(total, recipe.training.global_batch_size, self.resume_step)
         say(f"run    {run.run_dir}" + (f", going on after step {self.resume_step}" if self.resume_step else ""))
         with tracker.training(), StopRequest() as stop:
             for stage in stages:
