@@ -16,7 +16,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-_ELSEWHERE = ["uv", "run", "--quiet", "--isolated", "--no-project", "--python", "3.12", "--with", "torch,transformers"]
+_ELSEWHERE = ["uv", "run", "--quiet", "--isolated", "--no-project", "--python", sys.executable]
+_ELSEWHERE += ["--with", "torch,transformers", "python", "-c"]
 _NOT_OURS = """
 import importlib.util, torch, transformers
 assert importlib.util.find_spec("qwen_shared") is None, "the project is in this environment"
@@ -61,9 +62,7 @@ def _code_of_card(directory: Path) -> str:
 
 
 def _run_elsewhere(code: str, directory: Path, timeout: int) -> str:
-    done = subprocess.run(
-        [*_ELSEWHERE, "python", "-c", code], cwd=directory, capture_output=True, text=True, timeout=timeout
-    )
+    done = subprocess.run([*_ELSEWHERE, code], cwd=directory, capture_output=True, text=True, timeout=timeout)
     if done.returncode:
         raise ValueError(done.stderr.strip() or f"exit code {done.returncode}")
     return done.stdout.strip()

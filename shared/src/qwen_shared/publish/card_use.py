@@ -7,7 +7,10 @@ from typing import Any
 
 from qwen_shared.publish.markdown import fenced
 
+_GREETING = "Good evening, it is me, Ed."
 _ASKED = {
+    "chat-sft": _GREETING,
+    "chat-ppo": _GREETING,
     "code-sft": "Implement scale_value(x). It should return 9 times x, plus 15.",
     "math-sft": "Mia found 20 pears and Rosa found 11. How many fewer did Rosa find?",
 }
