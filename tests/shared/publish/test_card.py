@@ -2,13 +2,15 @@
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
+from markdown_it import MarkdownIt
 
 from qwen_shared.publish.card import Facts, card
-from qwen_shared.publish.data_table import data_rows
-from qwen_shared.publish.evaluation import Quantised, Variant, figures_of
-from qwen_shared.publish.lineage import forebears
+from qwen_shared.publish.data_table import DataRow, data_rows
+from qwen_shared.publish.evaluation import Quantised, Variant, figures_of, tokens_of
+from qwen_shared.publish.lineage import Forebear, forebears
 from qwen_shared.publish.subject import find_subject
 from qwen_shared.recipe.yaml_text import parse_yaml
 
@@ -129,6 +131,42 @@ def test_nothing_in_a_recipe_ends_its_block(facts):
     assert parse_yaml(block[2], "the card")["evaluation"]["prompts"] == [prompt]
 
 
+HOSTILE = (
+    "[click](javascript:x) ![see](http://e/x.png) <script>x</script> & **b** `c` | d \\| e\x1b[31m\n\n# Pwned\n\n- f"
+)
+
+
+def test_words_of_others_are_no_markup(facts):
+    """As a renderer of Markdown reads it: the headings and links of a card are its own, and its cells in place."""
+    plain, hostile = (
+        facts(),
+        facts(results=MATH | {f"eval/{HOSTILE}/accuracy{end}": 0.5 for end in ("", "_low", "_high")}),
+    )
+    hostile = replace(hostile, data=[DataRow(HOSTILE, "1 document", None, HOSTILE)])
+    hostile = replace(hostile, forebears=[Forebear(HOSTILE, 1, "ab" * 32, None, False, HOSTILE)])
+    rendered = [
+        MarkdownIt("commonmark").enable("table").parse(card(facts).partition("\n---\n")[2])
+        for facts in (plain, hostile)
+    ]
+    inline = [[child.type for token in tokens for child in token.children or []] for tokens in rendered]
+    headings = [
+        [tokens[i + 1].content for i, t in enumerate(tokens) if t.type == "heading_open"] for tokens in rendered
+    ]
+    assert headings[0] == headings[1]
+    assert not {"link_open", "image", "html_inline"} & set(inline[1])
+    assert [t.type for t in rendered[1]].count("html_block") == [t.type for t in rendered[0]].count("html_block")
+    assert "\x1b" not in card(hostile)
+    lines = section(card(hostile), "Data").strip().splitlines()
+    cells = MarkdownIt("commonmark").enable("table").parse("\n".join(lines))
+    assert [t.type for t in cells].count("td_open") == 3  # source, amount, licence
+
+
+def test_prompts_are_no_paths(facts):
+    prompts = {"evaluation": {"prompts": ["/usr/bin/env python", "../../a b"]}}
+    shown = section(card(facts(recipe=RECIPE | prompts)), "Training")
+    assert "- /usr/bin/env python\n" in shown and "- ../../a b\n" in shown
+
+
 def test_front_matter(facts):
     head = parse_yaml(re.match(r"---\n(.*?)---\n", card(facts(licence="apache-2.0")), re.DOTALL)[1], "the card")
     assert head == {
@@ -201,6 +239,7 @@ def test_an_earlier_checkpoint(make_run):
     lines = [{"step": 10, "tokens": 1, "val/bits_per_byte": 3.0}, {"step": 20, "tokens": 2, "val/bits_per_byte": 2.0}]
     (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     assert figures_of(find_subject(f"{run}@10")) == {"val/bits_per_byte": 3.0}
+    assert [tokens_of(find_subject(f"{run}@{step}")) for step in (10, 20)] == [1, 2]
     assert figures_of(find_subject(f"{run}@20")) == {"val/bits_per_byte": 2.0}
     report = {"tasks": {"level1": {"accuracy": 0.5, "accuracy_low": 0.4, "by": {}}}}
     (run / "evaluation-00000010").mkdir()

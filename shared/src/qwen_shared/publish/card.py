@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -9,9 +10,9 @@ from typing import Any
 from qwen_shared.publish.card_evaluation import evaluation_section
 from qwen_shared.publish.card_use import use_section
 from qwen_shared.publish.data_table import DataRow
-from qwen_shared.publish.evaluation import Figures, Quantised, gains, with_intervals
+from qwen_shared.publish.evaluation import Figures, Quantised, gains, tokens_of, with_intervals
 from qwen_shared.publish.lineage import Forebear, judge
-from qwen_shared.publish.markdown import duration, fenced, folded, interval, share, size, table
+from qwen_shared.publish.markdown import code, duration, fenced, folded, interval, plain, share, size, table
 from qwen_shared.publish.subject import Subject
 from qwen_shared.recipe.yaml_text import dump_yaml
 
@@ -29,6 +30,8 @@ _WHAT = {
 }
 # Keys of a recipe that say where and how a run was carried out, and nothing about what came of it.
 _NOT_SHOWN = ("tracking", "checkpoint", "tokenizer")
+_TEXTS = ("prompts", "system")  # keys whose values are no paths, whatever they begin with
+_WEB = re.compile(r"https?://[^\s<>]+")
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,7 @@ def _head(facts: Facts) -> str:
     subject = facts.subject
     what = _WHAT.get(subject.kind, "A language model.")
     return (
-        f"# {subject.title}\n\n{what} {facts.parameters:,} parameters in {facts.dtype}; trained on up to "
+        f"# {plain(subject.title)}\n\n{what} {facts.parameters:,} parameters in {facts.dtype}; trained on up to "
         f"{_length(facts):,} tokens at a time. This is step {subject.step:,} of the run."
     )
 
@@ -115,21 +118,21 @@ def _training(facts: Facts) -> str:
     subject, results = facts.subject, facts.subject.manifest.results
     recipe, manifest = subject.recipe, subject.manifest
     training = recipe.get("training", {})
-    mine, before = results.get("tokens"), [a for a in facts.forebears if a.manifest and "tokens" in a.manifest.results]
-    rows = [["job", f"`{manifest.command}`, recipe `{manifest.name}`, seed {recipe.get('seed')}"]]
+    mine, before = tokens_of(subject), [a for a in facts.forebears if a.manifest and "tokens" in a.manifest.results]
+    rows = [["job", f"{code(manifest.command)}, recipe {code(manifest.name)}, seed {recipe.get('seed')}"]]
     rows.append(["steps", f"{subject.step:,} of {training.get('global_batch_size', '?')} samples"])
-    if mine and subject.is_last:
+    if mine:
         earlier = sum(int(a.manifest.results["tokens"]) for a in before)
         rows.append(["tokens", f"{mine:,}" + (f", after {earlier:,} of the models before it" if earlier else "")])
     rows.append(["learning rate", ", ".join(_rates(recipe))])
     rows.append(["precision", manifest.precision or ""])
     if subject.is_last and "seconds" in results:
         rows.append(["time", duration(results["seconds"])])
-    rows.append(["machine", manifest.machine or ""])
-    rows.append(["software", ", ".join(f"{k} {v}" for k, v in manifest.versions.items())])
+    rows.append(["machine", plain(manifest.machine or "")])
+    rows.append(["software", plain(", ".join(f"{k} {v}" for k, v in manifest.versions.items()))])
     if manifest.git_commit:
-        rows.append(["commit", f"`{manifest.git_commit}`" + (", with changes" * manifest.git_commit.endswith("+"))])
-    rows.append(["began", manifest.created])
+        rows.append(["commit", code(manifest.git_commit) + (", with changes" * manifest.git_commit.endswith("+"))])
+    rows.append(["began", plain(manifest.created)])
     if link := _wandb(facts):
         rows.append(["W&B", link])
     shown = {key: value for key, value in recipe.items() if key not in _NOT_SHOWN}
@@ -142,7 +145,7 @@ def _training(facts: Facts) -> str:
 
 def _data(facts: Facts) -> str:
     rows = [
-        [row.name, row.amount, f"`{row.sha256[:16]}`" if row.sha256 else "", row.licence or "not stated"]
+        [plain(row.name), row.amount, code(row.sha256[:16]) if row.sha256 else "", plain(row.licence or "not stated")]
         for row in facts.data
     ]
     return table(["source", "amount", "sha256", "licence"], rows) + (
@@ -157,7 +160,7 @@ def _lineage(facts: Facts) -> str:
     lines = [_told(forebear) for forebear in facts.forebears]
     if not facts.forebears or facts.forebears[0].manifest:
         lines.insert(0, "Random weights")
-    lines.append(f"**{subject.title}** at step {subject.step:,}, weights `{facts.certificate['hash'][:16]}`")
+    lines.append(f"**{plain(subject.title)}** at step {subject.step:,}, weights `{facts.certificate['hash'][:16]}`")
     numbered = "\n".join(f"{i}. {line}" for i, line in enumerate(lines, start=1))
     judged = judge(subject)
     return numbered + (f"\n\nWhat PPO was given came from {_told(judged)}." if judged else "")
@@ -167,18 +170,17 @@ def _told(forebear: Forebear) -> str:
     at = f" at step {forebear.step:,}" if forebear.step else ""
     tokens = forebear.manifest.results.get("tokens") if forebear.manifest else None
     trained = f", {tokens:,} tokens" if tokens else ""
-    hashed = f", weights `{forebear.hash[:16]}`" if forebear.hash else ""
-    licence = f", licence {forebear.licence}" if forebear.licence else ""
-    return f"{forebear.name}{at}{trained}{hashed}{licence}"
+    hashed = f", weights {code(forebear.hash[:16])}" if forebear.hash else ""
+    licence = f", licence {plain(forebear.licence)}" if forebear.licence else ""
+    return f"{plain(forebear.name)}{at}{trained}{hashed}{licence}"
 
 
 def _limits(facts: Facts) -> Iterable[str]:
-    results, subject = facts.subject.manifest.results, facts.subject
-    tokens = sum(int(a.manifest.results.get("tokens", 0)) for a in facts.forebears if a.manifest)
-    tokens += int(results.get("tokens", 0))
+    subject, mine = facts.subject, tokens_of(facts.subject)
+    tokens = sum(int(a.manifest.results.get("tokens", 0)) for a in facts.forebears if a.manifest) + int(mine or 0)
     complete = all(a.manifest for a in facts.forebears)
     if tokens and complete:
-        counted = "" if "tokens" in results else ", this last run not counted"
+        counted = "" if mine else ", this last run not counted"
         yield (
             f"It has {facts.parameters:,} parameters and saw {tokens:,} tokens in all{counted}, "
             f"{tokens / facts.parameters:,.1f} a parameter: judge what it can know by that."
@@ -189,13 +191,14 @@ def _limits(facts: Facts) -> Iterable[str]:
     elif facts.is_reward:
         yield "Its numbers compare answers to one prompt. Alone, or between prompts, they mean nothing."
     else:
-        yield f"It was taught by {', '.join(row.name for row in facts.data)}; what is unlike that, it was not taught."
+        taught = ", ".join(plain(row.name) for row in facts.data)
+        yield f"It was taught by {taught}; what is unlike that, it was not taught."
     measured = with_intervals(facts.figures)
     if measured and (worst := min(measured, key=lambda row: row.value)).value < 0.5:
-        yield f"It fails at {worst.task}: {share(worst.value)} ({interval(worst.low, worst.high)})."
+        yield f"It fails at {plain(worst.task)}: {share(worst.value)} ({interval(worst.low, worst.high)})."
     for row in gains(facts.figures):
         if row.high < 0:
-            yield f"PPO made {row.task} worse: {row.value:+.3f} ({row.low:+.3f} … {row.high:+.3f})."
+            yield f"PPO made {plain(row.task)} worse: {row.value:+.3f} ({row.low:+.3f} … {row.high:+.3f})."
     if not subject.is_last:
         yield "It is not the run's last checkpoint: what was measured of that one is not said here."
     yield "Nobody measured whether what it says is safe, fair or true."
@@ -216,12 +219,12 @@ def _parity(facts: Facts) -> str:
 
 def _licence(facts: Facts) -> str:
     said = (
-        f"Of the weights: **{facts.licence}**."
+        f"Of the weights: **{plain(facts.licence)}**."
         if facts.licence
         else ("Whoever published this did not say under which licence the weights are: ask before you use them.")
     )
-    began = [f"It began from {a.name}, licence {a.licence}." for a in facts.forebears if a.licence]
-    data = dict.fromkeys(row.licence or "not stated" for row in facts.data)
+    began = [f"It began from {plain(a.name)}, licence {plain(a.licence)}." for a in facts.forebears if a.licence]
+    data = dict.fromkeys(plain(row.licence or "not stated") for row in facts.data)
     return " ".join([said, *began, f"Of the data: {', '.join(data)}."] if data else [said, *began])
 
 
@@ -248,15 +251,15 @@ def _rates(recipe: dict[str, Any]) -> Iterable[str]:
 def _wandb(facts: Facts) -> str:
     manifest = facts.subject.manifest
     if url := manifest.wandb_url:
-        return f"[{manifest.wandb_run_id}]({url})"
+        return f"[{plain(manifest.wandb_run_id)}](<{url}>)" if _WEB.fullmatch(url) else plain(url)
     project = facts.subject.recipe.get("tracking", {}).get("project")
-    return f"run `{manifest.wandb_run_id}` of project `{project}`" if manifest.wandb_run_id else ""
+    return f"run {code(manifest.wandb_run_id)} of project {code(str(project))}" if manifest.wandb_run_id else ""
 
 
 def _private(value: Any) -> Any:
     """Paths without the directories above them."""
     if isinstance(value, dict):
-        return {key: _private(part) for key, part in value.items()}
+        return {key: part if key in _TEXTS else _private(part) for key, part in value.items()}
     if isinstance(value, list):
         return [_private(part) for part in value]
     if isinstance(value, str) and value.startswith(("/", "~/", "../")):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qwen_shared.publish.evaluation import Figures, Measured, by_length, gains, held_out_text, with_intervals
-from qwen_shared.publish.markdown import folded, interval, share, table
+from qwen_shared.publish.markdown import code, folded, interval, plain, share, table
 from qwen_shared.publish.subject import Subject
 
 _COUNTED = {
@@ -21,8 +21,8 @@ def evaluation_section(subject: Subject, figures: Figures) -> str:
         header = ["task", "metric", "before", "this model", "95 % interval", "problems", "nearest training example"]
         cells = [
             [
-                row.task,
-                row.metric,
+                plain(row.task),
+                plain(row.metric),
                 share(row.before),
                 f"**{share(row.value)}**",
                 interval(row.low, row.high),
@@ -57,7 +57,7 @@ _BY_LENGTH = {"loss": "loss", "perplexity": "perplexity", "bits_per_byte": "bits
 def _gains(rows: list[Measured], figures: Figures) -> str:
     cells = [
         [
-            row.task,
+            plain(row.task),
             f"{row.before:.3f}" if row.before is not None else "",
             f"**{figures[f'val/{row.task}']:.3f}**" if f"val/{row.task}" in figures else "",
             f"{row.value:+.3f}",
@@ -79,7 +79,7 @@ def _text_table(text: dict[str, dict[str, float]]) -> str:
             if metric in found:
                 gzip = found.get("gzip_bits_per_byte") if metric == "bits_per_byte" else None
                 before, value, other = (_number(c) for c in (found.get(f"before {metric}"), found[metric], gzip))
-                cells.append([place or "the run's own", shown, before, f"**{value}**", other])
+                cells.append([plain(place) or "the run's own", shown, before, f"**{value}**", other])
     return table(["held-out data", "metric", "before", "this model", "gzip -9"], cells) if cells else ""
 
 
@@ -92,5 +92,5 @@ def _more(figures: Figures) -> str:
     told = {"_low", "_high"}
     names = [n for n in figures if n.startswith("eval/") and not any(n.endswith(end) for end in told)]
     shown = {f"eval/{row.task}/{row.metric}" for row in with_intervals(figures)}
-    rows = [[f"`{n}`", f"{figures[n]:g}"] for n in names if n not in shown]
+    rows = [[code(n), f"{figures[n]:g}"] for n in names if n not in shown]
     return folded("Every other figure", table(["name", "value"], rows)) if rows else ""

@@ -58,6 +58,14 @@ def figures_of(subject: Subject) -> Figures:
     return found
 
 
+def tokens_of(subject: Subject) -> int | None:
+    """Tokens that the run saw up to the checkpoint; None where that was not counted."""
+    if subject.is_last:
+        return subject.manifest.results.get("tokens")
+    lines = read_metrics(subject.run_dir / "metrics.jsonl")
+    return next((line.get("tokens") for line in lines if line["step"] == subject.step), None)
+
+
 def is_missing(kind: str, figures: Figures) -> bool:
     """Whether nothing says how good the model is at what it was trained for."""
     held_out = kind.endswith("-pretrain") and "val/bits_per_byte" in figures

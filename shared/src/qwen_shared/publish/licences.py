@@ -18,6 +18,7 @@ from qwen_shared.recipe.yaml_text import parse_yaml
 MADE_HERE = "made by this suite"
 _FILES = re.compile(r"(licen[cs]e|copying)(\.(txt|md|rst))?", re.IGNORECASE)
 _HEAD = 65536
+_LONGEST = 80  # characters of a licence: more than that is its text, or no licence
 _HUB_TIMEOUT_S = 5.0
 
 
@@ -53,7 +54,7 @@ def of_directory(directory: Path) -> str | None:
     if isinstance(said, list):
         said = ", ".join(map(str, said))
     if said and said != "other":
-        return str(said)
+        return _short(str(said))
     try:
         files = sorted(path for path in directory.iterdir() if _FILES.fullmatch(path.name) and path.is_file())
     except OSError:
@@ -62,8 +63,12 @@ def of_directory(directory: Path) -> str | None:
         with path.open(encoding="utf-8", errors="replace") as file:
             lines = (line.strip(" #*=\t\r\n") for line in file.read(_HEAD).splitlines())
         if first := next(filter(None, lines), None):
-            return first[:80]
+            return _short(first)
     return None
+
+
+def _short(text: str) -> str:
+    return " ".join(text.split())[:_LONGEST]
 
 
 def _front_matter(path: Path) -> dict[str, Any]:
@@ -85,6 +90,7 @@ def _on_hub(name: str, kind: Literal["dataset", "model"]) -> str | None:
 
     try:
         info = HfApi().repo_info(name, repo_type=kind, timeout=_HUB_TIMEOUT_S)
-        return (info.card_data or {}).get("license")
+        said = (info.card_data or {}).get("license")
+        return _short(str(said)) if said else None
     except Exception:  # no network, no such name: nothing is known then
         return None

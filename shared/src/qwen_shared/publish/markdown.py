@@ -5,6 +5,23 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from qwen_shared.tracking.harmless import harmless
+
+_MARKUP = re.compile(r"[\\`*\[\]~$!]|(?<!\w)_|_(?!\w)")
+_NAME = re.compile(r"[\w .,:/=@+-]+")
+
+
+def plain(text: str) -> str:
+    """Words that are not ours, such as names of files and licences of data: one line on which nothing is markup."""
+    words = harmless(" ".join(text.split())).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    words = _MARKUP.sub(r"\\\g<0>", words)
+    return re.sub(r"^(?=[-+#=])", r"\\", re.sub(r"^(\d+)([.)])", r"\1\\\2", words))
+
+
+def code(text: str) -> str:
+    """A name in the type of code, where it is an ordinary one."""
+    return f"`{text}`" if _NAME.fullmatch(text) else plain(text)
+
 
 def share(value: float | None) -> str:
     return "" if value is None else f"{100 * value:.1f}\u00a0%"
