@@ -109,6 +109,23 @@ def test_files_that_are_not_the_checkpoint_are_refused(own_copy, call):
     subprocess.run(["sha256sum", "--quiet", "-c", "SHA256SUMS"], cwd=directory, check=True)
 
 
+def test_a_damaged_checkpoint_proves_nothing(own_copy, call):
+    """Its index is a pickle, and is not even read."""
+    (index,) = own_copy.glob("checkpoints/step-00000002/.metadata")
+    index.unlink()
+    index.write_bytes(b"cos\nsystem\n(S'exit 7'\ntR.")
+    shutil.rmtree(own_copy / "published")
+    said = call(own_copy, code=2).stderr
+    assert "step-00000002 is damaged (.metadata: hash mismatch)" in said and said.count("\n") == 1
+    assert not (own_copy / "published").exists()
+
+
+def test_a_link_stays_one(own_copy, call, tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "shelf")
+    call(own_copy, "--to", tmp_path / "link")
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "shelf" / "certificate.json").is_file()
+
+
 def test_another_tokenizer_is_refused(own_copy, call):
     path = own_copy / "export" / "tokenizer.json"
     content = json.loads(path.read_text())

@@ -98,6 +98,24 @@ def test_the_target_holds_something_newer(publish, make_run, tmp_path, there, sa
     refused(publish(run, "--to", tmp_path / "there"), *said)
 
 
+@pytest.mark.parametrize(
+    "run", [1, {"kind": "k", "name": "n", "created": "2026", "step": "x"}, {"kind": "k", "step": 1}, {}]
+)
+def test_a_certificate_that_says_nothing_is_not_ours(publish, make_run, tmp_path, run):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "certificate.json").write_text(json.dumps({"run": run}))
+    refused(publish(make_run(), "--to", tmp_path / "there"), "not published here")
+
+
+def test_what_a_file_says_does_not_steer_the_terminal(publish, make_run, tmp_path):
+    (tmp_path / "there").mkdir()
+    run = {"kind": "\x1b]0;title\x07\x1b[2J", "name": "x", "created": "9999", "step": 1}
+    (tmp_path / "there" / "certificate.json").write_text(json.dumps({"run": run}))
+    done = publish(make_run(), "--to", tmp_path / "there")
+    refused(done, "title", "later")
+    assert "\x1b" not in done.stderr
+
+
 def test_a_plan_does_nothing(publish, make_run, tmp_path):
     run = make_run()
     done = publish(run, "--to", tmp_path / "there", "--plan", "--quantise", "int4")

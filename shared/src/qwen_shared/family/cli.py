@@ -10,6 +10,7 @@ from qwen_shared.errors import EXIT_FAILED, EXIT_FINISHED, EXIT_STOPPED, EXIT_US
 from qwen_shared.family.schema import Family
 from qwen_shared.launch import launchers
 from qwen_shared.recipe import load_recipe
+from qwen_shared.tracking.harmless import harmless
 
 RECIPES = Path(__file__).parents[3] / "recipes" / "family"
 
@@ -32,7 +33,7 @@ def main(argv: list[str] | None = None) -> int:
         launch = launchers.read_flags(args)
         return _run(load_recipe(Family, args.config, args.overrides, RECIPES), launch, _given(args), args.plan)
     except UserError as error:
-        print(f"qwen-family: error: {error}", file=sys.stderr)
+        print(harmless(f"qwen-family: error: {error}"), file=sys.stderr)
         return EXIT_USER_ERROR
     except KeyboardInterrupt:
         print("qwen-family: stopped; the same command goes on", file=sys.stderr)

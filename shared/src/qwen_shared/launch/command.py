@@ -27,6 +27,7 @@ from qwen_shared.launch.words import check_words, pick_verb, read_tool, read_ver
 from qwen_shared.recipe import PretrainRecipe, RunRecipe, check_layout, check_tokenizer, load_recipe, recipe_name
 from qwen_shared.recipe.keys import print_keys
 from qwen_shared.tracking import inspect_run, log_file
+from qwen_shared.tracking.harmless import harmless
 from qwen_shared.tracking.manifest import MANIFEST, RECIPE, Manifest, read_recipe
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def run(
 def _explain(command: str, error: Exception) -> tuple[str | None, int]:
     """One line for the user, None where the fault is ours; and the exit code."""
     if isinstance(error, UserError):
-        return f"{command}: error: {error}", EXIT_USER_ERROR
+        return harmless(f"{command}: error: {error}"), EXIT_USER_ERROR
     if isinstance(error, FloatingPointError):
         return f"{command}: failed: {error}", EXIT_FAILED
     if isinstance(error, OSError) and error.errno in _FILE_ERRORS:

@@ -123,6 +123,7 @@ def _put_together(subject: Subject, kind: Kind, directory: Path, args: argparse.
     from qwen_shared.tokenizer import load_tokenizer
     from qwen_shared.tracking import say
     from qwen_shared.tracking.files import disk_problem, replace_directory
+    from qwen_shared.training.integrity import require_whole
     from qwen_shared.training.start import exported
 
     source = exported(subject.run_dir, None if subject.is_last else subject.step)
@@ -139,6 +140,7 @@ def _put_together(subject: Subject, kind: Kind, directory: Path, args: argparse.
     if there and there.get("inputs") == certificate["inputs"] and is_whole(directory):
         say(f"{directory} is whole and up to date")
         return there
+    require_whole(subject.run_dir / "checkpoints", subject.step)  # it is what the files are compared with
     writing = directory.with_name(f".{directory.name}.writing")
     try:
         directory.parent.mkdir(parents=True, exist_ok=True)

@@ -82,7 +82,15 @@ def read_certificate(directory: Path) -> dict[str, Any] | None:
         found = json.loads((directory / CERTIFICATE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return found if isinstance(found, dict) and "run" in found else None
+    return found if is_certificate(found) else None
+
+
+def is_certificate(found: Any) -> bool:
+    """Whether it says of which checkpoint it is."""
+    run = found.get("run") if isinstance(found, dict) else None
+    if not isinstance(run, dict) or not isinstance(run.get("step"), int):
+        return False
+    return all(isinstance(run.get(key), str) for key in ("kind", "name", "created"))
 
 
 def sync(directory: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 from qwen_shared.errors import Stopped, UserError
 from qwen_shared.publish.card import CARD
-from qwen_shared.publish.files import CERTIFICATE, CHECKSUMS, files_of, read_checksums, sha256
+from qwen_shared.publish.files import CERTIFICATE, CHECKSUMS, files_of, is_certificate, read_checksums, sha256
 from qwen_shared.publish.target import refuse_newer
 from qwen_shared.tracking import say
 
@@ -62,7 +62,7 @@ def look(name: str, ours: dict[str, Any], replace: bool) -> Repository:
         card = sha256(_fetch(name, info.sha, CARD)) if CARD in files and CARD in sums else sums.get(CARD)
     except (ValueError, KeyError) as error:
         raise UserError(f"{where}: its {CERTIFICATE} is damaged ({error}); choose another name") from None
-    refuse_newer(where, theirs if "run" in theirs else None, ours, replace)
+    refuse_newer(where, theirs if is_certificate(theirs) else None, ours, replace)
     if card != sums.get(CARD) and not replace:
         raise UserError(f"{where}: its {CARD} was edited there since it was published; --replace overwrites that")
     return Repository(name, info.sha, sums)

@@ -30,16 +30,21 @@ class Target:
 def find_target(text: str | None, subject: Subject) -> Target:
     """What `--to` names; RUN/published where it is not given. Raises UserError for what cannot be a place."""
     if text is None:
-        return Target(subject.default_target)
+        return Target(_real(subject.default_target))
     scheme, mark, _ = text.partition("://")
     if not mark:
-        return Target(Path(text).expanduser())
+        return Target(_real(Path(text).expanduser()))
     if match := _HUB.fullmatch(text):
-        return Target(subject.default_target, hub=match[1])
+        return Target(_real(subject.default_target), hub=match[1])
     if match := _WANDB.fullmatch(text):
-        return Target(subject.default_target, wandb=(match[1], match[2], match[3]))
+        return Target(_real(subject.default_target), wandb=(match[1], match[2], match[3]))
     forms = {"hf": "hf://ORG/NAME", "wandb": "wandb://ENTITY/PROJECT/NAME"}
     raise UserError(f"--to {text}: write {forms.get(scheme) or 'a directory, ' + ' or '.join(forms.values())}")
+
+
+def _real(directory: Path) -> Path:
+    """A link stays one: what it points to is written."""
+    return directory.resolve() if directory.is_symlink() else directory
 
 
 def check_directory(directory: Path, ours: dict[str, Any], replace: bool) -> None:

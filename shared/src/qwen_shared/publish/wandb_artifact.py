@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from qwen_shared.errors import Stopped, UserError
+from qwen_shared.publish.files import is_certificate
 from qwen_shared.publish.subject import Subject
 from qwen_shared.publish.target import refuse_newer
 from qwen_shared.tracking.wandb_run import INIT_TIMEOUT_S, has_key
@@ -24,7 +25,7 @@ def look(place: Place, ours: dict[str, Any], replace: bool) -> None:
         newest = wandb.Api().artifact(f"{'/'.join(place)}:latest", type="model")
     except Exception:  # wandb has several errors for "there is none"; others show when the artifact is logged
         return
-    theirs = newest.metadata if "run" in newest.metadata else None
+    theirs = newest.metadata if is_certificate(newest.metadata) else None
     refuse_newer(f"wandb://{'/'.join(place)}", theirs, ours, replace)
 
 
