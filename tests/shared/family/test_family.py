@@ -31,7 +31,8 @@ def leave(status, results):
     (run / "manifest.json").write_text(json.dumps(fields))
 if "wait=yes" in words and not (run / "manifest.json").is_file():
     leave("running", {{}})
-    signal.signal(signal.SIGTERM, lambda *_: (leave("stopped", {{}}), sys.exit(75)))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: (leave("stopped", {{}}), sys.exit(75)))
     time.sleep(60)
 if "fail=yes" in words:
     sys.exit(1)
@@ -113,18 +114,24 @@ def test_mistakes_in_late_stages_cost_nothing(family):
     assert family.asked() == [] and not (family.folder / "runs").exists()
 
 
-def test_what_stops_it_stops_the_stage_and_it_goes_on(family):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_what_stops_it_stops_the_stage_and_it_goes_on(family, number):
     text = STAGES.replace('"judge={base}"', '"wait=yes"')
     process = family.start(text)
     manifest = family.folder / "runs/toy-sft/t/manifest.json"
     deadline = time.monotonic() + 30
     while not manifest.is_file() and time.monotonic() < deadline:
         time.sleep(0.02)
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(number)
     out, err = process.communicate(timeout=30)
     assert process.returncode == 75, err
     assert err == "stopped; the same command goes on\n" and "stopped" in out
     assert family(text).returncode == 0
+
+
+def test_other_braces_are_yaml(family):
+    assert family(STAGES.replace("judge={base}", "data.sources=[{path: stdlib}]")).returncode == 0
+    assert "data.sources=[{path: stdlib}]" in family.asked()[-1]
 
 
 def test_on_slurm_every_stage_waits_for_those_it_needs(family):
@@ -161,7 +168,10 @@ def test_plan_runs_nothing(family):
         ((">= 0.4", "0.4"), "'0.4' is no goal"),
         (("{base}", "{bass}"), "no stage bass comes before it"),
         (("toy-qwen sft", "toy-qwen"), "stages.1.command"),
-        (("toy-qwen sft", "toy-gwen sft"), "no command toy-gwen is installed"),
+        (("toy-qwen sft", "qwen-toys sft"), "no command qwen-toys is installed"),
+        (("toy-qwen sft", "bash ./evil.sh"), "'bash ./evil.sh' is no command and verb of this suite"),
+        (("judge={base}", "--run-dir=elsewhere"), "'--run-dir=elsewhere' is no key=value"),
+        (("name: t\n", "name: ../../t\n"), "only letters, digits"),
     ],
 )
 def test_mistakes_are_one_line(family, change, said):

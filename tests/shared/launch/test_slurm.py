@@ -128,3 +128,26 @@ def test_submitting(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UserError, match="no sbatch here"):
         mine.submit()
+
+
+@pytest.mark.parametrize(
+    ("time", "seconds"),
+    [("5", 300), ("5:30", 330), ("1:02:03", 3723), ("2-03", 183600), ("2-03:04", 183840), ("2-03:04:05", 183845)],
+)
+def test_limits_as_slurm_reads_them(time, seconds):
+    SlurmSettings(time=time, stop_before=seconds - 1)
+    with pytest.raises(ValueError, match="no longer than"):
+        SlurmSettings(time=time, stop_before=seconds)
+
+
+def test_what_is_no_limit():
+    with pytest.raises(ValueError, match="'abc' is no limit of Slurm's"):
+        SlurmSettings(time="abc")
+
+
+def test_nothing_gets_out_of_a_directive():
+    for settings in ({"partition": "a\nrm -rf ~"}, {"sbatch": ["--comment=a\nrm -rf ~"]}):
+        with pytest.raises(UserError, match="line end"):
+            batch_script(job(**settings))
+    with pytest.raises(UserError, match="line end"):
+        batch_script(job(Path("runs/a\nrm -rf ~")))

@@ -9,7 +9,7 @@ from markdown_it import MarkdownIt
 
 from qwen_shared.publish.card import Facts, card
 from qwen_shared.publish.data_table import DataRow, data_rows
-from qwen_shared.publish.evaluation import Quantised, Variant, figures_of, tokens_of
+from qwen_shared.publish.evaluation import Quantised, Variant, by_length, figures_of, tokens_of
 from qwen_shared.publish.lineage import Forebear, forebears
 from qwen_shared.publish.subject import find_subject
 from qwen_shared.recipe.yaml_text import parse_yaml
@@ -232,6 +232,15 @@ def test_who_judged_is_named(facts, make_run):
     said = {"run": str(reward), "step": 20, "hash": "44" * 32, "kind": "chat-reward", "name": "rm"}
     shown = section(card(facts("chat-ppo", reward_model=said)), "Lineage")
     assert shown.strip().endswith("What PPO was given came from chat-reward/rm at step 20, weights `4444444444444444`.")
+
+
+def test_a_text_of_somebody_else_was_measured(make_run):
+    """`evaluate RUN data.sources=other.txt` says nothing of what the run held out."""
+    run = make_run("tiny", results={"val/bytes": 90.0}, data=[SOURCE])
+    report = {"model": "runs/tiny/export", "sources": [SOURCE["name"]], "bytes": 90, "lengths": {"64": {"loss": 1.0}}}
+    for said, expected in (({}, report["lengths"]), ({"sources": ["other.txt"]}, {}), ({"bytes": 91}, {})):
+        (run / "evaluation.json").write_text(json.dumps(report | said))
+        assert by_length(find_subject(str(run))) == expected
 
 
 def test_an_earlier_checkpoint(make_run):

@@ -120,6 +120,28 @@ def test_a_damaged_checkpoint_proves_nothing(own_copy, call):
     assert not (own_copy / "published").exists()
 
 
+def test_an_export_is_never_replaced_by_an_earlier_step(own_copy, call):
+    (own_copy / "checkpoints/step-00000002").rename(own_copy / "checkpoints/step-00000001")
+    before = (own_copy / "export/certificate.json").read_text()
+    assert "its last step, 2, is not there" in call(own_copy, code=2).stderr
+    call(f"{own_copy}@1", "--without-evaluation")
+    assert (own_copy / "export/certificate.json").read_text() == before
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "model.safetensors"])
+def test_an_export_that_is_no_model(own_copy, call, name):
+    shutil.rmtree(own_copy / "published")
+    content = (own_copy / "export" / name).read_bytes()
+    (own_copy / "export" / name).unlink()
+    (own_copy / "export" / name).write_bytes(content[: len(content) // 2])
+    (own_copy / "export" / ".env").write_text("TOKEN=secret")
+    said = call(own_copy, code=2).stderr
+    assert said.count("\n") == 1 and str(own_copy / "export") in said and ".writing" not in said
+    shutil.rmtree(own_copy / "export")
+    call(own_copy)
+    assert not list((own_copy / "published").glob(".*"))
+
+
 def test_a_link_stays_one(own_copy, call, tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "shelf")
     call(own_copy, "--to", tmp_path / "link")
@@ -144,5 +166,12 @@ def test_to_a_directory(own_copy, call, tmp_path):
     certificate["run"]["step"] = 3
     (target / "certificate.json").write_text(json.dumps(certificate))
     assert "step 3" in call(own_copy, "--to", target, code=2).stderr
+    certificate["run"]["step"] = 2
+    (target / "certificate.json").write_text(json.dumps(certificate))
+    (target / "notes.txt").write_text("mine")
+    assert "notes.txt was not published here" in call(own_copy, "--to", target, code=2).stderr
+    (target / "notes.txt").unlink()
+    (target / "README.md").write_text(card + "mine")
+    assert "README.md was edited" in call(own_copy, "--to", target, code=2).stderr
     call(own_copy, "--to", target, "--replace")
     assert json.loads((target / "certificate.json").read_text())["run"]["step"] == 2

@@ -30,6 +30,22 @@ def test_no_such_step(publish, make_run):
     refused(publish(make_run("bare", steps=())), "no checkpoint is left")
 
 
+def test_the_last_checkpoint_is_gone(publish, make_run):
+    """What was measured of step 20 says nothing of step 10."""
+    run = make_run(steps=(10,))
+    (run / "metrics.jsonl").write_text(json.dumps({"step": 20, "tokens": 1, "val/loss": 2.0}) + "\n")
+    refused(publish(run), "its last step, 20, is not there any more", f"{run}@10 is an earlier one")
+
+
+@pytest.mark.parametrize("recipe", [None, "", "- a\n", "tokenizer: default\n", "\xff"])
+def test_the_recipe_is_damaged(publish, make_run, recipe):
+    run = make_run()
+    (run / "recipe.yaml").unlink()
+    if recipe is not None:
+        (run / "recipe.yaml").write_text(recipe, encoding="latin-1")
+    refused(publish(run), "recipe.yaml")
+
+
 def test_nothing_was_measured(publish, make_run):
     for kind, results in (
         ("base-pretrain", {"train/loss": 1.0}),
@@ -52,6 +68,7 @@ def test_an_earlier_step_was_not_measured_by_what_was_said_of_the_last(publish, 
         (["--to", "hf://name"], ["hf://name", "hf://ORG/NAME"]),
         (["--to", "hf://org/name/more"], ["hf://ORG/NAME"]),
         (["--to", "wandb://entity/project"], ["wandb://ENTITY/PROJECT/NAME"]),
+        (["--to", "hf:org/name"], ["hf://ORG/NAME"]),
         (["--to", "s3://bucket/name"], ["s3://bucket/name", "a directory", "hf://ORG/NAME"]),
         (["--licence", "all rights reserved"], ["all rights reserved", "apache-2.0"]),
         (["--quantise", "int3"], ["int3", "int8 and int4"]),

@@ -38,6 +38,8 @@ def run(family: Family, stage: Stage, launch: list[str]) -> int:
         if code == EXIT_FINISHED and stage.publish:
             program = _program(stage)
             code = passed.run([program, "publish", str(family.run_dir(stage))])
+    if passed.stopped and code == EXIT_FINISHED:  # it was at its end; what comes next was not wanted any more
+        raise KeyboardInterrupt
     return code
 
 
@@ -116,12 +118,12 @@ def _named(family: Family, name: str) -> Stage:
 
 
 class _Passed:
-    """Inside, SIGTERM and SIGHUP go to the command that runs, and Ctrl-C, which the terminal sends it anyway, does not
-    end us before it has saved."""
+    """Inside, signals go to the command that runs, and do not end us before it has saved. A terminal has sent it Ctrl-C
+    already: the second does nothing there."""
 
     def __enter__(self) -> _Passed:
         self._process: subprocess.Popen | None = None
-        self._stopped = False
+        self.stopped = False
         self._before = {n: signal.signal(n, self._pass) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
         return self
 
@@ -130,7 +132,7 @@ class _Passed:
             signal.signal(number, handler)
 
     def run(self, words: list[str]) -> int:
-        if self._stopped:
+        if self.stopped:
             raise KeyboardInterrupt
         self._process = subprocess.Popen(words)
         code = self._process.wait()
@@ -138,6 +140,6 @@ class _Passed:
         return code
 
     def _pass(self, number: int, frame: FrameType | None) -> None:
-        self._stopped = True
-        if self._process and number != signal.SIGINT:
+        self.stopped = True
+        if self._process:
             self._process.send_signal(number)

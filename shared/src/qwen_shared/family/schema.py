@@ -10,6 +10,10 @@ from pydantic import AfterValidator, Field, model_validator
 
 from qwen_shared.recipe.schema import Flag, Section
 
+_STAGE = "[a-z0-9][a-z0-9-]*"
+_REFERENCE = re.compile(f"{{({_STAGE})}}")  # other braces are YAML's
+_COMMAND = re.compile(r"([a-z]+-)?qwen(-[a-z]+)? [a-z]+")
+_KEY = re.compile(r"[^-=][^=]*=")
 _GOAL = re.compile(r"(>=|<=)\s*(-?\d+(?:\.\d+)?)")
 
 
@@ -36,15 +40,32 @@ def _is_goal(text: str) -> str:
     return text
 
 
+def _is_command(text: str) -> str:
+    """A YAML is no place from which any program could be run."""
+    if not _COMMAND.fullmatch(text):
+        raise ValueError(f"'{text}' is no command and verb of this suite, such as 'qwen-base pretrain'")
+    return text
+
+
+def _is_key(text: str) -> str:
+    if not _KEY.match(text):
+        raise ValueError(f"'{text}' is no key=value")
+    return text
+
+
 class Stage(Section):
     """One run."""
 
-    name: str = Field(pattern=r"[a-z0-9][a-z0-9-]*")
-    command: str = Field(pattern=r"\S+ \S+", description="program and verb, for example qwen-base pretrain")
+    name: str = Field(pattern=rf"^{_STAGE}$")
+    command: Annotated[str, AfterValidator(_is_command)] = Field(
+        description="program and verb, for example qwen-base pretrain"
+    )
     parent: str | None = Field(None, description="the stage whose model it begins from")
     after: list[str] = Field([], description="stages that must be finished besides the parent")
     config: str | None = Field(None, description="recipe of the command; by default the family's name")
-    keys: list[str] = Field([], description="key=value for the command; {stage} becomes that stage's run directory")
+    keys: list[Annotated[str, AfterValidator(_is_key)]] = Field(
+        [], description="key=value for the command; {stage} becomes that stage's run directory"
+    )
     goals: dict[str, Annotated[str, AfterValidator(_is_goal)]] = Field(
         {}, description="bounds on results in the manifest, for example eval/accuracy: '>= 0.9'"
     )
@@ -62,7 +83,9 @@ class Stage(Section):
 
 
 class Family(Section):
-    name: str = Field(pattern=r"[^/\s]+", description="of the family's runs, and of their recipes where none is named")
+    name: str = Field(
+        pattern=r"^\w[\w.-]*$", description="of the family's runs, and of their recipes where none is named"
+    )
     stages: list[Stage] = Field(min_length=1, description="in the order in which they run")
 
     @model_validator(mode="after")
@@ -72,7 +95,7 @@ class Family(Section):
             before = [other.name for other in self.stages[:i]]
             if stage.name in before:
                 raise ValueError(f"two stages are named {stage.name}")
-            named = [*stage.needs, *(name for key in stage.keys for name in re.findall(r"{([^{}]*)}", key))]
+            named = [*stage.needs, *(name for key in stage.keys for name in _REFERENCE.findall(key))]
             for name in named:
                 if name not in before:
                     there = f" (before it: {', '.join(before)})" if before else ""
@@ -88,4 +111,4 @@ class Family(Section):
     def keys_of(self, stage: Stage) -> list[str]:
         """With other stages' run directories put in."""
         places = {f"{{{other.name}}}": str(self.run_dir(other)) for other in self.stages}
-        return [re.sub(r"{[^{}]*}", lambda found: places[found[0]], key) for key in stage.keys]
+        return [_REFERENCE.sub(lambda found: places[found[0]], key) for key in stage.keys]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from qwen_shared.errors import EXIT_FINISHED, UserError
 from qwen_shared.launch import local, slurm
+from qwen_shared.launch.plan_flags import PLAN_VALUES, PLAN_WORDS
 from qwen_shared.recipe.keys import whole_number
 from qwen_shared.recipe.load import load_settings
 
@@ -118,15 +119,15 @@ def slurm_job(launch: Launch, package: str, argv: Sequence[str], run_dir: Path) 
 
 
 def _own_words(argv: Sequence[str]) -> list[str]:
-    """The command's words without those of this file, and --plan."""
-    flags = [f"--{name.replace('_', '-')}" for name in NAMES]
+    """The command's words without those of this file, and of --plan."""
+    flags = [f"--{name.replace('_', '-')}" for name in (*NAMES, *PLAN_VALUES)]
     words, rest = [], iter(argv)
     for word in rest:
         flag, equals, _ = word.partition("=")
         if flag in flags:
             if not equals:
                 next(rest, None)
-        elif word != "--plan":
+        elif word not in PLAN_WORDS:
             words.append(word)
     return words
 

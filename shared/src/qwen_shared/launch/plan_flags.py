@@ -9,7 +9,8 @@ from typing import Any
 from qwen_shared.errors import UserError
 from qwen_shared.gpus import GPUS
 
-_FLAGS = ("json", "gpu", "mfu", "price")
+PLAN_WORDS = ("--plan", "--json")
+PLAN_VALUES = ("gpu", "mfu", "price")  # flags with a value
 
 
 def add_plan_flags(parser: argparse.ArgumentParser, trains: bool) -> None:
@@ -29,7 +30,7 @@ def add_plan_flags(parser: argparse.ArgumentParser, trains: bool) -> None:
 
 def check_plan_flags(args: argparse.Namespace) -> None:
     """Raises UserError for one without --plan."""
-    given = [name for name in _FLAGS if getattr(args, name, None) not in (None, False)]
+    given = [name for name in ("json", *PLAN_VALUES) if getattr(args, name, None) not in (None, False)]
     if given and not args.plan:
         raise UserError(f"--{given[0]} goes with --plan")
 

@@ -6,6 +6,7 @@ saved, and the exit code is 75. On that the script puts its own job back into th
 
 from __future__ import annotations
 
+import re
 import shlex
 import subprocess
 import sys
@@ -14,13 +15,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, model_validator
 
 from qwen_shared.errors import EXIT_STOPPED, UserError
 from qwen_shared.recipe.schema import Positive, Section, Whole
 from qwen_shared.tracking.files import write_atomic
 
-_TIME = r"^\d+(-\d+(:\d\d){0,2}|(:\d\d){1,2})?$"
+_TIME = re.compile(r"(?:(\d+)-(\d+)(?::(\d\d))?(?::(\d\d))?)|(\d+)(?::(\d\d))?(?::(\d\d))?")
+
+
+def _seconds(time: str) -> int | None:
+    """Of a limit as Slurm reads it: minutes, m:ss, h:mm:ss, d-hh, d-hh:mm or d-hh:mm:ss; None for anything else."""
+    match = _TIME.fullmatch(time)
+    if match is None:
+        return None
+    days, hours, minutes, seconds, first, second, third = (int(part) if part else 0 for part in match.groups())
+    if match[5] is None:
+        return ((days * 24 + hours) * 60 + minutes) * 60 + seconds
+    return first * 3600 + second * 60 + third if match[7] else first * 60 + second
+
+
+def _is_time(text: str) -> str:
+    if _seconds(text) is None:
+        raise ValueError(f"'{text}' is no limit of Slurm's: write minutes, h:mm:ss or d-hh:mm:ss")
+    return text
 
 
 class SlurmSettings(Section):
@@ -29,7 +47,7 @@ class SlurmSettings(Section):
     partition: str | None = None
     account: str | None = None
     qos: str | None = None
-    time: Annotated[str, Field(pattern=_TIME)] | None = Field(
+    time: Annotated[str, AfterValidator(_is_time)] | None = Field(
         None, description="limit of each stay: minutes, h:mm:ss or d-hh:mm:ss"
     )
     gpus_per_node: Whole = Field(0, ge=0, description="also the processes per node, where --nproc does not say")
@@ -43,6 +61,12 @@ class SlurmSettings(Section):
     sbatch: list[str] = Field([], description="other options of sbatch, as --constraint=h100")
     stop_before: Positive = Field(180, description="seconds ahead of the limit at which the run stops and saves")
     max_requeues: Whole = Field(100, ge=0, description="after that the job ends where it stopped")
+
+    @model_validator(mode="after")
+    def _check(self) -> SlurmSettings:
+        if self.time and _seconds(self.time) <= self.stop_before:
+            raise ValueError(f"time={self.time} is no longer than stop_before={self.stop_before} s: it would only stop")
+        return self
 
 
 @dataclass(frozen=True)
@@ -103,6 +127,8 @@ def batch_script(job: Job) -> str:
     stated = [f"--{name}={shlex.quote(str(value))}" for name, value in options.items() if value is not None]
     # One file for all stays of the job.
     directives = [*stated, "--open-mode=append", "--requeue", *settings.sbatch]
+    if broken := next((line for line in directives if len(line.splitlines()) != 1), None):
+        raise UserError(f"--launcher slurm: {broken!r} has a line end in it")
     in_container, python = _environment(settings)
     launcher = ["--launcher", "torchrun", "--nodes", str(job.nodes), "--nproc", str(job.nproc)]
     launcher += ["--max-restarts", str(job.max_restarts)]

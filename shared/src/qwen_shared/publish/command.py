@@ -30,6 +30,7 @@ from qwen_shared.publish.lineage import forebears
 from qwen_shared.publish.options import BITS
 from qwen_shared.publish.subject import Subject, find_subject
 from qwen_shared.publish.target import Target, check_directory, find_target
+from qwen_shared.tracking.manifest import MANIFEST
 
 if TYPE_CHECKING:
     from qwen_shared.publish.parity import Parity
@@ -84,7 +85,7 @@ def _planned(subject: Subject, target: Target, args: argparse.Namespace) -> str:
 
 
 def _kind_of(subject: Subject, kinds: Mapping[str, Kind]) -> Kind:
-    if (subject.checkpoint / "metadata.json").is_file():  # Megatron's
+    if "parallel" in subject.recipe or (subject.checkpoint / "metadata.json").is_file():  # trained on Megatron
         return Kind(_megatron_parity, ())
     if subject.kind in kinds:
         return kinds[subject.kind]
@@ -127,7 +128,11 @@ def _put_together(subject: Subject, kind: Kind, directory: Path, args: argparse.
     from qwen_shared.training.start import exported
 
     source = exported(subject.run_dir, None if subject.is_last else subject.step)
-    chain, data = forebears(subject), data_rows(subject, kind.made_here)
+    chain = forebears(subject)
+    try:
+        data = data_rows(subject, kind.made_here)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{subject.run_dir / MANIFEST}: what it says of its data cannot be read ({error!r})") from None
     certificate: dict[str, Any] = {
         "run": subject.identity,
         "hash": weights_hash(source),
@@ -158,7 +163,8 @@ def _put_together(subject: Subject, kind: Kind, directory: Path, args: argparse.
     except UserError:
         raise
     except Exception as error:  # a full disk has many names
-        if (problem := disk_problem(error, directory.parent)) is None:
+        problem = disk_problem(error, directory.parent) or (isinstance(error, OSError) and error.strerror)
+        if not problem:
             raise
         raise UserError(f"{directory}: cannot be written: {problem}") from error
     finally:
@@ -171,8 +177,10 @@ def _certify(subject: Subject, kind: Kind, directory: Path, source: Path, tokeni
 
     try:
         return certify(subject, directory, tokenizer, kind.parity)
-    except RuntimeError as error:
-        said = str(error).replace(str(directory), str(source))
+    except Exception as error:  # files that are no model have as many names as there are libraries to read them
+        if isinstance(error, UserError) and str(directory) not in str(error):
+            raise
+        said = (str(error).strip() or type(error).__name__).splitlines()[0].replace(str(directory), str(source))
         raise UserError(
             f"not published, the files are not the checkpoint: {said}; delete {source} to have it made anew"
         ) from error

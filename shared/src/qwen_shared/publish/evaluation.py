@@ -114,7 +114,10 @@ def by_length(subject: Subject) -> dict[str, dict[str, float]]:
     report = _json(subject.run_dir / "evaluation.json")
     last = subject.run_dir.resolve() / "export"
     mine = subject.is_last and str(report.get("model", "")).endswith(f"{last.parent.name}/{last.name}")
-    return report.get("lengths", {}) if mine else {}
+    # Any text may have been measured: the card speaks of that which the run held out.
+    own = [entry["name"] for entry in subject.manifest.data if "source" in entry]
+    same = report.get("sources") == own and report.get("bytes") == subject.manifest.results.get("val/bytes")
+    return report.get("lengths", {}) if mine and same else {}
 
 
 def _json(path) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,18 @@ from qwen_shared.tokenizer import Tokenizer
 
 CERTIFICATE, CHECKSUMS = "certificate.json", "SHA256SUMS"
 _GENERATION = "generation_config.json"
+# What an export consists of. Whatever else somebody has put beside it is not for others.
+_MODEL = re.compile(
+    r"(config|generation_config|special_tokens_map|added_tokens|vocab|tokenizer.*|.*\.safetensors\.index)\.json"
+    r"|.*\.safetensors|.*\.tiktoken|merges\.txt|tokenizer\.model|chat_template\..*"
+)
 
 
 def copy_model(source: Path, target: Path, within_run: bool) -> None:
     """The files of an export. Weights that stay in the run's directory are linked: nothing writes into them."""
     target.mkdir(parents=True)
     for path in sorted(source.iterdir()):
-        if not path.is_file() or path.name == CERTIFICATE:
+        if not path.is_file() or not _MODEL.fullmatch(path.name):
             continue
         if within_run and path.suffix == ".safetensors":
             try:

@@ -7,8 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from qwen_shared.errors import UserError
+from qwen_shared.tracking import read_metrics
 from qwen_shared.tracking.manifest import Manifest, own_recipe
-from qwen_shared.training.run_files import checkpoint_path, find_export, list_checkpoints
+from qwen_shared.training.run_files import (
+    checkpoint_path,
+    export_directory,
+    exported_step,
+    find_export,
+    list_checkpoints,
+)
 from qwen_shared.training.start import split_start
 
 
@@ -53,11 +60,18 @@ def find_subject(text: str) -> Subject:
     manifest = Manifest.read(run_dir)
     if manifest.status != "finished":
         raise UserError(f"{run_dir}: the run is {manifest.status}, not finished; `{manifest.command}` goes on with it")
-    saved = list_checkpoints(run_dir / "checkpoints")
+    saved, recipe = list_checkpoints(run_dir / "checkpoints"), own_recipe(run_dir)
     if not saved:
         there = "its export is, but " if find_export(run_dir) else ""
         raise UserError(f"{run_dir}: {there}no checkpoint is left that the published files could be compared with")
     if step is not None and step not in saved:
         raise UserError(f"{run_dir}: no checkpoint of step {step}; there are {', '.join(map(str, saved))}")
-    step = step or saved[-1]
-    return Subject(run_dir, step, step == saved[-1], manifest, own_recipe(run_dir))
+    logged = [line["step"] for line in read_metrics(run_dir / "metrics.jsonl")[-1:]]
+    last = max([saved[-1], *logged, exported_step(export_directory(run_dir)) or 0])
+    if step is None and last not in saved:
+        raise UserError(
+            f"{run_dir}: the checkpoint of its last step, {last}, is not there any more, with which the files could be "
+            f"compared; {place}@{saved[-1]} is an earlier one"
+        )
+    step = step or last
+    return Subject(run_dir, step, step == last, manifest, recipe)

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from qwen_shared.errors import UserError
-from qwen_shared.publish.files import read_certificate
+from qwen_shared.publish.card import CARD
+from qwen_shared.publish.files import CHECKSUMS, files_of, read_certificate, read_checksums, sha256
 from qwen_shared.publish.subject import Subject
 
+_SCHEMES = {"hf": "hf://ORG/NAME", "wandb": "wandb://ENTITY/PROJECT/NAME"}
 _HUB = re.compile(r"hf://([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)/?")
 _WANDB = re.compile(r"wandb://([\w.-]+)/([\w.-]+)/([\w.-]+)/?")
 
@@ -32,19 +34,19 @@ def find_target(text: str | None, subject: Subject) -> Target:
     if text is None:
         return Target(_real(subject.default_target))
     scheme, mark, _ = text.partition("://")
-    if not mark:
+    if not mark and scheme.partition(":")[0] not in _SCHEMES:
         return Target(_real(Path(text).expanduser()))
     if match := _HUB.fullmatch(text):
         return Target(_real(subject.default_target), hub=match[1])
     if match := _WANDB.fullmatch(text):
         return Target(_real(subject.default_target), wandb=(match[1], match[2], match[3]))
-    forms = {"hf": "hf://ORG/NAME", "wandb": "wandb://ENTITY/PROJECT/NAME"}
-    raise UserError(f"--to {text}: write {forms.get(scheme) or 'a directory, ' + ' or '.join(forms.values())}")
+    form = _SCHEMES.get(scheme.partition(":")[0]) or f"a directory, {' or '.join(_SCHEMES.values())}"
+    raise UserError(f"--to {text}: write {form}")
 
 
 def _real(directory: Path) -> Path:
-    """A link stays one: what it points to is written."""
-    return directory.resolve() if directory.is_symlink() else directory
+    """A link stays one: what it points to is written. `.` has a name."""
+    return directory.resolve() if directory.is_symlink() or not directory.name else directory
 
 
 def check_directory(directory: Path, ours: dict[str, Any], replace: bool) -> None:
@@ -57,6 +59,22 @@ def check_directory(directory: Path, ours: dict[str, Any], replace: bool) -> Non
     if theirs is None and any(directory.iterdir()):
         raise UserError(f"{directory}: holds something that was not published here; give an empty or a new directory")
     refuse_newer(str(directory), theirs, ours, replace)
+    if theirs is not None and not replace:
+        _refuse_edited(directory)
+
+
+def _refuse_edited(directory: Path) -> None:
+    """Raises UserError where somebody has worked on what was published."""
+    try:
+        sums = read_checksums((directory / CHECKSUMS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return
+    names = {str(path.relative_to(directory)) for path in files_of(directory)} - {CHECKSUMS}
+    if strangers := sorted(names - sums.keys()):
+        raise UserError(f"{directory}: {strangers[0]} was not published here, and would be lost; --replace does that")
+    card = directory / CARD
+    if card.is_file() and sha256(card) != sums.get(CARD):
+        raise UserError(f"{directory}: its {CARD} was edited since it was published; --replace overwrites that")
 
 
 def refuse_newer(where: str, theirs: dict[str, Any] | None, ours: dict[str, Any], replace: bool) -> None:

@@ -187,9 +187,16 @@ def read_recipe[R: RunRecipe | TrainedModel](run_dir: Path, schema: type[R], ove
 
 
 def own_recipe(run_dir: Path) -> dict[str, Any]:
-    """A run's own recipe as it is written, of whatever kind the run is. A tokenizer as `read_recipe` has it."""
+    """A run's own recipe as it is written, of whatever kind the run is. A tokenizer as `read_recipe` has it.
+
+    Raises UserError where that cannot be read."""
     path = run_dir / RECIPE
-    tree = parse_yaml(path.read_text(encoding="utf-8"), str(path))
+    try:
+        tree = parse_yaml(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); put it back") from None
+    if not isinstance(tree, dict) or not {"data", "tokenizer"} <= tree.keys():
+        raise UserError(f"{path}: no recipe of a run; put it back")
     return tree | ({"tokenizer": str(run_dir / TOKENIZER)} if tree.get("tokenizer") == _OWN_TOKENIZER else {})
 
 

@@ -57,7 +57,7 @@ class MetricsFile:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The records up to the first line that is not one, in the order of their steps; [] where there is no file."""
+    """The records in the order of their steps, without lines that are none; [] where there is no file."""
     records: list[dict[str, Any]] = []
     if not path.exists():
         return records
@@ -66,7 +66,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
             record = json.loads(line)
             step = record["step"]
         except (ValueError, TypeError, KeyError):
-            break
+            continue  # damaged: the steps after it are still what they were
         if not isinstance(step, int) or (records and step <= records[-1]["step"]):
             break
         records.append(record)

@@ -35,8 +35,15 @@ def find_export(run_dir: Path, step: int | None = None) -> Path | None:
     saved = list_checkpoints(run_dir / "checkpoints")
     wanted = step or (saved[-1] if saved else None)
     for directory in (export_directory(run_dir), export_directory(run_dir, wanted)):
-        certificate = directory / "certificate.json"
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # damaged: as if it were not there
-            if wanted in (None, json.loads(certificate.read_text())["step"]):
-                return directory
+        found = exported_step(directory)
+        if found is not None and wanted in (None, found):
+            return directory
+    return None
+
+
+def exported_step(directory: Path) -> int | None:
+    """The step that an export is of; None where there is no whole one."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # damaged: as if it were not there
+        if (directory / "config.json").is_file():
+            return int(json.loads((directory / "certificate.json").read_text())["step"])
     return None

@@ -28,7 +28,13 @@ from qwen_shared.tracking.lineage import lineage_of
 from qwen_shared.tracking.manifest import MANIFEST, RECIPE, TOKENIZER, has_trained, read_recipe
 from qwen_shared.training.integrity import require_whole
 from qwen_shared.training.own_process import as_only_process
-from qwen_shared.training.run_files import checkpoint_path, export_directory, find_export, list_checkpoints
+from qwen_shared.training.run_files import (
+    checkpoint_path,
+    export_directory,
+    exported_step,
+    find_export,
+    list_checkpoints,
+)
 
 CERTIFICATE = "import.json"
 
@@ -260,9 +266,12 @@ def exported(run_dir: Path, step: int | None) -> Path:
     if not (checkpoint_path(run_dir / "checkpoints", step or saved[-1]) / "metadata.json").is_file():
         # A checkpoint of a reward model or of PPO holds more than one model, in other forms.
         raise UserError(f"{run_dir}: its model is exported when the run ends, and only that of the last step")
-    target = export_directory(run_dir, None if step in (None, saved[-1]) else step)
-    require_whole(run_dir / "checkpoints", step or saved[-1])
-    as_only_process("export", run_dir, step or saved[-1], target)
+    step = step or saved[-1]
+    # What RUN/export holds of a later step, whose checkpoint is gone, stays.
+    is_last = step == saved[-1] and step >= (exported_step(export_directory(run_dir)) or 0)
+    target = export_directory(run_dir, None if is_last else step)
+    require_whole(run_dir / "checkpoints", step)
+    as_only_process("export", run_dir, step, target)
     return target
 
 
