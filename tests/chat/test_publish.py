@@ -15,6 +15,7 @@ from qwen_chat.reward.padding import PaddedBy, padding_id
 from qwen_shared.convert.hf_files import weights_hash
 from qwen_shared.recipe.yaml_text import dump_yaml
 from qwen_shared.tokenizer import load_tokenizer
+from qwen_shared.training.integrity import write_hashes
 
 STEP = 4
 PPO = {
@@ -104,6 +105,11 @@ def named(lm, learning_only=False):
     return {f"lm.{name}": value for name, value in state.items() if not learning_only or name in learning}
 
 
+def publish(run, *words):
+    write_hashes(run / "checkpoints" / f"step-{STEP:08d}")
+    return main(["publish", str(run), *words])
+
+
 def parity_of(run):
     return json.loads((run / "published" / "certificate.json").read_text())["parity"]
 
@@ -114,7 +120,7 @@ def test_a_policy(make_run, start, tokenizer):
     head = {"head.weight": torch.zeros(1, 32)}
     torch.save({"weights": named(lm) | head, "optimizer": {}}, checkpoint / "policy.pt")
     export_hf(lm, tokenizer, run, STEP)
-    assert main(["publish", str(run)]) == 0
+    assert publish(run) == 0
     assert parity_of(run)["tensors"] == {"compared": len(lm.state_dict()), "bit_equal": True, "max_difference": 0.0}
     said = json.loads((run / "published" / "generation_config.json").read_text())
     assert said["eos_token_id"] == list(tokenizer.stop_ids)  # what it began from had none
@@ -128,7 +134,7 @@ def test_another_policy_is_refused(make_run, start, tokenizer, capsys):
     lm = trained(load_policy(start, torch.float32))
     torch.save({"weights": named(lm), "optimizer": {}}, checkpoint / "policy.pt")
     export_hf(load_policy(start, torch.float32), tokenizer, run, STEP)
-    assert main(["publish", str(run)]) == 2
+    assert publish(run) == 2
     assert "is not the checkpoint's" in capsys.readouterr().err
     assert not (run / "published").exists()
 
@@ -138,7 +144,7 @@ def test_adapters(make_run, start, tokenizer):
     lm = trained(load_policy(start, torch.float32, Lora(rank=4, alpha=4)))
     torch.save({"weights": named(lm, learning_only=True), "optimizer": {}}, checkpoint / "policy.pt")
     export_hf(lm.merge_and_unload(), tokenizer, run, STEP)
-    assert main(["publish", str(run)]) == 0
+    assert publish(run) == 0
     assert parity_of(run)["tensors"]["compared"] > 20
 
 
@@ -151,7 +157,7 @@ def test_deepspeed_s_form_and_rounding(make_run, start, tokenizer):
     for parameter in lm.parameters():  # not the angles of the positions, which are no parameters
         parameter.data = parameter.data.to(torch.bfloat16)
     export_hf(lm, tokenizer, run, STEP)
-    assert main(["publish", str(run)]) == 0
+    assert publish(run) == 0
     assert parity_of(run)["tensors"]["bit_equal"]
     assert "in bf16" in (run / "published" / "README.md").read_text()
 
@@ -163,7 +169,7 @@ def test_a_reward_model(make_run, start, tokenizer):
     module.config.pad_token_id = pad_id = padding_id(tokenizer, tokenizer.stop_ids[0])
     module.save_pretrained(checkpoint)
     export_hf(module, PaddedBy(tokenizer, pad_id), run, STEP)
-    assert main(["publish", str(run), "--licence", "mit"]) == 0
+    assert publish(run, "--licence", "mit") == 0
     assert parity_of(run)["logits"]["batch"][0] == 3
     directory = run / "published"
     assert not (directory / "generation_config.json").exists()

@@ -106,6 +106,7 @@ def test_a_ppo_run_without_an_export_is_told(run):
     with pytest.raises(UserError, match="has not been exported"):
         asked(invocation(directory, directory)).directory()
     (directory / "export").mkdir()
+    (directory / "export" / "config.json").write_text("{}")
     (directory / "export" / "certificate.json").write_text('{"step": 9}')
     assert asked(invocation(directory, directory)).directory() == directory / "export"
     assert models.kind_of(directory) == "chat-ppo"

@@ -36,5 +36,6 @@ def test_what_is_no_reward_model_is_told_early(tmp_path):
     with pytest.raises(UserError, match="not been exported"):
         reward_directory(str(tmp_path))
     (tmp_path / "export").mkdir()
+    (tmp_path / "export" / "config.json").write_text("{}")
     (tmp_path / "export" / "certificate.json").write_text('{"step": 9}')
     assert reward_directory(str(tmp_path)) == tmp_path / "export"

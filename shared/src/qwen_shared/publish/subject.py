@@ -61,6 +61,8 @@ def find_subject(text: str) -> Subject:
     if manifest.status != "finished":
         raise UserError(f"{run_dir}: the run is {manifest.status}, not finished; `{manifest.command}` goes on with it")
     saved, recipe = list_checkpoints(run_dir / "checkpoints"), own_recipe(run_dir)
+    if not {"data", "tokenizer"} <= recipe.keys():
+        raise UserError(f"{run_dir}/recipe.yaml: no recipe of a run; put it back")
     if not saved:
         there = "its export is, but " if find_export(run_dir) else ""
         raise UserError(f"{run_dir}: {there}no checkpoint is left that the published files could be compared with")

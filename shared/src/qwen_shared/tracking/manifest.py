@@ -195,7 +195,7 @@ def own_recipe(run_dir: Path) -> dict[str, Any]:
         tree = parse_yaml(path.read_text(encoding="utf-8"), str(path))
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read ({error}); put it back") from None
-    if not isinstance(tree, dict) or not {"data", "tokenizer"} <= tree.keys():
+    if not isinstance(tree, dict) or not tree:
         raise UserError(f"{path}: no recipe of a run; put it back")
     return tree | ({"tokenizer": str(run_dir / TOKENIZER)} if tree.get("tokenizer") == _OWN_TOKENIZER else {})
 
