@@ -5,6 +5,8 @@ import os
 import sys
 from pathlib import Path
 
+import torch
+
 sys.path.insert(0, str(Path(__file__).parents[2]))  # tests/
 
 STAGES = (0, 2, 3)
@@ -41,6 +43,10 @@ def main(folder: Path) -> None:
 
         trainer = make_trainer(config=config, rank=rank, world_size=world_size, **settings())
         found[stage] = losses(trainer)
+        policy = trainer.models.policy
+        policy.save(folder / f"zero{stage}")
+        torch.distributed.barrier()
+        policy.load(folder / f"zero{stage}")  # as data, and nothing else
     if rank == 0:
         (folder / "losses.json").write_text(json.dumps(found))
 

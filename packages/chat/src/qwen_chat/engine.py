@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from qwen_chat.ppo_recipe import Learner
+from qwen_chat.zero import know_states
 from qwen_shared.backend import device
 from qwen_shared.tracking import say
 
@@ -129,6 +130,7 @@ class DeepSpeedEngine:
         self._engine.save_checkpoint(str(directory), tag=self._name, exclude_frozen_parameters=True)
 
     def load(self, directory: Path) -> None:
+        know_states()
         found, _ = self._engine.load_checkpoint(str(directory), tag=self._name, load_module_strict=False)
         if found is None:
             raise RuntimeError(f"{directory}: DeepSpeed finds no checkpoint of the {self._name} there")

@@ -79,10 +79,13 @@ def _policy_weights(checkpoint: Path) -> dict[str, Tensor]:
     if (checkpoint / "policy.pt").is_file():
         weights = torch.load(checkpoint / "policy.pt", map_location="cpu", weights_only=True)["weights"]
     elif (whole := checkpoint / "policy" / "mp_rank_00_model_states.pt").is_file():
-        weights = torch.load(whole, map_location="cpu", weights_only=False)["module"]  # DeepSpeed's own classes
+        weights = torch.load(whole, map_location="cpu", weights_only=True)["module"]
     else:
         from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
 
+        from qwen_chat.zero import know_states
+
+        know_states()
         weights = get_fp32_state_dict_from_zero_checkpoint(str(checkpoint), tag="policy")
     prefix = "lm."
     return {name.removeprefix(prefix): tensor for name, tensor in weights.items() if name.startswith(prefix)}

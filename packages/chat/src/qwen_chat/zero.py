@@ -50,6 +50,16 @@ def load_config(
     }
 
 
+def know_states() -> None:
+    """Lets torch.load, which reads nothing but data, make the few objects that a checkpoint of DeepSpeed's holds."""
+    import torch
+    from deepspeed.runtime.fp16.loss_scaler import LossScaler
+    from deepspeed.runtime.zero.config import ZeroStageEnum
+    from deepspeed.utils.tensor_fragment import fragment_address
+
+    torch.serialization.add_safe_globals([LossScaler, ZeroStageEnum, fragment_address])
+
+
 def check_compiler() -> None:
     """For several processes on CPUs, whose communication DeepSpeed compiles when it is first used. Raises UserError."""
     compiler = os.environ.get("CXX", "g++")

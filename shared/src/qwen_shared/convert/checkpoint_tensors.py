@@ -9,6 +9,7 @@ import torch
 import torch.distributed.checkpoint as dcp
 from torch import Tensor
 
+from qwen_shared.convert.checkpoint_index import check_index
 from qwen_shared.convert.names import megatron_names
 from qwen_shared.recipe.schema import Model
 
@@ -16,8 +17,10 @@ from qwen_shared.recipe.schema import Model
 def read_checkpoint(path: Path, model: Model) -> dict[str, Tensor]:
     """Whole tensors by global name, in the dtype they were trained in, on the CPU.
 
-    The checkpoint stacks the layers of each kind: `decoder.layers.mlp.linear_fc2.weight` is [L, H, F].
+    The checkpoint stacks the layers of each kind: `decoder.layers.mlp.linear_fc2.weight` is [L, H, F]. Raises UserError
+    where its index is none.
     """
+    check_index(path)
     reader = dcp.FileSystemReader(path)
     stored = reader.read_metadata().state_dict_metadata
     layers = re.compile(r"layers\.(\d+)\.")

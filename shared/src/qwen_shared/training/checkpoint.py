@@ -6,6 +6,7 @@ dist_checkpointing, which does not depend on the parallel layout.
 
 from __future__ import annotations
 
+import pickle
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from megatron.core import dist_checkpointing
 from megatron.core.dist_checkpointing.mapping import ShardedObject
 
 from qwen_shared.backend import capture_rng, restore_rng
+from qwen_shared.convert.checkpoint_index import check_index
 from qwen_shared.errors import UserError
 from qwen_shared.recipe.schema import Checkpoint
 from qwen_shared.training import torch_adam
@@ -33,10 +35,16 @@ METADATA = {
 def load_checkpoint(directory: Path, step: int, engine: Engine, random_states: bool = True) -> dict[str, Any]:
     """Load checkpoint `step` into the engine and the random states; returns its `progress`. All ranks call.
 
-    Files are taken as they are: `integrity.newest_whole_checkpoint` has compared their hashes.
+    Files are taken as they are: `integrity.newest_whole_checkpoint` has compared their hashes. Raises UserError where
+    they hold more than data.
     """
     path = checkpoint_path(directory, step)
-    state = dist_checkpointing.load(sharded_state(engine, is_loading=True, saved_ranks=_saved_ranks(path)), str(path))
+    check_index(path)
+    try:
+        wanted = sharded_state(engine, is_loading=True, saved_ranks=_saved_ranks(path))
+        state = dist_checkpointing.load(wanted, str(path))
+    except pickle.UnpicklingError:
+        raise UserError(f"checkpoint {path} holds more than data, perhaps a program: it is not opened") from None
     for i, piece in enumerate(engine.pieces):
         piece.module.load_state_dict(state[f"piece {i}"])
     engine.optimizer.load_state_dict(state["optimizer"])

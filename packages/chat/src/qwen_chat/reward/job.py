@@ -134,6 +134,7 @@ class _Job:
         from qwen_chat.reward.padding import padding_id
         from qwen_chat.reward.trainer import Watch, arguments_of, make_trainer
         from qwen_chat.saving import refusing_disk
+        from qwen_chat.zero import know_states
 
         run, recipe, training = self.hf, self.recipe, self.recipe.training
         writing = self.checkpoints / WRITING
@@ -144,6 +145,7 @@ class _Job:
         done = checkpoint_path(self.checkpoints, self.resume_step) if self.resume_step else None
         if going_on and deepspeed:
             _check_world_size(done, run.world_size)
+            know_states()
         dtype = torch.bfloat16 if deepspeed and precision == "bf16" else torch.float32
         module = load_module(done or run.start, dtype, recipe.seed, self.tokenizer.vocab_size)
         pad_id = padding_id(self.tokenizer, pairs[0]["chosen_ids"][-1])
