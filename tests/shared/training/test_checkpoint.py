@@ -1,6 +1,13 @@
 """Checkpoints on disk: which are kept, and what is done about a damaged or half-written one."""
 
+import dataclasses
+import io
+import pickle
+from pathlib import Path
+
 import pytest
+import torch
+from torch.distributed.checkpoint.metadata import BytesStorageMetadata
 
 from qwen_shared.errors import UserError
 from qwen_shared.recipe.schema import Checkpoint
@@ -88,3 +95,50 @@ def test_going_back_is_as_if_nothing_had_been_since(make_engine, batches, tmp_pa
     assert go_back(tmp_path, 5, engine)["step"] == 2
     assert list_checkpoints(tmp_path) == [2]
     assert train(3) == expected
+
+
+class _Program:
+    def __init__(self, marker):
+        self.marker = marker
+
+    def __reduce__(self):
+        return Path.touch, (self.marker,)
+
+
+@pytest.mark.parametrize("where", ["the index", "an object"])
+def test_a_program_in_a_checkpoint_whose_hashes_fit_is_not_run(make_engine, tmp_path, where):
+    from qwen_shared.convert.checkpoint_tensors import read_checkpoint
+    from qwen_shared.training.checkpoint import load_checkpoint
+    from qwen_shared.training.integrity import damage, write_hashes
+    from qwen_shared.training.saving import save_checkpoint
+
+    engine, marker = make_engine(), tmp_path / "done"
+    save_checkpoint(tmp_path, 1, engine, {"step": 1, "world_size": 1})
+    directory = checkpoint_path(tmp_path, 1)
+    if where == "an object":
+        _replace_objects(directory, _Program(marker))
+    else:
+        (directory / ".metadata").write_bytes(pickle.dumps(_Program(marker)))
+    write_hashes(directory)
+    assert damage(directory) is None
+    with pytest.raises(UserError, match="is not opened"):
+        load_checkpoint(tmp_path, 1, engine)
+    if where == "the index":
+        with pytest.raises(UserError, match="is not opened"):
+            read_checkpoint(directory, engine.recipe.model)
+    assert not marker.exists()
+
+
+def _replace_objects(directory, program):
+    """Every object that is no tensor, with another put at the end of its file."""
+    index = pickle.loads((directory / ".metadata").read_bytes())
+    content = io.BytesIO()
+    torch.save(program, content)
+    for name, place in index.storage_data.items():
+        if isinstance(index.state_dict_metadata[name.fqn], BytesStorageMetadata):
+            file = directory / place.relative_path
+            there = dataclasses.replace(place, offset=file.stat().st_size, length=len(content.getvalue()))
+            index.storage_data[name] = there
+            with file.open("ab") as opened:
+                opened.write(content.getvalue())
+    (directory / ".metadata").write_bytes(pickle.dumps(index))

@@ -13,6 +13,7 @@ from typing import Any
 
 from megatron.core import dist_checkpointing
 from megatron.core.dist_checkpointing.mapping import ShardedObject
+from torch.distributed.checkpoint.api import CheckpointException
 
 from qwen_shared.backend import capture_rng, restore_rng
 from qwen_shared.convert.checkpoint_index import check_index
@@ -43,7 +44,9 @@ def load_checkpoint(directory: Path, step: int, engine: Engine, random_states: b
     try:
         wanted = sharded_state(engine, is_loading=True, saved_ranks=_saved_ranks(path))
         state = dist_checkpointing.load(wanted, str(path))
-    except pickle.UnpicklingError:
+    except (pickle.UnpicklingError, CheckpointException) as error:
+        if not _found_more_than_data(error):
+            raise
         raise UserError(f"checkpoint {path} holds more than data, perhaps a program: it is not opened") from None
     for i, piece in enumerate(engine.pieces):
         piece.module.load_state_dict(state[f"piece {i}"])
@@ -52,6 +55,11 @@ def load_checkpoint(directory: Path, step: int, engine: Engine, random_states: b
     if random_states and "rng" in state:
         restore_rng(state["rng"])
     return state["progress"]
+
+
+def _found_more_than_data(error: Exception) -> bool:
+    reasons = [why for why, _ in error.failures.values()] if isinstance(error, CheckpointException) else [error]
+    return any(isinstance(reason, pickle.UnpicklingError) for reason in reasons)
 
 
 def go_back(directory: Path, before: int, engine: Engine) -> dict[str, Any] | None:
