@@ -13,6 +13,8 @@ from qwen_shared.publish.evaluation import Quantised, Variant, by_length, figure
 from qwen_shared.publish.lineage import Forebear, forebears
 from qwen_shared.publish.subject import find_subject
 from qwen_shared.recipe.yaml_text import parse_yaml
+from qwen_shared.tracking import Manifest, Parent
+from qwen_shared.tracking.lineage import ancestor
 
 CERTIFICATE = {
     "hash": "ab" * 32,
@@ -143,7 +145,7 @@ def test_words_of_others_are_no_markup(facts):
         facts(results=MATH | {f"eval/{HOSTILE}/accuracy{end}": 0.5 for end in ("", "_low", "_high")}),
     )
     hostile = replace(hostile, data=[DataRow(HOSTILE, "1 document", None, HOSTILE)])
-    hostile = replace(hostile, forebears=[Forebear(HOSTILE, 1, "ab" * 32, None, False, HOSTILE)])
+    hostile = replace(hostile, forebears=[Forebear(HOSTILE, 1, "ab" * 32, False, None, None, False, HOSTILE)])
     rendered = [
         MarkdownIt("commonmark").enable("table").parse(card(facts).partition("\n---\n")[2])
         for facts in (plain, hostile)
@@ -209,6 +211,20 @@ def test_lineage(facts, make_run):
         "4. **math-sft/tiny** at step 20, weights `abababababababab`",
     ]
     assert "| tokens | 1,000,000, after 900 of the models before it |" in text
+
+
+def test_a_parent_is_told_of_as_it_was(facts, make_run):
+    """An earlier checkpoint of its run, in whose directory another run lies by now."""
+    base = make_run("base", results={"tokens": 500, "val/bits_per_byte": 2.0})
+    (base / "metrics.jsonl").write_text('{"step": 10, "tokens": 250}\n{"step": 20, "tokens": 500}\n')
+    parent = Parent(run=str(base), step=10, hash="11" * 32)
+    run = facts(parent=parent.model_dump(), lineage=[ancestor(parent).model_dump()])
+    assert "1. Random weights\n2. base-pretrain/base at step 10, 250 tokens" in section(card(run), "Lineage")
+    another = Manifest.read(base)
+    another.created, another.results["tokens"] = "2031-01-01T00:00:00+00:00", 9000
+    another.write(base)
+    (base / "metrics.jsonl").write_text('{"step": 10, "tokens": 8000}\n{"step": 20, "tokens": 9000}\n')
+    assert forebears(run.subject) == [replace(run.forebears[0], manifest=None)]
 
 
 def test_lineage_from_elsewhere(facts, tmp_path):

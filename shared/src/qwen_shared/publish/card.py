@@ -118,11 +118,10 @@ def _training(facts: Facts) -> str:
     subject, results = facts.subject, facts.subject.manifest.results
     recipe, manifest = subject.recipe, subject.manifest
     training = recipe.get("training", {})
-    mine, before = tokens_of(subject), [a for a in facts.forebears if a.manifest and "tokens" in a.manifest.results]
+    mine, earlier = tokens_of(subject), _tokens_before(facts)
     rows = [["job", f"{code(manifest.command)}, recipe {code(manifest.name)}, seed {recipe.get('seed')}"]]
     rows.append(["steps", f"{subject.step:,} of {training.get('global_batch_size', '?')} samples"])
     if mine:
-        earlier = sum(int(a.manifest.results["tokens"]) for a in before)
         rows.append(["tokens", f"{mine:,}" + (f", after {earlier:,} of the models before it" if earlier else "")])
     rows.append(["learning rate", ", ".join(_rates(recipe))])
     rows.append(["precision", manifest.precision or ""])
@@ -158,7 +157,7 @@ def _data(facts: Facts) -> str:
 def _lineage(facts: Facts) -> str:
     subject = facts.subject
     lines = [_told(forebear) for forebear in facts.forebears]
-    if not facts.forebears or facts.forebears[0].manifest:
+    if not facts.forebears or facts.forebears[0].is_run:
         lines.insert(0, "Random weights")
     lines.append(f"**{plain(subject.title)}** at step {subject.step:,}, weights `{facts.certificate['hash'][:16]}`")
     numbered = "\n".join(f"{i}. {line}" for i, line in enumerate(lines, start=1))
@@ -168,18 +167,15 @@ def _lineage(facts: Facts) -> str:
 
 def _told(forebear: Forebear) -> str:
     at = f" at step {forebear.step:,}" if forebear.step else ""
-    tokens = forebear.manifest.results.get("tokens") if forebear.manifest else None
-    trained = f", {tokens:,} tokens" if tokens else ""
+    trained = f", {forebear.tokens:,} tokens" if forebear.tokens else ""
     hashed = f", weights {code(forebear.hash[:16])}" if forebear.hash else ""
     licence = f", licence {plain(forebear.licence)}" if forebear.licence else ""
     return f"{plain(forebear.name)}{at}{trained}{hashed}{licence}"
 
 
 def _limits(facts: Facts) -> Iterable[str]:
-    subject, mine = facts.subject, tokens_of(facts.subject)
-    tokens = sum(int(a.manifest.results.get("tokens", 0)) for a in facts.forebears if a.manifest) + int(mine or 0)
-    complete = all(a.manifest for a in facts.forebears)
-    if tokens and complete:
+    subject, mine, before = facts.subject, tokens_of(facts.subject), _tokens_before(facts)
+    if before is not None and (tokens := before + int(mine or 0)):
         counted = "" if mine else ", this last run not counted"
         yield (
             f"It has {facts.parameters:,} parameters and saw {tokens:,} tokens in all{counted}, "
@@ -229,6 +225,12 @@ def _licence(facts: Facts) -> str:
 
 
 # ---- words
+
+
+def _tokens_before(facts: Facts) -> int | None:
+    """What the models before it saw; None where that is not known of all of them."""
+    seen = [forebear.tokens for forebear in facts.forebears]
+    return None if None in seen else sum(seen)
 
 
 def _length(facts: Facts) -> int:

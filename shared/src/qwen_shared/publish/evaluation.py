@@ -8,6 +8,7 @@ from typing import Any
 
 from qwen_shared.publish.subject import Subject
 from qwen_shared.tracking import read_metrics
+from qwen_shared.tracking.lineage import tokens_seen
 
 Figures = dict[str, float]
 
@@ -60,10 +61,7 @@ def figures_of(subject: Subject) -> Figures:
 
 def tokens_of(subject: Subject) -> int | None:
     """Tokens that the run saw up to the checkpoint; None where that was not counted."""
-    if subject.is_last:
-        return subject.manifest.results.get("tokens")
-    lines = read_metrics(subject.run_dir / "metrics.jsonl")
-    return next((line.get("tokens") for line in lines if line["step"] == subject.step), None)
+    return tokens_seen(subject.run_dir, subject.manifest, subject.step)
 
 
 def is_missing(kind: str, figures: Figures) -> bool:

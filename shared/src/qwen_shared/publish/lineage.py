@@ -20,7 +20,9 @@ class Forebear:
     name: str  # kind/name of a run, a name on the hub, or that of a directory
     step: int | None
     hash: str | None  # of the weights that were taken
-    manifest: Manifest | None  # None: no run, or its directory is not there any more
+    is_run: bool  # of this suite
+    tokens: int | None  # that its run had seen by then, as far as that is known
+    manifest: Manifest | None  # None: no run, or it is not there any more
     on_hub: bool
     licence: str | None  # of a model from elsewhere
 
@@ -48,9 +50,11 @@ def _forebear(ancestor: Ancestor) -> Forebear:
                 manifest = Manifest.read(directory)
             except UserError:  # damaged: as if it told nothing
                 manifest = None
-        return Forebear(name, ancestor.step, ancestor.hash, manifest, False, None)
+        if manifest and ancestor.created not in (None, manifest.created):
+            manifest = None  # another run has its place
+        return Forebear(name, ancestor.step, ancestor.hash, True, ancestor.tokens, manifest, False, None)
     if directory.is_absolute():
         # Only the last parts: where somebody keeps his models is nobody's business.
         name = "/".join(directory.parts[-2:]) if ancestor.step else directory.name
-        return Forebear(name, ancestor.step, ancestor.hash, None, False, of_model(directory))
-    return Forebear(ancestor.run, ancestor.step, ancestor.hash, None, True, of_model(ancestor.run))
+        return Forebear(name, ancestor.step, ancestor.hash, False, None, None, False, of_model(directory))
+    return Forebear(ancestor.run, ancestor.step, ancestor.hash, False, None, None, True, of_model(ancestor.run))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from qwen_shared.errors import UserError
 from qwen_shared.tracking.manifest import MANIFEST, Ancestor, Manifest, Parent
+from qwen_shared.tracking.metrics_file import read_metrics
 
 
 def ancestor(parent: Parent) -> Ancestor:
@@ -22,6 +23,8 @@ def ancestor(parent: Parent) -> Ancestor:
         **known,
         kind=manifest.kind,
         name=manifest.name,
+        created=manifest.created,
+        tokens=tokens_seen(Path(parent.run), manifest, parent.step),
         wandb_run_id=manifest.wandb_run_id,
         wandb_artifact=manifest.wandb_artifacts.get(parent.step),
     )
@@ -37,6 +40,14 @@ def lineage_of(parent: Parent | None) -> list[Ancestor]:
             return chain + manifest.lineage
         parent = manifest.parent if manifest else None
     return chain
+
+
+def tokens_seen(run_dir: Path, manifest: Manifest, step: int | None) -> int | None:
+    """Tokens that a run had seen by a step, its last where None; None where that was not counted."""
+    lines = read_metrics(run_dir / "metrics.jsonl")
+    is_last = step is None or not lines or lines[-1]["step"] <= step
+    line = next((line for line in lines if line["step"] == step), {})
+    return line.get("tokens", manifest.results.get("tokens") if is_last else None)
 
 
 def family(manifest: Manifest) -> str:

@@ -42,10 +42,12 @@ class Parent(BaseModel):
 
 
 class Ancestor(Parent):
-    """A checkpoint that went into a run, with what its own run is called; see `lineage`."""
+    """A checkpoint that went into a run, with what is to be known of its own run; see `lineage`."""
 
     kind: str | None = None  # None: from elsewhere
     name: str
+    created: str | None = None  # another time in that directory's manifest is another run
+    tokens: int | None = None  # that its run had seen by then, where those were counted
     wandb_run_id: str | None = None
     wandb_artifact: str | None = None
 
