@@ -35,7 +35,9 @@ from pathlib import Path
 from qwen_shared.errors import Stopped, UserError
 
 def plan(invocation):
-    return f"plan for {invocation.layout.world_size} in {invocation.run_dir}"
+    nodes = invocation.options.nodes
+    hosts = f" on {nodes} hosts" if nodes > 1 else ""
+    return f"plan for {invocation.layout.world_size}{hosts} in {invocation.run_dir}"
 
 def look(invocation):
     print("look", invocation.recipe.training.steps, invocation.run_dir, invocation.start, invocation.options.count)

@@ -173,6 +173,7 @@ def _check(
         check_sources(recipe.data)
     shared_names = {"config", "run_dir", "start", "plan", "check", "show_batch", "keys", "overrides", *launchers.NAMES}
     options = argparse.Namespace(**{k: v for k, v in vars(args).items() if k not in shared_names})
+    options.nodes = launch.nodes  # for --plan: a host's memory holds its own processes alone
     return Invocation(recipe, overrides, run_dir, start, layout, command, origin, options)
 
 
