@@ -439,11 +439,14 @@ def test_a_jump_that_stays_does_not_end_the_run(pretrain, read, tmp_path):
 # ---- hangs and stops
 
 
-def test_a_hung_process_says_where_and_ends(pretrain, assert_unhurt, tmp_path):
+def test_a_hung_process_says_where_and_ends(pretrain, read, assert_unhurt, tmp_path):
     said = pretrain.ends(1, tmp_path / "run", "guards.step_timeout=2", QWEN_FAULTS="hang@8")
     assert "no progress for 2 s" in said
     stacks = (tmp_path / "run/logs/stacks-rank-0.txt").read_text()
     assert "in reach" in stacks and "loop.py" in stacks
+    manifest, reason = read.manifest(tmp_path / "run"), "no progress for 2 s (guards.step_timeout)"
+    assert (manifest["status"], manifest["reason"]) == ("failed", reason)
+    assert reason in (tmp_path / "run/report.html").read_text()
     pretrain(tmp_path / "run")
     assert_unhurt(tmp_path / "run")
 

@@ -18,8 +18,9 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from qwen_shared.errors import EXIT_FAILED, EXIT_FINISHED, EXIT_STOPPED, EXIT_USER_ERROR, Stopped, UserError
+from qwen_shared.failure_file import LAUNCHER_PID
 from qwen_shared.launch import launchers, local, slurm
-from qwen_shared.launch.failure import LAUNCHER_PID, report
+from qwen_shared.launch.failure import report
 from qwen_shared.launch.launchers import Launch
 from qwen_shared.launch.plan_flags import check_plan_flags, shown
 from qwen_shared.launch.verb import Invocation, Tool, Verb

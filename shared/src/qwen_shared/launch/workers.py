@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qwen_shared.errors import EXIT_FINISHED, EXIT_STOPPED, UserError
-from qwen_shared.launch.failure import ERROR_FILE, LAUNCHER_PID, Failure, read_failure
+from qwen_shared.failure_file import ERROR_FILE, LAUNCHER_PID, Failure, read_failure
 
 POLL_S = 0.05
 STOP_GRACE_S = 120.0  # after the first worker has stopped, the others may still be writing their part

@@ -23,6 +23,11 @@ def say(text: str) -> None:
     _log.info(text)
 
 
+def note(text: str) -> None:
+    """The same for the log file alone."""
+    _log.info(text)
+
+
 def show(text: str) -> None:
     """A line for the console alone. Where nobody reads it any more (`| head`, a full disk) the work goes on."""
     encoding = sys.stdout.encoding or "utf-8"

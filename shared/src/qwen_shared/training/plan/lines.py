@@ -64,7 +64,7 @@ def table(lines: dict[str, str]) -> str:
 
 
 def cost(flops: float, ranks: int, machine: Machine, terms: Terms) -> dict[str, Any]:
-    """Seconds of wall time, hours and dollars of all GPUs, and which those are. A CPU is shared by a host's processes."""
+    """Seconds of wall time, hours and dollars of all GPUs, and which those are. Processes of a host share its CPU."""
     seconds = flops / (machine.flops * terms.mfu * (terms.nodes if machine.is_cpu else ranks))
     hours = None if machine.is_cpu else seconds * ranks / 3600
     dollars = None if terms.price is None or hours is None else hours * terms.price
