@@ -28,7 +28,7 @@ class Watchdog:
     suspended writes nothing, and the others tell.
     """
 
-    def __init__(self, timeout: float | None, logs: Path, rank: int, failed: Callable[[str], None] = lambda reason: None):
+    def __init__(self, timeout: float | None, logs: Path, rank: int, failed: Callable[[str], None]):
         self._timeout, self._path, self._failed = timeout, logs / f"stacks-rank-{rank}.txt", failed
         self._count, self._done = 0, threading.Event()
 
@@ -101,7 +101,8 @@ class Watchdog:
         began = self._path.stat().st_mtime - self._timeout
         while True:
             paths = self._path.parent.glob("stacks-rank-*.txt")
-            silent = [path for path in paths if (found := _stat(path)) and (not found.st_size or found.st_mtime < began)]
+            found = [(path, stat) for path in paths if (stat := _stat(path))]
+            silent = [path for path, stat in found if not stat.st_size or stat.st_mtime < began]
             if not silent or time.monotonic() > end:
                 break
             time.sleep(0.1)
