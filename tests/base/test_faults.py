@@ -527,9 +527,11 @@ def test_nobody_at_the_other_end_of_wandb(pretrain, read, finished_run, tmp_path
             "NETRC": "/nonexistent",
         }
         began = time.monotonic()
-        pretrain(tmp_path / "run", "export=none", "tracking.wandb=online", **online)
+        said = pretrain(tmp_path / "run", "export=none", "tracking.wandb=online", **online)
         seconds = time.monotonic() - began
     assert read.trajectory(tmp_path / "run") == read.trajectory(finished_run)
+    assert said.count("W&B cannot be reached (") == 1
+    assert f"logging offline, to {tmp_path / 'run/wandb'}; `wandb sync {tmp_path / 'run/wandb'}/offline-run-*`" in said
     assert "W&B online does not start" in (tmp_path / "run/log.txt").read_text()
     assert seconds < 60
     clean = read.records(finished_run)[-1]["time"]

@@ -232,7 +232,7 @@ class GuardSettings(Section):
     )
     max_rollbacks: Whole = Field(5, ge=0, description="in a run; after that spikes are only told")
     step_timeout: Number | None = Field(
-        1200.0, ge=1.0, le=1e6, description="seconds without progress that end a run, with each rank's stack in its logs"
+        1200.0, ge=1.0, le=1e6, description="seconds without progress that end a run, all ranks' stacks in its logs"
     )
 
 
