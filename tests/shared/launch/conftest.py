@@ -55,7 +55,7 @@ def train(invocation):
         raise ConnectionError("rank zero lost its peer")
     if what == "wait":
         signals = []
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2):
             signal.signal(number, lambda number, frame: signals.append(number))
         Path(f"ready-{rank}").write_text(str(os.getpid()))
         end = time.monotonic() + 60

@@ -13,7 +13,7 @@ import sys
 import time
 
 from qwen_shared.errors import EXIT_USER_ERROR
-from qwen_shared.failure_file import LAUNCHER_PID, is_shown, leave_failure
+from qwen_shared.launched import LAUNCHER_PID, is_shown, leave_failure
 
 TURN_S = 5.0  # how long a rank leaves it to another one to say what both have found
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from qwen_shared.errors import EXIT_FAILED
-from qwen_shared.failure_file import is_shown, leave_failure
+from qwen_shared.launched import is_shown, leave_failure
 from qwen_shared.tracking import note, say
 
 _NATIVE_S = 2.0  # a process that no Python runs in writes its stacks so much later

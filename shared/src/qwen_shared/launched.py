@@ -1,17 +1,22 @@
-"""The file in which a process that a launcher started leaves why it fails. Its name and form are those of torch's own
-launchers, which show it in their summaries."""
+"""What a launcher of ours and the processes that it starts agree on: variables, a signal, and the file in which a
+process leaves why it fails. That one's name and form are those of torch's own launchers, which show it in their
+summaries."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
+import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 ERROR_FILE = "TORCHELASTIC_ERROR_FILE"
 LAUNCHER_PID = "QWEN_LAUNCHER_PID"
+# Clusters announce the end of a job's time by SIGUSR1, to every process of it. Ranks ignore that: their launcher tells
+# them, once, by this.
+TIME_IS_UP = signal.SIGUSR2
 
 
 @dataclass(frozen=True)
