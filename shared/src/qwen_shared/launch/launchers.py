@@ -104,8 +104,13 @@ def start(launch: Launch, package: str, argv: Sequence[str], run_dir: Path) -> i
     if launch.launcher == "local":
         return local.launch(package, list(argv), launch.nproc, run_dir / "logs")
     if launch.launcher == "torchrun":
-        from qwen_shared.launch import elastic  # brings torch
+        # Read when torch is loaded: what its warnings come to is said by us. The ranks' own are in their logs.
+        unset = "TORCH_CPP_LOG_LEVEL" not in os.environ
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+        from qwen_shared.launch import elastic
 
+        if unset:
+            del os.environ["TORCH_CPP_LOG_LEVEL"]
         return elastic.launch(
             package, list(argv), launch.nodes, launch.nproc, launch.endpoint, launch.max_restarts, run_dir
         )
