@@ -439,11 +439,14 @@ def test_a_jump_that_stays_does_not_end_the_run(pretrain, read, tmp_path):
 # ---- hangs and stops
 
 
-def test_a_hung_process_says_where_and_ends(pretrain, assert_unhurt, tmp_path):
+def test_a_hung_process_says_where_and_ends(pretrain, read, assert_unhurt, tmp_path):
     said = pretrain.ends(1, tmp_path / "run", "guards.step_timeout=2", QWEN_FAULTS="hang@8")
     assert "no progress for 2 s" in said
     stacks = (tmp_path / "run/logs/stacks-rank-0.txt").read_text()
     assert "in reach" in stacks and "loop.py" in stacks
+    manifest, reason = read.manifest(tmp_path / "run"), "no progress for 2 s (guards.step_timeout)"
+    assert (manifest["status"], manifest["reason"]) == ("failed", reason)
+    assert reason in (tmp_path / "run/report.html").read_text()
     pretrain(tmp_path / "run")
     assert_unhurt(tmp_path / "run")
 
@@ -524,9 +527,11 @@ def test_nobody_at_the_other_end_of_wandb(pretrain, read, finished_run, tmp_path
             "NETRC": "/nonexistent",
         }
         began = time.monotonic()
-        pretrain(tmp_path / "run", "export=none", "tracking.wandb=online", **online)
+        said = pretrain(tmp_path / "run", "export=none", "tracking.wandb=online", **online)
         seconds = time.monotonic() - began
     assert read.trajectory(tmp_path / "run") == read.trajectory(finished_run)
+    assert said.count("W&B cannot be reached (") == 1
+    assert f"logging offline, to {tmp_path / 'run/wandb'}; `wandb sync {tmp_path / 'run/wandb'}/offline-run-*`" in said
     assert "W&B online does not start" in (tmp_path / "run/log.txt").read_text()
     assert seconds < 60
     clean = read.records(finished_run)[-1]["time"]

@@ -110,6 +110,8 @@ def test_ids_are_drawn_as_often_as_they_are_likely():
         _choose(logits.expand(4000, -1), rows, Sampling(1, temperature=1.0, top_p=0.7)).bincount(minlength=4) / 4000
     )
     assert torch.allclose(nucleus, torch.tensor([0.625, 0.0, 0.375, 0.0]), atol=0.03)
+    (coldest,) = set(_choose(logits.expand(4000, -1), rows, Sampling(1, temperature=1e-300)).tolist())
+    assert coldest == logits.argmax()
     (top,) = set(_choose(logits.expand(4000, -1), rows, Sampling(1, temperature=1.0, top_p=0.01)).tolist())
     assert top == 0
 

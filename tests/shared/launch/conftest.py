@@ -35,7 +35,9 @@ from pathlib import Path
 from qwen_shared.errors import Stopped, UserError
 
 def plan(invocation):
-    return f"plan for {invocation.layout.world_size} in {invocation.run_dir}"
+    nodes = invocation.options.nodes
+    hosts = f" on {nodes} hosts" if nodes > 1 else ""
+    return f"plan for {invocation.layout.world_size}{hosts} in {invocation.run_dir}"
 
 def look(invocation):
     print("look", invocation.recipe.training.steps, invocation.run_dir, invocation.start, invocation.options.count)
@@ -53,7 +55,7 @@ def train(invocation):
         raise ConnectionError("rank zero lost its peer")
     if what == "wait":
         signals = []
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2):
             signal.signal(number, lambda number, frame: signals.append(number))
         Path(f"ready-{rank}").write_text(str(os.getpid()))
         end = time.monotonic() + 60

@@ -103,6 +103,8 @@ def test_our_fault_is_1_with_a_traceback(shell, toy):
 def test_plan_leaves_nothing_behind(call, toy):
     done = call("train", "--plan", "--nproc", "2")
     assert (done.returncode, done.stdout) == (0, "plan for 2 in runs/toy/small\n")
+    hosts = ("--launcher", "torchrun", "--nodes", "2", "--nproc", "2", "--rdzv-endpoint", "a:1")
+    assert call("train", "--plan", *hosts).stdout == "plan for 4 on 2 hosts in runs/toy/small\n"
     assert not (toy.folder / "runs").exists()
 
 

@@ -7,7 +7,8 @@ import time
 import pytest
 
 from qwen_shared.launch import failure
-from qwen_shared.launch.failure import ERROR_FILE, LAUNCHER_PID, read_failure, report
+from qwen_shared.launch.failure import report
+from qwen_shared.launched import ERROR_FILE, LAUNCHER_PID, read_failure
 
 
 @pytest.fixture(autouse=True)

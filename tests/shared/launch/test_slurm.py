@@ -124,10 +124,14 @@ def test_submitting(tmp_path, monkeypatch):
     sbatch.write_text("#!/bin/bash\necho 'sbatch: error: invalid partition specified: gpu' >&2\nexit 1\n")
     with pytest.raises(UserError, match="invalid partition specified: gpu"):
         mine.submit()
+    assert not script.parent.parent.exists()
     sbatch.unlink()
     monkeypatch.setenv("PATH", str(tmp_path))
+    script.parent.mkdir(parents=True)
+    (script.parent / "slurm-17.txt").touch()
     with pytest.raises(UserError, match="no sbatch here"):
         mine.submit()
+    assert [path.name for path in script.parent.iterdir()] == ["slurm-17.txt"]
 
 
 @pytest.mark.parametrize(

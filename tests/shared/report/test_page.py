@@ -79,6 +79,12 @@ def test_nothing_on_it_can_run(make_run, hostile):
     assert clean.policy == page.policy
 
 
+def test_what_cannot_be_seen_is_shown(make_run):
+    page = write_report(make_run(text="red: \x1b[31m, back: \u202egpj.exe")).read_text()
+    assert "red: \u241b[31m, back: \ufffdgpj.exe" in page
+    assert not {"\x1b", "\u202e"} & set(page)
+
+
 def test_the_policy_allows_its_own_style_and_nothing_else(make_run):
     page = report(make_run())
     digest = base64.b64encode(hashlib.sha256(page.style.encode()).digest()).decode()

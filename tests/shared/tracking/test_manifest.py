@@ -88,6 +88,18 @@ def test_a_kill_between_recipe_and_manifest(tmp_path, recipe):
     assert open_(run, recipe)[0] == "resume"
 
 
+def test_why_it_ended_is_kept_until_it_goes_on(tmp_path, recipe):
+    manifest = open_(tmp_path, recipe)[1]
+    manifest.break_off(RuntimeError("lost\nand more"))
+    manifest.break_off(KeyboardInterrupt())  # what comes of it
+    manifest.write(tmp_path)
+    assert (Manifest.read(tmp_path).status, Manifest.read(tmp_path).reason) == ("failed", "lost")
+    manifest = open_(tmp_path, recipe)[1]
+    assert (manifest.status, manifest.reason) == ("running", None)
+    manifest.break_off(KeyboardInterrupt())
+    assert (manifest.status, manifest.reason) == ("stopped", "KeyboardInterrupt")
+
+
 def test_logs_alone_are_no_run(tmp_path, recipe):
     (tmp_path / "logs").mkdir()
     (tmp_path / "log.txt").touch()

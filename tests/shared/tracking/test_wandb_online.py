@@ -48,6 +48,8 @@ class Server:
 
     def init(self, **arguments):
         self.started.append(arguments)
+        if arguments["mode"] in self.broken:
+            raise TimeoutError("nobody there\nand more")
         return Run(self, arguments["id"])
 
 
@@ -60,6 +62,8 @@ class Run:
         self.summary = {}
 
     def log(self, metrics, step):
+        if "row" in self.server.broken:
+            raise ConnectionError("cut off")
         assert step >= (self.rows[-1][0] if self.rows else 0), "W&B throws away what goes back"
         self.rows.append((step, metrics))
 
@@ -194,6 +198,21 @@ def test_artifacts_that_fail_cost_the_run_nothing(server, tmp_path):
     manifest = train(tmp_path / "sft" / "tiny", "math-qwen sft", "math-sft", tmp_path / "base" / "tiny")
     assert manifest.wandb_artifacts == {}
     assert [step for step, row in server.rows[manifest.wandb_run_id] if "train/loss" in row] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("broken", "said"),
+    [
+        ({"online"}, "W&B cannot be reached (nobody there): logging offline, to {0}; `wandb sync {0}/offline-run-*` "),
+        ({"online", "offline"}, "W&B does not start (nobody there): the run goes on without it"),
+        ({"row"}, "W&B stopped working, the run goes on without it: cut off"),
+    ],
+)
+def test_an_outage_is_said_once_and_ends_nothing(broken, said, server, tmp_path, capsys):
+    server.broken = broken
+    train(tmp_path / "tiny", "qwen-base pretrain", "base-pretrain")
+    lines = [line for line in capsys.readouterr().out.splitlines() if "W&B" in line]
+    assert len(lines) == 1 and lines[0].startswith(said.format(tmp_path / "tiny/wandb"))
 
 
 def test_the_judge_of_ppo_is_an_input_too(server, tmp_path):

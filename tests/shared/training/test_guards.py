@@ -60,6 +60,15 @@ def test_too_many_in_a_row_end_the_run_and_are_forgotten(tmp_path):
     assert [step for step in range(1, 12) if guard(tmp_path).holds(step)] == [2]
 
 
+def test_nothing_left_out_leaves_no_file(tmp_path):
+    guards = guard(tmp_path, max_nonfinite=2)
+    bad(guards, 8)
+    assert (tmp_path / SKIPPED).exists()
+    with pytest.raises(FloatingPointError):
+        bad(guards, 9)
+    assert not (tmp_path / SKIPPED).exists() and not guard(tmp_path).holds(8)
+
+
 def test_a_count_goes_on_over_a_restart(tmp_path):
     guards = guard(tmp_path, max_nonfinite=2)
     bad(guards, 5)

@@ -5,6 +5,9 @@ import signal
 import subprocess
 import sys
 
+import pytest
+
+from qwen_shared.launched import LAUNCHER_PID, TIME_IS_UP
 from qwen_shared.training.signals import StopRequest
 
 
@@ -26,3 +29,20 @@ def test_a_second_request_seconds_later_ends_the_process():
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
     assert done.returncode == 128 + signal.SIGINT and "still here" not in done.stdout
+
+
+@pytest.mark.parametrize("launched", [False, True])
+def test_the_end_of_a_job_s_time_is_called_what_the_cluster_sent(launched, monkeypatch):
+    """A launcher hands it on as another signal, because the cluster sends it to every process itself."""
+    if launched:
+        monkeypatch.setenv(LAUNCHER_PID, "1")
+    before = signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    try:
+        with StopRequest() as stop:
+            os.kill(os.getpid(), signal.SIGUSR1)
+            assert stop.asked is not launched
+            if launched:
+                os.kill(os.getpid(), TIME_IS_UP)
+            assert stop.name == "SIGUSR1"
+    finally:
+        signal.signal(signal.SIGUSR1, before)

@@ -98,8 +98,11 @@ def hf_run(invocation: Invocation, kind: str) -> Iterator[HfRun]:
             if manifest is not None:
                 run.tracker.model(run_dir / "export", final=True)
             status = "finished"
-        except (Stopped, KeyboardInterrupt):
-            status = "stopped"
+        except BaseException as error:
+            if isinstance(error, Stopped | KeyboardInterrupt):
+                status = "stopped"
+            if manifest is not None:
+                manifest.break_off(error)
             raise
         finally:
             run.tracker.finish(status)

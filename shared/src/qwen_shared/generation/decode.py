@@ -185,7 +185,8 @@ def _choose(logits: torch.Tensor, rows: list[_Answer], sampling: Sampling) -> to
         return logits.argmax(dim=-1)
     step = len(rows[0].ids)
     draws = torch.tensor([row.draws[step] for row in rows], dtype=torch.float32, device=logits.device)[:, None]
-    shares = (logits / sampling.temperature).softmax(dim=-1)
+    # At less than this it is greedy all the same, and a quotient would be no number.
+    shares = (logits / max(sampling.temperature, 1e-6)).softmax(dim=-1)
     ids = None
     if sampling.top_p < 1:
         shares, ids = shares.sort(dim=-1, descending=True)

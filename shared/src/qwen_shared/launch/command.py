@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from qwen_shared.errors import EXIT_FAILED, EXIT_FINISHED, EXIT_STOPPED, EXIT_USER_ERROR, Stopped, UserError
 from qwen_shared.launch import launchers, local, slurm
-from qwen_shared.launch.failure import LAUNCHER_PID, report
+from qwen_shared.launch.failure import report
 from qwen_shared.launch.launchers import Launch
 from qwen_shared.launch.plan_flags import check_plan_flags, shown
 from qwen_shared.launch.verb import Invocation, Tool, Verb
 from qwen_shared.launch.words import check_words, pick_verb, read_tool, read_verb
+from qwen_shared.launched import LAUNCHER_PID, TIME_IS_UP
 from qwen_shared.recipe import PretrainRecipe, RunRecipe, check_layout, check_tokenizer, load_recipe, recipe_name
 from qwen_shared.recipe.keys import print_keys
 from qwen_shared.tracking import inspect_run, log_file
@@ -33,7 +34,7 @@ from qwen_shared.tracking.manifest import MANIFEST, RECIPE, Manifest, read_recip
 if TYPE_CHECKING:
     from qwen_shared.training.start import Start, Usual
 
-_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, TIME_IS_UP)
 _FILE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENAMETOOLONG)
 
 _interrupted = False
@@ -52,8 +53,7 @@ def run(
     local.die_with_launcher()
     for number in _STOP_SIGNALS:
         signal.signal(number, _interrupt)
-    # A cluster sends the last to every process of a job. A launcher makes it SIGTERM for its ranks; that they ignore
-    # it is inherited by what they start.
+    # That ranks ignore it is inherited by what they start.
     if LAUNCHER_PID in os.environ:
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     command = prog
@@ -173,6 +173,7 @@ def _check(
         check_sources(recipe.data)
     shared_names = {"config", "run_dir", "start", "plan", "check", "show_batch", "keys", "overrides", *launchers.NAMES}
     options = argparse.Namespace(**{k: v for k, v in vars(args).items() if k not in shared_names})
+    options.nodes = launch.nodes  # for --plan: a host's memory holds its own processes alone
     return Invocation(recipe, overrides, run_dir, start, layout, command, origin, options)
 
 

@@ -8,11 +8,15 @@ depend on the launcher. Every host runs the same command.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import socket
 import sys
+import threading
 import time
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +37,10 @@ from torch.distributed.elastic.rendezvous.api import (
 from torch.distributed.elastic.rendezvous.registry import get_rendezvous_handler
 
 from qwen_shared.errors import EXIT_FAILED, EXIT_FINISHED, EXIT_STOPPED, EXIT_USER_ERROR, UserError
+from qwen_shared.launch.launchers import split_endpoint
 from qwen_shared.launch.workers import POLL_S, Signals, Workers
 
+TELL_S = 5.0  # hosts that come together within this say nothing
 JOIN_S = 1800  # how long hosts wait for the others: one may have to boot
 EXIT_S = 24 * 3600  # how long hosts that are through wait for the one that still exports and evaluates
 
@@ -52,13 +58,17 @@ def launch(
     """
     # What torch would share else is kept from the first meeting, and rank 0 may be on another host in the next.
     os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
+    for name in list(logging.root.manager.loggerDict):  # torch has a level for each
+        if name.startswith("torch.distributed.elastic"):
+            logging.getLogger(name).setLevel(logging.ERROR)  # what comes of its warnings is said here
     signals = Signals()
     with signals.caught(), Workers(package, argv, run_dir / "logs") as workers:
         try:
             with signals.interrupting():
                 handler, environment = _meet(nodes, endpoint, run_dir.name)
             spec = WorkerSpec("default", nproc, handler, entrypoint=package, max_restarts=max_restarts)
-            agent = _Agent(spec, workers, signals, environment)
+            waiting = partial(_who_is_there, handler, nodes, endpoint) if endpoint else None
+            agent = _Agent(spec, workers, signals, environment, waiting)
             try:
                 agent.run()
             finally:
@@ -78,13 +88,21 @@ def launch(
 class _Agent(SimpleElasticAgent):
     """What it does, and when, is torch's; how processes are started, watched and ended is ours."""
 
-    def __init__(self, spec: WorkerSpec, workers: Workers, signals: Signals, environment: dict[str, str]):
+    def __init__(
+        self,
+        spec: WorkerSpec,
+        workers: Workers,
+        signals: Signals,
+        environment: dict[str, str],
+        waiting: Callable[[], str] | None,
+    ):
         super().__init__(spec, exit_barrier_timeout=EXIT_S)
         self.outcome: int | None = None
         self._workers, self._signals, self._environment = workers, signals, environment
+        self._waiting = waiting
 
     def _rendezvous(self, worker_group: WorkerGroup) -> None:
-        with self._signals.interrupting():
+        with self._signals.interrupting(), _telling(self._waiting):
             super()._rendezvous(worker_group)
 
     def _start_workers(self, worker_group: WorkerGroup) -> dict[int, Any]:
@@ -124,9 +142,9 @@ def _meet(nodes: int, endpoint: str | None, name: str) -> tuple[RendezvousHandle
     if nodes == 1:
         host, port, own, is_host, environment = "127.0.0.1", 0, "127.0.0.1", True, {}
     else:
-        host, port = _split(endpoint)
+        host, port = split_endpoint(endpoint)
         is_host = _can_listen(host, port)
-        own = _address(host) if is_host else _wait_for(host, port)
+        own = _address(host) if is_host else _wait_for(host, port, nodes)
         # gloo goes by this host's name, which on many systems is that of the loopback.
         interface = os.environ.get("GLOO_SOCKET_IFNAME") or _interface(own)
         environment = {"GLOO_SOCKET_IFNAME": interface} if interface else {}
@@ -134,13 +152,6 @@ def _meet(nodes: int, endpoint: str | None, name: str) -> tuple[RendezvousHandle
         "c10d", f"{host}:{port}", name, nodes, nodes, local_addr=own, is_host=is_host, join_timeout=JOIN_S
     )
     return get_rendezvous_handler(parameters), environment
-
-
-def _split(endpoint: str) -> tuple[str, int]:
-    host, colon, port = endpoint.rpartition(":")
-    if not colon or not host or not port.isdecimal() or not 0 < int(port) < 2**16:
-        raise UserError(f"--rdzv-endpoint {endpoint}: expected HOST:PORT, of one of the hosts")
-    return host, int(port)
 
 
 def _address(host: str) -> str:
@@ -160,18 +171,47 @@ def _can_listen(host: str, port: int) -> bool:
     return False
 
 
-def _wait_for(host: str, port: int) -> str:
+def _wait_for(host: str, port: int, nodes: int) -> str:
     """Until the meeting place is open; returns this host's address on the way there. The hosts need not be started
     at one time, nor have names that the others know."""
     deadline = time.monotonic() + JOIN_S
-    while True:
-        try:
-            with socket.create_connection((host, port), timeout=10) as connection:
-                return connection.getsockname()[0]
-        except OSError:
-            if time.monotonic() > deadline:
-                raise RendezvousTimeoutError from None
-            time.sleep(20 * POLL_S)
+    with _telling(lambda: f"waiting for {host}:{port}, where the {nodes} hosts meet: nobody listens there yet"):
+        while True:
+            try:
+                with socket.create_connection((host, port), timeout=10) as connection:
+                    return connection.getsockname()[0]
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise RendezvousTimeoutError from None
+                time.sleep(20 * POLL_S)
+
+
+@contextlib.contextmanager
+def _telling(words: Callable[[], str] | None) -> Iterator[None]:
+    """Says on the console what is waited for, where that takes long; again when the words change."""
+    if words is None:
+        yield
+        return
+    done = threading.Event()
+
+    def tell() -> None:
+        said, pause = "", TELL_S
+        while not done.wait(pause):
+            if (now := words()) != said:
+                print(now, file=sys.stderr, flush=True)
+            said, pause = now, 1.0
+
+    threading.Thread(target=tell, daemon=True).start()
+    try:
+        yield
+    finally:
+        done.set()
+
+
+def _who_is_there(handler: RendezvousHandler, nodes: int, endpoint: str) -> str:
+    state = handler._state_holder.state  # torch shows it nowhere else
+    there = sorted(node.addr for node in list(state.wait_list if state.complete else state.participants))
+    return f"waiting at {endpoint} for the other hosts: {len(there)} of {nodes} are there ({', '.join(there)})"
 
 
 def _interface(address: str) -> str | None:

@@ -91,6 +91,8 @@ def read_flags(args: argparse.Namespace) -> Launch:
     settings = load_settings(slurm.SlurmSettings, args.slurm or [], "--slurm") if launcher == "slurm" else None
     if launcher == "local":
         return Launch(nproc=_count(args, "nproc", 1))
+    if args.rdzv_endpoint is not None:
+        split_endpoint(args.rdzv_endpoint)
     usual = settings.gpus_per_node or 1 if settings else 1
     nodes, nproc = _count(args, "nodes", 1), _count(args, "nproc", usual)
     endpoint = _endpoint(args) if launcher == "torchrun" and nodes > 1 else None
@@ -102,8 +104,13 @@ def start(launch: Launch, package: str, argv: Sequence[str], run_dir: Path) -> i
     if launch.launcher == "local":
         return local.launch(package, list(argv), launch.nproc, run_dir / "logs")
     if launch.launcher == "torchrun":
-        from qwen_shared.launch import elastic  # brings torch
+        # Read when torch is loaded: what its warnings come to is said by us. The ranks' own are in their logs.
+        unset = "TORCH_CPP_LOG_LEVEL" not in os.environ
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+        from qwen_shared.launch import elastic
 
+        if unset:
+            del os.environ["TORCH_CPP_LOG_LEVEL"]
         return elastic.launch(
             package, list(argv), launch.nodes, launch.nproc, launch.endpoint, launch.max_restarts, run_dir
         )
@@ -145,10 +152,19 @@ def _count(args: argparse.Namespace, name: str, default: int, least: int = 1) ->
     return number
 
 
+def split_endpoint(endpoint: str) -> tuple[str, int]:
+    """HOST:PORT in two. Raises UserError."""
+    host, colon, port = endpoint.rpartition(":")
+    if not colon or not host or not port.isdecimal() or not 0 < int(port) < 2**16:
+        raise UserError(f"--rdzv-endpoint {endpoint}: expected HOST:PORT, of one of the hosts")
+    return host, int(port)
+
+
 def _endpoint(args: argparse.Namespace) -> str:
     found = args.rdzv_endpoint or os.environ.get(_VARIABLES["rdzv_endpoint"])
+    if not found and "MASTER_ADDR" in os.environ:
+        found = f"{os.environ['MASTER_ADDR']}:{os.environ.get('MASTER_PORT', '29500')}"
     if found:
+        split_endpoint(found)
         return found
-    if "MASTER_ADDR" in os.environ:
-        return f"{os.environ['MASTER_ADDR']}:{os.environ.get('MASTER_PORT', '29500')}"
     raise UserError("--launcher torchrun on several hosts: --rdzv-endpoint HOST:PORT says at which of them they meet")

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from qwen_shared.errors import EXIT_STOPPED
-from qwen_shared.launch.failure import LAUNCHER_PID
 from qwen_shared.launch.workers import POLL_S, Signals, Workers
+from qwen_shared.launched import LAUNCHER_PID
 
 
 @contextlib.contextmanager

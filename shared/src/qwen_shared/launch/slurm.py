@@ -6,6 +6,7 @@ saved, and the exit code is 75. On that the script puts its own job back into th
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shlex
 import subprocess
@@ -85,7 +86,7 @@ class Job:
         """Hand it to Slurm, to begin when the jobs `after` have all finished well; returns its id.
 
         The command is not looked at before it runs, so that it may begin from what the other jobs are going to leave.
-        The script and what it says go to the run's logs. Raises UserError.
+        The script and what it says go to the run's logs; nothing is left there where Slurm refuses. Raises UserError.
         """
         script = self.run_dir / "logs" / "slurm.sh"
         try:
@@ -99,10 +100,20 @@ class Job:
         try:
             done = subprocess.run([*words, str(script)], capture_output=True, text=True)
         except FileNotFoundError:
+            _take_back(script)
             raise UserError("--launcher slurm: there is no sbatch here: submit from a machine of the cluster") from None
         if done.returncode:
+            _take_back(script)
             raise UserError(f"--launcher slurm: {done.stderr.strip() or f'sbatch ended with {done.returncode}'}")
         return done.stdout.strip().partition(";")[0]
+
+
+def _take_back(script: Path) -> None:
+    """With the directories that are empty then, the logs' and the run's."""
+    with contextlib.suppress(OSError):
+        script.unlink()
+        for directory in script.parents[:2]:
+            directory.rmdir()
 
 
 def batch_script(job: Job) -> str:

@@ -63,4 +63,4 @@ class Invocation:
     layout: Layout | None  # None for a verb that reads a run: it is one process
     command: str  # "qwen-base pretrain", for messages
     origin: Start | None = None  # what --from brings to a new run
-    options: argparse.Namespace = field(default_factory=argparse.Namespace)  # the verb's own flags
+    options: argparse.Namespace = field(default_factory=argparse.Namespace)  # the verb's own flags; `nodes`

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qwen_shared.errors import EXIT_FINISHED, EXIT_STOPPED, UserError
-from qwen_shared.launch.failure import ERROR_FILE, LAUNCHER_PID, Failure, read_failure
+from qwen_shared.launched import ERROR_FILE, LAUNCHER_PID, TIME_IS_UP, Failure, read_failure
+from qwen_shared.tracking.harmless import harmless
 
 POLL_S = 0.05
 STOP_GRACE_S = 120.0  # after the first worker has stopped, the others may still be writing their part
@@ -28,7 +29,7 @@ TAIL_LINES = 30
 class _Worker:
     rank: int
     process: subprocess.Popen
-    log: Path | None  # None: it writes to the console
+    log: Path
     log_start: int
     error_file: Path
 
@@ -36,8 +37,8 @@ class _Worker:
 class Workers:
     """Ranks of `python -m package argv` on this machine. Leaving the `with` ends those that are left.
 
-    Rank 0 has the console; rank r > 0 appends to logs/rank-r.txt. Workers are sessions of their own: what the terminal
-    sends to a whole process group reaches them only through `send`.
+    Rank 0 has the console and the run's log.txt; rank r > 0 appends to logs/rank-r.txt. Workers are sessions of their
+    own: what the terminal sends to a whole process group reaches them only through `send`.
     """
 
     def __init__(self, package: str, argv: list[str], logs: Path):
@@ -83,8 +84,10 @@ class Workers:
         if world_size > 1:
             env |= {"RANK": str(rank), "LOCAL_RANK": str(local_rank)}
         if rank == 0:
+            log = self._logs.parent / "log.txt"
+            start = log.stat().st_size if log.is_file() else 0
             process = subprocess.Popen(self._command, env=env, start_new_session=True)
-            worker = _Worker(rank, process, None, 0, error_file)
+            worker = _Worker(rank, process, log, start, error_file)
         else:
             path = self._logs / f"rank-{rank}.txt"
             with path.open("ab") as log:
@@ -142,7 +145,7 @@ class Workers:
     def _judge(self, failed: list[_Worker]) -> int:
         codes = [worker.process.returncode for worker in failed]
         # Where a signal came before a worker could handle it, it came before there was work.
-        unheard = (-signal.SIGINT, -signal.SIGTERM) if self._stopping else ()
+        unheard = (-signal.SIGINT, -signal.SIGTERM, -signal.SIGHUP, -TIME_IS_UP) if self._stopping else ()
         if all(code == EXIT_STOPPED or code in unheard for code in codes):
             return EXIT_STOPPED
         worker, failure = self._cause(failed)
@@ -174,7 +177,9 @@ class Workers:
         who = f"rank {worker.rank}" if worker.rank or len(self._workers) > 1 else "the process"
         how = f"was killed by {signal.Signals(-code).name}" if code and code < 0 else "failed"
         if failure is not None:
-            said = f"{who} {how}{f' ({worker.log})' if worker.log else ''}:\n{failure.text}"
+            said = f"{who} {how} ({worker.log}):\n{failure.text}"
+        elif code == -signal.SIGKILL:  # nothing in its log is about that
+            said = f"{who} {how}, as where memory runs out; its log is {worker.log}"
         else:
             how += f" with exit code {code}" if code and code > 0 else ""
             said = f"{who} {how}{_tail(worker)}"
@@ -182,13 +187,17 @@ class Workers:
 
 
 def _tail(worker: _Worker) -> str:
-    """The last lines of a worker's log. What one without a log had to say is on the console."""
-    if worker.log is None:
-        return ""
-    with worker.log.open("rb") as log:
-        log.seek(worker.log_start)
-        lines = log.read().decode("utf-8", "replace").splitlines()
-    return "\n  ".join([f"; its last lines ({worker.log}):", *lines[-TAIL_LINES:]])
+    """The last lines of a worker's log, without Python's warnings and the lines of code below them."""
+    lines, below = [], False
+    if worker.log.is_file():
+        with worker.log.open("rb") as log:
+            log.seek(worker.log_start)
+            for line in log.read().decode("utf-8", "replace").splitlines():
+                is_warning = "Warning: " in line
+                if not is_warning and not (below and line.startswith("  ")):
+                    lines.append(harmless(line))
+                below = is_warning
+    return "\n  ".join([f"; its last lines ({worker.log}):", *lines[-TAIL_LINES:]]) if lines else ""
 
 
 def _cpus() -> int:
@@ -233,8 +242,7 @@ class Signals:
         now = time.monotonic()
         if not self.stopping:
             self.stopping, self._first_at = True, now
-            # A closed terminal, or the end of the time, is a wish to stop, as `kill` is.
-            self._pending = number if number == signal.SIGINT else signal.SIGTERM
+            self._pending = TIME_IS_UP if number == signal.SIGUSR1 else number
             if self._raising:
                 raise KeyboardInterrupt
         elif now - self._first_at > REPEAT_S:

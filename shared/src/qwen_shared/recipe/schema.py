@@ -124,7 +124,9 @@ class Source(Section):
     """
 
     path: str = Field(min_length=1, description="stdlib, a file, a directory, or hf:NAME_OR_DIRECTORY")
-    weight: Number | None = Field(None, gt=0.0, description="default: by tokens, so every token is seen equally often")
+    weight: Number | None = Field(
+        None, gt=0.0, le=1e12, description="default: by tokens, so every token is seen equally often"
+    )
     text_key: str = Field("text", description="the field that holds the document")
     config: str | None = Field(None, description="hf: only; the dataset's configuration name")
     split: str = Field("train", description="hf: only")
@@ -230,7 +232,7 @@ class GuardSettings(Section):
     )
     max_rollbacks: Whole = Field(5, ge=0, description="in a run; after that spikes are only told")
     step_timeout: Number | None = Field(
-        1200.0, gt=0.0, description="seconds without progress that end a run, with every rank's stack in its logs"
+        1200.0, ge=1.0, le=1e6, description="seconds without progress that end a run, all ranks' stacks in its logs"
     )
 
 

@@ -26,7 +26,9 @@ class ConversationSource(Section):
     `instruction`, or `prompt` and `completion`."""
 
     path: str = Field(min_length=1, description="a file, a directory, hf:NAME_OR_DIRECTORY, or data made here")
-    weight: Number | None = Field(None, gt=0.0, description="default: by samples, so every one is seen equally often")
+    weight: Number | None = Field(
+        None, gt=0.0, le=1e12, description="default: by samples, so every one is seen equally often"
+    )
     config: str | None = Field(None, description="hf: only; the dataset's configuration name")
     split: str = Field("train", description="hf: only")
 

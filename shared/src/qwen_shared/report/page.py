@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from importlib.resources import files
+from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
@@ -16,6 +17,7 @@ from markupsafe import Markup
 from qwen_shared.report import facts, samples
 from qwen_shared.report.charts import charts
 from qwen_shared.report.record import Record
+from qwen_shared.tracking.harmless import harmless
 
 
 def render(record: Record) -> str:
@@ -23,9 +25,11 @@ def render(record: Record) -> str:
     here = files("qwen_shared.report")
     style = (here / "style.css").read_text(encoding="utf-8")
     template = (here / "page.html.jinja").read_text(encoding="utf-8")
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_visible
+    )
     manifest = record.manifest
-    page = environment.from_string(template).render(
+    return environment.from_string(template).render(
         manifest=manifest,
         directory=str(record.directory),
         style=Markup(style),
@@ -42,4 +46,8 @@ def render(record: Record) -> str:
         environment=facts.environment(record),
         recipe=record.recipe,
     )
-    return page.encode("utf-8", "backslashreplace").decode("utf-8")  # half a surrogate pair is no text
+
+
+def _visible(value: Any) -> Any:
+    """Control characters, and those that turn the direction of writing, as what a reader sees."""
+    return harmless(value) if type(value) is str else value

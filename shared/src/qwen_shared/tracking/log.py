@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from qwen_shared.errors import Stopped, UserError
+from qwen_shared.launched import LAUNCHER_PID
 
 _log = logging.getLogger("qwen")
 
@@ -20,6 +21,11 @@ def say(text: str) -> None:
     text = text.encode("utf-8", "backslashreplace").decode("utf-8")  # a file's name may be no text
     if os.environ.get("RANK", "0") == "0":
         show(text)
+    _log.info(text)
+
+
+def note(text: str) -> None:
+    """The same for the log file alone."""
     _log.info(text)
 
 
@@ -49,7 +55,7 @@ def log_file(run_dir: Path | None) -> Iterator[None]:
         _log.setLevel(logging.INFO)
         try:
             # Libraries that bring handlers of their own, transformers for one, find this in place of stderr.
-            with contextlib.redirect_stderr(log):
+            with contextlib.redirect_stderr(log), _native_stderr(log):
                 yield
         except (Stopped, UserError, KeyboardInterrupt) as ending:
             _log.info(f"{type(ending).__name__}: {ending}")
@@ -78,6 +84,22 @@ def _open(run_dir: Path | None) -> Iterator[io.TextIOBase]:
     yield log
 
 
+@contextlib.contextmanager
+def _native_stderr(log: io.TextIOBase) -> Iterator[None]:
+    """What libraries write without Python, and helpers of theirs that outlive this process, goes to the log as well
+    where a launcher says what became of it."""
+    if LAUNCHER_PID not in os.environ or not isinstance(log, _Log):
+        yield
+        return
+    console = os.dup(2)
+    os.dup2(log.own_fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(console, 2)
+        os.close(console)
+
+
 class _Log(io.TextIOBase):
     """A log file that stands in for stderr; what asks for a file descriptor (faulthandler) gets the real one."""
 
@@ -96,6 +118,9 @@ class _Log(io.TextIOBase):
 
     def fileno(self) -> int:
         return self._stderr.fileno()
+
+    def own_fileno(self) -> int:
+        return self._file.fileno()
 
     def writable(self) -> bool:
         return True

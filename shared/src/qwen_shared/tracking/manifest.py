@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from qwen_shared.errors import UserError
+from qwen_shared.errors import Stopped, UserError
 from qwen_shared.recipe import RESULT_NEUTRAL, RunRecipe, TrainedModel, differing_keys, load_recipe, recipe_text
 from qwen_shared.recipe.yaml_text import parse_yaml
 from qwen_shared.tracking.files import write_atomic
@@ -24,6 +24,7 @@ RECIPE, MANIFEST = "recipe.yaml", "manifest.json"
 TOKENIZER = "tokenizer"  # the directory of a tokenizer that the run keeps for itself
 State = Literal["new", "resume", "finished"]
 
+_REASON = 300  # characters; the log has the rest
 _NAME_BYTES = 255  # what Linux gives the name of a file
 _OWN_TOKENIZER = f"./{TOKENIZER}"  # as the run's recipe names it
 _WITHOUT = "delete it: the run goes on from its checkpoints without it"
@@ -59,6 +60,7 @@ class Manifest(BaseModel):
     kind: str
     name: str
     status: Literal["running", "stopped", "failed", "finished"] = "running"
+    reason: str | None = None  # why it stopped or failed
     created: str
     updated: str
     git_commit: str | None = None
@@ -106,6 +108,12 @@ class Manifest(BaseModel):
             raise UserError(f"{path}: damaged: {key}: {problem['msg']}; {_WITHOUT}") from None
         except ValueError as error:  # not JSON, not UTF-8
             raise UserError(f"{path}: damaged: {error}; {_WITHOUT}") from None
+
+    def break_off(self, error: BaseException) -> None:
+        """The run ends by this error. That it failed before stays as it is: the error is what came of it."""
+        if self.status != "failed":
+            self.status = "stopped" if isinstance(error, Stopped | KeyboardInterrupt) else "failed"
+            self.reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:_REASON]
 
     def write(self, run_dir: Path) -> None:
         self.updated = _now()
@@ -173,7 +181,7 @@ def open_run(run_dir: Path, recipe: RunRecipe, command: str, kind: str) -> tuple
             write_atomic(run_dir / RECIPE, text)
         known = state == "resume" and (run_dir / MANIFEST).exists()
         manifest = Manifest.read(run_dir) if known else Manifest.create(command, kind, recipe.name)
-        manifest.status = "running"
+        manifest.status, manifest.reason = "running", None
         manifest.write(run_dir)
     except OSError as error:
         raise UserError(f"{error.filename or run_dir}: cannot be written: {error.strerror}") from None

@@ -14,7 +14,9 @@ import psutil
 
 from qwen_shared.recipe.schema import Tracking
 from qwen_shared.tracking.aside import Aside
+from qwen_shared.tracking.harmless import harmless
 from qwen_shared.tracking.lineage import family
+from qwen_shared.tracking.log import say
 from qwen_shared.tracking.manifest import Manifest
 from qwen_shared.tracking.wandb_artifacts import log_model, use_models
 from qwen_shared.tracking.wandb_steps import last_step
@@ -39,6 +41,7 @@ class WandbRun:
         self.url: str | None = manifest.wandb_url
         self.mode = _wanted_mode(tracking)
         self._manifest, self._artifacts = manifest, tracking.artifacts
+        self._directory, self._warned = run_dir / "wandb", False
         self._run = None
         self._known = -1  # the last step of the processes before
         self._step = 0  # the step that is being logged
@@ -61,8 +64,12 @@ class WandbRun:
             "resume": "allow",
         }
         if self.mode == "online" and not has_key():
-            _log.info("no W&B key is set: logging offline, `wandb sync` can send it later")
+            if tracking.wandb == "online":
+                self._warn(f"no W&B key is set: {self._offline()}")
+            else:
+                _log.info(f"no W&B key is set: {self._offline()}")
             self.mode = "offline"
+        why = ""  # what keeps it from being as it was wanted
         for mode in ("online", "offline") if self.mode == "online" else ("offline",):
             try:
                 self._run = wandb.init(**arguments, mode=mode, settings=_settings())
@@ -70,11 +77,26 @@ class WandbRun:
                 break
             except Exception as error:
                 _log.warning(f"W&B {mode} does not start: {error}")
+                why = why or (str(error).strip() or type(error).__name__).splitlines()[0]
                 self._attempt(wandb.teardown)  # frees the run id for the next try
         if self._run is None:
             self.mode = "disabled"
+            self._warn(f"W&B does not start ({why}): the run goes on without it")
+        elif why:
+            self._warn(f"W&B cannot be reached ({why}): {self._offline()}")
         elif self.mode == "online":
             self._attempt(self._join_online)
+
+    def _offline(self) -> str:
+        return f"logging offline, to {self._directory}; `wandb sync {self._directory}/offline-run-*` sends it later"
+
+    def _sync(self) -> str:
+        return f"`wandb sync {self._directory}/run-*` sends what it was told"
+
+    def _warn(self, words: str) -> None:
+        """On the console once, whatever more goes wrong: W&B is not the run."""
+        (_log.warning if self._warned else say)(harmless(words))
+        self._warned = True
 
     def _join_online(self) -> None:
         self._known = self._run.starting_step - 1  # what the server has is what counts
@@ -121,7 +143,7 @@ class WandbRun:
         if self._run is not None:
             self._ask(lambda run: run.finish(exit_code=int(failed)))
             if not self._aside.close(2 * FINISH_TIMEOUT_S):
-                _log.warning("W&B does not answer: what it was told last may be missing there")
+                self._warn(f"W&B does not answer: what it was told last may be missing there; {self._sync()}")
                 self._end_service()
             self._run = None
 
@@ -143,14 +165,14 @@ class WandbRun:
                 self._attempt(lambda: call(run))
 
         if not self._aside.ask(attempt):
-            _log.warning("W&B does not answer: the run goes on without it")
+            self._warn(f"W&B does not answer: the run goes on without it; {self._sync()}")
             self._run = None
 
     def _attempt(self, call) -> None:
         try:
             call()
         except Exception as error:
-            _log.warning(f"W&B stopped working, the run goes on without it: {error}")
+            self._warn(f"W&B stopped working, the run goes on without it: {error}")
             self._run = None
 
 

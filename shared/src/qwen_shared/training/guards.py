@@ -153,7 +153,10 @@ class Guards:
         """On the disk before anything is built on it."""
         if events != self._events and self._is_first:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(self._path, json.dumps(events, indent=1) + "\n")
+            if events:
+                write_atomic(self._path, json.dumps(events, indent=1) + "\n")
+            else:
+                self._path.unlink(missing_ok=True)
         self._events = events
 
 

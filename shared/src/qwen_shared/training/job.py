@@ -116,7 +116,7 @@ def run_job(
             _run(job, recipe, layout, processes, run_dir, manifest, prepared, origin)
         except BaseException as error:
             if manifest is not None:
-                manifest.status = "stopped" if isinstance(error, Stopped | KeyboardInterrupt) else "failed"
+                manifest.break_off(error)
                 with contextlib.suppress(OSError):  # a full disk must not hide what went wrong
                     manifest.write(run_dir)
             raise
@@ -209,6 +209,13 @@ def _run(
             export_run(run_dir, recipe, step, run_dir / "export")
             tracker.model(run_dir / "export", final=False)
 
+    def failed(reason: str) -> None:
+        """For the watchdog, which ends the process without coming back."""
+        if manifest is not None:
+            manifest.status, manifest.reason = "failed", reason
+            manifest.write(run_dir)
+            refresh_report(run_dir)
+
     status = "failed"
     try:
         if origin_dir:
@@ -219,7 +226,7 @@ def _run(
                 job.before(origin_dir, tracker)
             restore_rng(drawn_so_far)
         hooks = Hooks(at_interval, after_save)
-        watchdog = Watchdog(recipe.guards.step_timeout, run_dir / "logs", processes.rank)
+        watchdog = Watchdog(recipe.guards.step_timeout, run_dir / "logs", processes.rank, failed)
         engine.alive = watchdog.alive
         with tracker.training(), watchdog:
             rate = work.rate or rate_of(recipe)

@@ -8,6 +8,8 @@ import time
 
 import torch
 
+from qwen_shared.launched import LAUNCHER_PID, TIME_IS_UP
+
 _SAME_REQUEST_S = 3.0  # Ctrl-C under `uv run` arrives twice: from the terminal, and passed on by uv
 
 
@@ -19,11 +21,10 @@ class StopRequest:
         self._at = 0.0
 
     def __enter__(self) -> StopRequest:
-        numbers = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
-        # Clusters announce the end of a job's time by it. A process that a launcher started ignores it: it is told.
-        if signal.getsignal(signal.SIGUSR1) is not signal.SIG_IGN:
-            numbers.append(signal.SIGUSR1)
-        self._before = {number: signal.signal(number, self._note) for number in numbers}
+        numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+        # Clusters announce the end of a job's time by it.
+        time_is_up = TIME_IS_UP if LAUNCHER_PID in os.environ else signal.SIGUSR1
+        self._before = {number: signal.signal(number, self._note) for number in (*numbers, time_is_up)}
         return self
 
     def __exit__(self, *_) -> None:
@@ -52,4 +53,6 @@ class StopRequest:
     @property
     def name(self) -> str:
         """The signal this rank saw, for the message."""
-        return signal.Signals(self._signal).name if self._signal is not None else "a signal on another rank"
+        if self._signal is None:
+            return "a signal on another rank"
+        return "SIGUSR1" if self._signal == TIME_IS_UP else signal.Signals(self._signal).name

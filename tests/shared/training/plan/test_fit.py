@@ -27,12 +27,12 @@ def need(recipe, layout) -> float:
     return rank_memory(recipe, layout, ROWS, "bf16").total
 
 
-def suggestions(share: float, ranks: int = 1, **sections):
+def suggestions(share: float, ranks: int = 1, nodes: int = 1, **sections):
     """For a machine with this share of what is needed."""
     made = recipe(**sections)
     layout = check_layout(made, ranks)
     capacity = share * need(made, layout)
-    return suggest(made, layout, need, capacity), capacity
+    return suggest(made, layout, need, capacity, nodes), capacity
 
 
 def test_each_knob_alone_is_enough_and_the_cheapest_comes_first():
@@ -70,3 +70,10 @@ def test_what_comes_nearest_where_nothing_is_enough():
 def test_a_knob_that_is_turned_already_is_not_suggested():
     found, _ = suggestions(0.95, training={"steps": 9, "global_batch_size": 64}, parallel={"recompute": "full"})
     assert not any("micro_batch_size" in one.change or "parallel.recompute" in one.change for one in found)
+
+
+def test_more_processes_are_so_many_on_each_host():
+    """Four in all, one way or the other."""
+    for nodes, nproc in ((1, 4), (2, 2)):
+        found, _ = suggestions(0.5, 2, nodes)
+        assert [one.change["--nproc"] for one in found if "--nproc" in one.change] == [nproc, nproc]

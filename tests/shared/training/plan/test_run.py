@@ -105,6 +105,18 @@ def test_figures_add_up_and_are_json(make):
     assert kept["none"] == memory["activations"] > kept["selective"] > kept["full"]
 
 
+def test_a_host_holds_its_own_processes_alone(make):
+    """What fits four processes on one host fits eight on two, and these are done in half the time."""
+    data, cpu = {"data": TEXT, "training": {"steps": 9, "global_batch_size": 8}}, {"gpu": "cpu"}
+    one, two = make(ranks=4, flags=cpu, **data), make(ranks=8, flags=cpu | {"nodes": 2}, **data)
+    alone = make(ranks=8, flags=cpu, **data)
+    needed = [plan.figures()["memory"] for plan in (one, two, alone)]
+    assert needed[1]["needed"] == 4 * needed[2]["needed"] / 8 < 1.01 * needed[0]["needed"]
+    assert "program, × 4 processes on each of 2 hosts" in str(two)
+    times = [plan.figures()["machines"][0]["seconds"] for plan in (two, alone)]
+    assert times[0] == pytest.approx(times[1] / 2)
+
+
 def test_what_is_left_is_planned(make, tmp_path):
     Path(tmp_path, "run/checkpoints/step-00000003").mkdir(parents=True)
     plan = make()

@@ -78,7 +78,7 @@ class Pairs(Section):
 
 
 class Training(Section):
-    epochs: Number = Field(1.0, gt=0.0)
+    epochs: Number = Field(1.0, gt=0.0, le=1e4)
     steps: Positive | None = Field(None, description="in place of epochs; pairs are seen again where they run out")
     global_batch_size: Positive = Field(description="pairs per step")
     micro_batch_size: Positive = Field(1, description="pairs per forward pass and rank")
@@ -89,7 +89,7 @@ class Training(Section):
 class Pmp(Section):
     """What preference-model pretraining does otherwise than fine-tuning; by default nothing."""
 
-    epochs: Number | None = Field(None, gt=0.0)
+    epochs: Number | None = Field(None, gt=0.0, le=1e4)
     steps: Positive | None = None
     lr: Number | None = Field(None, gt=0.0)
 

@@ -13,5 +13,5 @@ class Evaluation(settings.Evaluation):
 
     k: list[Positive] = Field([1, 10, 100], description="pass@k for each of these that is no more than samples")
     top_p: Number = Field(0.95, gt=0.0, le=1.0, description="draw from the likeliest tokens that make up this share")
-    timeout: Number = Field(10.0, gt=0.0, description="seconds that one program with its tests may take")
+    timeout: Number = Field(10.0, gt=0.0, le=86_400.0, description="seconds that one program with its tests may take")
     workers: Positive | None = Field(None, description="programs that run side by side; default: one for each core")

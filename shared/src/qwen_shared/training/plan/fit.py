@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -19,7 +20,7 @@ Need = Callable[[Recipe, Layout], float]  # bytes that a rank needs
 class Suggestion:
     """A change of the recipe, or of several keys at once, and what a rank needs then."""
 
-    change: dict[str, int | str | bool]  # recipe keys; "--nproc" where more processes are needed
+    change: dict[str, int | str | bool]  # recipe keys; "--nproc", of each host, where more processes are needed
     bytes: int
     fits: bool
 
@@ -33,18 +34,18 @@ class Suggestion:
         )
 
 
-def suggest(recipe: Recipe, layout: Layout, need: Need, capacity: float) -> list[Suggestion]:
+def suggest(recipe: Recipe, layout: Layout, need: Need, capacity: float, nodes: int = 1) -> list[Suggestion]:
     """Changes after which a rank needs at most `capacity`: each by itself, the cheapest in speed first; where none is
-    enough, several at once; where that is not either, what came nearest."""
-    alone = [best for knob in _KNOBS if (best := _first_that_fits(recipe, layout, need, capacity, [knob]))]
+    enough, several at once; where that is not either, what came nearest. The hosts, `nodes`, stay as many."""
+    alone = [best for knob in _KNOBS if (best := _first_that_fits(recipe, layout, need, capacity, nodes, [knob]))]
     if any(suggestion.fits for suggestion in alone):
         return [suggestion for suggestion in alone if suggestion.fits]
-    together = _first_that_fits(recipe, layout, need, capacity, _KNOBS)
+    together = _first_that_fits(recipe, layout, need, capacity, nodes, _KNOBS)
     return [together] if together else []
 
 
 def _first_that_fits(
-    recipe: Recipe, layout: Layout, need: Need, capacity: float, knobs: list[Callable]
+    recipe: Recipe, layout: Layout, need: Need, capacity: float, nodes: int, knobs: list[Callable]
 ) -> Suggestion | None:
     """The knobs turned one after the other, each step on top of those before, until it is enough."""
     change: dict[str, int | str | bool] = {}
@@ -52,21 +53,21 @@ def _first_that_fits(
     now, ranks = recipe, layout.world_size
     for knob in knobs:
         for step in knob(now, ranks):
-            tried = _turned(now, ranks, step)
+            tried = _turned(now, ranks, nodes, step)
             if tried is None:
                 continue
             size = int(need(*tried))
             if best is not None and size > _WORTH_WHILE * best.bytes:
                 continue
             now, ranks = tried[0], tried[1].world_size
-            change |= step if ranks == layout.world_size else step | {"--nproc": ranks}
+            change |= step if ranks == layout.world_size else step | {"--nproc": ranks // nodes}
             best = Suggestion(dict(change), size, size <= capacity)
             if best.fits:
                 return best
     return best
 
 
-def _turned(recipe: Recipe, ranks: int, step: dict[str, int | str | bool]) -> tuple[Recipe, Layout] | None:
+def _turned(recipe: Recipe, ranks: int, nodes: int, step: dict[str, int | str | bool]) -> tuple[Recipe, Layout] | None:
     """The recipe after a step, on as many processes or, where these cannot be divided so, more; None where it cannot
     be at all."""
     tree = recipe.model_dump(mode="json")
@@ -79,7 +80,7 @@ def _turned(recipe: Recipe, ranks: int, step: dict[str, int | str | bool]) -> tu
     except ValidationError:
         return None
     parallel = changed.parallel
-    smallest = parallel.tensor_parallel * parallel.pipeline_parallel * parallel.context_parallel
+    smallest = math.lcm(parallel.tensor_parallel * parallel.pipeline_parallel * parallel.context_parallel, nodes)
     ranks = max(int(step.get("--nproc", ranks)), smallest)
     try:
         return changed, check_layout(changed, -(-ranks // smallest) * smallest)

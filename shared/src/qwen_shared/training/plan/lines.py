@@ -21,13 +21,15 @@ class Terms:
     gpu: str | None = None  # default: this machine, where the run fits into it
     mfu: float = DEFAULT_MFU  # share of the peak that the FLOPs of training reach
     price: float | None = None  # dollars a GPU hour
+    nodes: int = 1  # hosts that share the processes evenly
 
     @classmethod
     def of(cls, options: argparse.Namespace) -> Terms:
         """From a command's flags, where it has them. Raises UserError for what cannot be."""
         mfu = getattr(options, "mfu", None)
         price = getattr(options, "price", None)
-        terms = cls(getattr(options, "gpu", None), DEFAULT_MFU if mfu is None else mfu, price)
+        nodes = getattr(options, "nodes", 1)
+        terms = cls(getattr(options, "gpu", None), DEFAULT_MFU if mfu is None else mfu, price, nodes)
         if not 0 < terms.mfu <= 1:
             raise UserError(f"--mfu {terms.mfu:g}: a share of the peak, above 0 and up to 1; 0.4 is a good run's")
         if price is not None and not 0 <= price < 1e6:
@@ -62,8 +64,8 @@ def table(lines: dict[str, str]) -> str:
 
 
 def cost(flops: float, ranks: int, machine: Machine, terms: Terms) -> dict[str, Any]:
-    """Seconds of wall time, hours and dollars of all GPUs, and which those are. The processes of a CPU share it."""
-    seconds = flops / (machine.flops * terms.mfu * (1 if machine.is_cpu else ranks))
+    """Seconds of wall time, hours and dollars of all GPUs, and which those are. Processes of a host share its CPU."""
+    seconds = flops / (machine.flops * terms.mfu * (terms.nodes if machine.is_cpu else ranks))
     hours = None if machine.is_cpu else seconds * ranks / 3600
     dollars = None if terms.price is None or hours is None else hours * terms.price
     return {

@@ -78,9 +78,9 @@ class RunPlan:
         return rank_memory(recipe, layout or self._layout, self.rows, self._precision(machine), machine.is_cpu)
 
     def need(self, machine: Machine, recipe: Recipe | None = None, layout: Layout | None = None) -> float:
-        """Bytes of the machine's memory: a GPU holds one rank, a CPU's machine all of them and their programs."""
+        """Bytes of the machine's memory: a GPU holds one rank, a CPU's machine all of one host and their programs."""
         total = self.memory(machine, recipe, layout).total
-        ranks = (layout or self._layout).world_size
+        ranks = -(-(layout or self._layout).world_size // self._terms.nodes)
         return ranks * (total * (1 + HOLES) + PROCESS_BYTES) if machine.is_cpu else total
 
     def _precision(self, machine: Machine) -> str:
@@ -185,7 +185,7 @@ class RunPlan:
     def _suggestions(self, machine: Machine) -> list:
         if self.need(machine) <= machine.usable:
             return []
-        return suggest(self._recipe, self._layout, partial(self.need, machine), machine.usable)
+        return suggest(self._recipe, self._layout, partial(self.need, machine), machine.usable, self._terms.nodes)
 
     def _cost(self, machine: Machine) -> dict[str, Any]:
         needed = self.need(machine)
@@ -280,7 +280,9 @@ class RunPlan:
         of = f"of {machine.usable / GIB:,.1f} usable: {verdict}"
         lines["  total"] = f"{memory.total / GIB:>9,.2f} GiB" + ("" if machine.is_cpu else f"   {of}")
         if machine.is_cpu:
-            ranks = f", × {self._layout.world_size} processes" if self._layout.world_size > 1 else ""
+            nodes = self._terms.nodes
+            here = self._layout.world_size // nodes
+            ranks = (f", × {here} processes" if here > 1 else "") + (f" on each of {nodes} hosts" if nodes > 1 else "")
             lines["  resident"] = f"{needed / GIB:>9,.2f} GiB   {of}; with the heap's holes and the program{ranks}"
         return [f"memory    of a rank on {where} in {self._precision(machine)}{stage}", *table(lines).splitlines()]
 
