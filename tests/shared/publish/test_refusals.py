@@ -133,6 +133,14 @@ def test_what_a_file_says_does_not_steer_the_terminal(publish, make_run, tmp_pat
     assert "\x1b" not in done.stderr
 
 
+def test_a_place_where_another_run_is_being_published(publish, make_run, tmp_path):
+    from qwen_shared.tracking.lock import lock_target
+
+    with lock_target(tmp_path / "there"):
+        refused(publish(make_run(), "--to", tmp_path / "there"), "there is being published by another process")
+    assert not (tmp_path / "there").exists()
+
+
 def test_a_plan_does_nothing(publish, make_run, tmp_path):
     run = make_run()
     done = publish(run, "--to", tmp_path / "there", "--plan", "--quantise", "int4")

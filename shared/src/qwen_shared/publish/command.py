@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import json
 import math
@@ -62,9 +63,11 @@ def main(args: argparse.Namespace, kinds: Mapping[str, Kind] | None = None) -> i
     kind = _kind_of(subject, kinds or {})
 
     from qwen_shared.tracking import say
-    from qwen_shared.tracking.lock import lock_run
+    from qwen_shared.tracking.lock import lock_run, lock_target
 
-    with lock_run(subject.run_dir):
+    # Within its run the lock of that is enough; and a plan writes nothing anywhere.
+    alone = args.plan or target.directory == subject.default_target
+    with lock_run(subject.run_dir), contextlib.nullcontext() if alone else lock_target(target.directory):
         check_directory(target.directory, subject.identity, args.replace)
         send = _receiver(target, subject, args.replace)
         if args.plan:
