@@ -9,7 +9,6 @@ import time
 
 import pytest
 
-from qwen_shared.errors import UserError
 from qwen_shared.family.cli import RECIPES
 from qwen_shared.family.schema import Family
 from qwen_shared.recipe import load_recipe
@@ -114,6 +113,15 @@ def test_mistakes_in_late_stages_cost_nothing(family):
     assert family.asked() == [] and not (family.folder / "runs").exists()
 
 
+def test_every_stage_s_mistake_is_a_line(family):
+    done = family(
+        STAGES.replace('"judge={base}"', '"wrong=key"').replace('{accuracy: ">= 0.4"}', "{}, keys: [wrong=key]")
+    )
+    assert done.returncode == 2
+    said = "qwen-family: error: stage {}: toy: error: unknown key 'wrong'\n"
+    assert done.stderr == said.format("base") + said.format("tuned")
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_what_stops_it_stops_the_stage_and_it_goes_on(family, number):
     text = STAGES.replace('"judge={base}"', '"wait=yes"')
@@ -212,7 +220,7 @@ def test_a_stage_of_other_weights_is_told(tmp_path, monkeypatch):
     fields = {"command": "toy", "kind": "toy", "name": "t", "status": "finished", "created": "", "updated": ""}
     parent = {"run": str(base), "step": 1, "hash": runner.weights_hash(base / "export")}
     (tuned / "manifest.json").write_text(json.dumps(fields | {"parent": parent}))
-    runner.check(family, [])
+    assert runner.mistakes(family, []) == []
     save_file({"w": torch.ones(2)}, base / "export/model.safetensors")
-    with pytest.raises(UserError, match="stage tuned: runs/toy-sft/t began from other weights"):
-        runner.check(family, [])
+    (said,) = runner.mistakes(family, [])
+    assert said.startswith("stage tuned: runs/toy-sft/t began from other weights")

@@ -181,14 +181,27 @@ _SOME_MODEL = "model={num_layers: 96, hidden_size: 12288, num_attention_heads: 9
 
 
 def _check_recipe(verb: Verb, recipes: Path, default_config: str, args: argparse.Namespace, launch: Launch) -> None:
-    """What can be known to be wrong with a run before there is the model that it begins from."""
-    model = [_SOME_MODEL] if verb.parent else []
-    recipe = load_recipe(verb.schema, args.config or default_config, [*model, *args.overrides], recipes)
+    """What can be known to be wrong with a run before there is the model that it begins from. One that is there
+    already has all it needs, and is to have this recipe."""
+    config = args.config or default_config
+    if args.run_dir and _has_model(args.run_dir):
+        _, recipe, _ = _own_run(verb, recipes, args, config, args.overrides)
+        inspect_run(args.run_dir, recipe)
+    else:
+        model = [_SOME_MODEL] if verb.parent else []
+        recipe = load_recipe(verb.schema, config, [*model, *args.overrides], recipes)
     check_layout(recipe, _world_size(launch))
     if verb.reads_data:
         from qwen_shared.data.check import check_sources
 
         check_sources(recipe.data)
+
+
+def _has_model(run_dir: Path) -> bool:
+    """Whether the run there looks at its start no more."""
+    if not (run_dir / MANIFEST).is_file() or not (run_dir / RECIPE).is_file():
+        return False
+    return Manifest.read(run_dir).status == "finished" or any((run_dir / "checkpoints").glob("step-*"))
 
 
 def _own_run(
