@@ -21,8 +21,8 @@ from qwen_shared.training.run_files import export_directory
 
 
 def mistakes(family: Family, launch: list[str]) -> list[str]:
-    """What is wrong, a line for each stage, before the first of them costs anything: with its words and recipe; that a
-    run which is there has another recipe, or began from a model that is no longer there."""
+    """What is wrong, a line for each stage, before the first of them costs anything: with its words, recipe and goals;
+    that a run which is there has another recipe, or began from a model that is no longer there."""
     return [
         f"stage {stage.name}: {said}"
         for stage in family.stages
@@ -101,6 +101,8 @@ def _program(stage: Stage) -> str:
 
 def _recipe_mistake(family: Family, stage: Stage, launch: list[str]) -> str | None:
     words = [*_words(family, stage, launch), *_start(family, stage), "--check"]
+    there = figures(family, stage)
+    words += [word for name in stage.goals if name not in there for word in ("--figure", name)]
     done = subprocess.run(words, capture_output=True, text=True)
     said = (done.stderr or done.stdout).strip().splitlines()
     return (said[-1] if said else f"exit code {done.returncode}") if done.returncode else None

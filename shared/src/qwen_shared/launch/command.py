@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from qwen_shared.errors import EXIT_FAILED, EXIT_FINISHED, EXIT_STOPPED, EXIT_USER_ERROR, Stopped, UserError
 from qwen_shared.launch import launchers, local, slurm
 from qwen_shared.launch.failure import LAUNCHER_PID, report
+from qwen_shared.launch.figures import check_figures
 from qwen_shared.launch.launchers import Launch
 from qwen_shared.launch.plan_flags import check_plan_flags, shown
 from qwen_shared.launch.verb import Invocation, Tool, Verb
@@ -171,7 +172,8 @@ def _check(
         from qwen_shared.data.check import check_sources  # brings numpy, which --help needs not
 
         check_sources(recipe.data)
-    shared_names = {"config", "run_dir", "start", "plan", "check", "show_batch", "keys", "overrides", *launchers.NAMES}
+    shared_names = {"config", "run_dir", "start", "plan", "check", "figure", "show_batch", "keys", "overrides"}
+    shared_names |= set(launchers.NAMES)
     options = argparse.Namespace(**{k: v for k, v in vars(args).items() if k not in shared_names})
     return Invocation(recipe, overrides, run_dir, start, layout, command, origin, options)
 
@@ -191,6 +193,7 @@ def _check_recipe(verb: Verb, recipes: Path, default_config: str, args: argparse
         model = [_SOME_MODEL] if verb.parent else []
         recipe = load_recipe(verb.schema, config, [*model, *args.overrides], recipes)
     check_layout(recipe, _world_size(launch))
+    check_figures(verb, recipe, args.figure)
     if verb.reads_data:
         from qwen_shared.data.check import check_sources
 
