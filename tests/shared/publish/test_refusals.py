@@ -78,6 +78,19 @@ def test_words(publish, make_run, words, said):
     refused(publish(make_run(), *words), *said)
 
 
+@pytest.mark.parametrize("place", [".", "export/sub", "checkpoints/new", "published/sub", "published-00000020"])
+def test_a_run_s_own_places(publish, make_run, tmp_path, place):
+    one, two = make_run(), make_run("two")
+    for run in (one, two):
+        refused(publish(one, "--to", run / place), f"a place within the run {run}, ", f"for {one / 'published'},")
+        refused(publish(one, "--plan", "--to", run / place), "a place within the run")
+    (tmp_path / "link").symlink_to(two / "export", target_is_directory=True)
+    refused(publish(one, "--to", tmp_path / "link" / "sub"), f"a place within the run {two}, ")
+    refused(publish(one, "--to", two / "published"), f"a place within the run {two}, ")
+    assert publish(one, "--to", one / "published", "--plan").returncode == 0
+    assert publish(f"{one}@10", "--to", one / "published-00000010", "--plan", "--without-evaluation").returncode == 0
+
+
 def test_a_reward_model_is_not_quantised(publish, make_run):
     run = make_run(kind="chat-reward", results={"eval/accuracy": 0.9})
     refused(publish(run, "--quantise", "int8"), "a reward model")
@@ -143,8 +156,8 @@ def test_a_place_where_another_run_is_being_published(publish, make_run, tmp_pat
 
 def test_a_plan_does_nothing(publish, make_run, tmp_path):
     run = make_run()
-    done = publish(run, "--to", tmp_path / "there", "--plan", "--quantise", "int4")
+    done = publish(run, "--to", tmp_path / "there", "--plan")
     assert done.returncode == 0
-    assert done.stdout == f"would publish base-pretrain/one at step 20, int4 in {tmp_path / 'there'}\n"
+    assert done.stdout == f"would publish base-pretrain/one at step 20 in {tmp_path / 'there'}\n"
     assert not (tmp_path / "there").exists() and not (run / "published").exists()
     refused(publish(f"{run}@10", "--plan"), "nothing says how good")

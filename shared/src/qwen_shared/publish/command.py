@@ -27,7 +27,7 @@ from qwen_shared.publish.files import (
     write,
     write_checksums,
 )
-from qwen_shared.publish.lineage import forebears
+from qwen_shared.publish.lineage import Forebear, forebears
 from qwen_shared.publish.options import BITS
 from qwen_shared.publish.subject import Subject, find_subject
 from qwen_shared.publish.target import Target, check_directory, find_target
@@ -69,6 +69,8 @@ def main(args: argparse.Namespace, kinds: Mapping[str, Kind] | None = None) -> i
     alone = args.plan or target.directory == subject.default_target
     with lock_run(subject.run_dir), contextlib.nullcontext() if alone else lock_target(target.directory):
         check_directory(target.directory, subject.identity, args.replace)
+        if args.quantise and not _has_variants(target.directory, subject, args.quantise):
+            _check_held_out(subject, forebears(subject))
         send = _receiver(target, subject, args.replace)
         if args.plan:
             say(_planned(subject, target, args))
@@ -78,6 +80,20 @@ def main(args: argparse.Namespace, kinds: Mapping[str, Kind] | None = None) -> i
         if send:
             say(f"published at {send(certificate)}")
     return EXIT_FINISHED
+
+
+def _has_variants(directory: Path, subject: Subject, names: Sequence[str]) -> bool:
+    """Whether they were published there of this checkpoint: then perhaps there is nothing to measure."""
+    there = read_certificate(directory) or {}
+    return there.get("run") == subject.identity and all((directory / name).is_dir() for name in names)
+
+
+def _check_held_out(subject: Subject, chain: Sequence[Forebear]) -> None:
+    """Raises UserError where nothing could be said of what quantising costs."""
+    from qwen_shared.publish.held_out import held_out_files
+    from qwen_shared.training.run_files import cache_dir
+
+    held_out_files(subject, chain, cache_dir())
 
 
 def _planned(subject: Subject, target: Target, args: argparse.Namespace) -> str:
@@ -148,6 +164,8 @@ def _put_together(subject: Subject, kind: Kind, directory: Path, args: argparse.
     if there and there.get("inputs") == certificate["inputs"] and is_whole(directory):
         say(f"{directory} is whole and up to date")
         return there
+    if args.quantise:
+        _check_held_out(subject, chain)
     require_whole(subject.run_dir / "checkpoints", subject.step)  # it is what the files are compared with
     writing = directory.with_name(f".{directory.name}.writing")
     try:
