@@ -1,6 +1,8 @@
 """What is not published is refused in one line with exit 2, before anything heavy is imported or written."""
 
+import errno
 import json
+import os
 
 import pytest
 
@@ -161,3 +163,20 @@ def test_a_plan_does_nothing(publish, make_run, tmp_path):
     assert done.stdout == f"would publish base-pretrain/one at step 20 in {tmp_path / 'there'}\n"
     assert not (tmp_path / "there").exists() and not (run / "published").exists()
     refused(publish(f"{run}@10", "--plan"), "nothing says how good")
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_a_full_disk_is_one_line_and_no_failed_proof(publish, make_run, tmp_path, monkeypatch, number):
+    """Wherever it is met: beside the target, and where the files are compared."""
+    from qwen_shared.publish import command, parity
+
+    problem = os.strerror(number)
+
+    def full(*words, **more):
+        raise OSError(number, problem, str(tmp_path / "there" / "file"))
+
+    monkeypatch.setattr(command, "_put_together", full)
+    refused(publish(make_run(), "--to", tmp_path / "there"), f"there/file: {problem}")
+    monkeypatch.setattr(parity, "certify", full)
+    with pytest.raises(OSError, match=problem):
+        command._certify(None, command.Kind(None, ()), tmp_path, tmp_path, None)

@@ -195,12 +195,15 @@ def _put_together(subject: Subject, kind: Kind, directory: Path, args: argparse.
 
 def _certify(subject: Subject, kind: Kind, directory: Path, source: Path, tokenizer) -> dict[str, Any]:
     from qwen_shared.publish.parity import certify
+    from qwen_shared.tracking.files import disk_problem
 
     try:
         return certify(subject, directory, tokenizer, kind.parity)
     except Exception as error:  # files that are no model have as many names as there are libraries to read them
         if isinstance(error, UserError) and str(directory) not in str(error):
             raise
+        if disk_problem(error, directory):
+            raise  # the disk is full, and says nothing of the files
         said = (str(error).strip() or type(error).__name__).splitlines()[0].replace(str(directory), str(source))
         raise UserError(
             f"not published, the files are not the checkpoint: {said}; delete {source} to have it made anew"
