@@ -99,7 +99,7 @@ def verb_of():
     def find(command: str):
         program, name = command.split()
         (script,) = entry_points(group="console_scripts", name=program)
-        verbs = importlib.import_module(script.module).VERBS
+        verbs = importlib.import_module(script.module.replace("__main__", "cli")).VERBS
         return next(verb for verb in verbs if verb.name == name)
 
     return find
