@@ -91,6 +91,40 @@ def base_run(tmp_path_factory, qwen_base) -> Path:
 
 
 @pytest.fixture(scope="session")
+def verb_of():
+    """verb_of("qwen-base pretrain") → what the command's package says of that verb."""
+    import importlib
+    from importlib.metadata import entry_points
+
+    def find(command: str):
+        program, name = command.split()
+        (script,) = entry_points(group="console_scripts", name=program)
+        verbs = importlib.import_module(script.module.replace("__main__", "cli")).VERBS
+        return next(verb for verb in verbs if verb.name == name)
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def results_are_declared(verb_of):
+    """Asserts of a finished run that its verb knows beforehand what its results are called."""
+    from fnmatch import fnmatchcase
+
+    from qwen_shared.tracking.manifest import Manifest, read_recipe
+
+    def check(run_dir: Path) -> None:
+        manifest = Manifest.read(run_dir)
+        verb = verb_of(manifest.command)
+        known = verb.figures(read_recipe(run_dir, verb.schema))
+        assert [name for name in manifest.results if not any(fnmatchcase(name, one) for one in known)] == []
+        # What recalls, what is divided by a spread and what was before are not in every run.
+        rare = ("nearest/", "gain_sd/") if manifest.parent else ("nearest/", "gain_sd/", "before/")
+        assert {name for name in known if "*" not in name and not name.startswith(rare)} <= manifest.results.keys()
+
+    return check
+
+
+@pytest.fixture(scope="session")
 def megatron():
     """Megatron's groups for this one process."""
     from qwen_shared.backend.quick_import import quick_import

@@ -5,7 +5,7 @@ import math
 import pytest
 
 
-def test_a_run_learns_and_says_what_it_did(finished_run, read):
+def test_a_run_learns_and_says_what_it_did(finished_run, read, results_are_declared):
     records, manifest = read.records(finished_run), read.manifest(finished_run)
     assert [record["step"] for record in records] == list(range(1, 21))
     assert records[-1]["train/loss"] < records[0]["train/loss"] - 1.0
@@ -15,6 +15,7 @@ def test_a_run_learns_and_says_what_it_did(finished_run, read):
     assert results["val/bits_per_byte"] == records[-1]["val/bits_per_byte"]
     assert results["val/gzip_bits_per_byte"] > 0 and results["val/bytes"] > 1000
     assert results["export/max_logit_difference"] <= 1e-4
+    results_are_declared(finished_run)
     assert {path.name for path in finished_run.iterdir()} >= {"recipe.yaml", "manifest.json", "log.txt", "export"}
 
 

@@ -52,13 +52,14 @@ def unbroken(qwen_chat, tmp_path_factory):
     return run_dir
 
 
-def test_a_run_keeps_its_contract(unbroken, base_run, qwen_chat):
+def test_a_run_keeps_its_contract(unbroken, base_run, qwen_chat, results_are_declared):
     manifest = json.loads((unbroken / "manifest.json").read_text())
     assert (manifest["kind"], manifest["status"]) == ("chat-ppo", "finished")
     assert manifest["parent"]["run"] == str(base_run)
     results = manifest["results"]
     for name in ("reward", "preference", "checked"):
         assert {f"before/val/{name}", f"val/{name}", f"gain/{name}", f"gain/{name}_low"} <= set(results)
+    results_are_declared(unbroken)
     assert all("tokens" not in row and row["samples"] == 8 * row["step"] for row in metrics(unbroken))
     certificate = json.loads((unbroken / "export/certificate.json").read_text())
     assert certificate["step"] == 6

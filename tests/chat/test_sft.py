@@ -35,7 +35,7 @@ def qwen_chat(tmp_path_factory, environment, base_run):
     return run
 
 
-def test_a_run_is_asked_before_and_after(qwen_chat, tmp_path, base_run):
+def test_a_run_is_asked_before_and_after(qwen_chat, tmp_path, base_run, results_are_declared):
     run_dir = tmp_path / "run"
     qwen_chat("--run-dir", run_dir)
     manifest = json.loads((run_dir / "manifest.json").read_text())
@@ -47,6 +47,7 @@ def test_a_run_is_asked_before_and_after(qwen_chat, tmp_path, base_run):
         assert results[f"{name}/problems"] == 12
         assert -2 <= results[f"{name}/preference"] <= 4
         assert 0 <= results[f"{name}/ended"] <= 1
+    results_are_declared(run_dir)
     rows = [json.loads(line) for line in (run_dir / "evaluation/dialogues.jsonl").read_text().splitlines()]
     assert len(rows) == 12
     assert rows[0]["prompt"][-1]["role"] == "user"

@@ -31,7 +31,7 @@ def sft_run(tmp_path_factory, code_qwen, code_run) -> Path:
     return run_dir
 
 
-def test_a_base_run_goes_on_with_code_and_text(code_run, base_run):
+def test_a_base_run_goes_on_with_code_and_text(code_run, base_run, results_are_declared):
     manifest = json.loads((code_run / "manifest.json").read_text())
     assert (manifest["kind"], manifest["status"]) == ("code-pretrain", "finished")
     assert manifest["parent"]["run"] == str(base_run)
@@ -39,6 +39,7 @@ def test_a_base_run_goes_on_with_code_and_text(code_run, base_run):
     for name in ("val/bits_per_byte", "val/text/bits_per_byte"):
         assert results[name] < results[f"before/{name}"]
     assert {Path(source["name"]).name for source in manifest["data"]} == {"project", "documents.jsonl"}
+    results_are_declared(code_run)
     config = json.loads((code_run / "export/config.json").read_text())
     assert config["max_position_embeddings"] == 128  # twice the base's
 
@@ -50,7 +51,7 @@ def test_what_was_left_out_of_the_tree_is_counted(code_run):
 
 
 @pytest.mark.slow
-def test_functions_are_taught_in_stages_and_run(sft_run, code_run):
+def test_functions_are_taught_in_stages_and_run(sft_run, code_run, results_are_declared):
     manifest = json.loads((sft_run / "manifest.json").read_text())
     assert (manifest["kind"], manifest["status"]) == ("code-sft", "finished")
     assert manifest["parent"]["run"] == str(code_run)
@@ -58,6 +59,7 @@ def test_functions_are_taught_in_stages_and_run(sft_run, code_run):
     assert results["eval/functions/problems"] == results["before/eval/functions/problems"] == 6
     assert 0 <= results["eval/functions/pass@1"] <= 1
     assert results["val/loss"] < results["before/val/loss"]
+    results_are_declared(sft_run)
     rates = [record["train/lr"] for record in records(sft_run)]
     assert rates[:2] == pytest.approx([1.5e-3, 3e-3])
     assert rates[2:6] == sorted(rates[2:6], reverse=True)

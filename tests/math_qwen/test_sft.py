@@ -14,7 +14,7 @@ def run_dir(tmp_path_factory, math_qwen, base_run):
 
 
 @pytest.mark.slow
-def test_the_run_knows_its_parent_and_its_accuracy(run_dir, base_run):
+def test_the_run_knows_its_parent_and_its_accuracy(run_dir, base_run, results_are_declared):
     manifest = json.loads((run_dir / "manifest.json").read_text())
     assert manifest["kind"] == "math-sft"
     assert manifest["status"] == "finished"
@@ -28,6 +28,7 @@ def test_the_run_knows_its_parent_and_its_accuracy(run_dir, base_run):
     assert results["data/real_share"] > 0.5
     assert results["val/loss"] < results["before/val/loss"]
     assert results["export/max_logit_difference"] < 1e-4
+    results_are_declared(run_dir)
 
 
 @pytest.mark.slow

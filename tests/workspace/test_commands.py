@@ -30,10 +30,10 @@ BAD = {
 
 @pytest.fixture(scope="module")
 def commands(members):
-    """(command, module) of every package's console script. `qwen-family` runs these, and has tests of its own."""
+    """(command, package) of every package's console script. `qwen-family` runs these, and has tests of its own."""
     scripts = {}
     for member in members:
-        scripts |= {name: target.partition(":")[0] for name, target in member.project.get("scripts", {}).items()}
+        scripts |= {name: target.partition(".")[0] for name, target in member.project.get("scripts", {}).items()}
     del scripts["qwen-family"]
     return scripts
 
@@ -42,20 +42,20 @@ def commands(members):
 def invocations(commands):
     """Every command alone, and with each of its verbs."""
     words = []
-    for command, module in commands.items():
-        words.append((module, command, []))
-        words += [(module, command, [verb.name]) for verb in importlib.import_module(module).VERBS]
+    for command, package in commands.items():
+        words.append((package, command, []))
+        words += [(package, command, [verb.name]) for verb in importlib.import_module(f"{package}.cli").VERBS]
     return words
 
 
-def call(module, command, words, cwd):
+def call(package, command, words, cwd):
     """Runs a command as its console script does; also reports what it imported."""
     code = (
         "import atexit, json, sys\n"
         f"sys.argv = {[command, *words]!r}\n"
         f"loaded = lambda: [name for name in {HEAVY!r} if name in sys.modules]\n"
         "atexit.register(lambda: open('modules.json', 'w').write(json.dumps(loaded())))\n"
-        f"from {module} import main\n"
+        f"from {package}.__main__ import main\n"
         "sys.exit(main())\n"
     )
     env = {name: value for name, value in os.environ.items() if name not in ("RANK", "WORLD_SIZE")}
@@ -66,8 +66,8 @@ def call(module, command, words, cwd):
 
 
 def test_help_is_immediate(invocations, tmp_path):
-    for module, command, words in invocations:
-        done, seconds, heavy = call(module, command, [*words, "--help"], tmp_path)
+    for package, command, words in invocations:
+        done, seconds, heavy = call(package, command, [*words, "--help"], tmp_path)
         assert done.returncode == 0, done.stderr
         assert done.stdout.startswith(f"usage: {' '.join([command, *words])}")
         assert heavy == []
@@ -77,7 +77,7 @@ def test_help_is_immediate(invocations, tmp_path):
 @pytest.mark.parametrize("name", BAD)
 def test_a_bad_recipe_is_one_line_before_torch(name, tmp_path):
     words, said = BAD[name]
-    done, seconds, heavy = call("qwen_base.cli", "qwen-base", ["pretrain", *words], tmp_path)
+    done, seconds, heavy = call("qwen_base", "qwen-base", ["pretrain", *words], tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.count("\n") == 1
     for word in ["qwen-base pretrain: error: ", *said]:
@@ -91,8 +91,8 @@ def test_every_verb_has_its_module(commands):
     """A verb that is announced is there."""
     from importlib.util import find_spec
 
-    for module in commands.values():
-        for verb in importlib.import_module(module).VERBS:
+    for package in commands.values():
+        for verb in importlib.import_module(f"{package}.cli").VERBS:
             targets = (verb.target, *(getattr(verb, name, None) for name in ("plan", "show_batch")))
             for target in filter(None, targets):
                 assert find_spec(target.partition(":")[0]), f"{verb.name}: {target}"
@@ -118,3 +118,25 @@ def test_every_recipe_is_valid(members):
                 missing.append("model={num_layers: 2, hidden_size: 64, num_attention_heads: 8, ffn_hidden_size: 64}")
             recipe = load_recipe(schema, str(path), missing, path.parent)
             assert recipe.name == path.stem
+
+
+@pytest.mark.parametrize("module", ["pydantic", "qwen_shared.launch.command"])
+def test_an_interrupt_during_the_imports_is_one_line(module, members, tmp_path):
+    """As if Ctrl-C came when this is imported: before any verb hears signals."""
+    scripts = {name: target for m in members for name, target in m.project.get("scripts", {}).items()}
+    for command, target in scripts.items():
+        code = (
+            "import builtins, sys\n"
+            f"sys.argv = {[command, 'publish', 'nowhere']!r}\n"
+            "imported = builtins.__import__\n"
+            "def interrupted(name, *more):\n"
+            f"    if name == {module!r}:\n"
+            "        raise KeyboardInterrupt\n"
+            "    return imported(name, *more)\n"
+            "builtins.__import__ = interrupted\n"
+            f"from {target.partition(':')[0]} import main\n"
+            "sys.exit(main())\n"
+        )
+        done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+        said = f"{command}: stopped; the same command starts again\n"
+        assert (done.returncode, done.stdout, done.stderr) == (75, "", said)

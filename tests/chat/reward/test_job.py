@@ -80,7 +80,7 @@ def losses(run_dir) -> list[float]:
     return [record["train/loss"] for record in read_metrics(run_dir / "metrics.jsonl")]
 
 
-def test_a_run_leaves_a_reward_model_and_a_report(finished):
+def test_a_run_leaves_a_reward_model_and_a_report(finished, results_are_declared):
     manifest = json.loads((finished / "manifest.json").read_text())
     assert (manifest["kind"], manifest["status"]) == ("chat-reward", "finished")
     (data,) = manifest["data"]
@@ -88,6 +88,7 @@ def test_a_run_leaves_a_reward_model_and_a_report(finished):
     assert len(data["sha256"]) == 64
     results = manifest["results"]
     assert results["eval/pairs"] == 24
+    results_are_declared(finished)
     assert 0 <= results["eval/accuracy_low"] <= results["eval/accuracy"] <= results["eval/accuracy_high"] <= 1
     rows = [json.loads(line) for line in (finished / "evaluation/pairs.jsonl").read_text().splitlines()]
     assert len(rows) == 24
@@ -146,7 +147,7 @@ def test_zero_changes_no_loss(reward, tmp_path):
 
 
 @pytest.mark.slow
-def test_two_stages_are_one_after_the_other(reward, start, tmp_path):
+def test_two_stages_are_one_after_the_other(reward, start, tmp_path, results_are_declared):
     words = ["data.pmp_sources=[pairs]", "training.steps=4", "pmp.lr=1e-3"]
     both, pmp, finetune = tmp_path / "both", tmp_path / "pmp", tmp_path / "finetune"
     reward("--run-dir", both, "stage=both", *words)
@@ -155,6 +156,7 @@ def test_two_stages_are_one_after_the_other(reward, start, tmp_path):
     assert losses(both) == losses(pmp) + losses(finetune)
     results = json.loads((both / "manifest.json").read_text())["results"]
     assert {"eval/accuracy", "eval/pmp/accuracy"} <= set(results)
+    results_are_declared(both)
 
 
 def test_plan_and_mistakes(reward, tmp_path):

@@ -9,9 +9,8 @@ import time
 
 import pytest
 
-from qwen_shared.errors import UserError
 from qwen_shared.family.cli import RECIPES
-from qwen_shared.family.schema import Family
+from qwen_shared.family.schema import Family, goal_of
 from qwen_shared.recipe import load_recipe
 
 # Does what a package's command does as far as a family can see: a run directory, a manifest, exit codes.
@@ -74,11 +73,8 @@ def family(tmp_path, environment):
 
     run.start = start
     run.folder = tmp_path
-    run.asked = lambda: [
-        words
-        for line in (tmp_path / "asked.jsonl").read_text().splitlines()
-        if "--check" not in (words := json.loads(line))
-    ]
+    run.read = lambda: (tmp_path / "asked.jsonl").read_text().splitlines()
+    run.asked = lambda: [words for line in run.read() if "--check" not in (words := json.loads(line))]
     return run
 
 
@@ -112,6 +108,15 @@ def test_mistakes_in_late_stages_cost_nothing(family):
     assert done.returncode == 2
     assert done.stderr == "qwen-family: error: stage tuned: toy: error: unknown key 'wrong'\n"
     assert family.asked() == [] and not (family.folder / "runs").exists()
+
+
+def test_every_stage_s_mistake_is_a_line(family):
+    done = family(
+        STAGES.replace('"judge={base}"', '"wrong=key"').replace('{accuracy: ">= 0.4"}', "{}, keys: [wrong=key]")
+    )
+    assert done.returncode == 2
+    said = "qwen-family: error: stage {}: toy: error: unknown key 'wrong'\n"
+    assert done.stderr == said.format("base") + said.format("tuned")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -179,6 +184,36 @@ def test_mistakes_are_one_line(family, change, said):
     assert done.returncode == 2 and said in done.stderr and done.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("text", "holds", "fails"),
+    [
+        ("<= 1e-3", 0.0009, 0.002),
+        (">= .5", 0.5, 0.4),
+        (">=5.", 5.0, 4.9),
+        ("<= -1.5E+2", -151.0, 0.0),
+        (">= +2", 2.0, 1.0),
+    ],
+)
+def test_goals_are_usual_numbers(text, holds, fails):
+    assert goal_of(text).holds(holds) and not goal_of(text).holds(fails)
+
+
+@pytest.mark.parametrize("text", [">= .", ">= nan", "<= inf", ">= 1e", "<= 1_0", "> 1", "== 1", "<= 1 2", "1"])
+def test_what_is_no_goal(text):
+    with pytest.raises(ValueError, match="is no goal"):
+        goal_of(text)
+
+
+def test_goals_are_given_to_the_check_unless_the_run_has_them(family):
+    assert family(STAGES).returncode == 0
+    assert family(STAGES.replace("accuracy:", "accurcy:"), "--plan").returncode == 0
+    checks = [words for line in family.read() if "--check" in (words := json.loads(line)) and "pretrain" in words]
+    assert checks[0][-3:] == ["--check", "--figure", "accuracy"]
+    assert checks[-1][-3:] == ["--check", "--figure", "accurcy"]
+    assert family(STAGES, "--plan").returncode == 0
+    assert json.loads(family.read()[-2])[-1] == "--check"
+
+
 @pytest.mark.parametrize("name", sorted(path.stem for path in RECIPES.glob("*.yaml")))
 def test_recipes_hold(name):
     family = load_recipe(Family, name, [], RECIPES)
@@ -212,7 +247,7 @@ def test_a_stage_of_other_weights_is_told(tmp_path, monkeypatch):
     fields = {"command": "toy", "kind": "toy", "name": "t", "status": "finished", "created": "", "updated": ""}
     parent = {"run": str(base), "step": 1, "hash": runner.weights_hash(base / "export")}
     (tuned / "manifest.json").write_text(json.dumps(fields | {"parent": parent}))
-    runner.check(family, [])
+    assert runner.mistakes(family, []) == []
     save_file({"w": torch.ones(2)}, base / "export/model.safetensors")
-    with pytest.raises(UserError, match="stage tuned: runs/toy-sft/t began from other weights"):
-        runner.check(family, [])
+    (said,) = runner.mistakes(family, [])
+    assert said.startswith("stage tuned: runs/toy-sft/t began from other weights")

@@ -293,6 +293,12 @@ def test_a_run_that_goes_on_needs_its_parent_no_more(call, toy, tuning):
     manifest.write(run)
     shutil.rmtree(parent)
     assert "is finished" in call("tune").stdout
+    # --check compares the recipes too; what decides nothing may differ.
+    at = ["tune", "--run-dir", str(run), "--check"]
+    assert call(*at).returncode == call(*at, "--from", str(parent), "checkpoint.interval=7").returncode == 0
+    changed = call(*at, "optimizer.lr=0.5")
+    assert changed.returncode == 2 and changed.stderr.count("\n") == 1
+    assert "with another recipe (optimizer.lr: 0.0" in changed.stderr and "move it away" in changed.stderr
 
 
 def test_show_batch_takes_a_number_or_none(call, toy, tuning):

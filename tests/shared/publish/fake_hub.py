@@ -30,6 +30,8 @@ class FakeHub:
         self.requests: list[tuple[str, str]] = []
         self.cut = 0
         self.refuse: int | None = None  # the status of every commit
+        self.fail: int | None = None  # that of every question about a repository
+        self.reason = "refused"  # said with either
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._server.daemon_threads = True
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
@@ -51,6 +53,8 @@ class FakeHub:
         return 200, {"url": f"{self.url}/{name}", "name": name, "id": name}
 
     def info(self, name: str) -> tuple[int, dict]:
+        if self.fail:
+            return self.fail, {"error": self.reason}
         if name not in self.repos:
             return 404, {"error": "Repository not found"}
         repo = self.repos[name]
@@ -79,7 +83,7 @@ class FakeHub:
 
     def commit(self, name: str, lines: list[dict]) -> tuple[int, dict]:
         if self.refuse:
-            return self.refuse, {"error": "refused"}
+            return self.refuse, {"error": self.reason}
         repo, header = self.repos[name], lines[0]["value"]
         if header.get("parentCommit", repo.head) != repo.head:
             return 412, {"error": "the branch has moved"}

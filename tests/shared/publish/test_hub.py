@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import random
 import subprocess
 import sys
@@ -145,6 +146,36 @@ def test_the_server_says_no(send, directory, hub, status, said):
     hub.refuse = status
     done = send()
     assert done.returncode == 2 and said in last_line(done)
+
+
+def test_a_server_that_fails_while_it_is_asked(send, hub):
+    """Before anything was sent, nothing that arrived can be kept."""
+    for hub.fail, hub.reason, said in ((500, "", "500 Internal Server Error;"), (503, "later", "Unavailable: later;")):
+        done = send()
+        assert done.returncode == 75 and hub.sent() == []
+        assert said in last_line(done) and "nothing was sent, and the same command tries again" in last_line(done)
+        assert "kept" not in done.stderr
+
+
+def test_a_refusal_without_a_reason(send, hub):
+    hub.refuse, hub.reason = 400, ""
+    done = send()
+    assert done.returncode == 2 and last_line(done) == "hf://org/model: refused (400 Bad Request)"
+    hub.refuse, hub.reason = 500, ""
+    done = send()
+    assert done.returncode == 75 and "what arrived is kept, and the same command goes on" in last_line(done)
+
+
+def test_a_full_disk_is_no_connection_that_ended():
+    import errno
+
+    from qwen_shared.errors import UserError
+    from qwen_shared.publish import hub
+
+    for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        with pytest.raises(UserError, match=r"^/cache/blob: ") as refusal:
+            hub._explain("org/model", OSError(number, os.strerror(number), "/cache/blob"))
+        assert str(refusal.value).endswith(os.strerror(number))
 
 
 def test_no_token(send, directory, hub):

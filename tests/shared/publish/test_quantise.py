@@ -10,7 +10,8 @@ from transformers import AutoModelForCausalLM, Qwen2Config
 
 from qwen_shared.data.token_file import TokenFileWriter
 from qwen_shared.errors import UserError
-from qwen_shared.publish.held_out import held_out_documents, mean_loss
+from qwen_shared.publish.held_out import held_out_documents
+from qwen_shared.publish.loss import mean_loss
 from qwen_shared.publish.quantise import quantise
 from qwen_shared.publish.subject import find_subject
 from qwen_shared.tokenizer import load_tokenizer
@@ -126,3 +127,20 @@ def test_tokens_that_are_not_what_they_were(make_run, held_out, cache):
     bare = find_subject(str(make_run("bare")))
     with pytest.raises(UserError, match="keeps held-out text"):
         held_out_documents(bare, [], cache, 64)
+
+
+def test_without_held_out_tokens_nothing_begins(publish, make_run, held_out, cache, monkeypatch):
+    run = make_run(data=[held_out()])
+    done = publish(run, "--plan", "--quantise", "int4")
+    assert (done.returncode, done.stderr) == (0, "") and "step 20, int4 in" in done.stdout
+    (cache / "key" / "validation.bin").unlink()
+    monkeypatch.setattr("qwen_shared.publish.command._put_together", lambda *_: pytest.fail("began"))
+    for words in (["--plan"], []):
+        done = publish(run, "--quantise", "int4", *words)
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+        assert "the held-out tokens of a.jsonl are not in" in done.stderr
+    # What was published with it stands as it is, where nothing has changed.
+    identity = find_subject(str(run)).identity
+    (run / "published" / "int4").mkdir(parents=True)
+    (run / "published" / "certificate.json").write_text(json.dumps({"run": identity}))
+    assert publish(run, "--plan", "--quantise", "int4").returncode == 0

@@ -1,6 +1,8 @@
 """What is not published is refused in one line with exit 2, before anything heavy is imported or written."""
 
+import errno
 import json
+import os
 
 import pytest
 
@@ -78,6 +80,19 @@ def test_words(publish, make_run, words, said):
     refused(publish(make_run(), *words), *said)
 
 
+@pytest.mark.parametrize("place", [".", "export/sub", "checkpoints/new", "published/sub", "published-00000020"])
+def test_a_run_s_own_places(publish, make_run, tmp_path, place):
+    one, two = make_run(), make_run("two")
+    for run in (one, two):
+        refused(publish(one, "--to", run / place), f"a place within the run {run}, ", f"for {one / 'published'},")
+        refused(publish(one, "--plan", "--to", run / place), "a place within the run")
+    (tmp_path / "link").symlink_to(two / "export", target_is_directory=True)
+    refused(publish(one, "--to", tmp_path / "link" / "sub"), f"a place within the run {two}, ")
+    refused(publish(one, "--to", two / "published"), f"a place within the run {two}, ")
+    assert publish(one, "--to", one / "published", "--plan").returncode == 0
+    assert publish(f"{one}@10", "--to", one / "published-00000010", "--plan", "--without-evaluation").returncode == 0
+
+
 def test_a_reward_model_is_not_quantised(publish, make_run):
     run = make_run(kind="chat-reward", results={"eval/accuracy": 0.9})
     refused(publish(run, "--quantise", "int8"), "a reward model")
@@ -133,10 +148,35 @@ def test_what_a_file_says_does_not_steer_the_terminal(publish, make_run, tmp_pat
     assert "\x1b" not in done.stderr
 
 
+def test_a_place_where_another_run_is_being_published(publish, make_run, tmp_path):
+    from qwen_shared.tracking.lock import lock_target
+
+    with lock_target(tmp_path / "there"):
+        refused(publish(make_run(), "--to", tmp_path / "there"), "there is being published by another process")
+    assert not (tmp_path / "there").exists()
+
+
 def test_a_plan_does_nothing(publish, make_run, tmp_path):
     run = make_run()
-    done = publish(run, "--to", tmp_path / "there", "--plan", "--quantise", "int4")
+    done = publish(run, "--to", tmp_path / "there", "--plan")
     assert done.returncode == 0
-    assert done.stdout == f"would publish base-pretrain/one at step 20, int4 in {tmp_path / 'there'}\n"
+    assert done.stdout == f"would publish base-pretrain/one at step 20 in {tmp_path / 'there'}\n"
     assert not (tmp_path / "there").exists() and not (run / "published").exists()
     refused(publish(f"{run}@10", "--plan"), "nothing says how good")
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_a_full_disk_is_one_line_and_no_failed_proof(publish, make_run, tmp_path, monkeypatch, number):
+    """Wherever it is met: beside the target, and where the files are compared."""
+    from qwen_shared.publish import command, parity
+
+    problem = os.strerror(number)
+
+    def full(*words, **more):
+        raise OSError(number, problem, str(tmp_path / "there" / "file"))
+
+    monkeypatch.setattr(command, "_put_together", full)
+    refused(publish(make_run(), "--to", tmp_path / "there"), f"there/file: {problem}")
+    monkeypatch.setattr(parity, "certify", full)
+    with pytest.raises(OSError, match=problem):
+        command._certify(None, command.Kind(None, ()), tmp_path, tmp_path, None)

@@ -1,6 +1,11 @@
 import sys
 
-from qwen_base.cli import main
+from qwen_shared.entry import start
+
+
+def main() -> int:
+    return start("qwen-base", "qwen_base.cli")
+
 
 # Checkpointing starts worker processes that import this file again.
 if __name__ == "__main__":

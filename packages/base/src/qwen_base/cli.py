@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from qwen_shared.launch import REPORT, Verb, publish_tool, run
+from qwen_shared.launch import REPORT, Verb, figures, publish_tool, run
 
 KIND = "base-pretrain"
 RECIPES = Path(__file__).parents[2] / "recipes"
@@ -34,6 +34,7 @@ VERBS = [
         KIND,
         takes_start=True,
         plan="qwen_base.pretrain:plan",
+        figures=lambda recipe: figures.pretrained(),
     ),
     Verb(
         "evaluate",

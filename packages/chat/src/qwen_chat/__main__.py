@@ -1,6 +1,11 @@
 import sys
 
-from qwen_chat.cli import main
+from qwen_shared.entry import start
+
+
+def main() -> int:
+    return start("qwen-chat", "qwen_chat.cli")
+
 
 # Checkpointing starts worker processes that import this file again.
 if __name__ == "__main__":

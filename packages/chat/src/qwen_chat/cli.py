@@ -7,8 +7,8 @@ from pathlib import Path
 
 from qwen_chat.ppo_recipe import PpoRecipe
 from qwen_chat.recipe import ChatSftRecipe
-from qwen_chat.reward.recipe import RewardRecipe
-from qwen_shared.launch import REPORT, Verb, publish_tool, run
+from qwen_chat.reward.recipe import STAGES, RewardRecipe
+from qwen_shared.launch import REPORT, Verb, figures, publish_tool, run
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 
@@ -29,6 +29,31 @@ def _talk_options(parser: argparse.ArgumentParser) -> None:
     options(parser)
 
 
+def _sft_figures(recipe: ChatSftRecipe) -> list[str]:
+    right, shape = ("accuracy", "accuracy_low", "accuracy_high"), ("distinct_1", "distinct_2", "repeated_4")
+    scored = ("preference", "preference_std")
+    metrics = ("problems", *right, *scored, *shape, "ended", "tokens", "characters")
+    return figures.tuned(recipe, metrics, ("accuracy",))
+
+
+def _reward_figures(recipe: RewardRecipe) -> list[str]:
+    right, margin = ("accuracy", "accuracy_low", "accuracy_high"), ("margin", "margin_std", "margin_length_correlation")
+    metrics = ["pairs", "loss", "calibration_error", "longer_wins", "length_correlation", *right, *margin]
+    metrics += [f"{group}/*/accuracy" for group in ("tag", "reason")]
+    *earlier, _ = STAGES[recipe.stage]
+    places = ["eval", *(f"eval/{stage}" for stage in earlier)]
+    return [*figures.MEASURED, "parameters", *(f"{place}/{name}" for place in places for name in metrics)]
+
+
+def _ppo_figures(recipe: PpoRecipe) -> list[str]:
+    watched = [recipe.reward.held_out] if recipe.reward.held_out else []
+    measures = ["reward", *watched, *recipe.evaluation.functions]
+    values = ["ended", "tokens", *measures, *(f"{name}_std" for name in measures)]
+    gains = [f"gain/{name}{end}" for name in measures for end in ("", "_low", "_high")]
+    gains += [f"gain_sd/{name}" for name in measures]
+    return [*figures.MEASURED, *(f"{place}/{name}" for place in ("val", "before/val") for name in values), *gains]
+
+
 # What a recipe says of how a model is asked holds for models that were taught by it.
 _OWN_KEYS = ("evaluation.", "data.system")
 
@@ -44,6 +69,7 @@ VERBS = [
         recipes="sft",
         plan="qwen_chat.sft:plan",
         show_batch="qwen_chat.sft:show_batch",
+        figures=_sft_figures,
     ),
     Verb(
         "reward",
@@ -55,6 +81,7 @@ VERBS = [
         parent=("base-pretrain", "qwen-base pretrain"),
         recipes="reward",
         plan="qwen_chat.reward.job:plan",
+        figures=_reward_figures,
     ),
     Verb(
         "ppo",
@@ -66,6 +93,7 @@ VERBS = [
         parent=("chat-sft", "qwen-chat sft"),
         recipes="ppo",
         plan="qwen_chat.ppo_run.plan:plan",
+        figures=_ppo_figures,
     ),
     Verb(
         "evaluate",

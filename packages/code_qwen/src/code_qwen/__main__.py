@@ -1,6 +1,11 @@
 import sys
 
-from code_qwen.cli import main
+from qwen_shared.entry import start
+
+
+def main() -> int:
+    return start("code-qwen", "code_qwen.cli")
+
 
 # Checkpointing starts worker processes that import this file again.
 if __name__ == "__main__":

@@ -1,6 +1,11 @@
 import sys
 
-from math_qwen.cli import main
+from qwen_shared.entry import start
+
+
+def main() -> int:
+    return start("math-qwen", "math_qwen.cli")
+
 
 # Checkpointing starts worker processes that import this file again.
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from math_qwen.recipe import MathRecipe
-from qwen_shared.launch import REPORT, Tool, Verb, publish_tool, run
+from qwen_shared.launch import REPORT, Tool, Verb, figures, publish_tool, run
 
 KIND = "math-sft"
 RECIPES = Path(__file__).parents[2] / "recipes"
@@ -43,6 +43,17 @@ def _sample_options(parser: argparse.ArgumentParser) -> None:
     options(parser)
 
 
+def _figures(recipe: MathRecipe) -> list[str]:
+    from math_qwen.evaluation.tasks import OUTCOMES
+
+    metrics = ["problems", "accuracy", "accuracy_low", "accuracy_high", "loose_accuracy", *OUTCOMES, "tokens", "cut"]
+    if (samples := recipe.evaluation.samples) > 1:
+        metrics.append(f"majority@{samples}")
+    if any(task.startswith("math401") for task in recipe.tasks):
+        metrics += ["relative_error", "non_number"]
+    return figures.tuned(recipe, metrics, (), ("accuracy",))
+
+
 _OWN_KEYS = ("evaluation.", "data.system")
 
 VERBS = [
@@ -56,6 +67,7 @@ VERBS = [
         parent=("base-pretrain", "qwen-base pretrain"),
         plan="math_qwen.sft:plan",
         show_batch="math_qwen.sft:show_batch",
+        figures=_figures,
     ),
     Verb(
         "evaluate",

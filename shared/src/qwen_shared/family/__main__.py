@@ -1,5 +1,11 @@
 import sys
 
-from qwen_shared.family.cli import main
+from qwen_shared.entry import start
 
-sys.exit(main())
+
+def main() -> int:
+    return start("qwen-family", "qwen_shared.family.cli")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -57,7 +57,10 @@ def _run(family: Family, launch: launchers.Launch, given: list[str], plan: bool)
     from qwen_shared.family.summary import table
 
     console = Console()
-    runner.check(family, given)
+    if found := runner.mistakes(family, given):
+        for line in found:
+            print(harmless(f"qwen-family: error: {line}"), file=sys.stderr)
+        return EXIT_USER_ERROR
     if launch.launcher == "slurm" and not plan:
         return runner.submit(family, launch)
     code = EXIT_FINISHED

@@ -20,15 +20,14 @@ from qwen_shared.tracking.manifest import MANIFEST
 from qwen_shared.training.run_files import export_directory
 
 
-def check(family: Family, launch: list[str]) -> None:
-    """Every stage's words and recipe, before the first of them costs anything; and that no finished stage began from a
-    model that is no longer there. Raises UserError with the first mistake."""
-    for stage in family.stages:
-        _check_descent(family, stage)
-        done = subprocess.run([*_words(family, stage, launch), "--check"], capture_output=True, text=True)
-        if done.returncode:
-            said = (done.stderr or done.stdout).strip().splitlines()
-            raise UserError(f"stage {stage.name}: {said[-1] if said else f'exit code {done.returncode}'}")
+def mistakes(family: Family, launch: list[str]) -> list[str]:
+    """What is wrong, a line for each stage, before the first of them costs anything: with its words, recipe and goals;
+    that a run which is there has another recipe, or began from a model that is no longer there."""
+    return [
+        f"stage {stage.name}: {said}"
+        for stage in family.stages
+        if (said := _descent_mistake(family, stage) or _recipe_mistake(family, stage, launch))
+    ]
 
 
 def run(family: Family, stage: Stage, launch: list[str]) -> int:
@@ -100,17 +99,25 @@ def _program(stage: Stage) -> str:
     return found
 
 
-def _check_descent(family: Family, stage: Stage) -> None:
+def _recipe_mistake(family: Family, stage: Stage, launch: list[str]) -> str | None:
+    words = [*_words(family, stage, launch), *_start(family, stage), "--check"]
+    there = figures(family, stage)
+    words += [word for name in stage.goals if name not in there for word in ("--figure", name)]
+    done = subprocess.run(words, capture_output=True, text=True)
+    said = (done.stderr or done.stdout).strip().splitlines()
+    return (said[-1] if said else f"exit code {done.returncode}") if done.returncode else None
+
+
+def _descent_mistake(family: Family, stage: Stage) -> str | None:
     own = manifest(family, stage)
     if stage.parent is None or own is None or own.parent is None or own.parent.hash is None:
-        return
+        return None
     parent = family.run_dir(_named(family, stage.parent))
     export = export_directory(parent)
     if (export / "config.json").is_file() and weights_hash(export) != own.parent.hash:
-        raise UserError(
-            f"stage {stage.name}: {family.run_dir(stage)} began from other weights than those of {parent} now; "
-            "move it away to train it anew"
-        )
+        run_dir = family.run_dir(stage)
+        return f"{run_dir} began from other weights than those of {parent} now; move it away to train it anew"
+    return None
 
 
 def _named(family: Family, name: str) -> Stage:

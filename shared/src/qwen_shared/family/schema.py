@@ -14,7 +14,7 @@ _STAGE = "[a-z0-9][a-z0-9-]*"
 _REFERENCE = re.compile(f"{{({_STAGE})}}")  # other braces are YAML's
 _COMMAND = re.compile(r"([a-z]+-)?qwen(-[a-z]+)? [a-z]+")
 _KEY = re.compile(r"[^-=][^=]*=")
-_GOAL = re.compile(r"(>=|<=)\s*(-?\d+(?:\.\d+)?)")
+_GOAL = re.compile(r"(>=|<=)\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)")
 
 
 class Goal(NamedTuple):

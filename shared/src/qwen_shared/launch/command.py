@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from qwen_shared.errors import EXIT_FAILED, EXIT_FINISHED, EXIT_STOPPED, EXIT_USER_ERROR, Stopped, UserError
 from qwen_shared.launch import launchers, local, slurm
 from qwen_shared.launch.failure import report
+from qwen_shared.launch.figures import check_figures
 from qwen_shared.launch.launchers import Launch
 from qwen_shared.launch.plan_flags import check_plan_flags, shown
 from qwen_shared.launch.verb import Invocation, Tool, Verb
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from qwen_shared.training.start import Start, Usual
 
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, TIME_IS_UP)
-_FILE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENAMETOOLONG)
+_FILE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.ENAMETOOLONG)
 
 _interrupted = False
 
@@ -171,7 +172,8 @@ def _check(
         from qwen_shared.data.check import check_sources  # brings numpy, which --help needs not
 
         check_sources(recipe.data)
-    shared_names = {"config", "run_dir", "start", "plan", "check", "show_batch", "keys", "overrides", *launchers.NAMES}
+    shared_names = {"config", "run_dir", "start", "plan", "check", "figure", "show_batch", "keys", "overrides"}
+    shared_names |= set(launchers.NAMES)
     options = argparse.Namespace(**{k: v for k, v in vars(args).items() if k not in shared_names})
     options.nodes = launch.nodes  # for --plan: a host's memory holds its own processes alone
     return Invocation(recipe, overrides, run_dir, start, layout, command, origin, options)
@@ -182,14 +184,28 @@ _SOME_MODEL = "model={num_layers: 96, hidden_size: 12288, num_attention_heads: 9
 
 
 def _check_recipe(verb: Verb, recipes: Path, default_config: str, args: argparse.Namespace, launch: Launch) -> None:
-    """What can be known to be wrong with a run before there is the model that it begins from."""
-    model = [_SOME_MODEL] if verb.parent else []
-    recipe = load_recipe(verb.schema, args.config or default_config, [*model, *args.overrides], recipes)
+    """What can be known to be wrong with a run before there is the model that it begins from. One that is there
+    already has all it needs, and is to have this recipe."""
+    config = args.config or default_config
+    if args.run_dir and _has_model(args.run_dir):
+        _, recipe, _ = _own_run(verb, recipes, args, config, args.overrides)
+        inspect_run(args.run_dir, recipe)
+    else:
+        model = [_SOME_MODEL] if verb.parent else []
+        recipe = load_recipe(verb.schema, config, [*model, *args.overrides], recipes)
     check_layout(recipe, _world_size(launch))
+    check_figures(verb, recipe, args.figure)
     if verb.reads_data:
         from qwen_shared.data.check import check_sources
 
         check_sources(recipe.data)
+
+
+def _has_model(run_dir: Path) -> bool:
+    """Whether the run there looks at its start no more."""
+    if not (run_dir / MANIFEST).is_file() or not (run_dir / RECIPE).is_file():
+        return False
+    return Manifest.read(run_dir).status == "finished" or any((run_dir / "checkpoints").glob("step-*"))
 
 
 def _own_run(

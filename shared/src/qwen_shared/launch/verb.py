@@ -48,6 +48,8 @@ class Verb:
     plan: str | None = None
     show_batch: str | None = None  # takes an `Invocation` and a number of samples, and prints what training would see
     options: Callable[[argparse.ArgumentParser], Any] | None = None  # adds flags of this verb alone
+    # Names of the results that a finished run leaves, by its recipe; see `figures`.
+    figures: Callable[[Any], list[str]] | None = None
     # Beginnings of keys that the default recipe has for its own runs: a model from elsewhere has the schema's defaults.
     own_keys: tuple[str, ...] = ()
 

@@ -97,6 +97,13 @@ def _verb_parser(command: str, verb: Verb, recipes: Path, default_config: str) -
         parser.set_defaults(check=False)
     else:
         parser.add_argument("--check", action="store_true", help="check the recipe and its data's paths, and stop")
+        parser.add_argument(
+            "--figure",
+            action="append",
+            default=[],
+            metavar="NAME",
+            help="with --check: also that the run's results will have one of this name; may stand several times",
+        )
         launchers.add_flags(parser)
     if verb.plan:
         add_plan_flags(parser, trains=not verb.reads_run)

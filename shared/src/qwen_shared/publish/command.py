@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import json
 import math
@@ -14,19 +15,23 @@ from typing import TYPE_CHECKING, Any
 
 from qwen_shared.errors import EXIT_FINISHED, UserError
 from qwen_shared.publish.card import CARD, REWARD, Facts, card
-from qwen_shared.publish.data_table import data_rows
-from qwen_shared.publish.evaluation import by_length, figures_of, is_missing
+from qwen_shared.publish.data_table import DataRow, data_rows
+from qwen_shared.publish.evaluation import Quantised, figures_of, is_missing
 from qwen_shared.publish.files import (
     CERTIFICATE,
+    CHECKSUMS,
     copy_model,
     is_whole,
+    link_files,
+    model_files,
     read_certificate,
+    sha256,
     stop_where_it_should,
     sync,
     write,
     write_checksums,
 )
-from qwen_shared.publish.lineage import forebears
+from qwen_shared.publish.lineage import Forebear, forebears
 from qwen_shared.publish.options import BITS
 from qwen_shared.publish.subject import Subject, find_subject
 from qwen_shared.publish.target import Target, check_directory, find_target
@@ -35,7 +40,7 @@ from qwen_shared.tracking.manifest import MANIFEST
 if TYPE_CHECKING:
     from qwen_shared.publish.parity import Parity
 
-FORMAT = 1  # raised whenever the same run would be published otherwise
+FORMAT = 1  # raised whenever the same model would be other files
 
 
 @dataclass(frozen=True)
@@ -62,10 +67,14 @@ def main(args: argparse.Namespace, kinds: Mapping[str, Kind] | None = None) -> i
     kind = _kind_of(subject, kinds or {})
 
     from qwen_shared.tracking import say
-    from qwen_shared.tracking.lock import lock_run
+    from qwen_shared.tracking.lock import lock_run, lock_target
 
-    with lock_run(subject.run_dir):
+    # Within its run the lock of that is enough; and a plan writes nothing anywhere.
+    alone = args.plan or target.directory == subject.default_target
+    with lock_run(subject.run_dir), contextlib.nullcontext() if alone else lock_target(target.directory):
         check_directory(target.directory, subject.identity, args.replace)
+        if args.quantise and not _has_variants(target.directory, subject, args.quantise):
+            _check_held_out(subject, forebears(subject))
         send = _receiver(target, subject, args.replace)
         if args.plan:
             say(_planned(subject, target, args))
@@ -75,6 +84,20 @@ def main(args: argparse.Namespace, kinds: Mapping[str, Kind] | None = None) -> i
         if send:
             say(f"published at {send(certificate)}")
     return EXIT_FINISHED
+
+
+def _has_variants(directory: Path, subject: Subject, names: Sequence[str]) -> bool:
+    """Whether they were published there of this checkpoint: then perhaps there is nothing to measure."""
+    there = read_certificate(directory) or {}
+    return there.get("run") == subject.identity and all((directory / name).is_dir() for name in names)
+
+
+def _check_held_out(subject: Subject, chain: Sequence[Forebear]) -> None:
+    """Raises UserError where nothing could be said of what quantising costs."""
+    from qwen_shared.publish.held_out import held_out_files
+    from qwen_shared.training.run_files import cache_dir
+
+    held_out_files(subject, chain, cache_dir())
 
 
 def _planned(subject: Subject, target: Target, args: argparse.Namespace) -> str:
@@ -140,23 +163,41 @@ def _put_together(subject: Subject, kind: Kind, directory: Path, args: argparse.
         "data": [row.as_json() for row in data],
         "trained_with": subject.manifest.versions,
     }
-    certificate["inputs"] = _fingerprint(certificate, subject, args)
+    certificate["inputs"] = _fingerprint(certificate, subject, source, args)
     there = read_certificate(directory)
-    if there and there.get("inputs") == certificate["inputs"] and is_whole(directory):
-        say(f"{directory} is whole and up to date")
-        return there
-    require_whole(subject.run_dir / "checkpoints", subject.step)  # it is what the files are compared with
+    is_same = there is not None and there.get("inputs") == certificate["inputs"] and is_whole(directory)
+    if is_same:  # only what is said of them can be another
+        certificate |= {key: value for key, value in there.items() if key not in certificate}
+        texts = _texts(subject, directory, certificate, chain, data, args)
+        if all((directory / name).read_text(encoding="utf-8") == text for name, text in texts.items()):
+            say(f"{directory} is whole and up to date")
+            return certificate
+    else:
+        if args.quantise:
+            _check_held_out(subject, chain)
+        require_whole(subject.run_dir / "checkpoints", subject.step)  # it is what the files are compared with
     writing = directory.with_name(f".{directory.name}.writing")
     try:
         directory.parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(writing, ignore_errors=True)
-        copy_model(source, writing, within_run=subject.run_dir.resolve() in writing.resolve().parents)
-        tokenizer = load_tokenizer(str(subject.recipe["tokenizer"]))
-        if subject.kind != REWARD:
-            stop_where_it_should(writing, tokenizer)
-        say(f"comparing {directory} with the checkpoint")
-        certificate |= _certify(subject, kind, writing, source, tokenizer)
-        _describe(subject, writing, certificate, chain, data, args)
+        if is_same:
+            say(f"the model in {directory} is up to date; its card is written anew")
+            link_files(directory, writing, but=(*texts, CHECKSUMS))
+        else:
+            copy_model(source, writing, within_run=subject.run_dir.resolve() in writing.resolve().parents)
+            tokenizer = load_tokenizer(str(subject.recipe["tokenizer"]))
+            if subject.kind != REWARD:
+                stop_where_it_should(writing, tokenizer)
+            say(f"comparing {directory} with the checkpoint")
+            certificate |= _certify(subject, kind, writing, source, tokenizer)
+            if args.quantise:
+                from qwen_shared.publish.quantise import quantise
+
+                variants = {name: BITS[name] for name in args.quantise}
+                certificate["quantised"] = asdict(quantise(subject, writing, chain, variants))
+            texts = _texts(subject, writing, certificate, chain, data, args)
+        for name, text in texts.items():
+            write(writing / name, text)
         write_checksums(writing)
         sync(writing)
         replace_directory(writing, directory)
@@ -174,31 +215,33 @@ def _put_together(subject: Subject, kind: Kind, directory: Path, args: argparse.
 
 def _certify(subject: Subject, kind: Kind, directory: Path, source: Path, tokenizer) -> dict[str, Any]:
     from qwen_shared.publish.parity import certify
+    from qwen_shared.tracking.files import disk_problem
 
     try:
         return certify(subject, directory, tokenizer, kind.parity)
     except Exception as error:  # files that are no model have as many names as there are libraries to read them
         if isinstance(error, UserError) and str(directory) not in str(error):
             raise
+        if disk_problem(error, directory):
+            raise  # the disk is full, and says nothing of the files
         said = (str(error).strip() or type(error).__name__).splitlines()[0].replace(str(directory), str(source))
         raise UserError(
             f"not published, the files are not the checkpoint: {said}; delete {source} to have it made anew"
         ) from error
 
 
-def _describe(
-    subject: Subject, directory: Path, certificate: dict[str, Any], chain: Sequence, data: Sequence, args
-) -> None:
-    """The card and the certificate, and before them the quantised variants, which they tell of."""
+def _texts(
+    subject: Subject,
+    directory: Path,
+    certificate: dict[str, Any],
+    chain: Sequence[Forebear],
+    data: Sequence[DataRow],
+    args: argparse.Namespace,
+) -> dict[str, str]:
+    """Card and certificate of the model in `directory`, by the names of their files."""
     from qwen_shared.convert.hf_files import stored_tensors
 
     stored = stored_tensors(directory)
-    quantised = None
-    if args.quantise:
-        from qwen_shared.publish.quantise import quantise
-
-        quantised = quantise(subject, directory, chain, {name: BITS[name] for name in args.quantise})
-        certificate["quantised"] = asdict(quantised)
     facts = Facts(
         subject,
         figures_of(subject),
@@ -208,25 +251,22 @@ def _describe(
         "/".join(sorted({_DTYPES.get(tensor.dtype, tensor.dtype) for tensor in stored.values()})),
         args.licence,
         certificate,
-        quantised,
+        Quantised.from_json(certificate["quantised"]) if "quantised" in certificate else None,
     )
-    write(directory / CERTIFICATE, json.dumps(certificate, indent=2, ensure_ascii=False) + "\n")
-    write(directory / CARD, card(facts))
+    return {CERTIFICATE: json.dumps(certificate, indent=2, ensure_ascii=False) + "\n", CARD: card(facts)}
 
 
 _DTYPES = {"F32": "fp32", "BF16": "bf16", "F16": "fp16"}
 
 
-def _fingerprint(certificate: dict[str, Any], subject: Subject, args: argparse.Namespace) -> str:
-    """Of everything that decides what is written."""
+def _fingerprint(certificate: dict[str, Any], subject: Subject, source: Path, args: argparse.Namespace) -> str:
+    """Of everything that decides the model's files and their proof. Card and certificate are compared as they are."""
     parts = [
         FORMAT,
-        certificate,
-        figures_of(subject),
-        by_length(subject),
-        subject.manifest.model_dump(mode="json", exclude={"updated"}),
-        subject.recipe,
-        args.licence,
+        [certificate[key] for key in ("run", "hash")],
+        {path.name: sha256(path) for path in model_files(source) if path.suffix != ".safetensors"},
+        subject.manifest.tokenizer,
+        [subject.recipe.get(key) for key in ("tokenizer", "model", "policy")],
         args.quantise,
     ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()

@@ -45,6 +45,11 @@ class Quantised:
     bytes: int
     variants: list[Variant]
 
+    @classmethod
+    def from_json(cls, said: dict[str, Any]) -> Quantised:
+        """What `dataclasses.asdict` made of one."""
+        return cls(**said | {"variants": [Variant(**variant) for variant in said["variants"]]})
+
 
 def figures_of(subject: Subject) -> Figures:
     """By the names of the manifest's results: of the last checkpoint those, of an earlier one what `evaluate RUN@STEP`

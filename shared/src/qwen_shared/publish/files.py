@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,7 @@ _MODEL = re.compile(
 def copy_model(source: Path, target: Path, within_run: bool) -> None:
     """The files of an export. Weights that stay in the run's directory are linked: nothing writes into them."""
     target.mkdir(parents=True)
-    for path in sorted(source.iterdir()):
-        if not path.is_file() or not _MODEL.fullmatch(path.name):
-            continue
+    for path in model_files(source):
         if within_run and path.suffix == ".safetensors":
             try:
                 os.link(path, target / path.name)
@@ -34,6 +33,23 @@ def copy_model(source: Path, target: Path, within_run: bool) -> None:
             except OSError:  # a file system without links
                 pass
         shutil.copyfile(path, target / path.name)
+
+
+def model_files(directory: Path) -> list[Path]:
+    return sorted(path for path in directory.iterdir() if path.is_file() and _MODEL.fullmatch(path.name))
+
+
+def link_files(source: Path, target: Path, but: Collection[str]) -> None:
+    """Everything below `source` but what has these names, as links where the file system has them."""
+    for path in files_of(source):
+        name = path.relative_to(source)
+        if str(name) in but:
+            continue
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(path, target / name)
+        except OSError:
+            shutil.copyfile(path, target / name)
 
 
 def stop_where_it_should(directory: Path, tokenizer: Tokenizer) -> None:

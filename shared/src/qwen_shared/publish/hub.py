@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from http.client import responses
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -17,6 +18,7 @@ from qwen_shared.publish.card import CARD
 from qwen_shared.publish.files import CERTIFICATE, CHECKSUMS, files_of, is_certificate, read_checksums, sha256
 from qwen_shared.publish.target import refuse_newer
 from qwen_shared.tracking import say
+from qwen_shared.tracking.files import disk_problem
 
 _SERVERS_OWN = {".gitattributes", CARD}  # what a repository may have that was only just made by hand
 _DENIED = (401, 403)
@@ -92,7 +94,7 @@ def upload(repository: Repository, directory: Path, title: str) -> str:
             name, [*additions, *gone], commit_message=f"Publish {title}", parent_commit=repository.head
         )
     except Exception as error:
-        _explain(name, error)
+        _explain(name, error, sending=True)
     return commit.commit_url
 
 
@@ -109,13 +111,14 @@ def _fetch(name: str, revision: str, file: str) -> Path:
         _explain(name, error)
 
 
-def _explain(name: str, error: Exception) -> NoReturn:
+def _explain(name: str, error: Exception, sending: bool = False) -> NoReturn:
     """What went wrong, of a dozen kinds: the user's to mend, or to be tried again."""
     from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
 
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
     if isinstance(error, LocalTokenNotFoundError):
         raise UserError(f"hf://{name}: no token; `hf auth login` keeps one, or set HF_TOKEN") from None
+    if isinstance(error, OSError) and (problem := disk_problem(error, Path())):
+        raise UserError(f"{error.filename or 'the cache of the hub'}: {problem}") from None
     cause = error
     while cause is not None and not isinstance(cause, HfHubHTTPError):
         cause = cause.__cause__
@@ -124,11 +127,20 @@ def _explain(name: str, error: Exception) -> NoReturn:
         raise UserError(f"hf://{name}: not allowed ({status}); HF_TOKEN needs the right to write there") from None
     if status == 412:
         raise UserError(f"hf://{name}: somebody else has committed meanwhile; the same command looks again") from None
-    if status is not None and 400 <= status < 500 and status != 429:
-        raise UserError(f"hf://{name}: refused ({status}): {reason}") from None
-    inner = error.__cause__ or error
-    reason = (str(inner).strip() or type(inner).__name__).splitlines()[0]
+    if status is not None:
+        said = " ".join(filter(None, (str(status), responses.get(status))))
+        reason = f"{said}: {_first_line(cause.server_message)}" if cause.server_message else said
+        if 400 <= status < 500 and status != 429:
+            raise UserError(f"hf://{name}: refused ({reason})") from None
+        what = f"the server answered {reason}"
+    else:
+        inner = error.__cause__ or error
+        what = f"the connection ended ({_first_line(str(inner)) or type(inner).__name__})"
+    left = "nothing is visible there yet, what arrived is kept" if sending else "nothing was sent"
     raise Stopped(
-        f"hf://{name}: the connection ended ({reason}); nothing is visible there yet, what arrived is kept, and the "
-        "same command goes on"
+        f"hf://{name}: {what}; {left}, and the same command {'goes on' if sending else 'tries again'}"
     ) from error
+
+
+def _first_line(text: str) -> str:
+    return next(iter(text.strip().splitlines()), "")

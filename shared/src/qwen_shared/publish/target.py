@@ -11,6 +11,7 @@ from qwen_shared.errors import UserError
 from qwen_shared.publish.card import CARD
 from qwen_shared.publish.files import CHECKSUMS, files_of, read_certificate, read_checksums, sha256
 from qwen_shared.publish.subject import Subject
+from qwen_shared.tracking.manifest import MANIFEST, RECIPE
 
 _SCHEMES = {"hf": "hf://ORG/NAME", "wandb": "wandb://ENTITY/PROJECT/NAME"}
 _HUB = re.compile(r"hf://([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)/?")
@@ -35,7 +36,7 @@ def find_target(text: str | None, subject: Subject) -> Target:
         return Target(_real(subject.default_target))
     scheme, mark, _ = text.partition("://")
     if not mark and scheme.partition(":")[0] not in _SCHEMES:
-        return Target(_real(Path(text).expanduser()))
+        return Target(_outside(_real(Path(text).expanduser()), subject))
     if match := _HUB.fullmatch(text):
         return Target(_real(subject.default_target), hub=match[1])
     if match := _WANDB.fullmatch(text):
@@ -47,6 +48,18 @@ def find_target(text: str | None, subject: Subject) -> Target:
 def _real(directory: Path) -> Path:
     """A link stays one: what it points to is written. `.` has a name."""
     return directory.resolve() if directory.is_symlink() or not directory.name else directory
+
+
+def _outside(directory: Path, subject: Subject) -> Path:
+    """Raises UserError for a place within a run, but for the usual one: what is there is the run's own."""
+    real = directory.resolve()
+    runs = [place for place in (real, *real.parents) if (place / MANIFEST).is_file() and (place / RECIPE).is_file()]
+    if runs and real != subject.default_target.resolve():
+        raise UserError(
+            f"--to {directory}: a place within the run {runs[0]}, whose files are its own; leave --to out for "
+            f"{subject.default_target}, or name a directory elsewhere"
+        )
+    return directory
 
 
 def check_directory(directory: Path, ours: dict[str, Any], replace: bool) -> None:

@@ -10,7 +10,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
+_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 _PROBE_BYTES = 1 << 20  # a file system that does not take these is full
 
 

@@ -158,7 +158,7 @@ def inspect_run(run_dir: Path, recipe: RunRecipe) -> State:
         shown = "; ".join(f"{key}: {_show(a)} → {_show(b)}" for key, a, b in changed[:5])
         more = f" and {len(changed) - 5} more" if len(changed) > 5 else ""
         raise UserError(
-            f"{run_dir} holds a run with another recipe ({shown}{more}): use the same values, "
+            f"{run_dir} holds a run with another recipe ({shown}{more}): use the same values, move it away, "
             f"or start a new run with --run-dir {_sibling(run_dir)}"
         )
     return "finished" if status == "finished" else "resume"

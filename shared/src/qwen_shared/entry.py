@@ -1,0 +1,19 @@
+"""The first thing of every command, before the imports of the rest: Ctrl-C is heard from the beginning."""
+
+from __future__ import annotations
+
+import importlib
+import signal
+import sys
+
+from qwen_shared.errors import EXIT_STOPPED
+
+
+def start(program: str, module: str) -> int:
+    """`main()` of `module`, which hears signals itself once it runs; the exit code."""
+    try:
+        return importlib.import_module(module).main()
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # `uv run` passes on a second one
+        print(f"{program}: stopped; the same command starts again", file=sys.stderr)
+        return EXIT_STOPPED
