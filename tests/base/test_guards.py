@@ -104,7 +104,7 @@ def two_ranks(environment, tmp_path):
 
 @pytest.mark.slow
 def test_one_hung_rank_ends_all_with_their_stacks(two_ranks, micro, finished_run, read, tmp_path):
-    words = ("--config", micro, "guards.step_timeout=8")
+    words = ("--config", micro, "guards.step_timeout=8", "export=none")
     assert two_ranks("hang@12/1", *words, check=1).count("no progress for 8 s") == 1
     stacks = [(tmp_path / f"run/logs/stacks-rank-{rank}.txt").read_text() for rank in range(2)]
     assert "in reach" in stacks[1] and "in reach" not in stacks[0] and "loop.py" in stacks[0]
