@@ -1,7 +1,7 @@
 """A run on a real Slurm that meets its time limit again and again ends as one that was never stopped.
 
     uv run python scripts/prove_slurm.py                         three minutes at a time, two processes
-    uv run python scripts/prove_slurm.py --steps 6000 --time 5
+    uv run python scripts/prove_slurm.py --steps 9000 --time 5
 
 It needs Debian's slurm-wlm and munge, or what is called so elsewhere, but no cluster: it starts one of this machine,
 for this user and in a temporary directory. The same `qwen-base pretrain` runs once undisturbed and once with
@@ -128,7 +128,7 @@ def run_on_slurm(run: Run, settings: list[str], env: dict[str, str], console: Co
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="recipe keys, on top of a small run's")
-    parser.add_argument("--steps", type=int, default=2000, metavar="N", help="default: 2000")
+    parser.add_argument("--steps", type=int, default=4000, metavar="N", help="default: 4000; it must outlast the limit")
     parser.add_argument("--time", type=int, default=3, metavar="MINUTES", help="the limit (default: 3)")
     parser.add_argument("--nproc", type=int, default=2, metavar="N", help="processes of the run (default: 2)")
     args = parser.parse_intermixed_args()
@@ -151,6 +151,8 @@ def main() -> int:
     minutes = (time.monotonic() - began) / 60
     verdict = "PASS: all lines of metrics and the exported weights are identical" if passed else "FAIL"
     verdict += f"; {version}, requeued {requeued} times, {minutes:.1f} min, loss {last['train/loss']}"
+    if not requeued:
+        wrong.append("the job ended before its limit, which proves nothing: give more --steps")
     console.print("\n".join([*wrong[:20], verdict]), markup=False)
     return 0 if passed else 1
 
