@@ -1,12 +1,16 @@
 """A checkpoint from somebody else may hold anything; opening it runs nothing."""
 
+import dataclasses
 import io
+import os
 import pickle
 import pickletools
 
 import pytest
 import torch
 import torch.distributed.checkpoint as dcp
+from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.metadata import Metadata
 
 from qwen_shared.convert.checkpoint_index import INDEX, check_index
 from qwen_shared.errors import UserError
@@ -37,7 +41,6 @@ def test_torchs_own_index_passes(index):
 
 
 def hostile(marker) -> dict[str, bytes]:
-    import os
     import pathlib
 
     metadata = f"cpathlib\nPosixPath.touch\n(cpathlib\nPosixPath\n(V{marker}\ntRtR."  # a method, by way of its class
@@ -49,6 +52,8 @@ def hostile(marker) -> dict[str, bytes]:
         "allowed module": pickle.dumps(Runs(torch.serialization.load, str(marker))),
         "dotted": pickle.dumps(Runs(pathlib.Path(marker).mkdir)),
         "torch.hub": b"\x80\x04\x8c\x05torch\x8c\x0dhub._get_cache\x93.",
+        "another object": pickle.dumps(torch.Size(())),
+        "no tensors": pickle.dumps(Metadata({})),
         "no pickle": b"nothing of the kind",
         "empty": b"",
         "deep": b"(" * 100_000,
@@ -62,6 +67,26 @@ def test_any_other_is_refused_before_it_is_opened(kind, index):
     with pytest.raises(UserError, match="not the index of a checkpoint"):
         check_index(index.parent)
     assert not marker.exists()
+
+
+@pytest.mark.parametrize("fallen_back", [False, True])
+def test_torch_itself_opens_no_other(index, fallen_back):
+    """Whoever asks it to; and the index of a single rank, which it takes where the other is none, is one, too."""
+    marker = index.parent / "done"
+    index.write_bytes(b"" if fallen_back else pickle.dumps(Runs(os.mkdir, str(marker))))
+    index.with_name("__0.metadata").write_bytes(pickle.dumps(Runs(os.mkdir, str(marker))))
+    with pytest.raises(CheckpointException):
+        dcp.load({"w": torch.zeros(3, 4)}, checkpoint_id=index.parent, no_dist=True)
+    assert not marker.exists()
+
+
+def test_it_points_to_files_beside_it(index):
+    content = pickle.loads(index.read_bytes())
+    place = next(iter(content.storage_data))
+    content.storage_data[place] = dataclasses.replace(content.storage_data[place], relative_path="../../etc/shadow")
+    index.write_bytes(pickle.dumps(content))
+    with pytest.raises(UserError, match="points to "):
+        check_index(index.parent)
 
 
 def test_what_is_hidden_in_torchs_own_index_is_found(index):

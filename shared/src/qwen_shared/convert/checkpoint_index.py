@@ -1,15 +1,21 @@
-"""The index of a Megatron checkpoint, `.metadata`: a pickle, which torch opens with all that a pickle may do.
+"""The index of a Megatron checkpoint, `.metadata`: a pickle, which torch would open with all that a pickle may do.
 
-A checkpoint comes from anywhere, and its hashes can be made to fit. So before torch opens the index, it is gone through
-with every name in it replaced by one that does nothing, and refused where it names what no index holds. The other
-pickles of a checkpoint torch reads as data alone: see `qwen_shared.__init__`.
+A checkpoint comes from anywhere, and its hashes can be made to fit. So from here on torch opens indices by a reader
+that makes what an index holds and nothing else: the `.metadata` of all ranks, and that of a single one, to which it
+turns where the other cannot be read. Other pickles of a checkpoint torch reads as data alone: see
+`qwen_shared.__init__`.
 """
 
 from __future__ import annotations
 
+import importlib
 import pickle
+import types
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+
+from torch.distributed.checkpoint import filesystem
+from torch.distributed.checkpoint.metadata import Metadata
 
 from qwen_shared.errors import UserError
 
@@ -31,32 +37,30 @@ _NAMES = {
 }
 
 
-class _Inert:
-    """Stands for whatever an index names: can be made, and given a state, and does nothing."""
-
-    def __new__(cls, *_: Any) -> _Inert:
-        return object.__new__(cls)
-
-    def __init__(self, *_: Any):
-        pass
-
-    def __setstate__(self, _: Any) -> None:
-        pass
-
-
 class _Reader(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> type[_Inert]:
+    def find_class(self, module: str, name: str) -> Any:
         if name not in _NAMES.get(module, ()):
             raise pickle.UnpicklingError(f"names {module}.{name}")
-        return _Inert
+        return getattr(importlib.import_module(module), name)
+
+
+def _load(file: IO[bytes]) -> Any:
+    return _Reader(file).load()
+
+
+filesystem.pickle = types.SimpleNamespace(**(vars(pickle) | {"load": _load}))
 
 
 def check_index(checkpoint: Path) -> None:
-    """Raises UserError where the index of a checkpoint is none, or would do more than describe tensors."""
+    """Raises UserError where the index of a checkpoint is none, or more than a description of what lies beside it."""
     path = checkpoint / INDEX
     try:
         with path.open("rb") as file:
-            _Reader(file).load()
+            index = _load(file)
+        assert isinstance(index, Metadata) and index.state_dict_metadata, "describes no tensors"
+        for place in index.storage_data.values():
+            name = place.relative_path
+            assert isinstance(name, str) and name == Path(name).name, f"points to {name}"
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
     except Exception as error:  # bytes that are no pickle end in nearly any exception
