@@ -11,9 +11,10 @@ the same layout had taken its steps, so that libraries and first uses are no par
 
 A run on a CPU keeps freed memory for its next step (backend.cpu.keep_memory), so that much of what is resident is held
 by nobody. Here each tensor has a mapping of its own instead, which goes when the tensor goes: what is resident is what
-is held. `--as-runs` measures with the heap of real runs.
+is held. `--as-runs` measures with the heap of real runs, and holds against it what a plan adds for that
+(`machines.HOLES`), in its line `resident`.
 
-Exits with 1 where a plan is off by more than 10 %.
+Exits with 1 where a plan is off by more than 10 %, with the heap of real runs by more than 20 %.
 """
 
 from __future__ import annotations
@@ -32,9 +33,10 @@ from typing import Any
 from report import cpu_name, machine, save
 
 from qwen_shared.recipe import PretrainRecipe, check_layout
+from qwen_shared.training.plan.machines import HOLES
 from qwen_shared.training.plan.memory import rank_memory
 
-_TOLERANCE = 0.10
+_TOLERANCE, _TOLERANCE_AS_RUNS = 0.10, 0.20
 _TOY_ROWS = 256
 # Large enough that tensors drown what libraries take by the way; and, on a GPU, that kernels are those of real sizes.
 _MODELS = {
@@ -91,7 +93,7 @@ def main() -> int:
             print(f"{layout:50} left out: it needs {ranks} GPUs, there are {gpus}")
             continue
         found[layout] = figures = _measure(layout, device, args.steps, args.as_runs)
-        gib = [size / 2**30 for size in (figures["planned"]["total"], figures["measured"])]
+        gib = [size / 2**30 for size in (figures["expected"], figures["measured"])]
         print(f"{layout:50} {gib[0]:9.3f} {gib[1]:9.3f}   {figures['error']:+14.1%}", flush=True)
     worst = max(abs(figures["error"]) for figures in found.values())
     print(f"{len(found)} layouts, GiB of the rank that held most; off by {worst:.1%} at most")
@@ -100,7 +102,7 @@ def main() -> int:
         heap = {"heap": "as in runs" if args.as_runs else "each tensor mapped by itself"} if device == "cpu" else {}
         title = "memory-plan-as-runs" if args.as_runs else "memory-plan"
         print(save({**about, **heap, "steps": args.steps, "layouts": found}, title, name or cpu_name(), args.out))
-    return int(worst > _TOLERANCE and not args.as_runs)
+    return int(worst > (_TOLERANCE_AS_RUNS if args.as_runs else _TOLERANCE))
 
 
 def _gpus() -> tuple[int, str]:
@@ -167,13 +169,15 @@ def _measure(layout: str, device: str, steps: int, as_runs: bool) -> dict[str, A
             sys.exit(f"{layout}: a rank failed\n{errors[-3000:]}")
     by_rank = [json.loads(out.splitlines()[-1]) for out, _ in said]
     measured = max(figures["peak"] for figures in by_rank)
+    expected = plan.total * (1 + HOLES) if as_runs else plan.total
     return {
         "processes": ranks,
         "recipe": recipe.model_dump(mode="json", include={"model", "parallel", "training", "data"}),
         "planned": plan.parts | {"total": plan.total, "parameters": plan.parameters},
+        "expected": expected,
         "measured": measured,
         "ranks": by_rank,
-        "error": plan.total / measured - 1,
+        "error": expected / measured - 1,
     }
 
 

@@ -93,6 +93,11 @@ def test_a_run_s_own_places(publish, make_run, tmp_path, place):
     assert publish(f"{one}@10", "--to", one / "published-00000010", "--plan", "--without-evaluation").returncode == 0
 
 
+def test_a_place_within_a_file(publish, make_run, tmp_path):
+    (tmp_path / "file").touch()
+    refused(publish(make_run(), "--plan", "--to", tmp_path / "file" / "x"), f"{tmp_path / 'file'} is a file")
+
+
 def test_a_reward_model_is_not_quantised(publish, make_run):
     run = make_run(kind="chat-reward", results={"eval/accuracy": 0.9})
     refused(publish(run, "--quantise", "int8"), "a reward model")

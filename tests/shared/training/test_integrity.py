@@ -1,12 +1,20 @@
 """A checkpoint of any kind is taken only as it was written."""
 
 import os
+import pickle
 
 import pytest
 
 from qwen_shared.errors import UserError
 from qwen_shared.tracking.files import room_problem
-from qwen_shared.training.integrity import HASHES, damage, newest_whole_checkpoint, require_whole, write_hashes
+from qwen_shared.training.integrity import (
+    HASHES,
+    damage,
+    data_alone,
+    newest_whole_checkpoint,
+    require_whole,
+    write_hashes,
+)
 from qwen_shared.training.run_files import checkpoint_path, list_checkpoints
 
 
@@ -63,3 +71,9 @@ def test_one_from_before_a_step(checkpoints):
 def test_room(tmp_path):
     assert room_problem(tmp_path / "not/yet/there", 1000) is None
     assert "No space left on device: 1,000,000,000.0 GB are needed, " in room_problem(tmp_path, 10**18)
+
+
+def test_what_is_not_read_is_told_in_one_line(tmp_path):
+    with pytest.raises(UserError, match="step-1 holds more than data") as told, data_alone(tmp_path / "step-1"):
+        raise pickle.UnpicklingError("Weights only load failed.\nDo not follow this advice.")
+    assert "advice" not in str(told.value)

@@ -56,8 +56,11 @@ def _policy_parity(subject: Subject, directory: Path, tokenizer: Tokenizer) -> d
     from qwen_chat.ppo_recipe import PpoRecipe
     from qwen_shared.publish.parity import module_parity, proof_batch
     from qwen_shared.tracking.manifest import read_recipe
+    from qwen_shared.training.integrity import data_alone
 
-    weights, lora = _policy_weights(subject.checkpoint), read_recipe(subject.run_dir, PpoRecipe).policy.lora
+    with data_alone(subject.checkpoint):
+        weights = _policy_weights(subject.checkpoint)
+    lora = read_recipe(subject.run_dir, PpoRecipe).policy.lora
     if lora:
         own = load_policy(_start(subject), torch.float32, lora)
         own.load_state_dict(weights, strict=False)

@@ -221,7 +221,7 @@ def _certify(subject: Subject, kind: Kind, directory: Path, source: Path, tokeni
         return certify(subject, directory, tokenizer, kind.parity)
     except Exception as error:  # files that are no model have as many names as there are libraries to read them
         if isinstance(error, UserError) and str(directory) not in str(error):
-            raise
+            raise  # of the run's checkpoint
         if disk_problem(error, directory):
             raise  # the disk is full, and says nothing of the files
         said = (str(error).strip() or type(error).__name__).splitlines()[0].replace(str(directory), str(source))

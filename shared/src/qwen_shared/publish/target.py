@@ -51,8 +51,12 @@ def _real(directory: Path) -> Path:
 
 
 def _outside(directory: Path, subject: Subject) -> Path:
-    """Raises UserError for a place within a run, but for the usual one: what is there is the run's own."""
+    """Raises UserError for a place within a run, but for the usual one: what is there is the run's own; and for one
+    within a file."""
     real = directory.resolve()
+    there = next(place for place in real.parents if place.exists())
+    if not there.is_dir():
+        raise UserError(f"--to {directory}: {there} is a file, not a directory")
     runs = [place for place in (real, *real.parents) if (place / MANIFEST).is_file() and (place / RECIPE).is_file()]
     if runs and real != subject.default_target.resolve():
         raise UserError(

@@ -20,7 +20,7 @@ def lock_run(run_dir: Path) -> Iterator[None]:
     """
     with _lock(
         run_dir / ".lock",
-        lambda other: f"{run_dir}: {other} is at work on this run; wait for it, or start a new run with --run-dir",
+        lambda other: f"{run_dir}: {other} is at work on this run; wait for it, or take another run",
     ):
         yield
 

@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -25,6 +26,9 @@ TOKENIZER = "tokenizer"  # the directory of a tokenizer that the run keeps for i
 State = Literal["new", "resume", "finished"]
 
 _REASON = 300  # characters; the log has the rest
+# What communication says where another rank is gone; that one, or its launcher, knows why.
+_CONSEQUENCES = re.compile(r"gloo/|nccl|connection (closed|reset) by peer", re.IGNORECASE)
+_LOST_RANK = "another rank was lost: the console and logs/ say how"
 _NAME_BYTES = 255  # what Linux gives the name of a file
 _OWN_TOKENIZER = f"./{TOKENIZER}"  # as the run's recipe names it
 _WITHOUT = "delete it: the run goes on from its checkpoints without it"
@@ -113,7 +117,8 @@ class Manifest(BaseModel):
         """The run ends by this error. That it failed before stays as it is: the error is what came of it."""
         if self.status != "failed":
             self.status = "stopped" if isinstance(error, Stopped | KeyboardInterrupt) else "failed"
-            self.reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:_REASON]
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:_REASON]
+            self.reason = _LOST_RANK if _CONSEQUENCES.search(reason) else reason
 
     def write(self, run_dir: Path) -> None:
         self.updated = _now()

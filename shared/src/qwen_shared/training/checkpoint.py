@@ -6,8 +6,10 @@ dist_checkpointing, which does not depend on the parallel layout.
 
 from __future__ import annotations
 
+import contextlib
 import pickle
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ from qwen_shared.errors import UserError
 from qwen_shared.recipe.schema import Checkpoint
 from qwen_shared.training import torch_adam
 from qwen_shared.training.engine import Engine
-from qwen_shared.training.integrity import newest_whole_checkpoint
+from qwen_shared.training.integrity import data_alone, newest_whole_checkpoint
 from qwen_shared.training.run_files import checkpoint_path, list_checkpoints
 
 METADATA = {
@@ -41,13 +43,9 @@ def load_checkpoint(directory: Path, step: int, engine: Engine, random_states: b
     """
     path = checkpoint_path(directory, step)
     check_index(path)
-    try:
+    with data_alone(path), _own_failures():
         wanted = sharded_state(engine, is_loading=True, saved_ranks=_saved_ranks(path))
         state = dist_checkpointing.load(wanted, str(path))
-    except (pickle.UnpicklingError, CheckpointException) as error:
-        if not _found_more_than_data(error):
-            raise
-        raise UserError(f"checkpoint {path} holds more than data, perhaps a program: it is not opened") from None
     for i, piece in enumerate(engine.pieces):
         piece.module.load_state_dict(state[f"piece {i}"])
     engine.optimizer.load_state_dict(state["optimizer"])
@@ -57,9 +55,16 @@ def load_checkpoint(directory: Path, step: int, engine: Engine, random_states: b
     return state["progress"]
 
 
-def _found_more_than_data(error: Exception) -> bool:
-    reasons = [why for why, _ in error.failures.values()] if isinstance(error, CheckpointException) else [error]
-    return any(isinstance(reason, pickle.UnpicklingError) for reason in reasons)
+@contextlib.contextmanager
+def _own_failures() -> Iterator[None]:
+    """torch wraps what went wrong on each rank."""
+    try:
+        yield
+    except CheckpointException as error:
+        for reason, _ in error.failures.values():
+            if isinstance(reason, pickle.UnpicklingError):
+                raise reason from None
+        raise
 
 
 def go_back(directory: Path, before: int, engine: Engine) -> dict[str, Any] | None:

@@ -6,9 +6,12 @@ Of every kind, whatever trained it; torch is needed only to tell the other ranks
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import pickle
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from qwen_shared.errors import UserError
@@ -90,6 +93,15 @@ def require_whole(directory: Path, step: int) -> None:
         raise UserError(f"{error.filename}: cannot be read: {error.strerror}") from None
     if problem:
         raise UserError(f"checkpoint {path} is damaged ({problem}): put it back, or take another")
+
+
+@contextlib.contextmanager
+def data_alone(checkpoint: Path) -> Iterator[None]:
+    """Inside, a checkpoint is read. Raises UserError where it holds what torch.load does not read (`qwen_shared`)."""
+    try:
+        yield
+    except pickle.UnpicklingError:
+        raise UserError(f"checkpoint {checkpoint} holds more than data, perhaps a program: it is not opened") from None
 
 
 def _find_whole(directory: Path, before: int | None) -> int | str:

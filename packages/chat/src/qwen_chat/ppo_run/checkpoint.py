@@ -4,7 +4,6 @@ the hashes of its files."""
 from __future__ import annotations
 
 import json
-import pickle
 import shutil
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,10 +12,9 @@ import torch
 
 from qwen_chat.engine import Engine
 from qwen_chat.saving import refusing_disk, require_room
-from qwen_shared.errors import UserError
 from qwen_shared.recipe.schema import Checkpoint
 from qwen_shared.tracking.files import flush
-from qwen_shared.training.integrity import write_hashes
+from qwen_shared.training.integrity import data_alone, write_hashes
 from qwen_shared.training.run_files import checkpoint_path, list_checkpoints
 
 _STATE = "state.json"
@@ -75,11 +73,9 @@ def _prune(directory: Path, settings: Checkpoint) -> None:
 def load(directory: Path, step: int, engines: list[Engine], states: dict[str, Stateful]) -> None:
     """Raises UserError where the engines' files hold more than data."""
     source = checkpoint_path(directory, step)
-    try:
+    with data_alone(source):
         for engine in engines:
             engine.load(source)
-    except pickle.UnpicklingError:
-        raise UserError(f"checkpoint {source} holds more than data, perhaps a program: it is not opened") from None
     state = json.loads((source / _STATE).read_text())
     for name, part in states.items():
         part.load_state_dict(state[name])

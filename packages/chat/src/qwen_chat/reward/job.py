@@ -14,7 +14,7 @@ from qwen_chat.reward.recipe import STAGES
 from qwen_shared.errors import Stopped, UserError
 from qwen_shared.launch import Invocation
 from qwen_shared.tracking import say
-from qwen_shared.training.integrity import newest_whole_checkpoint
+from qwen_shared.training.integrity import data_alone, newest_whole_checkpoint
 from qwen_shared.training.run_files import checkpoint_path, list_checkpoints
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ class _Job:
         ordered = pairs.select_columns(["chosen_ids", "rejected_ids"]).select(order)
         arguments = arguments_of(recipe, stage, writing, precision, run.world_size, deepspeed)
         trainer = make_trainer(recipe, stage, module, arguments, ordered, shown, watch)
-        with refusing_disk(self.checkpoints, writing):
+        with refusing_disk(self.checkpoints, writing), data_alone(done or writing):
             trainer.train(resume_from_checkpoint=str(done) if going_on else None)
         trainer.accelerator.free_memory()
         self.resume_step = list_checkpoints(self.checkpoints)[-1]

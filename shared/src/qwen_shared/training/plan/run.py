@@ -201,6 +201,8 @@ class RunPlan:
     def __str__(self) -> str:
         recipe, layout, terms = self._recipe, self._layout, self._terms
         what = f"go on with {self._run_dir} after step {self._done}" if self._done else f"make {self._run_dir}"
+        if not self.steps:
+            what = f"find {self._run_dir} trained to its end; name=… or --run-dir plans a new run"
         if self._origin:
             what += f" from {self._origin}"
             if carries_optimizer(recipe) and not self._done:
