@@ -88,3 +88,11 @@ def test_another_model_is_proved_anew(publish, run, proofs, tmp_path):
     assert publish(run).returncode == 0 and len(proofs) == 3
     (run / "published" / "config.json").write_text("spoiled")
     assert publish(run).returncode == 0 and len(proofs) == 4
+
+
+def test_a_licence_holds_until_another_is_said(publish, run, proofs):
+    card = run / "published" / "README.md"
+    for words, said in ((["--licence", "mit"], "mit"), ([], "mit"), (["--licence", "apache-2.0"], "apache-2.0")):
+        assert publish(run, *words).returncode == 0
+        assert f"license: {said}" in card.read_text()
+    assert len(proofs) == 1

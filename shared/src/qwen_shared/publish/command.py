@@ -165,10 +165,12 @@ def _put_together(subject: Subject, kind: Kind, directory: Path, args: argparse.
     }
     certificate["inputs"] = _fingerprint(certificate, subject, source, args)
     there = read_certificate(directory)
+    # What was said of it once holds until something else is said.
+    certificate["licence"] = args.licence or (there or {}).get("licence")
     is_same = there is not None and there.get("inputs") == certificate["inputs"] and is_whole(directory)
     if is_same:  # only what is said of them can be another
         certificate |= {key: value for key, value in there.items() if key not in certificate}
-        texts = _texts(subject, directory, certificate, chain, data, args)
+        texts = _texts(subject, directory, certificate, chain, data)
         if all((directory / name).read_text(encoding="utf-8") == text for name, text in texts.items()):
             say(f"{directory} is whole and up to date")
             return certificate
@@ -195,7 +197,7 @@ def _put_together(subject: Subject, kind: Kind, directory: Path, args: argparse.
 
                 variants = {name: BITS[name] for name in args.quantise}
                 certificate["quantised"] = asdict(quantise(subject, writing, chain, variants))
-            texts = _texts(subject, writing, certificate, chain, data, args)
+            texts = _texts(subject, writing, certificate, chain, data)
         for name, text in texts.items():
             write(writing / name, text)
         write_checksums(writing)
@@ -236,7 +238,6 @@ def _texts(
     certificate: dict[str, Any],
     chain: Sequence[Forebear],
     data: Sequence[DataRow],
-    args: argparse.Namespace,
 ) -> dict[str, str]:
     """Card and certificate of the model in `directory`, by the names of their files."""
     from qwen_shared.convert.hf_files import stored_tensors
@@ -249,7 +250,7 @@ def _texts(
         list(data),
         sum(math.prod(tensor.shape) for tensor in stored.values()),
         "/".join(sorted({_DTYPES.get(tensor.dtype, tensor.dtype) for tensor in stored.values()})),
-        args.licence,
+        certificate["licence"],
         certificate,
         Quantised.from_json(certificate["quantised"]) if "quantised" in certificate else None,
     )
