@@ -15,3 +15,8 @@ class UserError(Exception):
 
 class Stopped(Exception):
     """A signal asked the run to stop and everything is saved; the same command resumes it."""
+
+
+def first_line(error: BaseException) -> str:
+    """What a library's exception says, as much as fits into a line of ours; its name where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 from qwen_shared.data.check import HF, hf_directory, source_files
 from qwen_shared.data.documents import FileIdentity
-from qwen_shared.errors import UserError
+from qwen_shared.errors import UserError, first_line
 from qwen_shared.recipe.schema import TrainingData
 
 Row = tuple[dict[str, Any], str, int]  # the row, its name for error messages, bytes of the file read so far
@@ -198,7 +198,3 @@ def there_are(keys: list[str], key: str, row: dict[str, Any] | None = None) -> s
 
 def bad_byte(error: UnicodeDecodeError) -> str:
     return f"byte 0x{error.object[error.start]:02x}, {error.reason}"
-
-
-def first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qwen_shared.errors import EXIT_FINISHED, UserError
+from qwen_shared.errors import EXIT_FINISHED, UserError, first_line
 from qwen_shared.publish.card import CARD, REWARD, Facts, card
 from qwen_shared.publish.data_table import DataRow, data_rows
 from qwen_shared.publish.evaluation import Quantised, figures_of, is_missing
@@ -226,7 +226,7 @@ def _certify(subject: Subject, kind: Kind, directory: Path, source: Path, tokeni
             raise  # of the run's checkpoint
         if disk_problem(error, directory):
             raise  # the disk is full, and says nothing of the files
-        said = (str(error).strip() or type(error).__name__).splitlines()[0].replace(str(directory), str(source))
+        said = first_line(error).replace(str(directory), str(source))
         raise UserError(
             f"not published, the files are not the checkpoint: {said}; delete {source} to have it made anew"
         ) from error

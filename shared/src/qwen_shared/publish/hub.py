@@ -13,7 +13,7 @@ from http.client import responses
 from pathlib import Path
 from typing import Any, NoReturn
 
-from qwen_shared.errors import Stopped, UserError
+from qwen_shared.errors import Stopped, UserError, first_line
 from qwen_shared.publish.card import CARD
 from qwen_shared.publish.files import CERTIFICATE, CHECKSUMS, files_of, is_certificate, read_checksums, sha256
 from qwen_shared.publish.target import refuse_newer
@@ -135,7 +135,7 @@ def _explain(name: str, error: Exception, sending: bool = False) -> NoReturn:
         what = f"the server answered {reason}"
     else:
         inner = error.__cause__ or error
-        what = f"the connection ended ({_first_line(str(inner)) or type(inner).__name__})"
+        what = f"the connection ended ({first_line(inner)})"
     left = "nothing is visible there yet, what arrived is kept" if sending else "nothing was sent"
     raise Stopped(
         f"hf://{name}: {what}; {left}, and the same command {'goes on' if sending else 'tries again'}"

@@ -6,7 +6,7 @@ import contextlib
 from pathlib import Path
 from typing import Any
 
-from qwen_shared.errors import Stopped, UserError
+from qwen_shared.errors import Stopped, UserError, first_line
 from qwen_shared.publish.files import is_certificate
 from qwen_shared.publish.subject import Subject
 from qwen_shared.publish.target import refuse_newer
@@ -59,7 +59,7 @@ def upload(place: Place, directory: Path, subject: Subject, certificate: dict[st
     except Exception as error:
         with contextlib.suppress(Exception):
             run.finish()  # the training that it tells of did not fail
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = first_line(error)
         raise Stopped(
             f"wandb://{'/'.join(place)}: {reason}; what arrived is kept, and the same command goes on"
         ) from error

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from qwen_shared.errors import Stopped, UserError
+from qwen_shared.errors import Stopped, UserError, first_line
 from qwen_shared.recipe import RESULT_NEUTRAL, RunRecipe, TrainedModel, differing_keys, load_recipe, recipe_text
 from qwen_shared.recipe.yaml_text import parse_yaml
 from qwen_shared.tracking.files import write_atomic
@@ -117,7 +117,7 @@ class Manifest(BaseModel):
         """The run ends by this error. That it failed before stays as it is: the error is what came of it."""
         if self.status != "failed":
             self.status = "stopped" if isinstance(error, Stopped | KeyboardInterrupt) else "failed"
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:_REASON]
+            reason = first_line(error)[:_REASON]
             self.reason = _LOST_RANK if _CONSEQUENCES.search(reason) else reason
 
     def write(self, run_dir: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import psutil
 
+from qwen_shared.errors import first_line
 from qwen_shared.recipe.schema import Tracking
 from qwen_shared.tracking.aside import Aside
 from qwen_shared.tracking.harmless import harmless
@@ -77,7 +78,7 @@ class WandbRun:
                 break
             except Exception as error:
                 _log.warning(f"W&B {mode} does not start: {error}")
-                why = why or (str(error).strip() or type(error).__name__).splitlines()[0]
+                why = why or first_line(error)
                 self._attempt(wandb.teardown)  # frees the run id for the next try
         if self._run is None:
             self.mode = "disabled"

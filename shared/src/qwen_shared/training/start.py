@@ -16,7 +16,7 @@ from pathlib import Path
 
 from qwen_shared.convert.families import read_model
 from qwen_shared.convert.hf_files import check_weights, weights_hash
-from qwen_shared.errors import UserError
+from qwen_shared.errors import UserError, first_line
 from qwen_shared.model.sizes import padded_vocab_rows
 from qwen_shared.recipe import PretrainRecipe, RunRecipe, SftRecipe, TrainedModel, load_recipe
 from qwen_shared.recipe.keys import whole_number
@@ -342,7 +342,7 @@ def _from_hub(name: str, files: list[str]) -> Path:
     try:
         return Path(snapshot_download(name, allow_patterns=files, ignore_patterns="*/*", local_files_only=only_cached))
     except Exception as error:  # of a dozen kinds: no such name, no network, no access, a full disk
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = first_line(error)
         raise UserError(
             f"--from {name}: no such directory, and not to be had from the Hugging Face hub: {reason}"
         ) from None
