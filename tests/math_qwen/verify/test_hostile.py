@@ -32,9 +32,10 @@ def warm():
 def test_ends_in_time(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for gold, prediction in (("7", HOSTILE[name]), (HOSTILE[name], "7"), (r"\sin(x)+\sqrt[3]{2}", HOSTILE[name])):
-        began = time.monotonic()
+        began, busy = time.monotonic(), time.process_time()
         verdict = verify(gold, prediction, timeout=0.6)
-        assert time.monotonic() - began < 1.6
+        assert time.process_time() - busy < 1.0  # in this process
+        assert time.monotonic() - began < 30.0  # the worker's 0.6 s, and the delays of a busy machine
         if "7" not in HOSTILE[name][-40:] + HOSTILE[name][:40]:
             assert not verdict.right, verdict
     assert list(tmp_path.iterdir()) == []
@@ -43,9 +44,9 @@ def test_ends_in_time(name, tmp_path, monkeypatch):
 @pytest.mark.parametrize("character", "\\{}()[]$#^_&%~|'\"<>=+-*/.,;:!?0a \n。，是")
 def test_runs_of_one_character_take_linear_time(character):
     for text in (character * 60_000, ("1" + character) * 30_000, "the answer is " + character * 60_000 + "8"):
-        began = time.monotonic()
+        busy = time.process_time()
         assert not verify("7", text, timeout=1.0).right
-        assert time.monotonic() - began < 2.0
+        assert time.process_time() - busy < 2.0
 
 
 def test_timeout_is_told_and_the_worker_survives_for_the_next():
@@ -75,24 +76,24 @@ def test_many_keep_order_and_lose_none():
     assert seen == sorted(seen)
 
 
-def test_a_killed_worker_costs_one_pair_only():
-    worker = _idle.take()
-    assert worker.wait_ready(60)
+def test_a_killed_idle_worker_costs_nothing():
+    worker = _idle.workers[-1]
     os.killpg(worker.process.pid, signal.SIGKILL)
     worker.process.wait()
-    _idle.workers.append(worker)
     assert verify(*_NEEDS_SYMPY).right
 
 
+def test_a_killed_working_worker_costs_one_pair_only():
+    killer = threading.Timer(0.5, lambda pid=_idle.workers[-1].process.pid: os.killpg(pid, signal.SIGKILL))
+    killer.start()
+    verdicts = verify_many([("7", _SLOW), _NEEDS_SYMPY], workers=1, timeout=60)
+    assert [verdict.outcome for verdict in verdicts] == [Outcome.CRASH, Outcome.RIGHT]
+
+
 def test_memory_is_bounded():
-    worker = Worker()
-    assert worker.wait_ready(60)
-    try:
-        limits = Path(f"/proc/{worker.process.pid}/limits").read_text()
-        assert next(line for line in limits.splitlines() if "address space" in line).split()[3] == str(1 << 30)
-        assert next(line for line in limits.splitlines() if "file size" in line).split()[3] == "0"
-    finally:
-        worker.kill()
+    limits = Path(f"/proc/{_idle.workers[-1].process.pid}/limits").read_text()
+    assert next(line for line in limits.splitlines() if "address space" in line).split()[3] == str(1 << 30)
+    assert next(line for line in limits.splitlines() if "file size" in line).split()[3] == "0"
 
 
 def test_workers_get_no_secrets(monkeypatch):
@@ -100,10 +101,37 @@ def test_workers_get_no_secrets(monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "secret")
     worker = Worker()
     try:
-        assert worker.wait_ready(60)
         assert b"secret" not in Path(f"/proc/{worker.process.pid}/environ").read_bytes()
     finally:
         worker.kill()
+
+
+@pytest.fixture
+def python_starts_with(tmp_path, monkeypatch):
+    """Let no worker be ready, and every new one begin with a line of shell."""
+
+    def use(line: str) -> None:
+        script = tmp_path / "python"
+        script.write_text(f'#!/bin/sh\n{line}\nexec "{sys.executable}" "$@"\n')
+        script.chmod(0o755)
+        monkeypatch.setattr(sys, "executable", str(script))
+        _idle.kill_all()
+
+    return use
+
+
+def test_the_start_of_a_worker_is_not_part_of_an_answers_time(python_starts_with):
+    """Once "timeout: no worker was ready in time" was the verdict on a right answer."""
+    python_starts_with("sleep 4")
+    assert verify(*_NEEDS_SYMPY, timeout=2.0).outcome is Outcome.RIGHT
+
+
+@pytest.mark.parametrize(("line", "message"), [("exec sleep 60", "not ready after 0.3 s"), ("exit 3", "exit code 3")])
+def test_a_worker_that_does_not_start_is_an_error_and_no_verdict(python_starts_with, monkeypatch, line, message):
+    monkeypatch.setattr("math_qwen.verify.pool.START_SECONDS", 0.3)
+    with monkeypatch.context(), pytest.raises(RuntimeError, match=message):
+        python_starts_with(line)
+        verify(*_NEEDS_SYMPY)
 
 
 def test_from_threads():
@@ -142,12 +170,18 @@ def test_workers_end_with_their_parent(tmp_path):
     assert not _runs(pid)
 
 
-def test_importing_the_verifier_loads_nothing_heavy():
-    heavy = ("torch", "sympy", "numpy", "transformers")
-    code = f"import sys, math_qwen.verify; print([m for m in {heavy} if m in sys.modules])"
-    assert (
-        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60).stdout.strip() == "[]"
-    )
+def test_the_verifier_is_usable_alone():
+    """Nothing of training, not even sympy, is loaded for an answer that needs no proof."""
+    code = """
+import sys
+before = set(sys.modules)
+from math_qwen.verify import verify
+assert verify("1/2", "0.5").right
+new = {name for name in set(sys.modules) - before if name.split(".")[0] not in sys.stdlib_module_names}
+print([name for name in sorted(new) if name != "math_qwen" and not name.startswith("math_qwen.verify")])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 @pytest.mark.slow

@@ -27,7 +27,7 @@ from collections.abc import Callable, Iterable
 
 from math_qwen.verify.bounds import LONGEST
 from math_qwen.verify.judge import bare, judge
-from math_qwen.verify.pool import Pool, prove
+from math_qwen.verify.pool import prove, run
 from math_qwen.verify.verdict import Outcome, Verdict
 
 __all__ = ["Outcome", "Verdict", "same_answer", "verify", "verify_many"]
@@ -91,7 +91,7 @@ def verify_many(
             count()
         except Exception:
             open_pairs.append((number, gold, prediction))
-    for number, verdict in Pool(min(workers or _cores(), len(open_pairs))).run(open_pairs, timeout):
+    for number, verdict in run(open_pairs, min(workers or _cores(), len(open_pairs)), timeout):
         verdicts[number] = verdict
         count()
     assert None not in verdicts

@@ -1,7 +1,7 @@
-"""Killable processes that judge pairs. What ends one of them ends one pair, and nothing else.
+"""Killable worker processes for the pairs that need sympy.
 
-The caller's process does what is provably short; a pair that needs sympy goes to a worker, a fresh interpreter that
-shares nothing with its parent: no threads, no environment, no modules. Workers are kept between calls.
+A worker is a fresh interpreter that shares nothing with its parent: no threads, no secrets from the environment, no
+modules. What ends a worker costs the verdict on one pair. Idle workers are kept for the next call.
 """
 
 from __future__ import annotations
@@ -17,17 +17,21 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterable, Iterator
+from multiprocessing.connection import wait
 from pathlib import Path
 
 from math_qwen.verify.verdict import Outcome, Verdict
 
-START_SECONDS = 60.0  # for an interpreter with sympy on a busy machine, where many pairs wait for it
-_GRACE = 0.3  # after a pair's time, before the parent kills what the kernel should have ended
-_IDLE = 4  # workers kept
+START_SECONDS = 60.0  # for one start of an interpreter with sympy; never part of a pair's time
+_GRACE = 10.0  # seconds after a pair's time before the parent kills a worker; the kernel has long ended the pair
+_KEPT_IDLE = 4
+
+Pair = tuple[int, str, str]  # number, gold, prediction
 
 
 class Worker:
-    """One process. Not for two threads at once."""
+    """One process, for one thread at a time. `deadline` is when its parent gives up on it."""
 
     def __init__(self) -> None:
         package = Path(__file__).parents[2]
@@ -44,41 +48,26 @@ class Worker:
             start_new_session=True,
             bufsize=0,
         )
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self._stdin, self._stdout = self.process.stdin, self.process.stdout
         self.is_ready = False
+        self.deadline = time.monotonic() + START_SECONDS
         self._buffer = b""
         self._asked = 0
 
     def fileno(self) -> int:
-        return self.process.stdout.fileno()
+        return self._stdout.fileno()
 
-    def wait_ready(self, seconds: float) -> bool:
-        if not self.is_ready:
-            self.is_ready = self.read(seconds) == ["ready"]
-        return self.is_ready
-
-    def ask(self, gold: str, prediction: str, seconds: float, bare: bool = False) -> bool:
-        """Send a pair. False where the worker is gone."""
+    def ask(self, gold: str, prediction: str, seconds: float, bare: bool) -> None:
+        """Send a pair. A dead worker shows at the next `fill`."""
         self._asked += 1
+        self.deadline = time.monotonic() + seconds + _GRACE
         data = json.dumps([self._asked, gold, prediction, seconds, bare]).encode()
-        try:
-            _write(self.process.stdin.fileno(), struct.pack(">I", len(data)) + data, seconds + 1)
-        except (OSError, ValueError):
-            return False
-        return True
-
-    def read(self, seconds: float) -> list | None:
-        """The next message, or None where none came in time or the worker died."""
-        deadline = time.monotonic() + seconds
-        while True:
-            message = self.message()
-            if message is not None:
-                return message
-            left = deadline - time.monotonic()
-            if left <= 0 or not select.select([self.fileno()], [], [], left)[0] or not self.fill():
-                return None
+        with contextlib.suppress(OSError, ValueError):
+            _write(self._stdin.fileno(), struct.pack(">I", len(data)) + data, self.deadline)
 
     def fill(self) -> bool:
-        """Take what the pipe holds. False at its end."""
+        """Read what the pipe holds. False at its end."""
         try:
             data = os.read(self.fileno(), 1 << 16)
         except OSError:
@@ -86,213 +75,166 @@ class Worker:
         self._buffer += data
         return bool(data)
 
-    def message(self) -> list | None:
-        """["ready"] or [outcome, reason] of the pair asked last; what belongs to an earlier one is passed over."""
+    def message(self) -> list[str] | None:
+        """["ready"], or [outcome, reason] of the last pair; messages about earlier pairs are dropped."""
         while len(self._buffer) >= 4:
-            length = struct.unpack(">I", self._buffer[:4])[0]
-            if len(self._buffer) < 4 + length:
+            end = 4 + struct.unpack(">I", self._buffer[:4])[0]
+            if len(self._buffer) < end:
                 return None
-            data, self._buffer = self._buffer[4 : 4 + length], self._buffer[4 + length :]
-            message = json.loads(data)
+            message = json.loads(self._buffer[4:end])
+            self._buffer = self._buffer[end:]
             if message == ["ready"]:
+                self.is_ready = True
                 return message
             if message[0] in (-1, self._asked):
                 return message[1:]
         return None
 
-    def cause_of_death(self) -> Verdict:
-        """What ended it. For a worker that gave no answer, dead or alive."""
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(0.05)
-        code = self.process.poll()
-        self.kill()
-        if code is None:
-            return Verdict(Outcome.TIMEOUT, "out of time")
-        return Verdict(Outcome.CRASH, "the process died")
-
     def kill(self) -> None:
         with contextlib.suppress(OSError):
             if self.process.returncode is None:
-                os.killpg(self.process.pid, signal.SIGKILL)  # with the child that judges
-        for pipe in (self.process.stdin, self.process.stdout):
-            with contextlib.suppress(OSError):
-                pipe.close()
+                os.killpg(self.process.pid, signal.SIGKILL)  # with its forked child
+        self.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(5)
 
+    def close(self) -> None:
+        for pipe in (self._stdin, self._stdout):
+            with contextlib.suppress(OSError):
+                pipe.close()
+
 
 class _Idle:
-    """Workers that wait for the next pair, of this process only."""
+    """Ready workers of this process, waiting for the next pair."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.workers: list[Worker] = []
 
-    def take(self) -> Worker:
+    def take(self) -> Worker | None:
         with self.lock:
             while self.workers:
                 worker = self.workers.pop()
                 if worker.process.poll() is None:
                     return worker
                 worker.kill()
-        return Worker()
+        return None
 
     def give(self, worker: Worker) -> None:
         with self.lock:
-            if len(self.workers) < _IDLE and worker.process.poll() is None:
+            if len(self.workers) < _KEPT_IDLE and worker.process.poll() is None:
                 self.workers.append(worker)
                 return
         worker.kill()
 
-    def close(self) -> None:
+    def kill_all(self) -> None:
         with self.lock:
             while self.workers:
                 self.workers.pop().kill()
 
     def forget(self) -> None:
-        """In a forked child: the workers are the parent's. Only this process's ends of their pipes are closed."""
+        """In a forked child: the workers are the parent's; close only this process's ends of their pipes."""
         self.lock = threading.Lock()
         for worker in self.workers:
             worker.process.returncode = 0  # so that no destructor waits for another process's child
-            for pipe in (worker.process.stdin, worker.process.stdout):
-                with contextlib.suppress(OSError):
-                    pipe.close()
+            worker.close()
         self.workers = []
 
 
+def _new_slots() -> threading.BoundedSemaphore:
+    return threading.BoundedSemaphore(max(8, 2 * (os.cpu_count() or 1)))
+
+
 _idle = _Idle()
-_places = threading.BoundedSemaphore(max(8, 2 * (os.cpu_count() or 1)))
-atexit.register(_idle.close)
+_slots = _new_slots()  # limits the workers that threads calling `prove` hold at once
+atexit.register(_idle.kill_all)
 
 
 def _after_fork() -> None:
-    global _places
+    global _slots
     _idle.forget()
-    _places = threading.BoundedSemaphore(max(8, 2 * (os.cpu_count() or 1)))
+    _slots = _new_slots()
 
 
 os.register_at_fork(after_in_child=_after_fork)
 
 
 def prove(gold: str, prediction: str, timeout: float, bare: bool = False) -> Verdict:
-    """The verdict of a worker, `timeout` seconds after it starts on the pair, at most timeout + 1 after the call.
+    """The verdict of a worker within `timeout` seconds of its taking the pair. Raises RuntimeError as `run`."""
+    with _slots:
+        [(_, verdict)] = run([(0, gold, prediction)], 1, timeout, bare)
+    return verdict
 
-    A thread that finds every worker's place taken waits for one first.
+
+def run(pairs: Iterable[Pair], workers: int, timeout: float, bare: bool = False) -> Iterator[tuple[int, Verdict]]:
+    """(number, verdict) of every pair, as they come.
+
+    A pair's time starts when a ready worker takes it. Raises RuntimeError if more than three starts in a row per
+    worker fail: a start that fails says nothing about an answer.
     """
-    with _places:
-        began = time.monotonic()
-        worker = _idle.take()
-        if not worker.wait_ready(timeout + 0.6):
-            if worker.process.poll() is None:
-                # Still importing: of use to the next call.
-                _idle.give(worker)
-                return Verdict(Outcome.TIMEOUT, "no worker was ready in time")
-            worker.kill()
-            return Verdict(Outcome.CRASH, "the worker did not start")
-        # Starting may take the extra second, no more.
-        seconds = max(0.05, min(timeout, timeout + 0.6 - (time.monotonic() - began)))
-        asked = worker.ask(gold, prediction, seconds, bare)
-        answer = worker.read(seconds + _GRACE) if asked else None
-        if answer is None:
-            return worker.cause_of_death()
-        _idle.give(worker)
-        return Verdict(Outcome(answer[0]), answer[1])
-
-
-class Pool:
-    """Several workers on a queue of pairs. `run` yields (number, verdict) as they come."""
-
-    def __init__(self, workers: int):
-        self.count = max(1, workers)
-
-    def run(self, pairs, timeout: float):
-        """`pairs`: an iterable of (number, gold, prediction). Every one of them is yielded once."""
-        source = iter(pairs)
-        waiting: list[tuple[int, str, str]] = []  # pairs whose worker died before it looked at them
-        running: dict[Worker, list[tuple[int, str, str]]] = {}
-        deadlines: dict[Worker, float] = {}
-        failures = 0
-        try:
-            while True:
-                while len(running) < self.count:
-                    batch = self._batch(source, waiting, 1)
-                    if not batch:
-                        break
-                    worker = _idle.take()
-                    running[worker] = batch
-                    if worker.is_ready:
-                        self._start(worker, batch, timeout, deadlines)
-                    else:
-                        deadlines[worker] = time.monotonic() + START_SECONDS
-                if not running:
-                    return
-                left = min(deadlines.values()) - time.monotonic()
-                ready = select.select(list(running), [], [], max(0.0, left))[0]
-                for worker in ready:
-                    alive = worker.fill()
-                    while running[worker] and (message := worker.message()) is not None:
-                        if message == ["ready"]:
-                            worker.is_ready = True
-                            failures = 0
-                            self._start(worker, running[worker], timeout, deadlines)
-                            continue
-                        number, _, _ = running[worker].pop(0)
-                        yield number, Verdict(Outcome(message[0]), message[1])
-                        running[worker] += self._batch(source, waiting, 1)
-                        if running[worker]:
-                            self._start(worker, running[worker], timeout, deadlines)
-                    if not alive:
-                        left_over = running.pop(worker)
-                        deadlines.pop(worker)
-                        if not worker.is_ready:
-                            failures += 1
-                            if failures > 3 * self.count:
-                                raise RuntimeError("no worker process can be started")
-                            waiting += left_over
-                            worker.kill()
-                        elif left_over:
-                            yield left_over[0][0], worker.cause_of_death()
-                            waiting += left_over[1:]
-                        else:
-                            worker.kill()
-                    elif not running[worker]:
-                        running.pop(worker)
-                        deadlines.pop(worker)
-                        _idle.give(worker)
-                now = time.monotonic()
-                for worker in [w for w, deadline in deadlines.items() if now > deadline]:
-                    left_over = running.pop(worker)
-                    deadlines.pop(worker)
+    source = iter(pairs)
+    again: list[Pair] = []  # their worker never became ready
+    running: dict[Worker, Pair] = {}
+    free: list[Worker] = []
+    failed_starts = 0
+    try:
+        while True:
+            while len(running) < workers and (pair := again.pop() if again else next(source, None)) is not None:
+                worker = _take(free)
+                running[worker] = pair
+                if worker.is_ready:
+                    worker.ask(*pair[1:], timeout, bare)
+            if not running:
+                return
+            seconds = min(worker.deadline for worker in running) - time.monotonic()
+            readable = wait(list(running), max(0.0, seconds))
+            now = time.monotonic()
+            for worker in list(running):
+                number, gold, prediction = running[worker]
+                alive = worker.fill() if worker in readable else now <= worker.deadline
+                message = worker.message()
+                if message == ["ready"]:
+                    failed_starts = 0
+                    worker.ask(gold, prediction, timeout, bare)
+                elif message is not None:
+                    del running[worker]
+                    free.append(worker)
+                    yield number, Verdict(Outcome(message[0]), message[1])
+                elif not alive:
+                    del running[worker]
                     worker.kill()
-                    if not worker.is_ready:
-                        failures += 1
-                        if failures > 3 * self.count:
-                            raise RuntimeError("no worker process can be started")
-                        waiting += left_over
+                    if worker.is_ready and worker in readable:
+                        yield number, Verdict(Outcome.CRASH, "the process died")
+                    elif worker.is_ready:
+                        yield number, Verdict(Outcome.TIMEOUT, "out of time")
                     else:
-                        yield left_over[0][0], Verdict(Outcome.TIMEOUT, "out of time")
-                        waiting += left_over[1:]
-        finally:
-            for worker in running:
-                worker.kill()
-
-    def _start(self, worker: Worker, batch: list, timeout: float, deadlines: dict) -> None:
-        _, gold, prediction = batch[0]
-        deadlines[worker] = time.monotonic() + timeout + _GRACE
-        worker.ask(gold, prediction, timeout)  # a dead worker shows at the next read
-
-    def _batch(self, source, waiting: list, size: int) -> list:
-        batch = [waiting.pop(0) for _ in range(min(size, len(waiting)))]
-        while len(batch) < size and (pair := next(source, None)) is not None:
-            batch.append(pair)
-        return batch
+                        failed_starts += 1
+                        if failed_starts > 3 * workers:
+                            raise RuntimeError(_why_no_start(worker, worker in readable))
+                        again.append((number, gold, prediction))
+    finally:
+        for worker in running:
+            worker.kill()
+        for worker in free:
+            _idle.give(worker)
 
 
-def _write(descriptor: int, data: bytes, seconds: float) -> None:
-    """All of `data`, to a pipe whose reader may have stopped reading. Raises OSError where it does not take it in
-    time.
-    """
-    deadline = time.monotonic() + seconds
+def _take(free: list[Worker]) -> Worker:
+    while free:
+        worker = free.pop()
+        if worker.process.poll() is None:
+            return worker
+        worker.kill()
+    return _idle.take() or Worker()
+
+
+def _why_no_start(worker: Worker, died: bool) -> str:
+    how = f"it ended with exit code {worker.process.returncode}" if died else f"not ready after {START_SECONDS:g} s"
+    return f"math_qwen.verify cannot start a worker process: {how}"
+
+
+def _write(descriptor: int, data: bytes, deadline: float) -> None:
+    """All of `data` to a pipe whose reader may have stopped. Raises OSError if it does not fit by the deadline."""
     view = memoryview(data)
     os.set_blocking(descriptor, False)
     while view:
@@ -300,5 +242,8 @@ def _write(descriptor: int, data: bytes, seconds: float) -> None:
             view = view[os.write(descriptor, view) :]
         except BlockingIOError:
             left = deadline - time.monotonic()
-            if left <= 0 or not select.select([], [descriptor], [], left)[1]:
+            if left <= 0:
                 raise
+            poll = select.poll()
+            poll.register(descriptor, select.POLLOUT)
+            poll.poll(left * 1000)
