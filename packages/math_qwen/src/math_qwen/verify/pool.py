@@ -18,7 +18,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from multiprocessing.connection import wait
 from pathlib import Path
 
 from math_qwen.verify.verdict import Outcome, Verdict
@@ -187,7 +186,7 @@ def run(pairs: Iterable[Pair], workers: int, timeout: float, bare: bool = False)
             if not running:
                 return
             seconds = min(worker.deadline for worker in running) - time.monotonic()
-            readable = wait(list(running), max(0.0, seconds))
+            readable = _readable(running, seconds)
             now = time.monotonic()
             for worker in list(running):
                 number, gold, prediction = running[worker]
@@ -226,6 +225,14 @@ def _take(free: list[Worker]) -> Worker:
             return worker
         worker.kill()
     return _idle.take() or Worker()
+
+
+def _readable(workers: Iterable[Worker], seconds: float) -> list[Worker]:
+    poll = select.poll()  # select.select fails in a process with more than 1,024 open files
+    by_descriptor = {worker.fileno(): worker for worker in workers}
+    for descriptor in by_descriptor:
+        poll.register(descriptor, select.POLLIN)
+    return [by_descriptor[descriptor] for descriptor, _ in poll.poll(max(0.0, seconds) * 1000)]
 
 
 def _why_no_start(worker: Worker, died: bool) -> str:
