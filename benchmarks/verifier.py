@@ -49,7 +49,7 @@ def main(argv: list[str] | None = None) -> int:
         pairs = ordinary_pairs(args.pairs)
 
     from math_qwen.verify import verify_many
-    from math_qwen.verify.parse import parse
+    from math_qwen.verify.parsing.parser import parse
 
     with multiprocessing.get_context("spawn").Pool(args.workers, initializer=_quiet) as pool:
         list(pool.imap(_math_verify, pairs[: 8 * args.workers], chunksize=4))  # started and warm

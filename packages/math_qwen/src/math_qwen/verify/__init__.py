@@ -25,8 +25,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 
-from math_qwen.verify.bounds import LONGEST
-from math_qwen.verify.judge import bare, judge
+from math_qwen.verify.grader import grade_answer, grade_response
+from math_qwen.verify.limits import LONGEST
 from math_qwen.verify.pool import prove, run
 from math_qwen.verify.verdict import Outcome, Verdict
 
@@ -45,7 +45,7 @@ def verify(gold: str, prediction: str, timeout: float = 5.0) -> Verdict:
     """
     _check(gold, prediction, timeout)
     try:
-        return judge(gold, prediction)
+        return grade_response(gold, prediction)
     except Exception:
         return prove(gold, prediction, timeout)
 
@@ -56,7 +56,7 @@ def same_answer(gold: str, prediction: str) -> bool:
     """
     _check(gold, prediction, 5.0)
     try:
-        return bare(gold, prediction).right
+        return grade_answer(gold, prediction).right
     except Exception:
         return prove(gold, prediction, 5.0, bare=True).right
 
@@ -87,7 +87,7 @@ def verify_many(
     open_pairs = []
     for number, (gold, prediction) in enumerate(pairs):
         try:
-            verdicts[number] = judge(gold, prediction)
+            verdicts[number] = grade_response(gold, prediction)
             count()
         except Exception:
             open_pairs.append((number, gold, prediction))

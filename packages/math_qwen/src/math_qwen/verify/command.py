@@ -10,7 +10,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from math_qwen.verify.bounds import LONGEST
+from math_qwen.verify.limits import LONGEST
 from qwen_shared.errors import EXIT_FAILED, EXIT_FINISHED, UserError
 
 _GOLD = ("gold", "answer", "target", "reference", "ground_truth")

@@ -1,9 +1,9 @@
-"""The program of one worker: reads pairs from standard input, writes verdicts to standard output.
+"""The program of one worker: pairs come on standard input, verdicts leave on standard output.
 
-Each message is four bytes of length, big-endian, and that much JSON: in, [number, gold, prediction, seconds, bare];
-out, [number, outcome, reason], with the number -1 where the judging process died. The first message out is ["ready"].
-The kernel ends the process when a pair's time is up, even inside a long C call and even if the parent is gone, and
-when it asks for more memory or processor time than it may have.
+A message is four bytes of length, big-endian, and JSON of that length. In: [number, gold, prediction, seconds, bare].
+Out: [number, outcome, reason], with number -1 if the grading process died. The first message out is ["ready"].
+The kernel ends a pair when its time is up, also inside a long C call and after the parent's death, or when it exceeds
+its memory.
 """
 
 from __future__ import annotations
@@ -15,6 +15,11 @@ import resource
 import signal
 import struct
 import sys
+import warnings
+
+from math_qwen.verify.comparison.values import Prover
+from math_qwen.verify.grader import grade_answer, grade_response
+from math_qwen.verify.limits import TooLarge, Unreadable
 
 MEMORY = 1 << 30  # bytes of address space
 _source, _sink = 0, 1
@@ -28,21 +33,17 @@ def main() -> int:
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)
     os.dup2(null, 1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Control-C is the parent's to handle: it closes the pipe
-    import warnings
-
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Control-C: it closes the pipe
     warnings.simplefilter("ignore")
-    from math_qwen.verify.bounds import TooLarge, Unreadable
-    from math_qwen.verify.judge import bare, judge
-    from math_qwen.verify.proof import Sympy
+    from math_qwen.verify.comparison.symbolic import Sympy  # within the limits
 
     prover = Sympy()
     send(["ready"])
     while True:
-        # The child judges; what kills it costs a fork, not another start of sympy.
+        # A child grades: its death costs a fork, not another start of sympy.
         child = os.fork()
         if child == 0:
-            os._exit(_serve(prover, judge, bare, (TooLarge, Unreadable)))
+            os._exit(_serve(prover))
         _, status = os.waitpid(child, 0)
         code = os.waitstatus_to_exitcode(status)
         if code == 0:
@@ -53,22 +54,22 @@ def main() -> int:
             send([-1, "crash", "out of stack" if code == -signal.SIGSEGV else f"killed by signal {-code}"])
 
 
-def _serve(prover, judge, bare, refusals) -> int:
-    """Judge pairs until the input ends (0) or one of them may have left sympy's caches in disorder (1)."""
+def _serve(prover: Prover) -> int:
+    """Grade pairs until the input ends (0), or a crash may have left sympy's caches in disorder (1)."""
     while (message := receive()) is not None:
         number, gold, prediction, seconds, is_bare = message
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.setitimer(signal.ITIMER_REAL, seconds)
         try:
-            verdict = (bare if is_bare else judge)(gold, prediction, prover)
+            verdict = (grade_answer if is_bare else grade_response)(gold, prediction, prover)
             answer = [verdict.outcome.value, verdict.reason]
         except MemoryError:
             answer = ["crash", "out of memory"]
         except RecursionError:
             answer = ["crash", "out of stack"]
-        except refusals as error:
+        except (TooLarge, Unreadable) as error:
             answer = ["unparsable", str(error)[:100]]
-        except Exception as error:  # a fault of sympy's
+        except Exception as error:  # a fault in sympy
             answer = ["crash", f"{type(error).__name__} in sympy"]
         signal.setitimer(signal.ITIMER_REAL, 0)
         send([number, *answer])
@@ -90,7 +91,7 @@ def receive() -> list | None:
 
 
 def _read(count: int) -> bytes:
-    """Exactly so many bytes, so that nothing of the next message is lost with this process; fewer at the end."""
+    """Exactly `count` bytes, so that the next message is not lost if this process dies; fewer at the end."""
     data = b""
     while len(data) < count and (more := os.read(_source, count - len(data))):
         data += more

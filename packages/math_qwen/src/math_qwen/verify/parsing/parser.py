@@ -9,12 +9,12 @@ import functools
 from fractions import Fraction
 from typing import Any
 
-from math_qwen.verify import units
-from math_qwen.verify.arithmetic import Arithmetic
-from math_qwen.verify.bounds import ITEMS, TooLarge, Unreadable
-from math_qwen.verify.lexer import tokens
-from math_qwen.verify.token import Token
-from math_qwen.verify.trees import Tree
+from math_qwen.verify.limits import ITEMS, TooLarge, Unreadable
+from math_qwen.verify.parsing import units
+from math_qwen.verify.parsing.expressions import ExpressionParser
+from math_qwen.verify.parsing.lexer import tokens
+from math_qwen.verify.parsing.tokens import Token
+from math_qwen.verify.parsing.trees import Tree
 
 _SCALES = {"hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12,
            "万": 10**4, "亿": 10**8, "百": 100, "千": 1000, "百万": 10**6, "千万": 10**7, "万亿": 10**12}  # fmt: skip
@@ -36,7 +36,7 @@ def parse(text: str, thousands: bool = True, decimal_comma: bool = False) -> Tre
     return tree
 
 
-class Parser(Arithmetic):
+class Parser(ExpressionParser):
     """Lists, relations, sets and quantities: a whole answer."""
 
     def items(self, top: bool = False) -> Tree:

@@ -11,10 +11,10 @@ import functools
 import sympy
 from sympy import Expr
 
-from math_qwen.verify import algebra
-from math_qwen.verify.bounds import BITS, EXPONENT, FACTORIAL, TooLarge, Unreadable
-from math_qwen.verify.estimate import hash_name
-from math_qwen.verify.trees import Tree
+from math_qwen.verify.comparison import algebra, polynomials
+from math_qwen.verify.comparison.estimate import hash_name
+from math_qwen.verify.limits import BITS, EXPONENT, FACTORIAL, TooLarge, Unreadable
+from math_qwen.verify.parsing.trees import Tree
 
 _FUNCTIONS = {
     "sin": sympy.sin, "cos": sympy.cos, "tan": sympy.tan, "cot": sympy.cot, "sec": sympy.sec, "csc": sympy.csc,
@@ -128,7 +128,7 @@ def to_sympy(tree: Tree) -> Expr:
     if kind == "app":
         return sympy.Function("app " + tree[1])(*map(to_sympy, tree[2]))
     if kind == "big":
-        number = algebra.rational(algebra.ratio(tree))
+        number = polynomials.rational(algebra.ratio(tree))
         if number is not None:
             return sympy.Rational(number.numerator, number.denominator)
         _, name, variable, low, high, body = tree
@@ -243,3 +243,14 @@ def _number(expression: Expr, point: dict) -> Expr | None:
 def _is_real(value: Expr) -> bool:
     re, im = value.as_real_imag()
     return bool(abs(im) <= 1e-30 * (1 + abs(re)))
+
+
+class Sympy:
+    def equal(self, a: Tree, b: Tree) -> bool:
+        return prove_equal(a, b)
+
+    def constant(self, a: Tree, b: Tree) -> bool:
+        return prove_constant(a, b)
+
+    def proportional(self, a: Tree, b: Tree) -> int:
+        return prove_proportional(a, b)

@@ -1,16 +1,30 @@
-"""The tokens as the parser takes them one by one."""
+"""Tokens, and the stream of them that the parser reads."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
-from math_qwen.verify.bounds import DEPTH, TooLarge, Unreadable
-from math_qwen.verify.token import Token
+from math_qwen.verify.limits import DEPTH, TooLarge, Unreadable
+
+
+class Token(NamedTuple):
+    kind: str
+    value: object = None
+    spaced: bool = False  # white space stood before it
+    raw: str = ""
+
+
+def symbol(letter: str, spaced: bool) -> Token:
+    """One letter: e and i are constants."""
+    if letter in "ei":
+        return Token("const", letter, spaced)
+    return Token("name", letter, spaced)
+
 
 _END = Token("end")
 
 
-class Stream:
+class TokenStream:
     """Where the parser stands: the next token, the depth, and what surrounds it."""
 
     def __init__(self, stream: list[Token]):

@@ -6,27 +6,19 @@ then sympy, which lives in another process. Without a prover `NeedsProof` is rai
 
 from __future__ import annotations
 
-from typing import Protocol
-
-from math_qwen.verify import algebra, estimate, units
-from math_qwen.verify.bounds import TooLarge, Unreadable, work
-from math_qwen.verify.matrices import matrix
-from math_qwen.verify.regions import is_region, region, same_region
-from math_qwen.verify.shapes import (
+from math_qwen.verify.comparison import algebra, polynomials
+from math_qwen.verify.comparison.lists import Collection, by_label, expanded, flat, items
+from math_qwen.verify.comparison.matrices import matrix
+from math_qwen.verify.comparison.regions import is_region, region, same_region
+from math_qwen.verify.comparison.shapes import (
     DEGREE,
-    Collection,
     approximation,
-    by_label,
     congruence,
-    estimate_constant,
-    expanded,
     explicit,
-    flat,
     in_radians,
     is_label,
     is_number,
     is_time,
-    items,
     letters_as_unit,
     meaningless,
     measured,
@@ -35,10 +27,12 @@ from math_qwen.verify.shapes import (
     settle,
     turned_round,
     unpointed,
-    without_constant,
 )
-from math_qwen.verify.trees import VALUES, Tree, has
-from math_qwen.verify.words import text_key
+from math_qwen.verify.comparison.values import NeedsProof, ValueRules
+from math_qwen.verify.limits import TooLarge, Unreadable, work
+from math_qwen.verify.parsing import units
+from math_qwen.verify.parsing.text_answers import text_key
+from math_qwen.verify.parsing.trees import VALUES, Tree, has
 
 _NOTHING = frozenset(("no solution", "none", "empty set", "the empty set", "无解", "空集"))
 _SETS_IN_WORDS = {
@@ -52,25 +46,10 @@ _SETS_IN_WORDS = {
 _RADIAN: units.Unit = (("radian", 1),)
 
 
-class NeedsProof(Exception):
-    """Only sympy can tell."""
-
-
-class Prover(Protocol):
-    def equal(self, a: Tree, b: Tree) -> bool: ...
-    def constant(self, a: Tree, b: Tree) -> bool: ...
-    def proportional(self, a: Tree, b: Tree) -> int: ...
-
-
-class Rules:
+class Rules(ValueRules):
     """`same(gold, prediction)` under one prover. `why` tells what made the last pair differ, where it is worth
     telling.
     """
-
-    def __init__(self, prover: Prover | None = None, shortcuts: bool = True):
-        self.prover = prover
-        self.shortcuts = shortcuts
-        self.why = ""
 
     def same(self, gold: Tree, other: Tree) -> bool:
         work.spend(30)
@@ -109,53 +88,12 @@ class Rules:
         if gold[0] in ("seq", "mat") or other[0] in ("seq", "mat") or has(gold, "mat") or has(other, "mat"):
             return self._arrays(gold, other)
         if gold[0] in VALUES and other[0] in VALUES:
-            return self.values(gold, other) or self._antiderivatives(gold, other)
+            return self.values(gold, other) or self.same_antiderivative(gold, other)
         if gold[0] == other[0] and len(gold) == len(other) and gold[0] in ("union", "inter", "minus", "builder"):
             return self._structure(gold[1:], other[1:])
         return False
 
     # Values
-
-    def values(self, a: Tree, b: Tree) -> bool:
-        """Whether two expressions have the same value, at every point where either has one."""
-        if a == b:
-            return True
-        if a[0] not in VALUES or b[0] not in VALUES:
-            return False
-        if self.shortcuts:
-            try:
-                proved = algebra.equal(algebra.ratio(a), algebra.ratio(b))
-            except TooLarge:
-                proved = None
-            except Unreadable:
-                return False
-            if proved is not None:
-                return proved
-            if estimate.differ(a, b):
-                return False
-        if self.prover is None:
-            raise NeedsProof
-        try:
-            return self.prover.equal(a, b)
-        except Unreadable:
-            return False
-
-    def _antiderivatives(self, gold: Tree, other: Tree) -> bool:
-        """`F + C` is the same for every name of the constant and every constant beside it."""
-        mine, yours = without_constant(gold), without_constant(other)
-        if mine is None or yours is None:
-            return False
-        try:
-            difference = algebra.plus(algebra.ratio(mine), algebra.negative(algebra.ratio(yours)))
-            if not algebra.symbols(difference):
-                return True
-        except (TooLarge, Unreadable):
-            return False
-        if estimate_constant(mine, yours) is False:
-            return False
-        if self.prover is None:
-            raise NeedsProof
-        return self.prover.constant(mine, yours)
 
     def _quantities(self, a: Tree, unit: units.Unit, b: Tree, other_unit: units.Unit) -> bool:
         angles = {unit, other_unit}
@@ -231,10 +169,10 @@ class Rules:
             and b[1] in ("<", ">", "<=", ">=")
             and a[1].endswith("=") == b[1].endswith("=")
         ):
-            sign = self._proportion(a, b)
+            sign = self.proportion(a, b)
             return sign != 0 and (sign > 0) == (a[1][0] == b[1][0])
         if a[1] == b[1] == "!=":
-            return self._proportion(a, b) != 0
+            return self.proportion(a, b) != 0
         return False
 
     def _equations(self, a: tuple, b: tuple) -> bool:
@@ -263,42 +201,20 @@ class Rules:
                 return function[1] in ("f", "y") and name == ("sym", "y") and self.same(a[2], b[2])
         if any(side[0] not in VALUES for side in (a[0], a[2], b[0], b[2])):
             return self._sides(a[0], b[0]) and self._sides(a[2], b[2])
-        return self._proportion(a, b) != 0
+        return self.proportion(a, b) != 0
 
     def _labels_agree(self, a: Tree, b: Tree) -> bool:
         if a == b:
             return True
         if a[0] in VALUES and b[0] in VALUES:
             try:
-                return algebra.equal(algebra.ratio(a), algebra.ratio(b)) is True
+                return polynomials.equal(algebra.ratio(a), algebra.ratio(b)) is True
             except (TooLarge, Unreadable):
                 return False
         return self._ratios(a, b) if a[0] == "ratio" and b[0] == "ratio" else False
 
     def _sides(self, a: Tree, b: Tree) -> bool:
         return self.values(a, b) if a[0] in VALUES and b[0] in VALUES else self.same(a, b)
-
-    def _proportion(self, a: tuple, b: tuple) -> int:
-        """The sign of c where (left - right) of one relation is c times that of the other; 0 where it is not."""
-        if any(side[0] not in VALUES for side in (a[0], a[2], b[0], b[2])):
-            return 0
-        mine: Tree = ("add", (a[0], ("neg", a[2])))
-        yours: Tree = ("add", (b[0], ("neg", b[2])))
-        if self.shortcuts:
-            try:
-                found, factor = algebra.proportional(algebra.ratio(mine), algebra.ratio(yours))
-            except TooLarge:
-                found, factor = None, None
-            except Unreadable:
-                return 0
-            if found is not None:
-                return 0 if not found else 1 if factor is None or factor > 0 else -1
-        if self.prover is None:
-            raise NeedsProof
-        try:
-            return self.prover.proportional(mine, yours)
-        except Unreadable:
-            return 0
 
     def _chain(self, a: tuple, b: tuple | None) -> bool:
         return (
@@ -317,7 +233,7 @@ class Rules:
             return False
         x, y = (tree[1][-1] if tree[0] == "rel" else tree for tree in (a, b))
         try:
-            m, r, s = (algebra.rational(algebra.ratio(tree)) for tree in (modulus, x, y))
+            m, r, s = (polynomials.rational(algebra.ratio(tree)) for tree in (modulus, x, y))
         except (TooLarge, Unreadable):
             return False
         if None in (m, r, s) or not m:
@@ -416,17 +332,9 @@ class Rules:
     def _distinct(self, items: list[Tree]) -> list[Tree]:
         found: list[Tree] = []
         for item in items:
-            if not any(item == other or (self.shortcuts and self._plainly(item, other)) for other in found):
+            if not any(item == other or (self.shortcuts and self.surely_equal(item, other)) for other in found):
                 found.append(item)
         return found
-
-    def _plainly(self, a: Tree, b: Tree) -> bool:
-        if a[0] not in VALUES or b[0] not in VALUES:
-            return False
-        try:
-            return algebra.equal(algebra.ratio(a), algebra.ratio(b)) is True
-        except (TooLarge, Unreadable):
-            return False
 
     def _arrays(self, gold: Tree, other: Tree) -> bool:
         a, b = matrix(gold), matrix(other)

@@ -5,10 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from math_qwen.verify.bounds import Unreadable
-from math_qwen.verify.token import Token, symbol
-from math_qwen.verify.units import is_unit_letter
-from math_qwen.verify.vocabulary import (
+from math_qwen.verify.limits import Unreadable
+from math_qwen.verify.parsing.keywords import (
     ALIASES,
     CONSTANTS,
     DECORATIONS,
@@ -22,6 +20,8 @@ from math_qwen.verify.vocabulary import (
     SKIPPED,
     TEXT,
 )
+from math_qwen.verify.parsing.tokens import Token, symbol
+from math_qwen.verify.parsing.units import is_unit_letter
 
 Again = Callable[[str], list[Token]]
 _COMMAND = re.compile(r"\\([a-zA-Z]+)\*?")

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from math_qwen.verify.bounds import Unreadable
+from math_qwen.verify.limits import Unreadable
 
 Tree = tuple[Any, ...]
 VALUES = frozenset(["num", "sym", "const", "add", "mul", "div", "pow", "root", "neg", "fn", "app", "deg", "pct", "big"])

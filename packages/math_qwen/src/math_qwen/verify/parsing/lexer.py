@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 
-from math_qwen.verify.bounds import ANSWER_CHARS, TOKENS, TooLarge, Unreadable
-from math_qwen.verify.commands import command
-from math_qwen.verify.letters import chinese, letters
-from math_qwen.verify.numerals import BASED, in_base, number
-from math_qwen.verify.token import Token
-from math_qwen.verify.vocabulary import OPERATORS, RELATIONS
+from math_qwen.verify.limits import ANSWER_CHARS, TOKENS, TooLarge, Unreadable
+from math_qwen.verify.parsing.keywords import OPERATORS, RELATIONS
+from math_qwen.verify.parsing.lex_latex import command
+from math_qwen.verify.parsing.lex_numbers import BASED, in_base, number
+from math_qwen.verify.parsing.lex_words import chinese, letters
+from math_qwen.verify.parsing.tokens import Token
 
 _SPACE = re.compile(r"(?:\s|\\[,;:!> ]|~|\\(?:left|right)(?![a-zA-Z])\s*\.?)+")
 _LETTERS = re.compile(r"[A-Za-z]+")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from math_qwen.verify.bounds import TooLarge
-from math_qwen.verify.trees import VALUES, Tree, has
+from math_qwen.verify.limits import TooLarge
+from math_qwen.verify.parsing.trees import VALUES, Tree, has
 
 _ENTRY_PARTS = 20_000  # of a product of matrices
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from math_qwen.verify.final import DENIED_BEFORE, Final
-from math_qwen.verify.units import is_unit_letter, is_unit_word
+from math_qwen.verify.extraction import DENIED_BEFORE, Final
+from math_qwen.verify.parsing.units import is_unit_letter, is_unit_word
 
 _BOX = re.compile(r"\\(?:boxed|fbox|framebox|colorbox)(?![a-zA-Z])")
 _BRACE = re.compile(r"\\[\\{}]|[{}]")

@@ -5,9 +5,9 @@ import random
 import pytest
 
 from math_qwen.verify import Outcome, same_answer, verify
-from math_qwen.verify.compare import NeedsProof
-from math_qwen.verify.judge import judge
-from math_qwen.verify.proof import Sympy
+from math_qwen.verify.comparison.symbolic import Sympy
+from math_qwen.verify.comparison.values import NeedsProof
+from math_qwen.verify.grader import grade_response
 
 from .cases import structures, values, wide_mixed, wide_structures, wide_texts, wide_values
 
@@ -30,7 +30,7 @@ def prover():
 def test_pairs(table, prover):
     wrong = []
     for gold, prediction, expected in TABLES[table]:
-        verdict = judge(gold, prediction, prover)
+        verdict = grade_response(gold, prediction, prover)
         if verdict.right != expected:
             wrong.append((gold, prediction, expected, verdict.reason))
     assert not wrong
@@ -40,14 +40,14 @@ def test_pairs(table, prover):
 def test_sameness_has_no_direction(table, prover):
     for gold, prediction, expected in TABLES[table]:
         if prediction.strip() and "," not in gold + prediction:  # 1,5 is 1.5 in an answer, a list as gold
-            assert judge(prediction, gold, prover).right == expected, (prediction, gold)
+            assert grade_response(prediction, gold, prover).right == expected, (prediction, gold)
 
 
 def test_every_answer_is_the_same_as_itself(prover):
     for table in TABLES.values():
         for gold, _, _ in table:
             if gold not in _MEANINGLESS and "\\boxed{}" not in gold:
-                assert judge(gold, gold, prover).right, gold
+                assert grade_response(gold, gold, prover).right, gold
 
 
 @pytest.mark.parametrize(
@@ -95,12 +95,12 @@ def test_shortcuts_agree_with_sympy(prover, count):
     for _ in range(count):
         gold, prediction = _pair(draw)
         try:
-            quick = judge(gold, prediction)
+            quick = grade_response(gold, prediction)
         except NeedsProof:
             continue
         decided += 1
         right += quick.right
-        assert judge(gold, prediction, prover, shortcuts=False).right == quick.right, (gold, prediction)
+        assert grade_response(gold, prediction, prover, shortcuts=False).right == quick.right, (gold, prediction)
     assert decided > 0.9 * count
     assert right > 0.2 * count
 
@@ -137,5 +137,5 @@ def test_a_fault_in_the_callers_process_is_left_to_a_worker(monkeypatch):
     def fault(*_):
         raise KeyError
 
-    monkeypatch.setattr("math_qwen.verify.judge", fault)
+    monkeypatch.setattr("math_qwen.verify.grade_response", fault)
     assert verify("1/2", "0.5", timeout=60).right

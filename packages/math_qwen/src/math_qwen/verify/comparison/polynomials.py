@@ -1,9 +1,8 @@
-"""Exact algebra on trees without sympy, for the expressions that most answers are.
+"""Fractions of polynomials with rational coefficients, exactly.
 
-An expression becomes a fraction of two polynomials with rational coefficients. Their unknowns are symbols, √n for
-square-free n, π, e, i, and whatever else is closed off as an atom of its own (sin x, 2^n, ∛5). Two such fractions with
-equal cross products are equal. Where only symbols, π (or e alone), i and square roots take part these unknowns are
-independent, so that unequal cross products prove the contrary; else the question is left open, for sympy.
+The unknowns are symbols, √n for square-free n, π, e, i, and every other expression as one atom (sin x, 2^n, ∛5). Equal
+cross products prove two fractions equal. Symbols, π (or e alone), i and square roots are independent: between them
+unequal cross products prove the contrary. Otherwise the question is open, for sympy.
 """
 
 from __future__ import annotations
@@ -12,73 +11,18 @@ import math
 from fractions import Fraction
 from typing import Any
 
-from math_qwen.verify.bounds import BITS, EXPONENT, FACTORIAL, SUM_TERMS, TERMS, TooLarge, Unreadable, work
-from math_qwen.verify.trees import Tree
+from math_qwen.verify.limits import BITS, EXPONENT, TERMS, TooLarge, Unreadable, work
 
 Atom = tuple[Any, ...]
 Monomial = tuple[tuple[Atom, int], ...]
 Poly = dict[Monomial, Fraction]
 Ratio = tuple[Poly, Poly]
-
-_ONE: Poly = {(): Fraction(1)}
-_I: Atom = ("i",)
+ONE: Poly = {(): Fraction(1)}
+IMAGINARY: Atom = ("i",)
 
 
 def constant(value: Fraction) -> Ratio:
-    return ({(): value} if value else {}, _ONE)
-
-
-def ratio(tree: Tree) -> Ratio:
-    """The tree as a fraction of polynomials. Raises TooLarge, or Unreadable for what has no value (0/0, a set)."""
-    work.spend(1)
-    kind = tree[0]
-    if kind == "num":
-        return constant(tree[1])
-    if kind == "sym":
-        return ({((("s", tree[1]), 1),): Fraction(1)}, _ONE)
-    if kind == "const":
-        if tree[1] == "oo":
-            return _atom(("oo",))
-        return _atom(_I if tree[1] == "i" else ("c", tree[1]))
-    if kind == "neg":
-        above, below = ratio(tree[1])
-        return ({m: -c for m, c in above.items()}, below)
-    if kind == "add":
-        total = constant(Fraction(0))
-        for term in tree[1]:
-            total = plus(total, ratio(term))
-        return total
-    if kind == "mul":
-        total = constant(Fraction(1))
-        for factor in tree[1]:
-            total = times(total, ratio(factor))
-        return total
-    if kind == "div":
-        return times(ratio(tree[1]), inverse(ratio(tree[2])))
-    if kind == "pct":
-        return times(ratio(tree[1]), constant(Fraction(1, 100)))
-    if kind == "deg":
-        return times(ratio(tree[1]), ({((("c", "pi"), 1),): Fraction(1, 180)}, _ONE))
-    if kind == "pow":
-        return _power(ratio(tree[1]), ratio(tree[2]))
-    if kind == "root":
-        return _root(ratio(tree[1]), tree[2])
-    if kind == "fn":
-        return _function(tree[1], tree[2])
-    if kind == "app":
-        return _atom(("app", tree[1], tuple(frozen(argument) for argument in tree[2])))
-    if kind == "big":
-        return _big(tree)
-    raise Unreadable(f"{kind} is no value")
-
-
-def frozen(tree: Tree) -> Any:
-    """A hashable form that equal expressions mostly share: the fraction where there is one, else the tree."""
-    try:
-        above, below = ratio(tree)
-    except Unreadable:
-        return tree
-    return _freeze((above, below))
+    return ({(): value} if value else {}, ONE)
 
 
 def equal(a: Ratio, b: Ratio) -> bool | None:
@@ -112,7 +56,7 @@ def proportional(a: Ratio, b: Ratio) -> tuple[bool | None, Fraction | None]:
 
 def rational(r: Ratio) -> Fraction | None:
     above, below = r
-    if below is _ONE or below == _ONE:
+    if below is ONE or below == ONE:
         if not above:
             return Fraction(0)
         if len(above) == 1 and () in above:
@@ -145,9 +89,9 @@ def inverse(a: Ratio) -> Ratio:
 
 
 def multiply(a: Poly, b: Poly) -> Poly:
-    if a is _ONE or a == _ONE:
+    if a is ONE or a == ONE:
         return b
-    if b is _ONE or b == _ONE:
+    if b is ONE or b == ONE:
         return a
     if len(a) * len(b) > TERMS * 20:
         raise TooLarge("too many terms")
@@ -182,8 +126,8 @@ def _add(a: Poly, b: Poly) -> Poly:
 
 def _reduced(above: Poly, below: Poly) -> Ratio:
     """With the denominator 1 if it is a single term."""
-    if below is _ONE or below == _ONE:
-        return above, _ONE
+    if below is ONE or below == ONE:
+        return above, ONE
     if len(below) == 1:
         ((monomial, coefficient),) = below.items()
         upside: list[tuple[Atom, int]] = []
@@ -192,12 +136,12 @@ def _reduced(above: Poly, below: Poly) -> Ratio:
             if atom[0] == "r":  # 1/√n = √n/n
                 factor /= atom[1]
                 upside.append((atom, 1))
-            elif atom == _I:  # 1/i = -i
+            elif atom == IMAGINARY:  # 1/i = -i
                 factor = -factor
                 upside.append((atom, 1))
             else:
                 upside.append((atom, -power))
-        return multiply(above, {tuple(upside): factor}), _ONE
+        return multiply(above, {tuple(upside): factor}), ONE
     return above, below
 
 
@@ -222,31 +166,31 @@ def _joined(m: Monomial, n: Monomial) -> tuple[Monomial, int]:
             rest = mine[1] // common * (surd // common)
             if rest != 1:
                 powers[("r", rest)] = 1
-    if powers.get(_I, 0) >= 2:
-        powers[_I] -= 2
+    if powers.get(IMAGINARY, 0) >= 2:
+        powers[IMAGINARY] -= 2
         factor = -factor
     if any(abs(power) > 10 * EXPONENT for power in powers.values()):
         raise TooLarge("too large an exponent")
     return tuple(sorted((pair for pair in powers.items() if pair[1]), key=repr)), factor
 
 
-def _atom(atom: Atom) -> Ratio:
-    return ({((atom, 1),): Fraction(1)}, _ONE)
+def of_atom(atom: Atom) -> Ratio:
+    return ({((atom, 1),): Fraction(1)}, ONE)
 
 
-def _freeze(r: Ratio) -> Any:
+def freeze(r: Ratio) -> Any:
     return tuple(tuple(sorted(p.items(), key=repr)) for p in r)
 
 
-def _power(base: Ratio, exponent: Ratio) -> Ratio:
+def raised(base: Ratio, exponent: Ratio) -> Ratio:
     power = rational(exponent)
     if power is None:
-        return _atom(("pow", _freeze(base), _freeze(exponent)))
+        return of_atom(("pow", freeze(base), freeze(exponent)))
     if power.denominator == 1:
         return _whole_power(base, int(power))
     if power.denominator == 2 and abs(power) <= EXPONENT:
-        return _whole_power(_root(base, 2), int(power * 2))
-    return _atom(("pow", _freeze(base), _freeze(exponent)))
+        return _whole_power(nth_root(base, 2), int(power * 2))
+    return of_atom(("pow", freeze(base), freeze(exponent)))
 
 
 def _whole_power(base: Ratio, power: int) -> Ratio:
@@ -263,13 +207,13 @@ def _whole_power(base: Ratio, power: int) -> Ratio:
             raise TooLarge("too large a power")
         work.spend(power * size // 200)
         return constant(number**power)
-    if len(base[0]) == 1 and base[1] == _ONE:
+    if len(base[0]) == 1 and base[1] == ONE:
         ((monomial, coefficient),) = base[0].items()
         if all(atom[0] not in ("r", "i") for atom, _ in monomial):
             if max(abs(p) for _, p in monomial) * power > 10 * EXPONENT:
                 raise TooLarge("too large an exponent")
             scaled = rational(_whole_power(constant(coefficient), power)) if power else Fraction(1)
-            return {tuple((a, p * power) for a, p in monomial) if power else (): scaled}, _ONE
+            return {tuple((a, p * power) for a, p in monomial) if power else (): scaled}, ONE
     if power > EXPONENT:
         raise TooLarge("too large an exponent")
     result, square = constant(Fraction(1)), base
@@ -279,11 +223,11 @@ def _whole_power(base: Ratio, power: int) -> Ratio:
         power >>= 1
         if power:
             square = times(square, square)
-        _check_size(result, square)
+        check_size(result, square)
     return result
 
 
-def _check_size(*ratios: Ratio) -> None:
+def check_size(*ratios: Ratio) -> None:
     for r in ratios:
         for p in r:
             for c in p.values():
@@ -292,31 +236,31 @@ def _check_size(*ratios: Ratio) -> None:
                     raise TooLarge("too large a number")
 
 
-def _root(inside: Ratio, degree: int) -> Ratio:
+def nth_root(inside: Ratio, degree: int) -> Ratio:
     number = rational(inside)
     if number is None:
-        return _atom(("root", _freeze(inside), degree))
+        return of_atom(("root", freeze(inside), degree))
     if not number:
         return constant(number)
     sign = number < 0
     if sign and degree % 2 == 0 and degree > 2:
-        return _atom(("root", _freeze(inside), degree))
+        return of_atom(("root", freeze(inside), degree))
     number = abs(number)
     if degree > 2:
         above, below = _exact_root(number.numerator, degree), _exact_root(number.denominator, degree)
         if above is not None and below is not None:
             return constant(Fraction(-above if sign else above, below))
-        result = _atom(("root", _freeze(constant(number)), degree))
+        result = of_atom(("root", freeze(constant(number)), degree))
         return negative(result) if sign else result  # the real root of a negative number
     # √(a/b) = √(ab)/b
     square, free = _square_free(number.numerator * number.denominator)
     scale = Fraction(square, number.denominator)
     monomial: list[tuple[Atom, int]] = []
     if sign:
-        monomial.append((_I, 1))
+        monomial.append((IMAGINARY, 1))
     if free != 1:
         monomial.append((("r", free), 1))
-    return {tuple(monomial): scale}, _ONE
+    return {tuple(monomial): scale}, ONE
 
 
 def _exact_root(n: int, degree: int) -> int | None:
@@ -354,83 +298,6 @@ def _square_free(n: int) -> tuple[int, int]:
     if d * d * d <= rest:
         raise TooLarge("too large a root")
     return square, free * rest
-
-
-def _function(name: str, arguments: tuple[Tree, ...]) -> Ratio:
-    if name == "log" and len(arguments) == 2 and arguments[1] == ("const", "e"):
-        name, arguments = "ln", arguments[:1]
-    values = [ratio(argument) for argument in arguments]
-    numbers = [rational(value) for value in values]
-    if None not in numbers and numbers:
-        known = _number_function(name, [number for number in numbers if number is not None])
-        if known is not None:
-            return constant(known)
-    return _atom(("fn", name, tuple(_freeze(value) for value in values)))
-
-
-def _number_function(name: str, x: list[Fraction]) -> Fraction | None:
-    whole = all(number.denominator == 1 for number in x)
-    if name == "abs" and len(x) == 1:
-        return abs(x[0])
-    if name == "floor" and len(x) == 1:
-        return Fraction(math.floor(x[0]))
-    if name == "ceil" and len(x) == 1:
-        return Fraction(math.ceil(x[0]))
-    if name == "factorial" and len(x) == 1 and whole:
-        if x[0] < 0:
-            raise Unreadable("the factorial of a negative number")
-        if x[0] > FACTORIAL:
-            raise TooLarge("too large a factorial")
-        work.spend(int(x[0]))
-        return Fraction(math.factorial(int(x[0])))
-    if name == "factorial2" and len(x) == 1 and whole and 0 <= x[0] <= FACTORIAL:
-        work.spend(int(x[0]))
-        return Fraction(math.prod(range(int(x[0]), 0, -2)))
-    if name == "binom" and len(x) == 2 and whole and x[0] >= 0:
-        if x[0] > FACTORIAL:
-            raise TooLarge("too large a binomial")
-        return Fraction(math.comb(int(x[0]), int(x[1]))) if x[1] >= 0 else Fraction(0)
-    if name in ("max", "min"):
-        return (max if name == "max" else min)(x)
-    if name in ("gcd", "lcm") and whole:
-        work.spend(sum(number.numerator.bit_length() for number in x) // 20)
-        value = (math.gcd if name == "gcd" else math.lcm)(*(int(number) for number in x))
-        if value.bit_length() > BITS:
-            raise TooLarge("too large a number")
-        return Fraction(value)
-    if name == "ln" and x == [1]:
-        return Fraction(0)
-    return None
-
-
-def _big(tree: Tree) -> Ratio:
-    """A finite sum or product of known length is added up; any other is an atom with its running variable renamed."""
-    _, name, variable, low, high, body = tree
-    if name in ("sum", "prod") and variable and low is not None and high is not None:
-        start, stop = rational(ratio(low)), rational(ratio(high))
-        if start is not None and stop is not None and start.denominator == stop.denominator == 1:
-            if stop - start > SUM_TERMS:
-                raise TooLarge("too many terms to add up")
-            total = constant(Fraction(0 if name == "sum" else 1))
-            for k in range(int(start), int(stop) + 1):
-                work.spend(30)
-                term = ratio(replaced(body, variable, ("num", Fraction(k))))
-                total = plus(total, term) if name == "sum" else times(total, term)
-                _check_size(total)
-            return total
-    if variable:
-        body = replaced(body, variable, ("sym", "·"))
-    limits = tuple(None if limit is None else frozen(limit) for limit in (low, high))
-    return _atom(("big", name, limits, frozen(body)))
-
-
-def replaced(tree: Any, name: str, value: Tree) -> Any:
-    """The tree with the symbol `name` as `value`."""
-    if not isinstance(tree, tuple):
-        return tree
-    if tree == ("sym", name):
-        return value
-    return tuple(replaced(part, name, value) for part in tree)
 
 
 def _independent(p: Poly) -> bool:

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 
-from math_qwen.verify import algebra, estimate
-from math_qwen.verify.bounds import Unreadable
-from math_qwen.verify.trees import Tree
+from math_qwen.verify.comparison import algebra, estimate, polynomials
+from math_qwen.verify.limits import Unreadable
+from math_qwen.verify.parsing.trees import Tree
 
 _LOW: Tree = ("neg", ("const", "oo"))
 _HIGH: Tree = ("const", "oo")
@@ -229,8 +229,8 @@ def _compared(left: Tree, operator: str, right: Tree) -> Region | None:
 
 def _quadratic(left: Tree, operator: str, right: Tree) -> Region | None:
     """a·x² + b·x + c against zero, with rational coefficients."""
-    difference = algebra.plus(algebra.ratio(left), algebra.negative(algebra.ratio(right)))
-    names = algebra.symbols(difference)
+    difference = polynomials.plus(algebra.ratio(left), polynomials.negative(algebra.ratio(right)))
+    names = polynomials.symbols(difference)
     if len(names) != 1 or difference[1] != {(): Fraction(1)}:
         return None
     (name,) = names
@@ -268,8 +268,8 @@ def _solved(left: Tree, right: Tree) -> tuple[str, Tree, bool] | None:
         return left[1], _end(right), False
     if right[0] == "sym" and not _symbols(left):
         return right[1], _end(left), True
-    difference = algebra.plus(algebra.ratio(left), algebra.negative(algebra.ratio(right)))
-    names = algebra.symbols(difference)
+    difference = polynomials.plus(algebra.ratio(left), polynomials.negative(algebra.ratio(right)))
+    names = polynomials.symbols(difference)
     if len(names) != 1 or difference[1] != {(): Fraction(1)}:
         return None
     (name,) = names
@@ -313,7 +313,7 @@ def _place(tree: Tree) -> Fraction | float:
         return float("-inf")
     if tree == _HIGH:
         return float("inf")
-    value = algebra.rational(algebra.ratio(tree))
+    value = polynomials.rational(algebra.ratio(tree))
     return value if value is not None else round(estimate.real(tree), 9)
 
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 
-from math_qwen.verify.bounds import RESPONSE_CHARS
-from math_qwen.verify.boxes import boxes
-from math_qwen.verify.final import DENIED_BEFORE, Final
-from math_qwen.verify.units import is_unit_word
+from math_qwen.verify.extraction import DENIED_BEFORE, Final
+from math_qwen.verify.extraction.boxes import boxes
+from math_qwen.verify.limits import RESPONSE_CHARS
+from math_qwen.verify.parsing.units import is_unit_word
 
 _STOP = re.compile(r"<\|(?:im_start|im_end|endoftext|eot_id|end_of_text)\|>|</s>|<eos>")
 _OR = re.compile(r"\s*(?:or|或者?)\s*\S{0,2}$")

@@ -7,17 +7,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from math_qwen.verify import choice
-from math_qwen.verify.bounds import RESPONSE_CHARS, WORK, WORKER_WORK, Exhausted, TooLarge, Unreadable, work
-from math_qwen.verify.compare import NeedsProof, Prover, Rules
-from math_qwen.verify.extract import final_answer
-from math_qwen.verify.final import Final
-from math_qwen.verify.normalise import plain, undouble
-from math_qwen.verify.parse import parse
-from math_qwen.verify.shapes import settle
-from math_qwen.verify.trees import Tree
+from math_qwen.verify.comparison.rules import Rules
+from math_qwen.verify.comparison.shapes import settle
+from math_qwen.verify.comparison.values import NeedsProof, Prover
+from math_qwen.verify.extraction import Final, multiple_choice
+from math_qwen.verify.extraction.response import final_answer
+from math_qwen.verify.limits import RESPONSE_CHARS, WORK, WORKER_WORK, Exhausted, TooLarge, Unreadable, work
+from math_qwen.verify.parsing.normalise import plain, undouble
+from math_qwen.verify.parsing.parser import parse
+from math_qwen.verify.parsing.text_answers import is_known_text, text_key
+from math_qwen.verify.parsing.trees import Tree
 from math_qwen.verify.verdict import Outcome, Verdict
-from math_qwen.verify.words import is_known_text, text_key
 
 _TIGHT_COMMA = re.compile(r"\d,\d{3}(?!\d)")
 _DECIMAL_COMMA = re.compile(r"^[^\d,]{0,4}(\d+),(\d+)(?![\d,])[^\d,]*$")
@@ -31,7 +31,7 @@ _SENTENCE_LIKE = re.compile(
 )
 
 
-def judge(gold: str, prediction: str, prover: Prover | None = None, shortcuts: bool = True) -> Verdict:
+def grade_response(gold: str, prediction: str, prover: Prover | None = None, shortcuts: bool = True) -> Verdict:
     """The verdict on a pair. Raises NeedsProof where there is no prover and one is needed."""
     work.left = WORK if prover is None else WORKER_WORK
     if not prediction.strip():
@@ -52,8 +52,8 @@ def judge(gold: str, prediction: str, prover: Prover | None = None, shortcuts: b
     return _compare(wanted, given, Rules(prover, shortcuts))
 
 
-def bare(gold: str, prediction: str, prover: Prover | None = None, shortcuts: bool = True) -> Verdict:
-    """As `judge`, for two bare answers: nothing is looked for inside them."""
+def grade_answer(gold: str, prediction: str, prover: Prover | None = None, shortcuts: bool = True) -> Verdict:
+    """As `grade_response`, for two bare answers: nothing is looked for inside them."""
     work.left = WORK if prover is None else WORKER_WORK
     gold, prediction = undouble(plain(gold[-RESPONSE_CHARS:])), undouble(plain(prediction[-RESPONSE_CHARS:]))
     if not gold.strip() or not prediction.strip():
@@ -134,7 +134,7 @@ def _readings(final: Final, is_gold: bool) -> tuple[list[Tree], str, str]:
 def _spellings(candidate: str, is_gold: bool, how: str) -> Iterator[tuple[str, bool, bool]]:
     """The texts to parse and how to read their commas: thousands, items of a list, or a decimal comma."""
     text = _without_dollars(candidate)
-    option = choice.labelled(candidate)
+    option = multiple_choice.labelled(candidate)
     if option is not None:
         rest = _without_dollars(option[1])
         if re.search(r"\d|[=\\]", rest):
@@ -213,15 +213,15 @@ def _any_text(gold: str, candidates: tuple[str, ...]) -> bool:
 def _by_letter(wanted: Final, given: Final, response: str) -> Verdict | None:
     """Multiple choice: the verdict where gold is a choice and the response chooses."""
     gold = wanted.candidates[0]
-    want = choice.letters(gold)
-    label = choice.labelled(gold)
+    want = multiple_choice.letters(gold)
+    label = multiple_choice.labelled(gold)
     if want is None and label is None:
         return None
     if want is None:
         want = frozenset(label[0])
     for candidate in given.candidates:
-        got = choice.letters(candidate, any_case="(" in gold)
-        if got is None and (option := choice.labelled(candidate)) is not None:
+        got = multiple_choice.letters(candidate, any_case="(" in gold)
+        if got is None and (option := multiple_choice.labelled(candidate)) is not None:
             got = frozenset(option[0])
             if label is not None and option[0] == label[0]:
                 return Verdict(Outcome.RIGHT, f"option {label[0]}")
@@ -233,7 +233,7 @@ def _by_letter(wanted: Final, given: Final, response: str) -> Verdict | None:
             return None
     if given.denied or given.how == "box" or label is not None:
         return None
-    letter = choice.chosen(response)
+    letter = multiple_choice.chosen(response)
     if letter is None:
         return None
     if frozenset(letter) == want:

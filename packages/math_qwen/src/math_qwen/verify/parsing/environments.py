@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from math_qwen.verify.bounds import MATRIX, TooLarge, Unreadable
-from math_qwen.verify.stream import Stream
-from math_qwen.verify.trees import Tree
+from math_qwen.verify.limits import MATRIX, TooLarge, Unreadable
+from math_qwen.verify.parsing.tokens import TokenStream
+from math_qwen.verify.parsing.trees import Tree
 
 _MATRICES = frozenset(["pmatrix", "bmatrix", "matrix", "array", "Bmatrix", "smallmatrix", "vmatrix", "Vmatrix"])
 _CONDITION_WORDS = (
@@ -13,7 +13,7 @@ _CONDITION_WORDS = (
 _OTHERWISE = ("otherwise", "else", "其他", "其它", "其余")
 
 
-def environment(parser: Stream, name: str) -> Tree:
+def environment(parser: TokenStream, name: str) -> Tree:
     """The environment `name`, whose `\\begin` has been taken. Raises Unreadable or TooLarge."""
     parser.deeper()
     rows: list[list[Tree]] = [[]]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
-from math_qwen.verify.bounds import DIGITS, TooLarge, Unreadable
-from math_qwen.verify.token import Token
+from math_qwen.verify.limits import DIGITS, TooLarge, Unreadable
+from math_qwen.verify.parsing.tokens import Token
 
 BASED = re.compile(
     r"\(?(?<![\w.])([0-9][0-9A-Za-z]*)\)?\s*_\s*(?:\{\s*\(?\s*(?:\\text\s*\{)?\s*([0-9]{1,2}"

@@ -6,7 +6,7 @@ import cmath
 import math
 import zlib
 
-from math_qwen.verify.trees import Tree
+from math_qwen.verify.parsing.trees import Tree
 
 _LARGEST = 1e6
 _FUNCTIONS = {

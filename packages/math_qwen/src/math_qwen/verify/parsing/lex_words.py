@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from math_qwen.verify.token import Token, symbol
-from math_qwen.verify.units import is_unit_letter, is_unit_word
-from math_qwen.verify.vocabulary import ALIASES, CONSTANTS, CURRENCY_CODES, FUNCTIONS, GREEK, JOINING, PROSE
-from math_qwen.verify.words import chinese_number, spell_out
+from math_qwen.verify.parsing.keywords import ALIASES, CONSTANTS, CURRENCY_CODES, FUNCTIONS, GREEK, JOINING, PROSE
+from math_qwen.verify.parsing.number_words import chinese_number, spell_out
+from math_qwen.verify.parsing.tokens import Token, symbol
+from math_qwen.verify.parsing.units import is_unit_letter, is_unit_word
 
 Again = Callable[[str], list[Token]]
 _WORDS = re.compile(r"[A-Za-z]+(?:[ '-][A-Za-z]+)*")

@@ -2,59 +2,18 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from fractions import Fraction
 from typing import Any
 
-from math_qwen.verify import algebra, estimate, units
-from math_qwen.verify.bounds import TooLarge
-from math_qwen.verify.matrices import determinant, matrix
-from math_qwen.verify.regions import complement, intersection, region
-from math_qwen.verify.trees import VALUES, Tree, has
+from math_qwen.verify.comparison import algebra, estimate
+from math_qwen.verify.comparison.matrices import determinant, matrix
+from math_qwen.verify.comparison.regions import complement, intersection, region
+from math_qwen.verify.parsing import units
+from math_qwen.verify.parsing.trees import VALUES, Tree, has
 
 CONSTANTS_OF_INTEGRATION = frozenset(("C", "c", "K", "k", "C_1", "c_1", "C_0"))
 DEGREE: units.Unit = (("degree", 1),)
-
-
-class Collection:
-    """A list or set of answers: their values, and their labels if they have any."""
-
-    def __init__(self, kind: str, values: tuple, labels: tuple | None, variable: Any, ordered: bool, indexed: bool):
-        self.kind, self.values, self.labels, self.variable = kind, values, labels, variable
-        self.ordered, self.indexed = ordered, indexed
-
-    @classmethod
-    def of(cls, tree: Tree) -> Collection | None:
-        if tree[0] == "seq":
-            return cls("seq", tree[2], None, None, True, False)
-        if tree[0] == "rel":
-            if len(tree[1]) == 3 and tree[1][1] in ("=", "in") and is_label(tree[1][0]):
-                inner = cls.of(settle(tree[1][2]))
-                if inner is not None and inner.labels is None:
-                    inner.variable = tree[1][0]
-                    return inner
-            return cls("list", (tree,), None, None, False, False)
-        if tree[0] not in ("list", "and", "or", "set"):
-            return cls("list", (tree,), None, None, False, False)
-        items = tuple(settle(item) for item in tree[1])
-        named = [
-            item
-            for item in items
-            if item[0] == "rel" and len(item[1]) == 3 and item[1][1] == "=" and is_label(item[1][0])
-        ]
-        kind = "set" if tree[0] == "set" else "list"
-        if len(named) == len(items) and items:
-            labels = tuple(item[1][0] for item in items)
-            values = tuple(item[1][2] for item in items)
-            if len(set(labels)) == 1:
-                return cls(kind, values, None, labels[0], False, False)
-            stems = {str(label[1]).split("_")[0] for label in labels}
-            indexed = len(stems) == 1 and all(label[0] in ("sym", "app") for label in labels)
-            return cls(kind, values, labels, None, not indexed, indexed)
-        if len(named) == 1 and items[0] is named[0]:  # n = 1, 2, 3
-            return cls(kind, (items[0][1][2], *items[1:]), None, items[0][1][0], False, False)
-        return cls(kind, items, None, None, False, False)
 
 
 def settle(tree: Tree) -> Tree:
@@ -173,31 +132,6 @@ def in_radians(degrees: Tree) -> Tree:
     return ("mul", (degrees, ("div", ("const", "pi"), ("num", Fraction(180)))))
 
 
-def expanded(tree: Tree) -> Tree:
-    """± as its two values, with the other of ∓; several ± without ∓ are independent. At most 16."""
-    if not has(tree, "pm") and not has(tree, "mp"):
-        return tree
-    if tree[0] in ("list", "and", "or", "set"):
-        return (tree[0], tuple(itertools.chain.from_iterable(items(expanded(settle(part))) for part in tree[1])))
-    if tree[0] == "rel" and len(tree[1]) == 3 and not has(tree[1][0], "pm") and not has(tree[1][0], "mp"):
-        values = items(expanded(tree[1][2]))
-        return ("or", tuple(("rel", (*tree[1][:2], value)) for value in values))
-    count = max(1, _count(tree, "pm"))
-    if has(tree, "mp") or count == 1:
-        choices = [(False,) * count, (True,) * count]
-    elif count <= 4:
-        choices = list(itertools.product((False, True), repeat=count))
-    else:
-        raise TooLarge("too many ±")
-    found: list[Tree] = []
-    for choice in choices:
-        signs = iter(choice)
-        value = _signed(tree, signs, choice[0] if choice else False)
-        if value not in found:
-            found.append(value)
-    return ("or", tuple(found))
-
-
 def is_label(tree: Tree) -> bool:
     """Whether the left side of an equation only names what the right side is: x, f(x), AB, |AB|, A:B, NO/BO, sin A."""
     kind = tree[0]
@@ -272,45 +206,6 @@ def _hoisted(tree: Tree) -> Tree:
     if tree[0] == "add" and all(part[0] == "deg" or (part[:1] == ("neg",) and part[1][0] == "deg") for part in tree[1]):
         return ("deg", ("add", tuple(part[1] if part[0] == "deg" else ("neg", part[1][1]) for part in tree[1])))
     return tree
-
-
-def items(tree: Tree) -> list[Tree]:
-    if tree[0] in ("list", "and", "or", "set"):
-        return list(tree[1])
-    return [tree]
-
-
-def flat(answers: list[Tree]) -> list[Tree]:
-    """`x = 1 or x = 2` inside a list as two of its items."""
-    found: list[Tree] = []
-    for item in answers:
-        item = settle(item)
-        if has(item, "pm") or has(item, "mp"):
-            found += flat(items(expanded(item)))
-        elif item[0] in ("or", "and"):
-            found += flat(list(item[1]))
-        else:
-            found.append(item)
-    return found
-
-
-def _count(tree: Any, kind: str) -> int:
-    if not isinstance(tree, tuple):
-        return 0
-    return (1 if tree and tree[0] == kind else 0) + sum(_count(part, kind) for part in tree)
-
-
-def _signed(tree: Any, signs: Any, first: bool) -> Any:
-    if not isinstance(tree, tuple):
-        return tree
-    if tree and tree[0] == "pm":
-        minus = next(signs)
-        inside = _signed(tree[1], signs, first)
-        return ("neg", inside) if minus else inside
-    if tree and tree[0] == "mp":
-        inside = _signed(tree[1], signs, first)
-        return inside if first else ("neg", inside)
-    return tuple(_signed(part, signs, first) for part in tree)
 
 
 def is_number(tree: Tree) -> bool:
@@ -392,14 +287,3 @@ def _has_symbol(tree: Any, name: str) -> bool:
 def same_name(a: Tree, b: Tree) -> bool:
     """Whether two labels name the same; W(n) and W(x) do."""
     return a == b or (a[0] == b[0] == "app" and a[1] == b[1] and len(a[2]) == len(b[2]))
-
-
-def by_label(collection: Collection) -> list[Tree]:
-    if not collection.labels:
-        return list(collection.values)
-    return [
-        value
-        for _, value in sorted(
-            zip(map(str, collection.labels), collection.values, strict=True), key=lambda pair: pair[0]
-        )
-    ]

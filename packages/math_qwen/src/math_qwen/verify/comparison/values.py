@@ -1,0 +1,104 @@
+"""Whether two expressions have the same value.
+
+Identical trees, then exact algebra, then floating point to tell two apart, and only then sympy, in a worker process.
+Without a prover `NeedsProof` is raised, and the caller sends the pair to a worker.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from math_qwen.verify.comparison import algebra, estimate, polynomials
+from math_qwen.verify.comparison.shapes import estimate_constant, without_constant
+from math_qwen.verify.limits import TooLarge, Unreadable
+from math_qwen.verify.parsing.trees import VALUES, Tree
+
+
+class NeedsProof(Exception):
+    """Only sympy can tell."""
+
+
+class Prover(Protocol):
+    def equal(self, a: Tree, b: Tree) -> bool: ...
+    def constant(self, a: Tree, b: Tree) -> bool: ...
+    def proportional(self, a: Tree, b: Tree) -> int: ...
+
+
+class ValueRules:
+    """`shortcuts=False` asks the prover about everything: for tests."""
+
+    def __init__(self, prover: Prover | None = None, shortcuts: bool = True):
+        self.prover = prover
+        self.shortcuts = shortcuts
+        self.why = ""
+
+    def values(self, a: Tree, b: Tree) -> bool:
+        """Whether two expressions have the same value, at every point where either has one."""
+        if a == b:
+            return True
+        if a[0] not in VALUES or b[0] not in VALUES:
+            return False
+        if self.shortcuts:
+            try:
+                proved = polynomials.equal(algebra.ratio(a), algebra.ratio(b))
+            except TooLarge:
+                proved = None
+            except Unreadable:
+                return False
+            if proved is not None:
+                return proved
+            if estimate.differ(a, b):
+                return False
+        if self.prover is None:
+            raise NeedsProof
+        try:
+            return self.prover.equal(a, b)
+        except Unreadable:
+            return False
+
+    def same_antiderivative(self, gold: Tree, other: Tree) -> bool:
+        """`F + C` is the same for every name of the constant and every constant beside it."""
+        mine, yours = without_constant(gold), without_constant(other)
+        if mine is None or yours is None:
+            return False
+        try:
+            difference = polynomials.plus(algebra.ratio(mine), polynomials.negative(algebra.ratio(yours)))
+            if not polynomials.symbols(difference):
+                return True
+        except (TooLarge, Unreadable):
+            return False
+        if estimate_constant(mine, yours) is False:
+            return False
+        if self.prover is None:
+            raise NeedsProof
+        return self.prover.constant(mine, yours)
+
+    def proportion(self, a: tuple, b: tuple) -> int:
+        """The sign of c where (left - right) of one relation is c times that of the other; 0 where it is not."""
+        if any(side[0] not in VALUES for side in (a[0], a[2], b[0], b[2])):
+            return 0
+        mine: Tree = ("add", (a[0], ("neg", a[2])))
+        yours: Tree = ("add", (b[0], ("neg", b[2])))
+        if self.shortcuts:
+            try:
+                found, factor = polynomials.proportional(algebra.ratio(mine), algebra.ratio(yours))
+            except TooLarge:
+                found, factor = None, None
+            except Unreadable:
+                return 0
+            if found is not None:
+                return 0 if not found else 1 if factor is None or factor > 0 else -1
+        if self.prover is None:
+            raise NeedsProof
+        try:
+            return self.prover.proportional(mine, yours)
+        except Unreadable:
+            return 0
+
+    def surely_equal(self, a: Tree, b: Tree) -> bool:
+        if a[0] not in VALUES or b[0] not in VALUES:
+            return False
+        try:
+            return polynomials.equal(algebra.ratio(a), algebra.ratio(b)) is True
+        except (TooLarge, Unreadable):
+            return False
