@@ -56,7 +56,7 @@ def test_file(run, pairs, tmp_path):
     ("rows", "message"),
     [
         (["{"], ":1: not JSON"),
-        (["[1]"], ":1: a JSON object is wanted, not list"),
+        (["[1]"], ":1: must be a JSON object, not list"),
         ([{"gold": "1", "pred": "1"}, {"gold": "1"}], ":2: needs gold .* it has gold"),
         ([{"gold": ["1"], "pred": "1"}], ":1: gold must be a text or a number, not list"),
         ([], "holds no pair"),
@@ -69,7 +69,7 @@ def test_mistakes_in_a_file(run, pairs, rows, message):
 
 def test_the_pairs_are_never_written_over_and_bad_targets_are_known_first(run, pairs, tmp_path):
     path = pairs({"gold": "1", "prediction": "1"})
-    for to, message in ((path, "write over"), (str(tmp_path), "is a directory"), (f"{path}/x/out", "no directory")):
+    for to, message in ((path, "overwrite"), (str(tmp_path), "is a directory"), (f"{path}/x/out", "no directory")):
         with pytest.raises(UserError, match=message):
             run("--file", path, "--to", to)
     assert json.loads((tmp_path / "pairs.jsonl").read_text()) == {"gold": "1", "prediction": "1"}

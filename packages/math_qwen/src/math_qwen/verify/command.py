@@ -1,10 +1,9 @@
-"""The verb `verify`: one pair on the command line, or a file of pairs."""
+"""The verb `verify`: one pair, or a file of pairs."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections import Counter
 from pathlib import Path
@@ -23,7 +22,7 @@ def options(parser: argparse.ArgumentParser) -> None:
         "prediction", nargs="?", metavar="PREDICTION", help="the answer to check: bare, or a whole response"
     )
     parser.add_argument(
-        "--file", type=Path, metavar="PAIRS.jsonl", help="pairs, a JSON object with gold and prediction a line"
+        "--file", type=Path, metavar="PAIRS.jsonl", help="pairs: one JSON object per line, with gold and prediction"
     )
     parser.add_argument(
         "--to", type=Path, metavar="OUT.jsonl", help="write each line of --file with its outcome and reason"
@@ -59,6 +58,7 @@ def _one(args: argparse.Namespace) -> int:
 
 def _many(args: argparse.Namespace) -> int:
     from math_qwen.verify import verify_many
+    from qwen_shared.tracking.files import write_atomic
 
     if args.to is not None:
         _check_target(args.to, args.file)
@@ -66,28 +66,29 @@ def _many(args: argparse.Namespace) -> int:
     pairs = [(gold, prediction) for gold, prediction, _ in rows]
     verdicts = _with_bar(lambda progress: verify_many(pairs, args.workers, args.timeout, progress))
     if args.to is not None:
-        _write(
-            args.to,
-            [
-                row | {"outcome": v.outcome.value, "reason": v.reason}
-                for (_, _, row), v in zip(rows, verdicts, strict=True)
-            ],
-        )
+        graded = [
+            row | {"outcome": v.outcome.value, "reason": v.reason}
+            for (_, _, row), v in zip(rows, verdicts, strict=True)
+        ]
+        try:
+            write_atomic(args.to, "".join(json.dumps(row) + "\n" for row in graded))
+        except OSError as error:
+            raise UserError(f"{args.to}: {error.strerror}") from None
     _report(Counter(verdict.outcome.value for verdict in verdicts), rows, [verdict.right for verdict in verdicts])
     return EXIT_FINISHED if all(verdict.right for verdict in verdicts) else EXIT_FAILED
 
 
 def _check_target(to: Path, read: Path) -> None:
     if to.resolve() == read.resolve():
-        raise UserError(f"--to {to} would write over the pairs that are read")
+        raise UserError(f"--to {to} would overwrite the pairs it reads")
     if to.is_dir():
-        raise UserError(f"--to {to}: is a directory; it takes a file name such as {to / 'verdicts.jsonl'}")
+        raise UserError(f"--to {to} is a directory; give a file name such as {to / 'verdicts.jsonl'}")
     if not to.parent.is_dir():
-        raise UserError(f"--to {to}: there is no directory {to.parent}")
+        raise UserError(f"--to {to}: no directory {to.parent}")
 
 
 def read_pairs(path: Path) -> list[tuple[str, str, dict[str, Any]]]:
-    """(gold, prediction, the whole row) of every line that is not empty. Raises UserError naming file and line."""
+    """(gold, prediction, whole row) of every line that is not empty. Raises UserError with file and line."""
     rows = []
     try:
         with path.open(encoding="utf-8-sig") as file:
@@ -97,9 +98,9 @@ def read_pairs(path: Path) -> list[tuple[str, str, dict[str, Any]]]:
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise UserError(f"{path} is no UTF-8 text") from None
+        raise UserError(f"{path} is not UTF-8 text") from None
     if not rows:
-        raise UserError(f"{path} holds no pair")
+        raise UserError(f"{path} holds no pairs")
     return rows
 
 
@@ -109,8 +110,8 @@ def _row(line: str, where: str) -> tuple[str, str, dict[str, Any]]:
     except (ValueError, RecursionError) as error:
         raise UserError(f"{where}: not JSON: {error}") from None
     if not isinstance(row, dict):
-        raise UserError(f"{where}: a JSON object is wanted, not {type(row).__name__}")
-    # `answer` is the right one beside `prediction`, and the one to check beside `gold`.
+        raise UserError(f"{where}: must be a JSON object, not {type(row).__name__}")
+    # `answer` is gold beside `prediction`, but the prediction beside `gold`.
     gold = next((key for key in _GOLD if key in row), None)
     prediction = next((key for key in (*_PREDICTION, "answer") if key in row and key != gold), None)
     if gold is None or prediction is None:
@@ -131,7 +132,7 @@ def _row(line: str, where: str) -> tuple[str, str, dict[str, Any]]:
 
 
 def _with_bar(work):
-    """Run `work(progress)` under a bar on a terminal, silently elsewhere."""
+    """`work(progress)`, with a bar on a terminal."""
     if not sys.stderr.isatty():
         return work(None)
     from rich.console import Console
@@ -166,16 +167,3 @@ def _report(counts: Counter[str], rows: list, right: list[bool]) -> None:
             f"as expected: {agree} of {len(expected)} ({agree / len(expected):.1%}); {false} wrongly accepted,"
             f" {missed} wrongly rejected"
         )
-
-
-def _write(path: Path, rows: list[dict[str, Any]]) -> None:
-    temporary = path.with_name(f".{path.name}.writing")
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            for row in rows:
-                file.write(json.dumps(row) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from None

@@ -1,5 +1,6 @@
-"""One pair, from two texts to a verdict. Works in any process; without a prover it raises `NeedsProof` where sympy
-must tell.
+"""The verdict on one pair, from two texts. Works in any process.
+
+The answer is extracted, parsed and compared. Without a prover `NeedsProof` is raised if only sympy can tell.
 """
 
 from __future__ import annotations
@@ -8,12 +9,12 @@ import re
 from collections.abc import Iterator
 
 from math_qwen.verify.comparison.rules import Rules
-from math_qwen.verify.comparison.shapes import settle
+from math_qwen.verify.comparison.shapes import canonical
 from math_qwen.verify.comparison.values import NeedsProof, Prover
 from math_qwen.verify.extraction import Final, multiple_choice
 from math_qwen.verify.extraction.response import final_answer
-from math_qwen.verify.limits import RESPONSE_CHARS, WORK, WORKER_WORK, Exhausted, TooLarge, Unreadable, work
-from math_qwen.verify.parsing.normalise import plain, undouble
+from math_qwen.verify.limits import STEPS, WORKER_STEPS, Exhausted, TooLarge, Unparsable, budget
+from math_qwen.verify.parsing.normalise import normalised
 from math_qwen.verify.parsing.parser import parse
 from math_qwen.verify.parsing.text_answers import is_known_text, text_key
 from math_qwen.verify.parsing.trees import Tree
@@ -32,30 +33,30 @@ _SENTENCE_LIKE = re.compile(
 
 
 def grade_response(gold: str, prediction: str, prover: Prover | None = None, shortcuts: bool = True) -> Verdict:
-    """The verdict on a pair. Raises NeedsProof where there is no prover and one is needed."""
-    work.left = WORK if prover is None else WORKER_WORK
+    """Whether a response gives the answer of `gold`; both may be whole solutions."""
+    budget.left = STEPS if prover is None else WORKER_STEPS
     if not prediction.strip():
         return Verdict(Outcome.WRONG, "empty response")
-    gold, prediction = undouble(plain(gold[-RESPONSE_CHARS:])), undouble(plain(prediction[-RESPONSE_CHARS:]))
-    wanted, given = _final(gold), _final(prediction)
-    if wanted.how == "last value" and len(gold) <= _SHORT and not _SENTENCE_LIKE.search(gold):
-        wanted = Final(wanted.candidates[:1], "whole")  # `May 1, 2024` is no response that ends in 2024
-    if not wanted.candidates:
+    gold, prediction = normalised(gold), normalised(prediction)
+    gold_final, answer_final = _final(gold), _final(prediction)
+    if gold_final.found_by == "last value" and len(gold) <= _SHORT and not _SENTENCE_LIKE.search(gold):
+        gold_final = Final(gold_final.candidates[:1], "whole")  # `May 1, 2024` is no response that ends in 2024
+    if not gold_final.candidates:
         return Verdict(Outcome.UNPARSABLE, "gold holds no answer")
-    by_letter = _by_letter(wanted, given, prediction)
+    by_letter = _by_letter(gold_final, answer_final, prediction)
     if by_letter is not None:
         return by_letter
-    if given.denied and not _any_text(wanted.candidates[0], given.candidates):
+    if answer_final.denied and not _any_text(gold_final.candidates[0], answer_final.candidates):
         return Verdict(Outcome.WRONG, "the answer is denied")
-    if not given.candidates:
-        return Verdict(Outcome.WRONG, "empty box" if given.how == "box" else "no answer in the response")
-    return _compare(wanted, given, Rules(prover, shortcuts))
+    if not answer_final.candidates:
+        return Verdict(Outcome.WRONG, "empty box" if answer_final.found_by == "box" else "no answer in the response")
+    return _compare(gold_final, answer_final, Rules(prover, shortcuts))
 
 
 def grade_answer(gold: str, prediction: str, prover: Prover | None = None, shortcuts: bool = True) -> Verdict:
-    """As `grade_response`, for two bare answers: nothing is looked for inside them."""
-    work.left = WORK if prover is None else WORKER_WORK
-    gold, prediction = undouble(plain(gold[-RESPONSE_CHARS:])), undouble(plain(prediction[-RESPONSE_CHARS:]))
+    """As `grade_response`, for two bare answers: nothing is extracted."""
+    budget.left = STEPS if prover is None else WORKER_STEPS
+    gold, prediction = normalised(gold), normalised(prediction)
     if not gold.strip() or not prediction.strip():
         return Verdict(Outcome.WRONG, "empty answer")
     return _compare(Final((gold,), "whole"), Final((prediction,), "whole"), Rules(prover, shortcuts))
@@ -64,12 +65,12 @@ def grade_answer(gold: str, prediction: str, prover: Prover | None = None, short
 def _final(text: str) -> Final:
     found = final_answer(text)
     candidates = tuple(c for c in (_unwrapped(c) for c in found.candidates) if c)
-    return Final(candidates, found.how, found.denied)
+    return Final(candidates, found.found_by, found.denied)
 
 
-def _compare(wanted: Final, given: Final, rules: Rules) -> Verdict:
-    golds, gold_text, trouble = _readings(wanted, is_gold=True)
-    answers, answer_text, other_trouble = _readings(given, is_gold=False)
+def _compare(gold_final: Final, answer_final: Final, rules: Rules) -> Verdict:
+    golds, gold_text, trouble = _readings(gold_final, is_gold=True)
+    answers, answer_text, other_trouble = _readings(answer_final, is_gold=False)
     if (
         text_key(gold_text)
         and text_key(gold_text) == text_key(answer_text)
@@ -77,13 +78,13 @@ def _compare(wanted: Final, given: Final, rules: Rules) -> Verdict:
     ):
         return Verdict(Outcome.RIGHT, "the same text")
     if not golds or not answers:
-        if any(_text_equal(gold_text, candidate) for candidate in given.candidates) and not golds:
+        if any(_text_equal(gold_text, candidate) for candidate in answer_final.candidates) and not golds:
             return Verdict(Outcome.RIGHT, "the same text")
         which, what = ("gold", trouble) if not golds else ("the answer", other_trouble)
         if golds and answer_text and not re.search(r"[\d\\=<>+*/^]", answer_text):
             return Verdict(Outcome.WRONG, f"{_short(answer_text)} is not {_short(gold_text)}")
         return Verdict(Outcome.UNPARSABLE, f"{which} cannot be read: {what}")
-    if len(golds) == 1 and golds[0][0] == "text" and _any_text(gold_text, given.candidates):
+    if len(golds) == 1 and golds[0][0] == "text" and _any_text(gold_text, answer_final.candidates):
         return Verdict(Outcome.RIGHT, "the same text")
     undecided, too_large = False, ""
     for mine in golds:
@@ -99,7 +100,7 @@ def _compare(wanted: Final, given: Final, rules: Rules) -> Verdict:
                 return Verdict(Outcome.UNPARSABLE, str(error))
             except (TooLarge, RecursionError) as error:
                 too_large = str(error) or "too deep"
-            except Unreadable:
+            except Unparsable:
                 continue
     if undecided:
         raise NeedsProof
@@ -109,15 +110,15 @@ def _compare(wanted: Final, given: Final, rules: Rules) -> Verdict:
 
 
 def _readings(final: Final, is_gold: bool) -> tuple[list[Tree], str, str]:
-    """The trees of the first candidate that reads as mathematics, its text, and else what was the matter."""
+    """The trees of the first candidate that parses as mathematics, its text, and otherwise the error."""
     trouble = ""
     fallback: tuple[list[Tree], str] | None = None
     for candidate in final.candidates:
         found: list[Tree] = []
-        for text, thousands, comma in _spellings(candidate, is_gold, final.how):
+        for text, thousands, comma in _spellings(candidate, is_gold, final.found_by):
             try:
                 tree = parse(text, thousands, comma)
-            except (Unreadable, TooLarge, RecursionError) as error:
+            except (Unparsable, TooLarge, RecursionError) as error:
                 trouble = trouble or str(error)[:80] or "too deep"
                 continue
             if tree not in found:
@@ -131,8 +132,8 @@ def _readings(final: Final, is_gold: bool) -> tuple[list[Tree], str, str]:
     return [], final.candidates[0] if final.candidates else "", trouble or "nothing to read"
 
 
-def _spellings(candidate: str, is_gold: bool, how: str) -> Iterator[tuple[str, bool, bool]]:
-    """The texts to parse and how to read their commas: thousands, items of a list, or a decimal comma."""
+def _spellings(candidate: str, is_gold: bool, found_by: str) -> Iterator[tuple[str, bool, bool]]:
+    """The texts to parse, with how to read commas: (text, as thousands, as decimal comma)."""
     text = _without_dollars(candidate)
     option = multiple_choice.labelled(candidate)
     if option is not None:
@@ -146,14 +147,14 @@ def _spellings(candidate: str, is_gold: bool, how: str) -> Iterator[tuple[str, b
     yield text, True, False
     if not is_gold and (unit := _GLUED_UNIT.match(text)):
         yield f"{unit[1]} \\text{{{unit[2]}}}{unit[3] or ''}", True, False
-    if how in ("phrase", "last value") and re.search(r"\d!$", text) and not is_gold:
+    if found_by in ("phrase", "last value") and re.search(r"\d!$", text) and not is_gold:
         yield text[:-1], True, False  # an exclamation
     if _TIGHT_COMMA.search(text) and (not is_gold or re.search(r"[(\[{]", text)):
         yield text, False, False
 
 
 def _without_dollars(text: str) -> str:
-    """Without the dollars that set off mathematics; a single one, or an escaped one, is money."""
+    """Without dollars around mathematics; a single or escaped dollar is money."""
     text = text.strip().removeprefix("=").lstrip()
     count = text.count("$") - text.count("\\$")
     if count and count % 2 == 0:
@@ -167,7 +168,7 @@ def _without_dollars(text: str) -> str:
 
 
 def _unwrapped(text: str) -> str:
-    """What stands inside `\\text{…}`, quotes or dollars that hold all of it."""
+    """The inside of `\\text{…}`, quotes or dollars around all of it."""
     text = text.strip()
     for _ in range(4):
         inner = text
@@ -199,7 +200,7 @@ def _same_letters(a: str, b: str, golds: list[Tree]) -> bool:
     if not golds or golds[0][0] == "text":
         return True
     strip = re.compile(r"[\s$]|\\(?:left|right|,|!|;|text|mathrm|mbox)|[{}.]")
-    return strip.sub("", a) == strip.sub("", b) and settle(golds[0])[0] != "text"
+    return strip.sub("", a) == strip.sub("", b) and canonical(golds[0])[0] != "text"
 
 
 def _text_equal(a: str, b: str) -> bool:
@@ -210,16 +211,16 @@ def _any_text(gold: str, candidates: tuple[str, ...]) -> bool:
     return any(_text_equal(gold, candidate) for candidate in candidates)
 
 
-def _by_letter(wanted: Final, given: Final, response: str) -> Verdict | None:
-    """Multiple choice: the verdict where gold is a choice and the response chooses."""
-    gold = wanted.candidates[0]
+def _by_letter(gold_final: Final, answer_final: Final, response: str) -> Verdict | None:
+    """The verdict on a multiple-choice answer; None if gold is no choice or the response chooses nothing."""
+    gold = gold_final.candidates[0]
     want = multiple_choice.letters(gold)
     label = multiple_choice.labelled(gold)
     if want is None and label is None:
         return None
     if want is None:
         want = frozenset(label[0])
-    for candidate in given.candidates:
+    for candidate in answer_final.candidates:
         got = multiple_choice.letters(candidate, any_case="(" in gold)
         if got is None and (option := multiple_choice.labelled(candidate)) is not None:
             got = frozenset(option[0])
@@ -228,10 +229,10 @@ def _by_letter(wanted: Final, given: Final, response: str) -> Verdict | None:
         if got is not None:
             if got == want:
                 return Verdict(Outcome.RIGHT, f"option {''.join(sorted(want))}")
-            if label is not None or len(want) > 1 or re.search(r"[()]|text", gold) or given.how != "box":
+            if label is not None or len(want) > 1 or re.search(r"[()]|text", gold) or answer_final.found_by != "box":
                 return Verdict(Outcome.WRONG, f"option {''.join(sorted(got))}, gold has {''.join(sorted(want))}")
             return None
-    if given.denied or given.how == "box" or label is not None:
+    if answer_final.denied or answer_final.found_by == "box" or label is not None:
         return None
     letter = multiple_choice.chosen(response)
     if letter is None:

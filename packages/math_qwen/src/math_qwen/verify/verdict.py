@@ -1,5 +1,3 @@
-"""What the verifier says of a pair."""
-
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -9,9 +7,9 @@ from enum import StrEnum
 class Outcome(StrEnum):
     RIGHT = "right"
     WRONG = "wrong"
-    UNPARSABLE = "unparsable"  # gold or prediction could not be read, or is too large to be computed
+    UNPARSABLE = "unparsable"  # gold or prediction is no known mathematics, or too large to compute
     TIMEOUT = "timeout"
-    CRASH = "crash"  # the process that judged the pair ran out of memory or stack, or died
+    CRASH = "crash"  # the process that graded the pair died or ran out of memory or stack
 
 
 @dataclass(frozen=True, slots=True)

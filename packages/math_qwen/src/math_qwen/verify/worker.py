@@ -19,7 +19,7 @@ import warnings
 
 from math_qwen.verify.comparison.values import Prover
 from math_qwen.verify.grader import grade_answer, grade_response
-from math_qwen.verify.limits import TooLarge, Unreadable
+from math_qwen.verify.limits import TooLarge, Unparsable
 
 MEMORY = 1 << 30  # bytes of address space
 _source, _sink = 0, 1
@@ -67,7 +67,7 @@ def _serve(prover: Prover) -> int:
             answer = ["crash", "out of memory"]
         except RecursionError:
             answer = ["crash", "out of stack"]
-        except (TooLarge, Unreadable) as error:
+        except (TooLarge, Unparsable) as error:
             answer = ["unparsable", str(error)[:100]]
         except Exception as error:  # a fault in sympy
             answer = ["crash", f"{type(error).__name__} in sympy"]

@@ -21,13 +21,13 @@ from math_qwen.verify.comparison.polynomials import (
     rational,
     times,
 )
-from math_qwen.verify.limits import BITS, FACTORIAL, SUM_TERMS, TooLarge, Unreadable, work
+from math_qwen.verify.limits import BITS, FACTORIAL, SUM_TERMS, TooLarge, Unparsable, budget
 from math_qwen.verify.parsing.trees import Tree
 
 
 def ratio(tree: Tree) -> Ratio:
-    """The tree as a fraction of polynomials. Raises TooLarge, or Unreadable for what has no value (0/0, a set)."""
-    work.spend(1)
+    """Raises TooLarge, or Unparsable if the tree has no value (0/0, a set)."""
+    budget.spend(1)
     kind = tree[0]
     if kind == "num":
         return constant(tree[1])
@@ -66,14 +66,14 @@ def ratio(tree: Tree) -> Ratio:
         return of_atom(("app", tree[1], tuple(frozen(argument) for argument in tree[2])))
     if kind == "big":
         return _big(tree)
-    raise Unreadable(f"{kind} is no value")
+    raise Unparsable(f"{kind} is no value")
 
 
 def frozen(tree: Tree) -> Any:
-    """A hashable form that equal expressions mostly share: the fraction where there is one, else the tree."""
+    """A hashable form that equal expressions mostly share: the fraction if there is one, else the tree."""
     try:
         above, below = ratio(tree)
-    except Unreadable:
+    except Unparsable:
         return tree
     return freeze((above, below))
 
@@ -100,13 +100,13 @@ def _number_function(name: str, x: list[Fraction]) -> Fraction | None:
         return Fraction(math.ceil(x[0]))
     if name == "factorial" and len(x) == 1 and whole:
         if x[0] < 0:
-            raise Unreadable("the factorial of a negative number")
+            raise Unparsable("the factorial of a negative number")
         if x[0] > FACTORIAL:
             raise TooLarge("too large a factorial")
-        work.spend(int(x[0]))
+        budget.spend(int(x[0]))
         return Fraction(math.factorial(int(x[0])))
     if name == "factorial2" and len(x) == 1 and whole and 0 <= x[0] <= FACTORIAL:
-        work.spend(int(x[0]))
+        budget.spend(int(x[0]))
         return Fraction(math.prod(range(int(x[0]), 0, -2)))
     if name == "binom" and len(x) == 2 and whole and x[0] >= 0:
         if x[0] > FACTORIAL:
@@ -115,7 +115,7 @@ def _number_function(name: str, x: list[Fraction]) -> Fraction | None:
     if name in ("max", "min"):
         return (max if name == "max" else min)(x)
     if name in ("gcd", "lcm") and whole:
-        work.spend(sum(number.numerator.bit_length() for number in x) // 20)
+        budget.spend(sum(number.numerator.bit_length() for number in x) // 20)
         value = (math.gcd if name == "gcd" else math.lcm)(*(int(number) for number in x))
         if value.bit_length() > BITS:
             raise TooLarge("too large a number")
@@ -126,7 +126,7 @@ def _number_function(name: str, x: list[Fraction]) -> Fraction | None:
 
 
 def _big(tree: Tree) -> Ratio:
-    """A finite sum or product of known length is added up; any other is an atom with its running variable renamed."""
+    """A finite sum or product is added up; any other is an atom whose running variable is renamed."""
     _, name, variable, low, high, body = tree
     if name in ("sum", "prod") and variable and low is not None and high is not None:
         start, stop = rational(ratio(low)), rational(ratio(high))
@@ -135,7 +135,7 @@ def _big(tree: Tree) -> Ratio:
                 raise TooLarge("too many terms to add up")
             total = constant(Fraction(0 if name == "sum" else 1))
             for k in range(int(start), int(stop) + 1):
-                work.spend(30)
+                budget.spend(30)
                 term = ratio(replaced(body, variable, ("num", Fraction(k))))
                 total = plus(total, term) if name == "sum" else times(total, term)
                 check_size(total)
@@ -147,7 +147,7 @@ def _big(tree: Tree) -> Ratio:
 
 
 def replaced(tree: Any, name: str, value: Tree) -> Any:
-    """The tree with the symbol `name` as `value`."""
+    """`tree` with `value` for the symbol `name`."""
     if not isinstance(tree, tuple):
         return tree
     if tree == ("sym", name):

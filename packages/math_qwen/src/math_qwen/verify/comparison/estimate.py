@@ -1,4 +1,4 @@
-"""Floating-point values of trees, only ever to tell two expressions apart, never to call them equal."""
+"""Floating-point values of trees. They may show that two expressions differ, never that they are equal."""
 
 from __future__ import annotations
 
@@ -20,17 +20,26 @@ class IllConditioned(ArithmeticError):
 
 
 def differ(a: Tree, b: Tree) -> bool:
-    """True where floating point shows that the two are different somewhere; False tells nothing."""
+    """True if the two differ at some point; False proves nothing."""
     for k in range(3):
         try:
             x, y = estimate(a, k), estimate(b, k)
         except (ArithmeticError, ValueError, RecursionError):
             continue
         if k and (abs(x.imag) > 1e-9 or abs(y.imag) > 1e-9):
-            continue  # where a symbol makes it complex, sympy looks at the domains
+            continue  # complex at this point: sympy compares the domains
         if abs(x - y) > 1e-5 * (1 + abs(x) + abs(y)):
             return True
     return False
+
+
+def may_differ_by_constant(a: Tree, b: Tree) -> bool:
+    """False if a - b differs between two points."""
+    try:
+        differences = [estimate(a, k) - estimate(b, k) for k in (0, 1)]
+    except (ArithmeticError, ValueError, RecursionError):
+        return True
+    return abs(differences[0] - differences[1]) < 1e-6 * (1 + abs(differences[0]))
 
 
 def estimate(tree: Tree, point: int = 0) -> complex:
@@ -42,7 +51,7 @@ def estimate(tree: Tree, point: int = 0) -> complex:
 
 
 def real(tree: Tree) -> float:
-    """The value of a real constant. Raises ArithmeticError or ValueError, also for anything with a symbol."""
+    """The value of a real constant. Raises ArithmeticError or ValueError, also if there is a symbol."""
     value = _value(tree, -1)
     if abs(value.imag) > 1e-9 or not math.isfinite(value.real):
         raise IllConditioned
@@ -56,7 +65,7 @@ def _value(tree: Tree, point: int) -> complex:
     if kind == "sym":
         if point < 0:
             raise IllConditioned
-        # A point that depends on the name alone, not on how many symbols there are.
+        # The point depends on the name alone, not on the other symbols.
         seed = (hash_name(tree[1]) * (point + 1) * 7919) % 9973
         return complex((0.37 + seed / 9973 * 2.1) * (1, 1, -1)[point])
     if kind == "const":
@@ -67,8 +76,8 @@ def _value(tree: Tree, point: int) -> complex:
         return -_value(tree[1], point)
     if kind == "add":
         terms = [_value(term, point) for term in tree[1]]
-        total, largest = sum(terms), max(abs(term) for term in terms)
-        return _safe_sum(total, largest)
+        _bounded(max(terms, key=abs))
+        return sum(terms)
     if kind == "mul":
         product = complex(1)
         for factor in tree[1]:
@@ -125,7 +134,7 @@ def _function(name: str, arguments: tuple[Tree, ...], point: int) -> complex:
 
 
 def hash_name(name: str) -> int:
-    """The same number for the same name in every process."""
+    """Equal in every process."""
     return zlib.crc32(name.encode("utf-8", "surrogatepass"))
 
 
@@ -139,10 +148,3 @@ def _large_enough(value: complex) -> complex:
     if abs(value) < 1e-4:
         raise IllConditioned
     return value
-
-
-def _safe_sum(total: complex, largest: float) -> complex:
-    """A sum that is exactly zero or not small beside its terms; else cancellation may have left noise."""
-    if not largest < _LARGEST:
-        raise IllConditioned
-    return total

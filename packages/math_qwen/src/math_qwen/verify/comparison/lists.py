@@ -5,13 +5,13 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
-from math_qwen.verify.comparison.shapes import is_label, settle
+from math_qwen.verify.comparison.shapes import canonical, is_label
 from math_qwen.verify.limits import TooLarge
 from math_qwen.verify.parsing.trees import Tree, has
 
 
 class Collection:
-    """A list or set of answers: their values, and their labels if they have any."""
+    """A list or set of answers, with their labels if they have any."""
 
     def __init__(self, kind: str, values: tuple, labels: tuple | None, variable: Any, ordered: bool, indexed: bool):
         self.kind, self.values, self.labels, self.variable = kind, values, labels, variable
@@ -23,14 +23,14 @@ class Collection:
             return cls("seq", tree[2], None, None, True, False)
         if tree[0] == "rel":
             if len(tree[1]) == 3 and tree[1][1] in ("=", "in") and is_label(tree[1][0]):
-                inner = cls.of(settle(tree[1][2]))
+                inner = cls.of(canonical(tree[1][2]))
                 if inner is not None and inner.labels is None:
                     inner.variable = tree[1][0]
                     return inner
             return cls("list", (tree,), None, None, False, False)
         if tree[0] not in ("list", "and", "or", "set"):
             return cls("list", (tree,), None, None, False, False)
-        items = tuple(settle(item) for item in tree[1])
+        items = tuple(canonical(item) for item in tree[1])
         named = [
             item
             for item in items
@@ -51,11 +51,11 @@ class Collection:
 
 
 def expanded(tree: Tree) -> Tree:
-    """± as its two values, with the other of ∓; several ± without ∓ are independent. At most 16."""
+    """± as a list of its values, at most 16. ∓ takes the other sign; several ± without ∓ are independent."""
     if not has(tree, "pm") and not has(tree, "mp"):
         return tree
     if tree[0] in ("list", "and", "or", "set"):
-        return (tree[0], tuple(itertools.chain.from_iterable(items(expanded(settle(part))) for part in tree[1])))
+        return (tree[0], tuple(itertools.chain.from_iterable(items(expanded(canonical(part))) for part in tree[1])))
     if tree[0] == "rel" and len(tree[1]) == 3 and not has(tree[1][0], "pm") and not has(tree[1][0], "mp"):
         values = items(expanded(tree[1][2]))
         return ("or", tuple(("rel", (*tree[1][:2], value)) for value in values))
@@ -81,15 +81,15 @@ def items(tree: Tree) -> list[Tree]:
     return [tree]
 
 
-def flat(answers: list[Tree]) -> list[Tree]:
-    """`x = 1 or x = 2` inside a list as two of its items."""
+def flattened(answers: list[Tree]) -> list[Tree]:
+    """`x = 1 or x = 2` inside a list becomes two items."""
     found: list[Tree] = []
     for item in answers:
-        item = settle(item)
+        item = canonical(item)
         if has(item, "pm") or has(item, "mp"):
-            found += flat(items(expanded(item)))
+            found += flattened(items(expanded(item)))
         elif item[0] in ("or", "and"):
-            found += flat(list(item[1]))
+            found += flattened(list(item[1]))
         else:
             found.append(item)
     return found

@@ -1,15 +1,15 @@
-"""Sums, products and determinants of matrices, entry by entry; nothing is computed."""
+"""Sums, products and determinants of matrices as trees; no entry is computed."""
 
 from __future__ import annotations
 
 from math_qwen.verify.limits import TooLarge
 from math_qwen.verify.parsing.trees import VALUES, Tree, has
 
-_ENTRY_PARTS = 20_000  # of a product of matrices
+_ENTRY_PARTS = 20_000  # tree nodes in a product of matrices
 
 
 def matrix(tree: Tree) -> tuple[tuple[Tree, ...], ...] | None:
-    """The entries of a matrix, a sum, product or small power of matrices; None for anything else."""
+    """The entries of a matrix, or of a sum, product or small power of matrices; else None."""
     kind = tree[0]
     if kind == "mat":
         return tree[1]
@@ -51,7 +51,7 @@ def matrix(tree: Tree) -> tuple[tuple[Tree, ...], ...] | None:
                     )
                     for row in total
                 )
-                _check_size(total)  # every product multiplies the size of the entries
+                _check_size(total)  # each product multiplies the size of the entries
         if total is None:
             return None
         return tuple(tuple(("mul", (*scalars, x)) for x in row) for row in total) if scalars else total

@@ -1,8 +1,8 @@
-"""Fractions of polynomials with rational coefficients, exactly.
+"""Exact fractions of polynomials with rational coefficients.
 
-The unknowns are symbols, √n for square-free n, π, e, i, and every other expression as one atom (sin x, 2^n, ∛5). Equal
-cross products prove two fractions equal. Symbols, π (or e alone), i and square roots are independent: between them
-unequal cross products prove the contrary. Otherwise the question is open, for sympy.
+The unknowns are symbols, √n for square-free n, π, e, i, and any other expression as one atom (sin x, 2^n, ∛5). Equal
+cross products prove equality. Symbols, π (or e, not both), i and square roots are independent, so between them unequal
+cross products prove a difference. Otherwise the question stays open, for sympy.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import math
 from fractions import Fraction
 from typing import Any
 
-from math_qwen.verify.limits import BITS, EXPONENT, TERMS, TooLarge, Unreadable, work
+from math_qwen.verify.limits import BITS, EXPONENT, TERMS, TooLarge, Unparsable, budget
 
 Atom = tuple[Any, ...]
 Monomial = tuple[tuple[Atom, int], ...]
@@ -26,7 +26,7 @@ def constant(value: Fraction) -> Ratio:
 
 
 def equal(a: Ratio, b: Ratio) -> bool | None:
-    """True or False where that is proved, None where it is open."""
+    """None if neither is proved."""
     if a == b:
         return True
     difference = plus(a, negative(b))[0]
@@ -36,7 +36,7 @@ def equal(a: Ratio, b: Ratio) -> bool | None:
 
 
 def proportional(a: Ratio, b: Ratio) -> tuple[bool | None, Fraction | None]:
-    """Whether a = c·b for a constant c ≠ 0, and c if it is rational. None where it is open."""
+    """Whether a = c·b for a constant c ≠ 0 (None if not proved), and c if it is rational."""
     left, right = multiply(a[0], b[1]), multiply(b[0], a[1])
     if not left or not right:
         return (not left and not right), Fraction(1)
@@ -84,7 +84,7 @@ def times(a: Ratio, b: Ratio) -> Ratio:
 
 def inverse(a: Ratio) -> Ratio:
     if not a[0]:
-        raise Unreadable("a division by zero")
+        raise Unparsable("a division by zero")
     return _reduced(a[1], a[0])
 
 
@@ -95,7 +95,7 @@ def multiply(a: Poly, b: Poly) -> Poly:
         return a
     if len(a) * len(b) > TERMS * 20:
         raise TooLarge("too many terms")
-    work.spend(len(a) * len(b))
+    budget.spend(len(a) * len(b))
     product: Poly = {}
     for m, c in a.items():
         for n, d in b.items():
@@ -111,7 +111,7 @@ def multiply(a: Poly, b: Poly) -> Poly:
 
 
 def _add(a: Poly, b: Poly) -> Poly:
-    work.spend(len(a) + len(b))
+    budget.spend(len(a) + len(b))
     total = dict(a)
     for monomial, coefficient in b.items():
         value = total.get(monomial, 0) + coefficient
@@ -125,7 +125,7 @@ def _add(a: Poly, b: Poly) -> Poly:
 
 
 def _reduced(above: Poly, below: Poly) -> Ratio:
-    """With the denominator 1 if it is a single term."""
+    """A single term in the denominator moves up."""
     if below is ONE or below == ONE:
         return above, ONE
     if len(below) == 1:
@@ -146,7 +146,7 @@ def _reduced(above: Poly, below: Poly) -> Ratio:
 
 
 def _joined(m: Monomial, n: Monomial) -> tuple[Monomial, int]:
-    """The product of two monomials, with i² = -1 and √a·√b = g·√(ab/g²), and the factor that this yields."""
+    """The product of two monomials and its factor: i² = -1, √a·√b = g·√(ab/g²) with g = gcd(a, b)."""
     powers = dict(m)
     factor = 1
     surd = 1
@@ -200,12 +200,12 @@ def _whole_power(base: Ratio, power: int) -> Ratio:
     if number is not None:
         if number in (0, 1, -1):
             if not number and not power:
-                raise Unreadable("0^0")
+                raise Unparsable("0^0")
             return constant(number ** (power % 2 if number == -1 else min(power, 1)))
         size = max(number.numerator.bit_length(), number.denominator.bit_length())
         if power * size > BITS:
             raise TooLarge("too large a power")
-        work.spend(power * size // 200)
+        budget.spend(power * size // 200)
         return constant(number**power)
     if len(base[0]) == 1 and base[1] == ONE:
         ((monomial, coefficient),) = base[0].items()
@@ -231,7 +231,7 @@ def check_size(*ratios: Ratio) -> None:
     for r in ratios:
         for p in r:
             for c in p.values():
-                work.spend(c.numerator.bit_length() // 200)
+                budget.spend(c.numerator.bit_length() // 200)
                 if c.numerator.bit_length() > BITS or c.denominator.bit_length() > BITS:
                     raise TooLarge("too large a number")
 
@@ -277,11 +277,11 @@ def _exact_root(n: int, degree: int) -> int | None:
 
 
 def _square_free(n: int) -> tuple[int, int]:
-    """n = a²·b with b square-free. Raises TooLarge where that takes long."""
+    """a and b with n = a²·b and b square-free. Raises TooLarge if that takes long."""
     root = math.isqrt(n)
     if root * root == n:
         return root, 1
-    work.spend(1500)
+    budget.spend(1500)
     square, d = 1, 2
     rest, free = n, 1
     while d * d * d <= rest and d <= 3000:
@@ -301,7 +301,7 @@ def _square_free(n: int) -> tuple[int, int]:
 
 
 def _independent(p: Poly) -> bool:
-    """Whether a polynomial that is not zero cannot have the value zero identically: its unknowns are independent."""
+    """Whether no relation holds between the unknowns, so that a polynomial other than 0 is nowhere 0."""
     constants = set()
     for monomial in p:
         for atom, _ in monomial:

@@ -1,4 +1,4 @@
-"""Sets of real numbers: intervals, unions, inequalities in one variable, as sorted lists of intervals."""
+"""Sets of real numbers as sorted intervals: unions, differences, inequalities in one variable."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from math_qwen.verify.comparison import algebra, estimate, polynomials
-from math_qwen.verify.limits import Unreadable
+from math_qwen.verify.limits import Unparsable
 from math_qwen.verify.parsing.trees import Tree
 
 _LOW: Tree = ("neg", ("const", "oo"))
@@ -34,7 +34,7 @@ EMPTY = Region(None, ())
 
 
 def is_region(tree: Tree) -> bool:
-    """Whether the tree is meant as a set of reals, even where it could be read as a point or a list."""
+    """Whether the tree means a set of reals, even if it could be a point or a list."""
     kind = tree[0]
     if kind in ("union", "inter", "minus", "builder"):
         return True
@@ -50,7 +50,7 @@ def is_region(tree: Tree) -> bool:
 
 
 def region(tree: Tree) -> Region | None:
-    """The set of reals that the tree describes, or None where it describes none that can be laid out on the line."""
+    """The set of reals that the tree describes; None if it cannot be laid out on the line."""
     kind = tree[0]
     try:
         if kind == "seq" and len(tree[2]) == 2:
@@ -73,7 +73,7 @@ def region(tree: Tree) -> Region | None:
             return _relation(tree[1])
         if kind in ("and", "or", "list"):
             found = _fold(tree[1], _union if kind == "or" else intersection)
-            if kind == "list" and found is not None and not found.intervals:  # `x < 1, x > 5` can only mean or
+            if kind == "list" and found is not None and not found.intervals:  # `x < 1, x > 5` means or
                 return _fold(tree[1], _union)
             return found
     except (ArithmeticError, ValueError, RecursionError):
@@ -129,7 +129,7 @@ def _union(a: Region, b: Region) -> Region:
 
 def _common(a: Region, b: Region) -> str | None:
     if a.variable and b.variable and a.variable != b.variable:
-        raise Unreadable("two variables")
+        raise Unparsable("two variables")
     return a.variable or b.variable
 
 
@@ -209,7 +209,7 @@ def _pair(left: Tree, operator: str, right: Tree) -> Region | None:
 
 
 def _compared(left: Tree, operator: str, right: Tree) -> Region | None:
-    """Two sides that are linear or quadratic."""
+    """For two sides that differ by a linear or quadratic polynomial."""
     if operator != "!=" and (found := _quadratic(left, operator, right)) is not None:
         return found
     solved = _solved(left, right)
@@ -228,7 +228,6 @@ def _compared(left: Tree, operator: str, right: Tree) -> Region | None:
 
 
 def _quadratic(left: Tree, operator: str, right: Tree) -> Region | None:
-    """a·x² + b·x + c against zero, with rational coefficients."""
     difference = polynomials.plus(algebra.ratio(left), polynomials.negative(algebra.ratio(right)))
     names = polynomials.symbols(difference)
     if len(names) != 1 or difference[1] != {(): Fraction(1)}:
@@ -263,7 +262,7 @@ def _both(tree: Tree) -> tuple[Tree, Tree]:
 
 
 def _solved(left: Tree, right: Tree) -> tuple[str, Tree, bool] | None:
-    """The variable, what it is compared with, and whether the relation turns round; for a linear relation only."""
+    """A linear relation as (variable, bound, whether the relation flips)."""
     if left[0] == "sym" and not _symbols(right):
         return left[1], _end(right), False
     if right[0] == "sym" and not _symbols(left):
@@ -308,7 +307,7 @@ def _infinite(tree: Tree) -> bool:
 
 
 def _place(tree: Tree) -> Fraction | float:
-    """Where an end lies, for ordering. Raises where that is not known."""
+    """Raises if an end cannot be ordered."""
     if tree == _LOW:
         return float("-inf")
     if tree == _HIGH:
@@ -324,7 +323,7 @@ def _same_end(a: Tree, b: Tree, same: Callable[[Tree, Tree], bool]) -> bool:
 
 
 def _sorted(variable: str | None, intervals: list[Interval]) -> Region:
-    """In order, with what touches or overlaps joined and what is empty left out."""
+    """In order; intervals that touch are joined, empty ones dropped."""
     intervals = [
         i
         for i in intervals

@@ -1,35 +1,31 @@
-"""When two answers are the same. The rules, one kind of answer after another.
-
-A value is compared by `Rules.values`: identical trees, then exact algebra, then floating point to tell apart, and only
-then sympy, which lives in another process. Without a prover `NeedsProof` is raised and the caller sends the pair there.
-"""
+"""When two answers are the same: the rules for each kind of answer."""
 
 from __future__ import annotations
 
 from math_qwen.verify.comparison import algebra, polynomials
-from math_qwen.verify.comparison.lists import Collection, by_label, expanded, flat, items
+from math_qwen.verify.comparison.lists import Collection, by_label, expanded, flattened, items
 from math_qwen.verify.comparison.matrices import matrix
 from math_qwen.verify.comparison.regions import is_region, region, same_region
 from math_qwen.verify.comparison.shapes import (
     DEGREE,
     approximation,
+    canonical,
     congruence,
-    explicit,
+    explicit_cases,
+    flipped,
     in_radians,
+    is_empty,
     is_label,
     is_number,
-    is_time,
+    is_time_of_day,
     letters_as_unit,
-    meaningless,
-    measured,
-    parts,
-    same_name,
-    settle,
-    turned_round,
-    unpointed,
+    ratio_parts,
+    same_label,
+    split_unit,
+    without_point_name,
 )
 from math_qwen.verify.comparison.values import NeedsProof, ValueRules
-from math_qwen.verify.limits import TooLarge, Unreadable, work
+from math_qwen.verify.limits import TooLarge, Unparsable, budget
 from math_qwen.verify.parsing import units
 from math_qwen.verify.parsing.text_answers import text_key
 from math_qwen.verify.parsing.trees import VALUES, Tree, has
@@ -47,20 +43,18 @@ _RADIAN: units.Unit = (("radian", 1),)
 
 
 class Rules(ValueRules):
-    """`same(gold, prediction)` under one prover. `why` tells what made the last pair differ, where it is worth
-    telling.
-    """
+    """`same(gold, answer)` under one prover; `why` then says what differs, if that helps."""
 
     def same(self, gold: Tree, other: Tree) -> bool:
-        work.spend(30)
+        budget.spend(30)
         rounded = approximation(other)
-        gold, other = settle(gold), settle(other)
+        gold, other = canonical(gold), canonical(other)
         if gold == other:
-            return not meaningless(gold)
+            return not is_empty(gold)
         if rounded is not None and gold == rounded:
             return True  # gold is the rounded value itself
-        gold, other = unpointed(gold, other), unpointed(other, gold)
-        (gold, unit), (other, other_unit) = measured(gold), measured(other)
+        gold, other = without_point_name(gold, other), without_point_name(other, gold)
+        (gold, unit), (other, other_unit) = split_unit(gold), split_unit(other)
         if unit or other_unit:
             return self._quantities(gold, unit, other, other_unit)
         if gold[0] == "text" or other[0] == "text":
@@ -92,8 +86,6 @@ class Rules(ValueRules):
         if gold[0] == other[0] and len(gold) == len(other) and gold[0] in ("union", "inter", "minus", "builder"):
             return self._structure(gold[1:], other[1:])
         return False
-
-    # Values
 
     def _quantities(self, a: Tree, unit: units.Unit, b: Tree, other_unit: units.Unit) -> bool:
         angles = {unit, other_unit}
@@ -141,7 +133,7 @@ class Rules(ValueRules):
                 return False
             if len(a) == 3:
                 return self._pair(a, b)
-            return self._chain(a, b) or self._chain(a, turned_round(b))
+            return self._chain(a, b) or self._chain(a, flipped(b))
         relation, value = (gold, other) if gold[0] == "rel" else (other, gold)
         chain = relation[1]
         if len(chain) != 3 or chain[1] not in ("=", "in"):
@@ -161,7 +153,7 @@ class Rules(ValueRules):
             return self._equations(a, b)
         if a[1] == b[1] and self._sides(a[0], b[0]) and self._sides(a[2], b[2]):
             return True
-        turned = turned_round(b)
+        turned = flipped(b)
         if turned is not None and a[1] == turned[1] and self._sides(a[0], turned[0]) and self._sides(a[2], turned[2]):
             return True
         if (
@@ -177,9 +169,9 @@ class Rules(ValueRules):
 
     def _equations(self, a: tuple, b: tuple) -> bool:
         if is_label(b[2]) and not is_label(b[0]):
-            b = turned_round(b)
+            b = flipped(b)
         if is_label(a[2]) and not is_label(a[0]):
-            a = turned_round(a)
+            a = flipped(a)
         left, right = a[0], b[0]
         if "text" in (left[0], right[0]):
             return self.same(a[2], b[2])
@@ -209,7 +201,7 @@ class Rules(ValueRules):
         if a[0] in VALUES and b[0] in VALUES:
             try:
                 return polynomials.equal(algebra.ratio(a), algebra.ratio(b)) is True
-            except (TooLarge, Unreadable):
+            except (TooLarge, Unparsable):
                 return False
         return self._ratios(a, b) if a[0] == "ratio" and b[0] == "ratio" else False
 
@@ -226,7 +218,7 @@ class Rules(ValueRules):
     def _congruences(self, gold: Tree, other: Tree) -> bool:
         (a, modulus), (b, other_modulus) = congruence(gold), congruence(other)
         if modulus is None or other_modulus is None:
-            return self.same(a, b)  # the modulus was left out: then the residue must be the very same
+            return self.same(a, b)  # no modulus in one: the residues must be equal
         if not self.values(modulus, other_modulus):
             return False
         if a[0] == "rel" and b[0] == "rel" and not self._labels_agree(a[1][0], b[1][0]):
@@ -234,7 +226,7 @@ class Rules(ValueRules):
         x, y = (tree[1][-1] if tree[0] == "rel" else tree for tree in (a, b))
         try:
             m, r, s = (polynomials.rational(algebra.ratio(tree)) for tree in (modulus, x, y))
-        except (TooLarge, Unreadable):
+        except (TooLarge, Unparsable):
             return False
         if None in (m, r, s) or not m:
             return self.values(x, y)
@@ -243,8 +235,8 @@ class Rules(ValueRules):
     def _cases(self, gold: tuple, other: tuple) -> bool:
         if len(gold) != len(other):
             return False
-        rest = list(explicit(other))
-        for value, condition in explicit(gold):
+        rest = list(explicit_cases(other))
+        for value, condition in explicit_cases(gold):
             for k, (other_value, other_condition) in enumerate(rest):
                 if self.same(condition, other_condition) and self.same(value, other_value):
                     del rest[k]
@@ -254,12 +246,10 @@ class Rules(ValueRules):
         return True
 
     def _ratios(self, gold: Tree, other: Tree) -> bool:
-        mine, yours = parts(gold), parts(other)
+        mine, yours = ratio_parts(gold), ratio_parts(other)
         if len(mine) != len(yours):
             return False
-        if is_time(mine) or any(
-            part == ("num", 0) for part in (*mine, *yours)
-        ):  # a time of day, 3:00, has no proportion
+        if is_time_of_day(mine) or ("num", 0) in (*mine, *yours):  # 3:00 is a time of day
             return self._in_order(mine, yours)
         return all(
             self.values(("mul", (mine[i], yours[i + 1])), ("mul", (mine[i + 1], yours[i])))
@@ -280,7 +270,7 @@ class Rules(ValueRules):
             return self._lists(left, right) or (
                 mine.indexed and yours.indexed and self._lists(list(mine.values), list(yours.values))
             )
-        if mine.variable and yours.variable and not same_name(mine.variable, yours.variable):
+        if mine.variable and yours.variable and not same_label(mine.variable, yours.variable):
             return False
         for one, another in ((gold, other), (other, gold)):
             if one[0] == "set" and another[0] in ("seq", "named"):  # {(1,2)} is (1,2), {∅} is not ∅
@@ -302,8 +292,8 @@ class Rules(ValueRules):
         return len(a) == len(b) and all(self.same(x, y) for x, y in zip(a, b, strict=True))
 
     def _lists(self, a: list[Tree], b: list[Tree], as_sets: bool = False) -> bool:
-        """Without order. As sets, what is written twice counts once."""
-        a, b = flat(a), flat(b)
+        """Compared without order. In sets, repeated items count once."""
+        a, b = flattened(a), flattened(b)
         if as_sets:
             a, b = self._distinct(a), self._distinct(b)
         if len(a) == 1 and len(set(b)) > 1 and all(self.same(a[0], y) for y in b):

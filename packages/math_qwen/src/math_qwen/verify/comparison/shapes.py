@@ -1,4 +1,4 @@
-"""The shapes that answers have: what is a label, a list, a unit behind a value, the values of ±."""
+"""The forms of answers: labels, units behind a value, chains of equations, cases."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ CONSTANTS_OF_INTEGRATION = frozenset(("C", "c", "K", "k", "C_1", "c_1", "C_0"))
 DEGREE: units.Unit = (("degree", 1),)
 
 
-def settle(tree: Tree) -> Tree:
-    """Without what says nothing: approximations behind an exact value, the steps of a chain, units inside products."""
+def canonical(tree: Tree) -> Tree:
+    """Without approximations behind an exact value and steps of a chain, and with units outside of products."""
     kind = tree[0]
     if kind in ("mul", "div", "neg", "add"):
         return _hoisted(tree)
@@ -25,7 +25,7 @@ def settle(tree: Tree) -> Tree:
         grid = matrix(tree[2][0])
         return tree if grid is None or len(grid) != len(grid[0]) or len(grid) > 4 else determinant(grid)
     if kind == "set" and len(tree[1]) == 1 and tree[1][0][0] in ("set",):
-        return settle(tree[1][0])
+        return canonical(tree[1][0])
     if kind in ("list", "and", "or") and len(tree[1]) > 1:
         if all(part[0] == "set" and len(part[1]) == 1 for part in tree[1]):
             return (kind, tuple(part[1][0] for part in tree[1]))
@@ -46,12 +46,12 @@ def settle(tree: Tree) -> Tree:
             chain = chain[:k]
             break
     if len(chain) == 1:
-        return settle(chain[0])
+        return canonical(chain[0])
     if len(chain) > 3 and set(chain[1::2]) == {"="}:
         if is_label(chain[0]):
             chain = [chain[0], "=", chain[-1]]
         else:
-            return settle(chain[-1])
+            return canonical(chain[-1])
     if len(chain) == 3 and chain[1] == "=" and chain[0][0] == "seq" and chain[2][0] == "seq":
         names, values = chain[0][2], chain[2][2]
         if len(names) == len(values) and all(name[0] in ("sym", "app") for name in names):
@@ -62,7 +62,7 @@ def settle(tree: Tree) -> Tree:
 
 
 def approximation(tree: Tree) -> Tree | None:
-    """3.16 of `√10 ≈ 3.16`, if that is what √10 rounds to."""
+    """3.16 of `√10 ≈ 3.16`, if √10 rounds to it."""
     if tree[0] != "rel" or tree[1][-2] != "~" or tree[1][-1][0] != "num":
         return None
     try:
@@ -72,8 +72,8 @@ def approximation(tree: Tree) -> Tree | None:
     return tree[1][-1] if abs(exact - float(tree[1][-1][1])) <= 0.01 * abs(exact) else None
 
 
-def unpointed(tree: Tree, other: Tree) -> Tree:
-    """A(1,2) beside coordinates as those; C(5,2) beside a value as the binomial coefficient."""
+def without_point_name(tree: Tree, other: Tree) -> Tree:
+    """A(1,2) as its coordinates if `other` has coordinates; C(5,2) as a binomial if `other` is a value."""
     if tree[0] != "mul" or len(tree[1]) != 2 or tree[1][0][0] != "sym" or tree[1][1][0] != "seq":
         return tree
     name, bracket = tree[1][0][1], tree[1][1]
@@ -84,8 +84,8 @@ def unpointed(tree: Tree, other: Tree) -> Tree:
     return tree
 
 
-def is_time(parts: list[Tree]) -> bool:
-    """Whether 3:30 tells the time: as a ratio it would have been reduced."""
+def is_time_of_day(parts: list[Tree]) -> bool:
+    """Whether 3:30 is a time of day: a ratio would be in lowest terms."""
     if len(parts) != 2 or any(part[0] != "num" or part[1].denominator != 1 for part in parts):
         return False
     hours, minutes = (int(part[1]) for part in parts)
@@ -93,7 +93,7 @@ def is_time(parts: list[Tree]) -> bool:
 
 
 def letters_as_unit(tree: Tree) -> tuple[Tree, units.Unit] | None:
-    """`5 \\frac{m}{s}`, read as a product of symbols, as 5 of the unit m/s."""
+    r"""`5 \frac{m}{s}`, a product of symbols, as 5 of the unit m/s."""
     if tree[0] not in ("mul", "div"):
         return None
     try:
@@ -109,31 +109,29 @@ def letters_as_unit(tree: Tree) -> tuple[Tree, units.Unit] | None:
     return ("num", value), tuple(sorted(unit.items()))
 
 
-def measured(tree: Tree) -> tuple[Tree, units.Unit]:
-    """The value and the unit."""
+def split_unit(tree: Tree) -> tuple[Tree, units.Unit]:
     if tree[0] == "qty":
-        value, unit = measured(settle(tree[1]))
+        value, unit = split_unit(canonical(tree[1]))
         return value, unit or units.unit_of(tree[2])
     if tree[0] == "deg":
         return tree[1], DEGREE
     if tree[0] == "rel" and len(tree[1]) == 3 and tree[1][1] == "=":
-        value, unit = measured(settle(tree[1][2]))
+        value, unit = split_unit(canonical(tree[1][2]))
         return (("rel", (*tree[1][:2], value)), unit) if unit else (tree, ())
     if tree[0] == "neg" and tree[1][0] in ("deg", "qty"):
-        value, unit = measured(tree[1])
+        value, unit = split_unit(tree[1])
         return ("neg", value), unit
     return tree, ()
 
 
 def in_radians(degrees: Tree) -> Tree:
-    """A number of degrees, or `x =` one, in radians."""
     if degrees[0] == "rel":
         return ("rel", (*degrees[1][:-1], in_radians(degrees[1][-1])))
     return ("mul", (degrees, ("div", ("const", "pi"), ("num", Fraction(180)))))
 
 
 def is_label(tree: Tree) -> bool:
-    """Whether the left side of an equation only names what the right side is: x, f(x), AB, |AB|, A:B, NO/BO, sin A."""
+    """Whether the left side of an equation only names the right side: x, f(x), AB, |AB|, A:B, NO/BO, sin A."""
     kind = tree[0]
     if kind in ("sym", "text", "app"):
         return True
@@ -171,19 +169,10 @@ def is_label(tree: Tree) -> bool:
     return False
 
 
-def estimate_constant(a: Tree, b: Tree) -> bool | None:
-    """False where floating point shows that a - b is not constant."""
-    try:
-        differences = [estimate.estimate(a, k) - estimate.estimate(b, k) for k in (0, 1)]
-    except (ArithmeticError, ValueError, RecursionError):
-        return None
-    return None if abs(differences[0] - differences[1]) < 1e-6 * (1 + abs(differences[0])) else False
-
-
 def _hoisted(tree: Tree) -> Tree:
-    """A unit inside a product as the unit of the product: `$5 million`, `-$5`."""
+    """With the unit outside of a product or a minus: `$5 million`, `-$5`."""
     if tree[0] == "neg" and tree[1][0] in ("qty", "mul", "div"):
-        inside = settle(tree[1])
+        inside = canonical(tree[1])
         return ("qty", ("neg", inside[1]), inside[2]) if inside[0] == "qty" else tree
     if tree[0] == "mul" and len(tree[1]) == 2 and tree[1][1][0] == "div":
         above, below = tree[1][1][1:]
@@ -212,11 +201,11 @@ def is_number(tree: Tree) -> bool:
     return tree[0] in VALUES and not any(has(tree, kind) for kind in ("sym", "app", "text", "big"))
 
 
-def meaningless(tree: Tree) -> bool:
+def is_empty(tree: Tree) -> bool:
     return tree == ("text", "")
 
 
-def turned_round(chain: tuple) -> tuple | None:
+def flipped(chain: tuple) -> tuple | None:
     turned = {
         "<": ">", ">": "<", "<=": ">=", ">=": "<=", "=": "=", "!=": "!=", "equiv": "equiv", "parallel": "parallel",
         "perp": "perp", "~": "~",
@@ -234,8 +223,8 @@ def congruence(tree: Tree) -> tuple[Tree, Tree | None]:
     return tree, None
 
 
-def explicit(cases: tuple) -> list[tuple[Tree, Tree]]:
-    """Cases with `otherwise` as the condition that it stands for, where that can be told."""
+def explicit_cases(cases: tuple) -> list[tuple[Tree, Tree]]:
+    """Cases whose `otherwise` is replaced by its condition, if that can be computed."""
     known = [region(condition) for _, condition in cases if condition != ("text", "otherwise")]
     found = []
     for value, condition in cases:
@@ -262,7 +251,7 @@ def _rest(known: list) -> Tree | None:
     return ("rel", (("sym", total.variable), "in", parts[0] if len(parts) == 1 else ("union", tuple(parts))))
 
 
-def parts(tree: Tree) -> list[Tree]:
+def ratio_parts(tree: Tree) -> list[Tree]:
     if tree[0] == "ratio":
         return list(tree[1])
     if tree[0] == "div":
@@ -271,7 +260,7 @@ def parts(tree: Tree) -> list[Tree]:
 
 
 def without_constant(tree: Tree) -> Tree | None:
-    """F where the tree is F + C."""
+    """F of a tree F + C."""
     if tree[0] != "add" or tree[1][-1][0] != "sym" or tree[1][-1][1] not in CONSTANTS_OF_INTEGRATION:
         return None
     rest: Tree = ("add", tree[1][:-1]) if len(tree[1]) > 2 else tree[1][0]
@@ -284,6 +273,6 @@ def _has_symbol(tree: Any, name: str) -> bool:
     return tree == ("sym", name) or any(_has_symbol(part, name) for part in tree)
 
 
-def same_name(a: Tree, b: Tree) -> bool:
-    """Whether two labels name the same; W(n) and W(x) do."""
+def same_label(a: Tree, b: Tree) -> bool:
+    """Whether two labels mean the same; W(n) and W(x) do."""
     return a == b or (a[0] == b[0] == "app" and a[1] == b[1] and len(a[2]) == len(b[2]))

@@ -1,7 +1,6 @@
-"""Trees as sympy expressions, and proofs that two are equal. Only worker processes import this: sympy has no time
-limit.
+"""Proofs by sympy that two trees are equal. Only workers import this: sympy knows no time limit.
 
-sympy objects are built from the tree one by one; no text ever reaches sympy's parser. Symbols are real.
+sympy objects are built from trees; no text reaches sympy's parser. Symbols are real.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from sympy import Expr
 
 from math_qwen.verify.comparison import algebra, polynomials
 from math_qwen.verify.comparison.estimate import hash_name
-from math_qwen.verify.limits import BITS, EXPONENT, FACTORIAL, TooLarge, Unreadable
+from math_qwen.verify.limits import BITS, EXPONENT, FACTORIAL, TooLarge, Unparsable
 from math_qwen.verify.parsing.trees import Tree
 
 _FUNCTIONS = {
@@ -24,7 +23,7 @@ _FUNCTIONS = {
     "ln": sympy.log, "abs": sympy.Abs, "floor": sympy.floor, "ceil": sympy.ceiling, "sign": sympy.sign, "Re": sympy.re,
     "Im": sympy.im, "arg": sympy.arg,
 }  # fmt: skip
-_SIMPLIFY_OPS = 120  # beyond, sympy's simplify may take minutes
+_SIMPLIFY_OPS = 120  # with more operations sympy's simplify may take minutes
 _POINTS = 8
 _STEPS = (
     sympy.floor,
@@ -36,10 +35,9 @@ _STEPS = (
 
 
 def prove_equal(a: Tree, b: Tree) -> bool:
-    """Whether two values are equal: refuted by numbers, or proved by sympy.
+    """Whether two values are equal, and real at the same points.
 
-    Both must be defined (real) at the same points. Where sympy finds no proof, agreement to 40 digits at 8 points
-    counts. Raises TooLarge or Unreadable.
+    Without a proof, agreement to 30 digits at three or more generic points counts. Raises TooLarge or Unparsable.
     """
     left, right = to_sympy(a), to_sympy(b)
     if left == right:
@@ -61,7 +59,7 @@ def prove_equal(a: Tree, b: Tree) -> bool:
 
 
 def prove_constant(a: Tree, b: Tree) -> bool:
-    """Whether a - b is a constant, as two antiderivatives of one function."""
+    """Whether a - b is constant: two antiderivatives of one function."""
     difference = to_sympy(a) - to_sympy(b)
     return all(
         sympy.simplify(difference.diff(symbol)) == 0
@@ -71,7 +69,7 @@ def prove_constant(a: Tree, b: Tree) -> bool:
 
 
 def prove_proportional(a: Tree, b: Tree) -> int:
-    """The sign of c where a = c·b for a constant c; 0 where there is no such c."""
+    """The sign of c if a = c·b for a constant c, else 0."""
     left, right = to_sympy(a), to_sympy(b)
     if right == 0 or left == 0:
         return int(left == right)
@@ -93,7 +91,7 @@ def prove_proportional(a: Tree, b: Tree) -> int:
 
 
 def to_sympy(tree: Tree) -> Expr:
-    """The sympy expression of a value. Raises TooLarge before anything large is computed, Unreadable for no value."""
+    """Raises TooLarge before sympy computes anything large, Unparsable if the tree has no value."""
     kind = tree[0]
     if kind == "num":
         return sympy.Rational(tree[1].numerator, tree[1].denominator)
@@ -110,7 +108,7 @@ def to_sympy(tree: Tree) -> Expr:
     if kind == "div":
         below = to_sympy(tree[2])
         if below.is_zero:
-            raise Unreadable("a division by zero")
+            raise Unparsable("a division by zero")
         return to_sympy(tree[1]) / below
     if kind == "pct":
         return to_sympy(tree[1]) / 100
@@ -136,13 +134,13 @@ def to_sympy(tree: Tree) -> Expr:
             body = algebra.replaced(body, variable, ("sym", "·"))
         limits = [sympy.S.NaN if limit is None else to_sympy(limit) for limit in (low, high)]
         return sympy.Function("big " + name)(*limits, to_sympy(body))
-    raise Unreadable(f"{kind} is no value")
+    raise Unparsable(f"{kind} is no value")
 
 
 def _power(base: Expr, exponent: Expr) -> Expr:
     if base.is_number and exponent.is_number:
         if base == 0 and not exponent.is_positive:
-            raise Unreadable("a power of zero")
+            raise Unparsable("a power of zero")
         if base.is_Rational and exponent.is_Rational:
             bits = max(int(base.p).bit_length(), int(base.q).bit_length())
             if abs(exponent) * bits > BITS:
@@ -182,16 +180,16 @@ def _infinite(expression: Expr) -> bool:
 
 
 def _extreme(number: sympy.Rational) -> bool:
-    """Whether a number could hide a difference from 40 digits."""
+    """Whether the number could hide a difference from 40 digits."""
     return max(int(abs(number.p)).bit_length(), int(number.q).bit_length()) > 64
 
 
 def _unknown() -> Expr:
-    raise Unreadable("a logarithm to this base")
+    raise Unparsable("a logarithm to this base")
 
 
 def _numbers_agree(left: Expr, right: Expr) -> bool | None:
-    """False where numbers show a difference, True where they agree at every point, None where there are no numbers."""
+    """True or False if numbers can tell, else None."""
     names = sorted(left.free_symbols | right.free_symbols, key=str)
     if not names:
         x, y = _number(left, {}), _number(right, {})
@@ -220,9 +218,7 @@ def _numbers_agree(left: Expr, right: Expr) -> bool | None:
 
 
 def _coordinate(name: str, k: int) -> sympy.Rational:
-    """The value of a symbol at the k-th point: positive, negative, small, large; never a number that means
-    something.
-    """
+    """A symbol's value at the k-th point: small or large, of either sign, never a special number."""
     seed = (hash_name(name) * 104729 + (k + 1) * 7919 * (k + 3)) % 99991
     scale = (1, 1, 3, 3, 11, 1, 40, 5)[k]
     sign = 1 if k in (0, 2, 4) else -1 if k in (1, 3) else (1 if seed % 2 else -1)
@@ -230,7 +226,7 @@ def _coordinate(name: str, k: int) -> sympy.Rational:
 
 
 def _number(expression: Expr, point: dict) -> Expr | None:
-    """40 digits of the value, or None where it is no finite number."""
+    """The value to 40 digits, or None if it is no finite number."""
     value = expression.evalf(40, subs=point, maxn=400) if point else expression.evalf(40, maxn=400)
     if not value.is_number or (not value.is_comparable and not value.is_complex):
         return None

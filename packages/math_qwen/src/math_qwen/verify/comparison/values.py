@@ -1,7 +1,6 @@
-"""Whether two expressions have the same value.
+"""Whether two expressions have the same value: exact algebra, then floating point to tell them apart, then sympy.
 
-Identical trees, then exact algebra, then floating point to tell two apart, and only then sympy, in a worker process.
-Without a prover `NeedsProof` is raised, and the caller sends the pair to a worker.
+Sympy runs in a worker. Without a prover `NeedsProof` is raised, and the caller sends the pair to a worker.
 """
 
 from __future__ import annotations
@@ -9,8 +8,8 @@ from __future__ import annotations
 from typing import Protocol
 
 from math_qwen.verify.comparison import algebra, estimate, polynomials
-from math_qwen.verify.comparison.shapes import estimate_constant, without_constant
-from math_qwen.verify.limits import TooLarge, Unreadable
+from math_qwen.verify.comparison.shapes import without_constant
+from math_qwen.verify.limits import TooLarge, Unparsable
 from math_qwen.verify.parsing.trees import VALUES, Tree
 
 
@@ -25,7 +24,7 @@ class Prover(Protocol):
 
 
 class ValueRules:
-    """`shortcuts=False` asks the prover about everything: for tests."""
+    """`shortcuts=False` leaves everything to the prover (for tests)."""
 
     def __init__(self, prover: Prover | None = None, shortcuts: bool = True):
         self.prover = prover
@@ -33,7 +32,7 @@ class ValueRules:
         self.why = ""
 
     def values(self, a: Tree, b: Tree) -> bool:
-        """Whether two expressions have the same value, at every point where either has one."""
+        """Whether two expressions have the same value wherever either has one."""
         if a == b:
             return True
         if a[0] not in VALUES or b[0] not in VALUES:
@@ -43,7 +42,7 @@ class ValueRules:
                 proved = polynomials.equal(algebra.ratio(a), algebra.ratio(b))
             except TooLarge:
                 proved = None
-            except Unreadable:
+            except Unparsable:
                 return False
             if proved is not None:
                 return proved
@@ -53,11 +52,11 @@ class ValueRules:
             raise NeedsProof
         try:
             return self.prover.equal(a, b)
-        except Unreadable:
+        except Unparsable:
             return False
 
     def same_antiderivative(self, gold: Tree, other: Tree) -> bool:
-        """`F + C` is the same for every name of the constant and every constant beside it."""
+        """`F + C` is the same for every name of C and with any number added."""
         mine, yours = without_constant(gold), without_constant(other)
         if mine is None or yours is None:
             return False
@@ -65,16 +64,16 @@ class ValueRules:
             difference = polynomials.plus(algebra.ratio(mine), polynomials.negative(algebra.ratio(yours)))
             if not polynomials.symbols(difference):
                 return True
-        except (TooLarge, Unreadable):
+        except (TooLarge, Unparsable):
             return False
-        if estimate_constant(mine, yours) is False:
+        if not estimate.may_differ_by_constant(mine, yours):
             return False
         if self.prover is None:
             raise NeedsProof
         return self.prover.constant(mine, yours)
 
     def proportion(self, a: tuple, b: tuple) -> int:
-        """The sign of c where (left - right) of one relation is c times that of the other; 0 where it is not."""
+        """The sign of c if (left - right) of one relation is c times that of the other, else 0."""
         if any(side[0] not in VALUES for side in (a[0], a[2], b[0], b[2])):
             return 0
         mine: Tree = ("add", (a[0], ("neg", a[2])))
@@ -84,7 +83,7 @@ class ValueRules:
                 found, factor = polynomials.proportional(algebra.ratio(mine), algebra.ratio(yours))
             except TooLarge:
                 found, factor = None, None
-            except Unreadable:
+            except Unparsable:
                 return 0
             if found is not None:
                 return 0 if not found else 1 if factor is None or factor > 0 else -1
@@ -92,7 +91,7 @@ class ValueRules:
             raise NeedsProof
         try:
             return self.prover.proportional(mine, yours)
-        except Unreadable:
+        except Unparsable:
             return 0
 
     def surely_equal(self, a: Tree, b: Tree) -> bool:
@@ -100,5 +99,5 @@ class ValueRules:
             return False
         try:
             return polynomials.equal(algebra.ratio(a), algebra.ratio(b)) is True
-        except (TooLarge, Unreadable):
+        except (TooLarge, Unparsable):
             return False

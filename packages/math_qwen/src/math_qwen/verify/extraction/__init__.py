@@ -1,4 +1,4 @@
-"""What is found as the final answer of a response, and how a denial before it reads."""
+"""Where the answer stands in a response: `response`, then `boxes` and `multiple_choice`."""
 
 from __future__ import annotations
 
@@ -16,6 +16,6 @@ DENIED_BEFORE = re.compile(
 class Final:
     """The final answer of one text."""
 
-    candidates: tuple[str, ...]  # texts that may be the answer; the first that reads as mathematics is
-    how: str  # "box", "####", "phrase", "whole", "last value"
+    candidates: tuple[str, ...]  # the first that parses as mathematics counts
+    found_by: str  # "box", "####", "phrase", "whole", "last value"
     denied: bool = False

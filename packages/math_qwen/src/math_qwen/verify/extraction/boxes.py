@@ -1,4 +1,4 @@
-"""The boxed answer of a response: the last box, those joined to it, and the unit behind."""
+"""The boxed answer of a response."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _LABEL_BEFORE = re.compile(r"([A-Za-z](?:_\{?[A-Za-z0-9]{1,3}\}?)?)\s*=\s*\$?\s*
 
 
 def boxes(text: str) -> Final | None:
-    """The last box with those joined to it by `and`, `or` or a comma; a unit behind the box belongs to it."""
+    """The last box, with boxes joined to it by `and`, `or` or a comma, and with the unit behind it."""
     starts = [match.end() for match in _BOX.finditer(text)]
     if not starts:
         return None
@@ -44,7 +44,7 @@ def boxes(text: str) -> Final | None:
             begin += 1
         if begin < len(text) and text[begin] == "{":
             end = ends.get(begin)
-            if end is None:  # not closed: what stands on the line
+            if end is None:  # never closed: take the line
                 line = text[begin + 1 :].split("\n", 1)[0]
                 found.append((match.start(), begin + 1 + len(line), line.rstrip(" .$\\])")))
                 break
@@ -79,7 +79,7 @@ def boxes(text: str) -> Final | None:
 
 
 def _matching(text: str) -> dict[int, int]:
-    """Where each opening brace closes; escaped braces do not count."""
+    """The place of every opening brace's closing one; escaped braces do not count."""
     stack: list[int] = []
     ends: dict[int, int] = {}
     for match in _BRACE.finditer(text):
@@ -91,7 +91,7 @@ def _matching(text: str) -> dict[int, int]:
 
 
 def _joined(gap: str) -> bool:
-    """Whether two boxes with this between them are one answer in two parts."""
+    """Whether two boxes with `gap` between them are one answer in two parts."""
     if len(gap) > 90 or "\n\n" in gap or re.search(r"[.。!?！？]\s", gap):
         return False
     bare = re.sub(r"\\(?:text|quad|qquad|mathrm|mbox|[()\[\],;! ])|[{}$\s]", " ", gap)

@@ -1,4 +1,4 @@
-"""Multiple choice: which letters a text chooses."""
+"""Multiple choice: the letters that a text chooses."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ _COMMANDS = re.compile(r"\\(?:text|mathrm|textbf|mathbf|mbox|textit|textnormal|b
 
 
 def letters(text: str, any_case: bool = False) -> frozenset[str] | None:
-    """The letters of a text that is nothing but a choice: `(C)`, `\\text{C}`, `A and C`, `option B`; else None.
+    """The letters of a text that is only a choice: `(C)`, `\\text{C}`, `A and C`, `option B`; else None.
 
-    A small letter alone is a variable unless `any_case`.
+    A single small letter is a variable unless `any_case`.
     """
     text = _COMMANDS.sub("", text).strip().rstrip(".")
     if len(text) > 40:
@@ -45,7 +45,7 @@ def letters(text: str, any_case: bool = False) -> frozenset[str] | None:
     text = _SEVERAL_LEAD.sub("", text)
     if _SEVERAL.match(text):
         found = re.findall("[A-J]", re.sub(r"and|or", "", text))
-        apart = len(text) > len(found)  # AC is a choice of two, CA may be a product
+        apart = len(text) > len(found)  # AC is two choices, CA may be a product
         return frozenset(found) if len(set(found)) == len(found) and (apart or found == sorted(found)) else None
     return None
 
@@ -63,7 +63,7 @@ def labelled(text: str) -> tuple[str, str] | None:
 
 
 def chosen(text: str) -> str | None:
-    """The letter that a whole response to a multiple-choice question settles on."""
+    """The letter that a whole response settles on."""
     text = _COMMANDS.sub("", text[-20_000:])
     negated = {match.start(1) for match in _NEGATED.finditer(text)}
     found = [

@@ -1,7 +1,7 @@
 """The final answer of a whole solution, English or Chinese: candidates, the likeliest first.
 
-The last box counts; else what follows the last `####`, `final answer` or `the answer is`; else the last value. A denied
-answer (`the answer is not 5`) is none.
+The last box counts, else the text after the last `####`, `final answer` or `the answer is`, else the last value. A
+denied answer (`the answer is not 5`) is none.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ _TRIM = ' \t\r\n*。，；;,`"“”_'
 
 
 def final_answer(text: str) -> Final:
-    """Where the answer of `text` stands. Linear in the text; only the end of a very long one is read."""
+    """Linear in the text; only the end of a very long one is read."""
     text = text[-RESPONSE_CHARS:] if len(text) > RESPONSE_CHARS else text
     if "<" in text:
         text = _visible(text)
@@ -119,7 +119,7 @@ def final_answer(text: str) -> Final:
         *_, match = _HASHES.finditer(text)
         rest = text[match.end() :].strip(_TRIM)
         line = rest.split("\n", 1)[0].strip(_TRIM)
-        return Final(_segments(line), "####")
+        return Final(_candidates(line), "####")
     phrases = list(_PHRASE.finditer(text)) if _may_have_phrase(text) else []
     denied, doubtful = False, ()
     for match in reversed(phrases[-8:]):
@@ -128,7 +128,7 @@ def final_answer(text: str) -> Final:
         if negated or _DENIAL.match(following):
             resumed = _RESUMED.search(following[:120])
             if resumed:
-                return Final(_segments(_sentence(following[resumed.end() :])), "phrase")
+                return Final(_candidates(_sentence(following[resumed.end() :])), "phrase")
             denied = True
             doubtful = () if negated else (_sentence(following),)
             break
@@ -136,10 +136,10 @@ def final_answer(text: str) -> Final:
             return Final((), "phrase", denied=True)
         sentence = _sentence(_LEAD.sub("", following))
         if sentence:
-            return Final(_segments(sentence), "phrase")
+            return Final(_candidates(sentence), "phrase")
     if denied:
         return Final(doubtful, "phrase", denied=True)
-    return _unannounced(text)
+    return _last_value(text)
 
 
 def _may_have_phrase(text: str) -> bool:
@@ -148,7 +148,7 @@ def _may_have_phrase(text: str) -> bool:
 
 
 def _visible(text: str) -> str:
-    """Without reasoning in <think> tags and the turns after the answer; of <answer> tags only what they hold."""
+    """Without <think> reasoning and later turns; only the inside of <answer> tags."""
     if "</think>" in text:
         text = text.rsplit("</think>", 1)[1]
     if "<answer>" in text:
@@ -158,14 +158,14 @@ def _visible(text: str) -> str:
 
 
 def _sentence(text: str) -> str:
-    """Up to the end of the sentence, but not inside mathematics, braces or a number."""
+    """Up to the end of the sentence, which is never inside mathematics, braces or a number."""
     text = text.lstrip(" \t\r\n*:：")
     text = _LEAD.sub("", text)
     inside = False
     depth = 0
     for k, character in enumerate(text[:3000]):
         if character == "$" and (k == 0 or text[k - 1] != "\\"):
-            # A dollar before a digit that no other dollar follows on the line is money.
+            # A dollar with no second one on the line is money.
             inside = not inside if "$" in text[k + 1 :].split("\n", 1)[0] or inside else inside
         elif character == "{":
             depth += 1
@@ -199,10 +199,8 @@ def _ends_sentence(text: str, k: int) -> bool:
     return not (k == 1 and text[0].isupper()) and not re.search(r"\b(?:sq|approx|vs|cu|no)$", text[:k])
 
 
-def _segments(sentence: str, cut_at: re.Pattern[str] = _CUT) -> tuple[str, ...]:
-    """What in an answering sentence may be the answer: all of it, what precedes a reason, its mathematics, its last
-    value.
-    """
+def _candidates(sentence: str, cut_at: re.Pattern[str] = _CUT) -> tuple[str, ...]:
+    """Candidates in an answering sentence: all of it, the part before a reason, its mathematics, its last value."""
     found: list[str] = []
 
     def add(text: str) -> None:
@@ -221,7 +219,7 @@ def _segments(sentence: str, cut_at: re.Pattern[str] = _CUT) -> tuple[str, ...]:
     verbs = [v for v in _IS.finditer(head) if not any(m.start() < v.start() < m.end() for m in maths)]
     for verb in reversed([v for v in verbs if v[0][:1].isalpha()][-2:]):
         if not DENIED_BEFORE.search(head[: verb.end()] + head[verb.end() :][:6]) and not _TURN.search(head, verb.end()):
-            add(_LEAD.sub("", head[verb.end() :]))  # `the solutions are x = 2 and x = 3`: before what follows a sign
+            add(_LEAD.sub("", head[verb.end() :]))  # `the solutions are x = 2 and x = 3`
     if verbs and not DENIED_BEFORE.search(head[: verbs[-1].end()] + (head[verbs[-1].end() :][:6])):
         add(_LEAD.sub("", head[verbs[-1].end() :]))
         for verb in reversed(verbs[:-1][-3:]):
@@ -265,8 +263,8 @@ def _add_value(text: str, match: re.Match[str], add) -> None:
     add(match[0])
 
 
-def _unannounced(text: str) -> Final:
-    """No box, no `####`, no phrase: the text itself if it is short, and the last value in it."""
+def _last_value(text: str) -> Final:
+    """Without a box, `####` or phrase: the text itself if it is short, and its last value."""
     stripped = text.strip()
     if not stripped:
         return Final((), "empty")
@@ -284,7 +282,7 @@ def _unannounced(text: str) -> Final:
         if yes_no := _YES_NO.match(stripped):
             add(yes_no[0])
     if not _PROSE.search(stripped):
-        return Final(tuple(found) or (stripped.strip(_TRIM),), "whole")  # no response: a bare answer, readable or not
+        return Final(tuple(found) or (stripped.strip(_TRIM),), "whole")  # a bare answer, not a response
     tail = stripped[-2500:]
     maths = list(_MATH.finditer(tail))
     math_end = maths[-1].end() if maths else -1
@@ -294,7 +292,7 @@ def _unannounced(text: str) -> Final:
         before = tail[max(0, last.start() - 40) : last.start()]
         if _COMPARED_BEFORE.search(before):
             return Final(tuple(found), "last value", denied=True)
-        if _UNEQUAL_BEFORE.search(before):  # a condition, if it is an answer at all
+        if _UNEQUAL_BEFORE.search(before):  # a condition, if anything
             return Final((*found, maths[-1][0]) if maths else tuple(found), "last value")
         if DENIED_BEFORE.search(before):
             # `3, not 4` says 3; `it is not 4` says nothing.
@@ -314,7 +312,7 @@ def _unannounced(text: str) -> Final:
         sentence = _sentence(line)
         if len(values) > 1 and _OR.match(tail[values[-2].end() : last.start()]):
             return Final(tuple(found), "last value")  # two answers
-        for candidate in _segments(sentence, _REASON)[1:]:
+        for candidate in _candidates(sentence, _REASON)[1:]:
             add(candidate)
         _add_value(tail, last, add)
         return Final(tuple(found), "last value")
@@ -332,7 +330,7 @@ def _unannounced(text: str) -> Final:
         add(_sentence(tail[last.start() :]))
         add(last[0])
         values = list(_VALUE.finditer(last[0]))
-        if values and re.search(r"(?<!\\)\b[A-Za-z]{4,}\b", last[0]):  # two dollar signs that were money
+        if values and re.search(r"(?<!\\)\b[A-Za-z]{4,}\b", last[0]):  # the dollars were money
             add(values[-1][0])
         return Final(tuple(found), "last value")
     sentence = stripped.rsplit("\n", 1)[-1]
@@ -344,7 +342,7 @@ def _unannounced(text: str) -> Final:
     if verbs:
         add(_LEAD.sub("", sentence[verbs[-1].end() :]))
     if len(sentence) < 300:
-        for candidate in _segments(sentence, _REASON):
+        for candidate in _candidates(sentence, _REASON):
             add(candidate)
         if spelled := _NUMBER_WORD.findall(sentence):
             add(spelled[-1])

@@ -1,8 +1,8 @@
-"""Matrices, cases and aligned equations: what stands between `\\begin` and `\\end`."""
+r"""Matrices, cases and aligned equations: everything between `\begin` and `\end`."""
 
 from __future__ import annotations
 
-from math_qwen.verify.limits import MATRIX, TooLarge, Unreadable
+from math_qwen.verify.limits import MATRIX, TooLarge, Unparsable
 from math_qwen.verify.parsing.tokens import TokenStream
 from math_qwen.verify.parsing.trees import Tree
 
@@ -14,7 +14,7 @@ _OTHERWISE = ("otherwise", "else", "其他", "其它", "其余")
 
 
 def environment(parser: TokenStream, name: str) -> Tree:
-    """The environment `name`, whose `\\begin` has been taken. Raises Unreadable or TooLarge."""
+    r"""Parse `name` after its `\begin`. Raises Unparsable or TooLarge."""
     parser.deeper()
     rows: list[list[Tree]] = [[]]
     cells = 0
@@ -27,7 +27,7 @@ def environment(parser: TokenStream, name: str) -> Tree:
             parser.take()
             continue
         if parser.at("end"):
-            raise Unreadable("environments do not match")
+            raise Unparsable("environments do not match")
         if parser.at("sep") and name == "cases":
             parser.take()
             continue
@@ -36,7 +36,7 @@ def environment(parser: TokenStream, name: str) -> Tree:
             if word in _OTHERWISE:
                 rows[-1].append(("text", "otherwise"))
             elif word not in _CONDITION_WORDS:
-                raise Unreadable("words in a case")
+                raise Unparsable("words in a case")
             continue
         if name == "cases":
             entry = parser.relation()
@@ -50,19 +50,19 @@ def environment(parser: TokenStream, name: str) -> Tree:
         if cells > MATRIX:
             raise TooLarge("too large a matrix")
     if not parser.at("end", name):
-        raise Unreadable("an environment does not end")
+        raise Unparsable("an environment does not end")
     parser.take()
     parser.depth -= 1
     rows = [row for row in rows if row]
     if not rows:
-        raise Unreadable("an empty matrix")
+        raise Unparsable("an empty matrix")
     if name == "cases":
         if all(len(row) == 1 for row in rows):
             return ("list", tuple(row[0] for row in rows)) if len(rows) > 1 else rows[0][0]
         if any(len(row) != 2 for row in rows):
-            raise Unreadable("a case without condition")
+            raise Unparsable("a case without condition")
         return ("cases", tuple((row[0], row[1]) for row in rows))
     if name not in _MATRICES or len({len(row) for row in rows}) != 1:
-        raise Unreadable("a matrix of uneven rows")
+        raise Unparsable("a matrix of uneven rows")
     tree: Tree = ("mat", tuple(map(tuple, rows)))
     return ("fn", "det", (tree,)) if name == "vmatrix" else tree

@@ -1,10 +1,10 @@
-"""Values and expressions: sums, products, powers, functions, brackets, from tokens to trees."""
+"""Expressions, from tokens to trees: sums, products, powers, functions, brackets."""
 
 from __future__ import annotations
 
 from fractions import Fraction
 
-from math_qwen.verify.limits import TooLarge, Unreadable
+from math_qwen.verify.limits import TooLarge, Unparsable
 from math_qwen.verify.parsing.environments import environment
 from math_qwen.verify.parsing.tokens import Token, TokenStream
 from math_qwen.verify.parsing.trees import (
@@ -23,7 +23,7 @@ _APPLIED = frozenset("fghFGH")
 
 
 class ExpressionParser(TokenStream):
-    """Expressions; `items` and `relation`, which stand in brackets, come from `Parser`."""
+    """`items` and `relation`, which may stand in brackets, come from `Parser`."""
 
     # Sums, products and signs
 
@@ -41,7 +41,7 @@ class ExpressionParser(TokenStream):
             if self.peek.kind == "op" and self.peek.value in ("*", "/", "circ"):
                 operator = self.take().value
                 if operator == "circ":
-                    raise Unreadable("a composition")
+                    raise Unparsable("a composition")
                 right = self.unary()
                 tree = ("div", tree, right) if operator == "/" else times(tree, right)
             elif self._starts_factor():
@@ -52,10 +52,10 @@ class ExpressionParser(TokenStream):
                     "",
                 ):
                     tree = times(tree, self.power())  # 6!6!
-                elif self.at("num"):  # 2 1/2 is mixed; two numbers side by side are nothing
+                elif self.at("num"):  # 2 1/2 is a mixed number; other numbers side by side are an error
                     mixed = self._mixed(tree)
                     if mixed is None:
-                        raise Unreadable("two numbers side by side")
+                        raise Unparsable("two numbers side by side")
                     tree = mixed
                 else:
                     fraction = self.at("cmd", "frac")
@@ -103,12 +103,12 @@ class ExpressionParser(TokenStream):
         return self.power()
 
     def unary_product(self) -> Tree:
-        """What a sign before it governs: one factor with its mixed fraction, so that -2 1/3 is -(2 1/3)."""
+        """The factor that a sign applies to: -2 1/3 is -(2 1/3)."""
         tree = self.unary()
         if is_whole(tree) and self.at("num"):
             mixed = self._mixed(tree)
             if mixed is None:
-                raise Unreadable("two numbers side by side")
+                raise Unparsable("two numbers side by side")
             return mixed
         if is_whole(tree) and self.at("cmd", "frac"):
             return mixed_or_product(tree, self.power())
@@ -123,7 +123,7 @@ class ExpressionParser(TokenStream):
             self.depth -= 1
             tree = primed(tree, 1) if exponent == ("prime",) else ("pow", tree, exponent)
             if self.at("op", "^"):
-                raise Unreadable("a double exponent") if self.stream[self.place - 1].value == "}" else Unreadable("^^")
+                raise Unparsable("a double exponent") if self.stream[self.place - 1].value == "}" else Unparsable("^^")
             tree = self.postfix(tree)
         return tree
 
@@ -162,7 +162,7 @@ class ExpressionParser(TokenStream):
             sign = self.take().value
             if sign == "'":
                 if tree[0] == "deg":  # minutes of arc
-                    raise Unreadable("minutes of arc")
+                    raise Unparsable("minutes of arc")
                 tree = primed(tree, 1)
             elif sign == "!":
                 double = self.at("op", "!") and not self.peek.spaced
@@ -249,10 +249,10 @@ class ExpressionParser(TokenStream):
             return ("text", value)
         if kind == "dots":
             return ("text", "…")
-        raise Unreadable(f"unexpected {value or kind}")
+        raise Unparsable(f"unexpected {value or kind}")
 
     def group(self) -> Tree:
-        """`{…}` as a bracket that TeX does not show; or, without braces, the one character that TeX takes."""
+        """`{…}`, which TeX does not show, or the single character that TeX takes without braces."""
         if self.at("open", "{"):
             self.take()
             return self._bracket("{")
@@ -263,7 +263,7 @@ class ExpressionParser(TokenStream):
             self.jump(self.place)
             return ("num", Fraction(int(token.raw[0])))
         if self.at("op", "-"):
-            raise Unreadable("braces are missing")
+            raise Unparsable("braces are missing")
         return self.atom()
 
     def _bracket(self, opening: str) -> Tree:
@@ -274,7 +274,7 @@ class ExpressionParser(TokenStream):
             self.bars, self.depth = bars, self.depth - 1
             if opening in ("\\{", "{") and closing == _CLOSING[opening]:
                 return ("named", "empty") if opening == "\\{" else ("text", "")
-            raise Unreadable("an empty bracket")
+            raise Unparsable("an empty bracket")
         inside = self.items()
         if opening in ("\\{", "{") and (self.at("bar") or self.at("op", "mid") or self.at("op", ":")):
             self.take()
@@ -291,22 +291,22 @@ class ExpressionParser(TokenStream):
         many = inside[0] in ("list", "and", "or")
         if opening in ("\\{", "{"):
             if closing != _CLOSING[opening]:
-                raise Unreadable("brackets do not match")
+                raise Unparsable("brackets do not match")
             if opening == "{":
                 return ("set", inside[1]) if many and inside[0] == "list" and self.depth == 0 else inside
             return ("set", inside[1] if many else (inside,))
         if opening in ("lfloor", "lceil"):
             if closing != _CLOSING[opening]:
-                raise Unreadable("brackets do not match")
+                raise Unparsable("brackets do not match")
             return ("fn", "floor" if opening == "lfloor" else "ceil", (inside,))
         if opening == "langle":
             opening, closing = "(", ")" if closing == "rangle" else "?"
         if closing not in (")", "]"):
-            raise Unreadable("brackets do not match")
+            raise Unparsable("brackets do not match")
         if inside[0] == "list":
             return ("seq", opening, inside[1], closing)
         if _CLOSING[opening] != closing:
-            raise Unreadable("brackets do not match")
+            raise Unparsable("brackets do not match")
         return inside
 
     def _named_symbol(self, name: str) -> Tree:
@@ -397,7 +397,7 @@ class ExpressionParser(TokenStream):
             return ("root", arguments[0], 3)
         if name == "cis":
             if mentions(arguments, ("const", "i")):
-                raise Unreadable("an angle that is not real")
+                raise Unparsable("an angle that is not real")
             return ("add", (("fn", "cos", arguments), ("mul", (("const", "i"), ("fn", "sin", arguments)))))
         if name == "exp":
             return ("pow", ("const", "e"), arguments[0])
@@ -421,13 +421,13 @@ class ExpressionParser(TokenStream):
                     index = self._bracket("[")
                     degree = int(index[1]) if is_whole(index) and 2 <= index[1] <= 100 else 0
                     if not degree:
-                        raise Unreadable("a root of no small degree")
+                        raise Unparsable("a root of no small degree")
                 return ("root", self.group(), degree)
             if name in ("sum", "prod", "int", "iint", "oint", "lim"):
                 return self._big(name)
         finally:
             self.depth -= 1
-        raise Unreadable(f"the command \\{name}")
+        raise Unparsable(f"the command \\{name}")
 
     def _big(self, name: str) -> Tree:
         low = high = variable = None
@@ -447,7 +447,7 @@ class ExpressionParser(TokenStream):
             self.integrals -= 1
             variable = "".join(str(self.take().value) for _ in range(3) if self.at("diff")) or None
             if variable is None:
-                raise Unreadable("an integral over nothing")
+                raise Unparsable("an integral over nothing")
         else:
             body = self.product()
         del self.bound[bound:]

@@ -1,4 +1,4 @@
-"""The names that the lexer knows: LaTeX commands, operators, relations, and words that join or are prose."""
+"""The names that the lexer knows."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from math_qwen.verify.limits import Unreadable
+from math_qwen.verify.limits import Unparsable
 from math_qwen.verify.parsing.keywords import (
     ALIASES,
     CONSTANTS,
@@ -38,8 +38,8 @@ _DERIVATIVE = re.compile(
 )
 
 
-def command(text: str, place: int, found: list[Token], spaced: bool, again: Again) -> int:
-    """Append what the backslash at `place` begins; where it ends. `again` reads the inside of a text command."""
+def lex_latex(text: str, place: int, found: list[Token], spaced: bool, again: Again) -> int:
+    """Append the tokens of the command at `place`; return its end. `again` lexes the inside of a text command."""
     match = _COMMAND.match(text, place)
     if match is None:
         following = text[place + 1 : place + 2]
@@ -54,7 +54,7 @@ def command(text: str, place: int, found: list[Token], spaced: bool, again: Agai
         elif following in "()[]\"'#_" or not following:
             return place + 2
         else:
-            raise Unreadable(f"the command \\{following}")
+            raise Unparsable(f"the command \\{following}")
         return place + 2
     name, end = match[1], match.end()
     if name in ("frac", "dfrac", "tfrac") and (derivative := _DERIVATIVE.match(text, place)):
@@ -67,7 +67,7 @@ def command(text: str, place: int, found: list[Token], spaced: bool, again: Agai
     elif name in ("begin", "end"):
         braced = _BRACED.match(text, end)
         if braced is None:
-            raise Unreadable("an environment without a name")
+            raise Unparsable("an environment without a name")
         end = braced.end()
         environment = braced[1].strip().rstrip("*")
         if environment == "array" and name == "begin" and (columns := _BRACED.match(text, end)):
@@ -81,7 +81,7 @@ def command(text: str, place: int, found: list[Token], spaced: bool, again: Agai
         letter = braced[1].strip() if braced else text[end : end + 1]
         end = braced.end() if braced else end + 1
         if letter not in NAMED:
-            raise Unreadable("an unknown set")
+            raise Unparsable("an unknown set")
         found.append(Token("named", letter, spaced))
     elif name in FONTS:
         braced = _BRACED.match(text, end)
@@ -130,7 +130,7 @@ def command(text: str, place: int, found: list[Token], spaced: bool, again: Agai
     elif name.startswith(("quad", "qquad")):  # `\quadx`
         return place + (5 if name[1] == "u" else 6)
     else:
-        found.append(Token("name", "\\" + name, spaced))  # a macro nobody knows equals itself only
+        found.append(Token("name", "\\" + name, spaced))  # an unknown macro equals only itself
     return end
 
 
@@ -139,7 +139,6 @@ def _text(text: str, place: int, found: list[Token], spaced: bool, again: Again)
     if braced is None:
         if _BRACED.match(text, place) is None and text[place : place + 1].isalpha():
             return place
-        # Braces inside: the parser sees them as a group.
         return place
     content, end = braced[1].strip(), braced.end()
     if content in JOINING or content.strip(" ,") in JOINING:
@@ -149,7 +148,7 @@ def _text(text: str, place: int, found: list[Token], spaced: bool, again: Again)
     elif not content:
         pass
     elif len(content) == 1 and content.isascii() and content.isalpha():
-        # After a number a single upright letter is a unit, elsewhere a symbol.
+        # A single upright letter after a number is a unit, else a symbol.
         if is_unit_letter(content) and found and found[-1].kind in ("num", "close"):
             found.append(Token("words", content, spaced))
         else:

@@ -1,11 +1,11 @@
-"""Numbers as they are written: grouped thousands, repeating decimals, powers of ten, other bases."""
+"""Numbers: grouped thousands, repeating decimals, powers of ten, other bases."""
 
 from __future__ import annotations
 
 import re
 from fractions import Fraction
 
-from math_qwen.verify.limits import DIGITS, TooLarge, Unreadable
+from math_qwen.verify.limits import DIGITS, TooLarge, Unparsable
 from math_qwen.verify.parsing.tokens import Token
 
 BASED = re.compile(
@@ -29,8 +29,8 @@ _ELLIPSIS = re.compile(r"\s?(?:\.\.\.+|\\[lc]?dots\b|…)")
 _SCIENTIFIC = re.compile(r"[eE]([+-]?\d{1,6})(?![\dA-Za-z])")
 
 
-def number(text: str, place: int, found: list[Token], spaced: bool, thousands: bool, decimal_comma: bool) -> int:
-    """Append the number that stands at `place`; where it ends."""
+def lex_number(text: str, place: int, found: list[Token], spaced: bool, thousands: bool, decimal_comma: bool) -> int:
+    """Append the number at `place`; return its end."""
     start = place
     if "_" in text and (match := BASED.match(text, place)):
         found.append(Token("num", in_base(match[1], match[2] or match[3]), spaced, match[0]))
@@ -71,7 +71,7 @@ def number(text: str, place: int, found: list[Token], spaced: bool, thousands: b
         elif match := _ELLIPSIS.match(text, at):
             repeat, place = _period(digits), match.end()
             if not repeat:
-                raise Unreadable("a decimal that goes on, nobody knows how")
+                raise Unparsable("a decimal that goes on, nobody knows how")
             value = Fraction(int((whole or "0") + digits), 10 ** len(digits))
             value += Fraction(int(repeat), 10 ** len(digits) * (10 ** len(repeat) - 1))
             repeat = ""
@@ -90,20 +90,18 @@ def number(text: str, place: int, found: list[Token], spaced: bool, thousands: b
 
 
 def in_base(digits: str, base: str) -> Fraction:
-    """The value of digits in a base given as a number or a word. Raises Unreadable."""
+    """The value of digits in a base given as a number or a word. Raises Unparsable."""
     number = _BASES.get(base) or (int(base) if base.isdigit() else 0)
     if not 2 <= number <= 36 or len(digits) > DIGITS:
-        raise Unreadable("a number in no known base")
+        raise Unparsable("a number in no known base")
     try:
         return Fraction(int(digits, number))
     except ValueError:
-        raise Unreadable(f"{digits} has digits that base {number} has not") from None
+        raise Unparsable(f"{digits} has digits that base {number} has not") from None
 
 
 def _period(digits: str) -> str:
-    """The shortest period that the digits end in, seen three times, or twice if it has three digits or more; else
-    ''.
-    """
+    """The shortest period at the end, repeated three times, or twice if it has at least three digits; else ''."""
     for length in range(1, len(digits) // 2 + 1):
         times = 3 if length < 3 else 2
         if len(digits) >= times * length and digits.endswith(digits[-length:] * times):

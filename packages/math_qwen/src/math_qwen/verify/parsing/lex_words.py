@@ -1,4 +1,4 @@
-"""Runs of plain letters and of Chinese characters as tokens: symbols, functions, units, numbers in words, prose."""
+"""Runs of letters or Chinese characters as tokens: symbols, functions, units, number words, prose."""
 
 from __future__ import annotations
 
@@ -28,11 +28,8 @@ _SYMBOLS = re.compile(r"[a-df-hj-np-tv-zA-Z]{2}$|[b-df-hj-np-tv-zA-Z]{3}$")  # s
 _BESIDE_WORD = re.compile(r"[ ,]+(?:[A-Za-z]{2}|[aI]\b|\d|\$)")
 
 
-def letters(text: str, place: int, run: str, found: list[Token], spaced: bool, integral: bool, again: Again) -> int:
-    """Append a run of plain letters: a function, a constant, a joining word, a unit, several symbols or a word.
-
-    Returns where it ends. `again` reads a number in words once it has become digits.
-    """
+def lex_letters(text: str, place: int, run: str, found: list[Token], spaced: bool, integral: bool, again: Again) -> int:
+    """Append a run of letters as tokens; return its end. `again` lexes number words that became digits."""
     end = place + len(run)
     after_value = bool(found) and (found[-1].kind in ("num", "close", "words") or found[-1].value in ("deg", "%"))
     lower = run.lower()
@@ -151,8 +148,7 @@ def letters(text: str, place: int, run: str, found: list[Token], spaced: bool, i
     return end
 
 
-def chinese(run: str, found: list[Token], spaced: bool, again: Again) -> None:
-    """Append a run of Chinese characters: joining words, numbers, and words."""
+def lex_chinese(run: str, found: list[Token], spaced: bool, again: Again) -> None:
     for part in _JOIN_CHINESE.split(run):
         if not part:
             continue
@@ -176,10 +172,10 @@ def chinese(run: str, found: list[Token], spaced: bool, again: Again) -> None:
 
 
 def _is_index(found: list[Token]) -> bool:
-    """Whether the last token is an index or an exponent: v_0 t."""
+    """Whether the last token is an index or exponent: v_0 t."""
     return len(found) > 1 and found[-2].kind == "op" and found[-2].value in ("_", "^")
 
 
 def _all_alike(run: str) -> bool:
-    """`xyzw`, `abcd`: letters of one alphabet's usual symbols in order, not a word."""
+    """Whether the letters are the usual symbols in order, such as `xyzw` or `abcd`, and no word."""
     return len(run) <= 5 and (run in "abcdefgh" or run in "uvwxyz" or run in "wxyz" or run in "pqrstuv")

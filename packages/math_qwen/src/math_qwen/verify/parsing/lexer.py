@@ -1,14 +1,14 @@
-"""LaTeX or plain mathematics, cut into tokens. One pass, linear in the text."""
+"""LaTeX or plain mathematics to tokens, in one pass."""
 
 from __future__ import annotations
 
 import re
 
-from math_qwen.verify.limits import ANSWER_CHARS, TOKENS, TooLarge, Unreadable
+from math_qwen.verify.limits import ANSWER_CHARS, TOKENS, TooLarge, Unparsable
 from math_qwen.verify.parsing.keywords import OPERATORS, RELATIONS
-from math_qwen.verify.parsing.lex_latex import command
-from math_qwen.verify.parsing.lex_numbers import BASED, in_base, number
-from math_qwen.verify.parsing.lex_words import chinese, letters
+from math_qwen.verify.parsing.lex_latex import lex_latex
+from math_qwen.verify.parsing.lex_numbers import BASED, in_base, lex_number
+from math_qwen.verify.parsing.lex_words import lex_chinese, lex_letters
 from math_qwen.verify.parsing.tokens import Token
 
 _SPACE = re.compile(r"(?:\s|\\[,;:!> ]|~|\\(?:left|right)(?![a-zA-Z])\s*\.?)+")
@@ -20,9 +20,9 @@ _LONG_OPERATORS = re.compile(r"\*\*|<=|>=|==|!=|<>|=<|=>|:=|->|~=|/=|\+/-|-/\+")
 
 
 def tokens(text: str, thousands: bool = True, decimal_comma: bool = False) -> list[Token]:
-    """The tokens of `text`, which `normalise.plain` has seen. `thousands`: `1,234` is one number, not two.
+    """The tokens of `text`, which is `normalised`. `thousands`: `1,234` is one number, not two.
 
-    Raises Unreadable for characters that no mathematics has, TooLarge beyond the bounds.
+    Raises Unparsable for a character foreign to mathematics, TooLarge beyond the limits.
     """
     if len(text) > ANSWER_CHARS:
         raise TooLarge("the answer is too long")
@@ -42,14 +42,14 @@ def tokens(text: str, thousands: bool = True, decimal_comma: bool = False) -> li
         if (character.isdigit() and character.isascii()) or (
             character == "." and text[place + 1 : place + 2].isdigit()
         ):
-            place = number(text, place, found, spaced, thousands, decimal_comma)
+            place = lex_number(text, place, found, spaced, thousands, decimal_comma)
         elif character == "\\":
-            place = command(text, place, found, spaced, tokens)
+            place = lex_latex(text, place, found, spaced, tokens)
         elif character.isascii() and character.isalpha():
             match = _LETTERS.match(text, place)
-            place = letters(text, place, match[0], found, spaced, integral, tokens)
+            place = lex_letters(text, place, match[0], found, spaced, integral, tokens)
         elif match := _CHINESE.match(text, place):
-            chinese(match[0], found, spaced, tokens)
+            lex_chinese(match[0], found, spaced, tokens)
             place = match.end()
         elif character == "^" and (match := _DEGREE.match(text, place)):
             found.append(Token("op", "deg", spaced))
@@ -94,13 +94,13 @@ def tokens(text: str, thousands: bool = True, decimal_comma: bool = False) -> li
             place += 3
         elif character == ".":
             if place + 1 < end and text[place + 1 :].strip(" }$)"):
-                raise Unreadable("a sentence")
+                raise Unparsable("a sentence")
             place += 1
         elif match := _OTHER_LETTERS.match(text, place):
             found.append(Token("words", match[0], spaced))
             place = match.end()
         else:
-            raise Unreadable(f"the character {character!r}")
+            raise Unparsable(f"the character {character!r}")
         if len(found) > before:
             spaced = False
     return found

@@ -1,9 +1,11 @@
-"""Unicode to plain ASCII and LaTeX, and the habits of models to one form. Every regular expression here is linear."""
+"""Unicode mathematics as ASCII and LaTeX. Every regular expression here is linear."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
+
+from math_qwen.verify.limits import RESPONSE_CHARS
 
 _GREEK = [
     "alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda", "mu", "nu",
@@ -12,7 +14,7 @@ _GREEK = [
 _SUPERSCRIPT = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁼⁽⁾ⁿⁱᵃᵇᶜᵈᵉᵏᵐᵖᵗˣʸᵀ", "0123456789+-=()niabcdekmptxyT", strict=True))
 _SUBSCRIPT = dict(zip("₀₁₂₃₄₅₆₇₈₉₊₋₌₍₎ₐₑₒₓₙₘₖᵢⱼ", "0123456789+-=()aeoxnmkij", strict=True))
 _VULGAR = {c: unicodedata.normalize("NFKC", c).replace("\u2044", "/") for c in "¼½¾⅐⅑⅒⅓⅔⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞"}
-_SIGNS = {  # a character and the command that it is
+_SIGNS = {  # character to command
     "×": "times", "÷": "div", "·": "cdot", "⋅": "cdot", "∙": "cdot", "•": "cdot", "≤": "le", "⩽": "le", "≥": "ge",
     "⩾": "ge", "≠": "ne", "≈": "approx", "≃": "approx", "≅": "cong", "≡": "equiv", "∈": "in", "∉": "notin",
     "∪": "cup", "∩": "cap", "∅": "emptyset", "⊂": "subset", "⊆": "subseteq", "±": "pm", "∓": "mp", "°": "degree",
@@ -50,7 +52,7 @@ _UNIT_IN_BRACKETS = re.compile(r"(?<=[\d$}])\s?\(([\u4e00-\u9fff]{1,5})\)")  # 3
 _CIRCLES = frozenset(map(chr, range(0x2460, 0x2474)))
 _CIRCLED = re.compile("[\u2460-\u2473](?:[\u2460-\u2473、， ]*[\u2460-\u2473])?")  # the statements ①③
 _ROOT = re.compile(r"\\sqrt (\d+(?:\.\d+)?|[A-Za-z])")
-# A command whose backslash was doubled on the way, as in JSON that was escaped twice.
+# A doubled backslash before a command, as in JSON that was escaped twice.
 _DOUBLED = re.compile(
     r"(?<!\\)\\\\(?=(?:d|t|c)?frac|boxed|text|left|right|sqrt|pi\b|le\b|ge\b|leq|geq|cdot|times|pm|infty|cup|cap|in\b"
     r"|mathrm|mathbf|begin|end|theta|alpha|beta|circ|ne\b|neq|sin|cos|tan|log|ln|quad|\(|\)|\[|\]|%|\$|\{|\})"
@@ -62,8 +64,12 @@ _RUN = re.compile(r"([^\w\s])\1{40,}")
 _ROWS = re.compile(r"\\begin\s*\{|\\\\\\\\")
 
 
-def plain(text: str) -> str:
-    """Unicode forms of mathematics as ASCII and LaTeX; invisible and control characters gone; Chinese kept."""
+def normalised(text: str) -> str:
+    """The end of `text`, its mathematical characters as ASCII and LaTeX, without invisible ones; Chinese stays."""
+    return _undoubled(_plain(text[-RESPONSE_CHARS:]))
+
+
+def _plain(text: str) -> str:
     if text.isascii():
         if _CONTROL.search(text):
             text = text.translate(_CHARACTERS)
@@ -77,24 +83,24 @@ def plain(text: str) -> str:
 
 
 def _squeezed(text: str) -> str:
-    """Runs of white space as one space or an empty line, and long runs of one sign cut short: they mean nothing."""
+    """White space as one space or an empty line; long runs of one sign are cut short."""
     if _BLANKS.search(text):
         text = _LINES.sub("\n\n", _BLANKS.sub(" ", text))
     return _RUN.sub(lambda m: m[0][:40], text)
 
 
-def undouble(text: str) -> str:
-    """`\\\\frac` as `\\frac`, except where `\\\\` may end a row."""
+def _undoubled(text: str) -> str:
+    """`\\\\frac` as `\\frac`, unless `\\\\` may end a row."""
     if "\\\\" not in text:
         return text
     if _ROWS.search(text):
-        # Wholly doubled: rows end in four backslashes, or `\\begin` itself is doubled.
+        # If everything is doubled, so is `\\begin`.
         return text.replace("\\\\", "\\") if "\\\\begin" in text else text
     return _DOUBLED.sub(lambda m: "\\", text)
 
 
 def _compatible(match: re.Match[str]) -> str:
-    """Mathematical letters and the digits of other scripts as ASCII; every other character as it is."""
+    """Mathematical letters and foreign digits as ASCII; other characters stay."""
     character = match[0]
     digit = unicodedata.decimal(character, None)
     if digit is not None:

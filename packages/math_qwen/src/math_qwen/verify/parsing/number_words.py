@@ -1,4 +1,4 @@
-"""Numbers in words, English and Chinese, as digits."""
+"""Number words, English and Chinese, as digits."""
 
 from __future__ import annotations
 
@@ -31,9 +31,7 @@ _CJK_NUMBER = re.compile("^(?:负)?[零〇一二两三四五六七八九十百�
 
 
 def spell_out(text: str) -> str:
-    """`text` with its number words as digits if it holds nothing else before its unit: `twenty-five apples` → `25
-    apples`.
-    """
+    """`twenty-five apples` → `25 apples`: a text that begins with a number in words."""
     chinese = chinese_number(text)
     if chinese is not None:
         return chinese
@@ -50,7 +48,7 @@ def spell_out(text: str) -> str:
 
 
 def chinese_number(text: str) -> str | None:
-    """三分之一 → 1/3, 百分之五 → 5%, 二十五 → 25, 三点一四 → 3.14, 一又二分之一 → 1+1/2; None for anything else."""
+    """三分之一 → 1/3, 百分之五 → 5%, 二十五 → 25, 三点一四 → 3.14, 一又二分之一 → 1+1/2; else None."""
     if text.startswith("百分之") and len(text) < 40:
         rest = text[3:]
         if re.fullmatch(r"[0-9]+(?:\.[0-9]+)?", rest):
@@ -76,7 +74,7 @@ def chinese_number(text: str) -> str | None:
 
 
 def _leading_number(words: list[str]) -> tuple[int, Fraction]:
-    """How many of the words make a number, and it. `one of them`, `a half`, `two thirds`, `one and a half`."""
+    """How many words form the number at the start, and its value: `two thirds`, `one and a half`."""
     if words[0] in ("a", "an", "one") and len(words) > 1 and words[1] in ("half", "quarter", "third"):
         return 2, Fraction(1, _PARTS[words[1]])
     if words[0] == "half":

@@ -1,7 +1,4 @@
-"""Tokens to a tree, by recursive descent. Nothing is computed here, and nothing is evaluated as code, ever.
-
-The parser is one class in layers, each on the one below: `Stream`, `Functions`, `Atoms`, `Arithmetic`, `Parser`.
-"""
+"""Tokens to a tree, by recursive descent. Nothing is computed, and nothing is ever evaluated as code."""
 
 from __future__ import annotations
 
@@ -9,7 +6,7 @@ import functools
 from fractions import Fraction
 from typing import Any
 
-from math_qwen.verify.limits import ITEMS, TooLarge, Unreadable
+from math_qwen.verify.limits import ITEMS, TooLarge, Unparsable
 from math_qwen.verify.parsing import units
 from math_qwen.verify.parsing.expressions import ExpressionParser
 from math_qwen.verify.parsing.lexer import tokens
@@ -28,16 +25,16 @@ _NO_UNIT = frozenset(
 
 @functools.lru_cache(maxsize=2048)
 def parse(text: str, thousands: bool = True, decimal_comma: bool = False) -> Tree:
-    """The tree of one answer, which `normalise.plain` has seen. Raises Unreadable or TooLarge; RecursionError never."""
+    """The tree of a `normalised` answer. Raises Unparsable or TooLarge; never RecursionError."""
     parser = Parser(tokens(text, thousands, decimal_comma))
     tree = parser.items(top=True)
     if parser.peek.kind != "end":
-        raise Unreadable("something is left over")
+        raise Unparsable("something is left over")
     return tree
 
 
 class Parser(ExpressionParser):
-    """Lists, relations, sets and quantities: a whole answer."""
+    """A whole answer: lists, relations, sets and quantities."""
 
     def items(self, top: bool = False) -> Tree:
         found, joints = [], set()
@@ -69,11 +66,11 @@ class Parser(ExpressionParser):
                 self.take()
                 operator = {"=": "!=", "in": "notin", "<": ">=", ">": "<=", "equiv": "notequiv"}.get(self.take().value)
                 if operator is None:
-                    raise Unreadable("a negated relation")
+                    raise Unparsable("a negated relation")
             elif self.at("rel"):
                 operator = self.take().value
                 if chain == [first] and first[0] == "text" and operator not in ("=", "~", "in"):
-                    raise Unreadable("a sentence")
+                    raise Unparsable("a sentence")
             else:
                 break
             if self.at("rel", "=") and operator in ("<", ">"):  # `< =`
@@ -87,7 +84,7 @@ class Parser(ExpressionParser):
         return tree if modulus is None else ("mod", tree, modulus)
 
     def _label(self) -> Tree | None:
-        """What stands before `=` and only names the value: words, `f(x)`, `P(A)`, `\\angle ABC`."""
+        r"""Something before `=` that only names the value: words, `f(x)`, `P(A)`, `\angle ABC`."""
         if self.at("words") and self.ahead().kind == "rel" and self.ahead().value in ("=", "~"):
             return ("text", self.take().value)
         if self.at("words") and self.ahead().kind == "op" and self.ahead().value == ":":
@@ -139,7 +136,7 @@ class Parser(ExpressionParser):
         return tree
 
     def quantity(self) -> Tree:
-        """A value with its unit, or a ratio of values."""
+        """A value with its unit, or a ratio."""
         tree = self.sum()
         if self.at("op", ":") and not self.bars:
             parts = [tree]
@@ -190,5 +187,5 @@ class Parser(ExpressionParser):
             else:
                 break
         if not _NO_UNIT.isdisjoint(" ".join(words).lower().split()):
-            raise Unreadable("a sentence")
+            raise Unparsable("a sentence")
         return ("qty", tree, " ".join(words)) if words else tree

@@ -1,4 +1,4 @@
-"""Answers that are words: which of them mean the same."""
+"""Answers in words, and which of them mean the same."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ _TEXT_COMMAND = re.compile(
 
 
 def is_known_text(text: str) -> bool:
-    """Whether the text is one of the stock answers, such as `DNE`, whatever else its letters could be."""
+    """Whether the text is a stock answer such as `DNE`."""
     key = text_key(text)
     return key in _STOCK or _ORDINAL.fullmatch(key) is not None
 
 
 def text_key(text: str) -> str:
-    """What of a text answer counts: letters and digits, lower case, without articles."""
+    """Letters and digits in lower case, without articles: equal for answers that mean the same."""
     text = _TEXT_COMMAND.sub("", text)
     key = _NOISE.sub(" ", text).strip().lower()
     key = _REMAINDER.sub(" r ", _ARTICLE.sub("", key))

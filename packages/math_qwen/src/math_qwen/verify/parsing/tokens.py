@@ -1,21 +1,21 @@
-"""Tokens, and the stream of them that the parser reads."""
+"""Tokens, and the stream that the parser reads."""
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from math_qwen.verify.limits import DEPTH, TooLarge, Unreadable
+from math_qwen.verify.limits import DEPTH, TooLarge, Unparsable
 
 
 class Token(NamedTuple):
     kind: str
     value: object = None
-    spaced: bool = False  # white space stood before it
+    spaced: bool = False  # after white space
     raw: str = ""
 
 
 def symbol(letter: str, spaced: bool) -> Token:
-    """One letter: e and i are constants."""
+    """e and i are constants."""
     if letter in "ei":
         return Token("const", letter, spaced)
     return Token("name", letter, spaced)
@@ -25,15 +25,15 @@ _END = Token("end")
 
 
 class TokenStream:
-    """Where the parser stands: the next token, the depth, and what surrounds it."""
+    """The next token, the depth, and the surroundings."""
 
     def __init__(self, stream: list[Token]):
         self.stream = stream
         self.place = 0
         self.depth = 0
-        self.bars = 0  # inside |…| or the braces of a set, where a bar ends something
+        self.bars = 0  # depth of |…| and set braces, in which a bar closes or separates
         self.integrals = 0
-        self.bound: list[str] = []  # running variables, for which i is no imaginary unit
+        self.bound: list[str] = []  # running variables: an i among them is not imaginary
         self.peek = stream[0] if stream else _END
 
     def take(self) -> Token:
@@ -54,7 +54,7 @@ class TokenStream:
 
     def expect(self, kind: str, value: Any = None) -> Token:
         if not self.at(kind, value):
-            raise Unreadable(f"{value or kind} is missing")
+            raise Unparsable(f"{value or kind} is missing")
         return self.take()
 
     def deeper(self) -> None:

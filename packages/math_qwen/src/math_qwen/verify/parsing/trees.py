@@ -1,6 +1,6 @@
-"""Trees of answers, and what the parser does to them while it builds them.
+"""Trees of answers, and small helpers to build and search them.
 
-A tree is a tuple whose first entry names its kind:
+A tree is a tuple; its first entry is its kind:
 
     ("num", Fraction) ("sym", name) ("const", "pi" | "e" | "i" | "oo") ("text", words)
     ("add", terms) ("mul", factors) ("div", a, b) ("pow", a, b) ("root", a, n) ("neg", a) ("pm", a) ("mp", a)
@@ -17,24 +17,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from math_qwen.verify.limits import Unreadable
+from math_qwen.verify.limits import Unparsable
 
 Tree = tuple[Any, ...]
 VALUES = frozenset(["num", "sym", "const", "add", "mul", "div", "pow", "root", "neg", "fn", "app", "deg", "pct", "big"])
 
 
 def is_whole(tree: Tree) -> bool:
-    """Whether it is a whole number as it stands."""
     return tree[0] == "num" and tree[1].denominator == 1
 
 
 def times(a: Tree, b: Tree) -> Tree:
-    """The product, flat."""
+    """The product, without nesting."""
     return ("mul", (*(a[1] if a[0] == "mul" else (a,)), b))
 
 
 def mixed_or_product(a: Tree, b: Tree) -> Tree:
-    """`2\\frac{1}{3}`: a mixed number if a whole number stands before a proper fraction of whole numbers."""
+    r"""`2\frac{1}{3}` as a mixed number if the fraction is proper and all numbers are whole, else a product."""
     if b[0] in ("pct", "deg"):  # 33⅓%
         mixed = mixed_or_product(a, b[1])
         return (b[0], mixed) if mixed[0] == "num" else times(a, b)
@@ -44,14 +43,14 @@ def mixed_or_product(a: Tree, b: Tree) -> Tree:
 
 
 def primed(tree: Tree, count: int) -> Tree:
-    """f as f'. Raises Unreadable for what is no name."""
+    """f as f'. Raises Unparsable if `tree` is no name."""
     if tree[0] != "sym":
-        raise Unreadable("a prime after no name")
+        raise Unparsable("a prime after no name")
     return ("sym", tree[1] + "'" * count)
 
 
 def index_text(index: Tree) -> str | None:
-    """The text of an index that is a number, a word or one number with letters; None for an expression."""
+    """An index that is a number, a word, a capital, or a number with letters; None for an expression."""
     if index[0] == "num":
         return str(index[1])
     if index[0] == "text":
@@ -64,7 +63,7 @@ def index_text(index: Tree) -> str | None:
 
 
 def conjugate(tree: Tree) -> Tree | None:
-    """The conjugate of a complex number that is written out; None for a name."""
+    """The conjugate of a number written out with i; None for a name."""
     found = False
 
     def turned(part: Any) -> Any:
@@ -85,12 +84,11 @@ def _kinds(tree: Any) -> set[str]:
 
 
 def mentions(tree: Any, part: Tree) -> bool:
-    """Whether `part` stands anywhere in the tree."""
     return tree == part or (isinstance(tree, tuple) and any(mentions(inner, part) for inner in tree))
 
 
 def has(tree: Any, kind: str) -> bool:
-    """Whether a part of this kind stands anywhere in the tree."""
+    """Whether a node of this kind stands anywhere in the tree."""
     if not isinstance(tree, tuple):
         return False
     if tree and tree[0] == kind:

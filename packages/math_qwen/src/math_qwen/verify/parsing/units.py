@@ -1,7 +1,6 @@
-"""Units and currencies: which words name the same one.
+"""Units and currencies: which words mean the same one.
 
-A unit is a dict from a canonical name to its power, as a sorted tuple. Units are compared by name, never converted: 1
-m and 100 cm are two different units.
+A unit is a sorted tuple of (canonical name, power). Units are compared by name, never converted: 1 m is not 100 cm.
 """
 
 from __future__ import annotations
@@ -61,14 +60,13 @@ _FILLER = frozenset(
         "多", "左右", "一共", "共", "大约", "约",
     ]
 )  # fmt: skip
-# What may take part in a unit as the rest of a response gives it: a whole word is asked for by `is_unit_word`.
 _WORD = re.compile(r"[A-Za-z]+\$?|[€£¥₹$]|[\u4e00-\u9fff]+|\^\s*\{?\s*-?\d+\s*\}?|/|\\degree|\*|-")
 _POWERS = {"square": 2, "squared": 2, "sq": 2, "cubic": 3, "cubed": 3, "cu": 3}
 _CJK = re.compile(r"[\u4e00-\u9fff]")
 
 
 def is_unit_word(word: str) -> bool:
-    """Whether this word alone names a unit of the table, in any spelling; single letters too."""
+    """Whether the word alone names a known unit, in any spelling."""
     return word in _CANONICAL or word.lower() in _CANONICAL or word.lower() in _COMPOUND or word.lower() in _POWERS
 
 
@@ -77,9 +75,7 @@ def is_unit_letter(letter: str) -> bool:
 
 
 def unit_of(words: str) -> Unit:
-    """`square centimeters`, `cm^2`, `meters per second`, `个苹果`, `red apples` → one form. Unknown words name
-    themselves.
-    """
+    """One form for `square centimeters`, `cm^2`, `meters per second`, `个苹果`. Unknown words name themselves."""
     powers: dict[str, int] = {}
     sign, pending, last = 1, 0, ""
     for match in _WORD.finditer(words[:200]):
@@ -126,9 +122,7 @@ def unit_of(words: str) -> Unit:
 
 
 def conflict(a: Unit, b: Unit) -> bool:
-    """Whether two units cannot be the same. No unit, `units` and a shorter name for the same thing agree with every
-    one.
-    """
+    """Whether two units differ. No unit and `units` agree with any; so does a longer name of the same thing."""
     if a == b or not a or not b:
         return False
     if ("pound", 1) in (*a, *b):  # of weight, or of money
@@ -158,7 +152,7 @@ def show(unit: Unit) -> str:
 
 
 def _chinese(run: str) -> list[tuple[str, int]]:
-    """A run of Chinese characters, longest known word first: 平方厘米, 千米每小时, 个苹果."""
+    """Longest known word first: 平方厘米, 千米每小时, 个苹果."""
     found: list[tuple[str, int]] = []
     power, sign, place, unknown = 1, 1, 0, ""
     while place < len(run):
