@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-# Learns nothing worth asking about, in seconds; divisible as the base model is.
+# Trains in seconds and learns nothing; divisible as the base model is.
 MICRO = """
 name: micro
 data: {sources: [problems], seq_length: 128}
@@ -23,7 +23,7 @@ tasks: [level1, level2]
 
 @pytest.fixture(scope="session")
 def math_qwen(tmp_path_factory, environment):
-    """Runs `math-qwen WORDS…` and returns the finished process; `start` gives it running, `recipe` is a micro one."""
+    """`math-qwen WORDS…` as a finished process; `start` returns it running; `recipe` is a micro one."""
     recipe = tmp_path_factory.mktemp("recipe") / "micro.yaml"
     recipe.write_text(MICRO)
 

@@ -3,7 +3,7 @@
 import random
 import time
 
-from math_qwen.decontaminate import Evaluation, matches, words
+from math_qwen.decontaminate import EvaluationNgrams, matches, words
 
 TEXT = "Natalia sold clips to 48 of her friends in April, and then she sold half as many clips in May."
 
@@ -42,7 +42,7 @@ def test_chinese_characters_are_words():
 
 
 def test_the_solution_counts_too():
-    evaluation = Evaluation()
+    evaluation = EvaluationNgrams()
     evaluation.add("e", TEXT)
     assert evaluation.match("t", "A question?", f"Solution: {TEXT}").evaluation_id == "e"
     assert evaluation.match("t", "A question?", "A solution.") is None
@@ -63,8 +63,8 @@ def test_agrees_with_a_comparison_of_sets():
 
 
 def test_linear_in_a_long_text():
-    evaluation = Evaluation()
+    evaluation = EvaluationNgrams()
     evaluation.add("e", TEXT)
-    start = time.perf_counter()
+    start = time.process_time()
     assert evaluation.match("t", "word " * 100_000) is None
-    assert time.perf_counter() - start < 30
+    assert time.process_time() - start < 30

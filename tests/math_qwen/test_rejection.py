@@ -1,4 +1,4 @@
-"""Rejection sampling: what is kept, edit distances against the definition, restarts that draw the same."""
+"""Rejection sampling."""
 
 import json
 import random
@@ -19,9 +19,9 @@ from qwen_shared.tokenizer import load_tokenizer
 def test_one_answer_for_each_list_of_equations():
     answers = [
         "a <<2+3=5>>5\n#### 5",
-        "b <<2 + 3 = 5>>5\n#### 5",  # the same equations in other spelling
+        "b <<2 + 3 = 5>>5\n#### 5",  # the same equations
         "c <<3+2=5>>5\n#### 5",  # others
-        "d <<2+3=6>>6 <<6-1=5>>5\n#### 5",  # the right answer by a false equation
+        "d <<2+3=6>>6 <<6-1=5>>5\n#### 5",  # right answer, false equation
         "e <<2+2=4>>4\n#### 4",  # wrong
         "f without any\n#### 5",
     ]
@@ -34,7 +34,7 @@ def test_of_the_same_equations_the_farthest_is_kept():
     near, far, other = "ab <<1+1=2>>", "xyz, so far off <<1+1=2>>", "ab <<2+0=2>>"
     assert select([other, near, far], [True] * 3).kept == [other, far]
     assert select([other, far, near], [True] * 3).kept == [other, far]
-    assert select([near, far], [True] * 2).kept == [near]  # nothing to be far from
+    assert select([near, far], [True] * 2).kept == [near]  # no other answer
 
 
 def test_nothing_right_keeps_nothing():
@@ -63,7 +63,7 @@ TOKENIZER = load_tokenizer("default")
 
 @pytest.fixture
 def sampling(tmp_path, monkeypatch):
-    """`sample` on twelve problems with a stand-in for the model: it draws an equation, right in two of three cases."""
+    """`sample` on twelve problems; the fake model draws an equation, right in two of three cases."""
     path = tmp_path / "problems.jsonl"
     rows = [{"question": f"What is {i} and 1?", "answer": f"#### {i + 1}"} for i in range(12)]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -108,22 +108,22 @@ def test_a_stopped_command_goes_on(sampling, monkeypatch):
     rejection.main(sampling)
     whole = sampling.options.to.read_bytes()
     sampling.options.to.unlink()
-    judged = rejection._judged
+    judged = rejection._graded
 
     def stops(golds, answers, k):
-        if len(sampling.asked) == 5:  # in the second part of the second run
+        if len(sampling.asked) == 5:  # second run, second part
             raise KeyboardInterrupt
         return judged(golds, answers, k)
 
-    monkeypatch.setattr(rejection, "_judged", stops)
+    monkeypatch.setattr(rejection, "_graded", stops)
     with pytest.raises(KeyboardInterrupt):
         rejection.main(sampling)
     assert not sampling.options.to.exists()
     partial = sampling.options.to.with_name(".kept.jsonl.partial")
-    partial.write_bytes(partial.read_bytes() + b'[{"sampled": 6, "ver')  # and was killed while it wrote
-    monkeypatch.setattr(rejection, "_judged", judged)
+    partial.write_bytes(partial.read_bytes() + b'[{"sampled": 6, "ver')  # killed while writing
+    monkeypatch.setattr(rejection, "_graded", judged)
     rejection.main(sampling)
-    assert sampling.asked[5:] == [30, 12]  # the first part was not drawn again
+    assert sampling.asked[5:] == [30, 12]  # the first part is not drawn again
     assert sampling.options.to.read_bytes() == whole
 
 
@@ -161,11 +161,11 @@ def test_what_is_read_is_not_written_over(sampling, tmp_path):
 
 def test_answers_that_would_all_be_the_same_are_not_drawn(sampling):
     sampling.recipe.evaluation = Evaluation(interval=1, temperature=0.0)
-    with pytest.raises(UserError, match="same answer"):
+    with pytest.raises(UserError, match="one answer"):
         rejection.main(sampling)
 
 
 def test_a_file_without_problems(sampling, tmp_path):
     (tmp_path / "problems.jsonl").write_text("")
-    with pytest.raises(UserError, match="no problem in it"):
+    with pytest.raises(UserError, match="holds no problem"):
         rejection.main(sampling)

@@ -185,7 +185,7 @@ EXAMPLES = [e for part in (exemplars.WORDS, exemplars.BOXED, exemplars.CHINESE) 
 @pytest.mark.parametrize(("question", "answer"), EXAMPLES)
 def test_the_worked_examples_are_right(question, answer):
     """Every plain calculation in them, and that they name an answer."""
-    from math_qwen.prepare.plain import plain_equations
+    from math_qwen.prepare.plain_equations import plain_equations
 
     assert final_answer(answer)
     if "\\" not in answer:

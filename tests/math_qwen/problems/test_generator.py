@@ -1,4 +1,4 @@
-"""The embedded problems: true, apart from the held-out ones, and the same wherever they are made."""
+"""The embedded problems: true, apart from the held-out ones, and equal on every machine."""
 
 import hashlib
 import re
@@ -76,7 +76,7 @@ def test_reserved_pairs_are_in_no_training_problem(problems, apart):
     assert not trained & unseen
     assert not any(is_reserved(*pair) for pair in trained)
     assert all(is_reserved(*pair) for pair in unseen)
-    # And as the text of the solutions shows them: a line without marks is the operation that is asked for.
+    # The same from the solutions: a line without marks is the operation.
     for problem in problems:
         for line in problem.solution.splitlines():
             if stated := re.fullmatch(r"(\d+)([-+*/])(\d+)", line):
@@ -105,7 +105,7 @@ def test_levels_are_what_they_say(problems, apart):
 
 
 def test_the_same_everywhere():
-    """Fixed by this digest: another one means that figures measured before no longer compare."""
+    """A new digest means that earlier results no longer compare."""
     text = "".join(f"{p.id}{p.question}{p.solution}" for p in training(7, 500))
     assert hashlib.sha256(text.encode()).hexdigest()[:16] == DIGEST
     assert list(training(7, 100)) == list(training(7, 500))[:100]

@@ -1,4 +1,4 @@
-"""What counts as the same answer, kind by kind; and that every shortcut agrees with sympy."""
+"""Verdicts, kind by kind; and every shortcut against sympy."""
 
 import random
 
@@ -39,7 +39,7 @@ def test_pairs(table, prover):
 @pytest.mark.parametrize("table", ["values.NUMBERS", "values.SURDS_COMPLEX_FUNCTIONS", "values.EXPRESSIONS"])
 def test_sameness_has_no_direction(table, prover):
     for gold, prediction, expected in TABLES[table]:
-        if prediction.strip() and "," not in gold + prediction:  # 1,5 is 1.5 in an answer, a list as gold
+        if prediction.strip() and "," not in gold + prediction:  # 1,5: 1.5 in an answer, a list in gold
             assert grade_response(prediction, gold, prover).right == expected, (prediction, gold)
 
 
@@ -89,7 +89,7 @@ def test_types_are_checked():
 
 @pytest.mark.parametrize("count", [1_000, pytest.param(10_500, marks=pytest.mark.slow)])
 def test_shortcuts_agree_with_sympy(prover, count):
-    """Pairs near and far: the verdict without sympy, where there is one, is sympy's own."""
+    """A verdict without sympy is sympy's verdict."""
     draw = random.Random(7)
     decided = right = 0
     for _ in range(count):

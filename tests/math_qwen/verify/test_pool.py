@@ -1,4 +1,4 @@
-"""Hostile texts: nothing runs, nothing hangs, nothing is lost, and the pool goes on."""
+"""Workers and hostile texts: nothing runs, hangs or is lost."""
 
 import json
 import multiprocessing
@@ -19,7 +19,7 @@ from math_qwen.verify.pool import Worker, _idle
 from .cases.hostile import HOSTILE
 
 _NEEDS_SYMPY = (r"\sin 30^\circ", r"\frac{1}{2}")
-# Three nested sums: within every bound of size, and too much work for a second.
+# Within every size limit, but more than a second of work.
 _SLOW = HOSTILE["sums in sums"]
 
 
@@ -108,7 +108,7 @@ def test_workers_get_no_secrets(monkeypatch):
 
 @pytest.fixture
 def python_starts_with(tmp_path, monkeypatch):
-    """Let no worker be ready, and every new one begin with a line of shell."""
+    """Stop all workers; new ones first run a line of shell."""
 
     def use(line: str) -> None:
         script = tmp_path / "python"
@@ -121,7 +121,7 @@ def python_starts_with(tmp_path, monkeypatch):
 
 
 def test_the_start_of_a_worker_is_not_part_of_an_answers_time(python_starts_with):
-    """Once "timeout: no worker was ready in time" was the verdict on a right answer."""
+    """The verdict used to be "timeout: no worker was ready in time"."""
     python_starts_with("sleep 4")
     assert verify(*_NEEDS_SYMPY, timeout=2.0).outcome is Outcome.RIGHT
 
@@ -156,7 +156,7 @@ def test_from_a_forked_process():
 
 
 def test_workers_end_with_their_parent(tmp_path):
-    script = tmp_path / "script.py"  # no guard around its main part
+    script = tmp_path / "script.py"  # without a __main__ guard
     script.write_text(
         "import os\nfrom math_qwen.verify import verify\nfrom math_qwen.verify.pool import _idle\n"
         f"verify({_NEEDS_SYMPY[0]!r}, {_NEEDS_SYMPY[1]!r}, timeout=60)\n"
@@ -171,7 +171,7 @@ def test_workers_end_with_their_parent(tmp_path):
 
 
 def test_the_verifier_is_usable_alone():
-    """Nothing of training, not even sympy, is loaded for an answer that needs no proof."""
+    """It loads only the standard library until a proof needs sympy."""
     code = """
 import sys
 before = set(sys.modules)
@@ -204,7 +204,6 @@ def _runs(pid: int) -> bool:
 
 
 def test_protocol_is_json():
-    """A lone surrogate goes there and back."""
     assert json.loads(json.dumps("\ud800")) == "\ud800"
     assert verify(r"\sin 30^\circ", "\ud800 1/2", timeout=30).outcome in (
         Outcome.UNPARSABLE,

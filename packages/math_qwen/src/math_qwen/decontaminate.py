@@ -1,7 +1,6 @@
-"""Training problems that share a 13-gram with an evaluation set, and which one (report section 2, GPT-3's way).
+"""Training problems that share a 13-gram with an evaluation set (report section 2, GPT-3's method).
 
-For data from elsewhere. Problems made from templates share n-grams by design; there the texts are what is kept apart
-(`problems`).
+For data from elsewhere. Problems from templates share n-grams by design; `problems` keeps their texts apart instead.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 N = 13
-SHORTEST = 8  # words; fewer say too little to look for them inside another text
+SHORTEST = 8  # words; shorter texts are too common to search inside others
 
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]|[^\W_\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]+")
 _APOSTROPHE = re.compile(r"(?<=\w)['’](?=\w)")
@@ -29,29 +28,29 @@ class Match:
 
 
 def words(text: str) -> list[str]:
-    """Lower-cased words without punctuation; a Chinese or Japanese character is a word, so is a number's every part."""
+    """Lower-cased words without punctuation; each Chinese or Japanese character is a word."""
     return _WORD.findall(_APOSTROPHE.sub("", unicodedata.normalize("NFKC", text).lower()))
 
 
-class Evaluation:
-    """The n-grams of evaluation problems, 8 bytes each; a text's n-grams are looked up in time linear in its length.
+class EvaluationNgrams:
+    """The n-grams of evaluation problems, 8 bytes each; lookup is linear in the text.
 
-    A problem of fewer than n words is found as a whole: inside other texts from 8 words on, below that only where
-    another text is nothing else.
+    A problem of fewer than n words is matched as a whole: inside other texts from 8 words on, else only as a whole
+    text.
     """
 
     def __init__(self, n: int = N):
         self.n = n
         self._ids: list[str] = []
-        self._grams: dict[int, int] = {}  # hash to the index of the first problem that has it
-        self._short: set[int] = set()  # lengths below n that problems have
+        self._grams: dict[int, int] = {}  # hash to the first problem's index
+        self._short: set[int] = set()  # problem lengths below n
         self._tiny: dict[int, int] = {}
 
     def __len__(self) -> int:
         return len(self._ids)
 
     def add(self, problem_id: str, text: str) -> None:
-        """Adds a problem's question. Not its solution: stock phrases of solutions are no sign of a shared problem."""
+        """Adds a question. Solutions are left out: their stock phrases are no sign of a shared problem."""
         found = words(text)
         if not found:
             return
@@ -67,7 +66,7 @@ class Evaluation:
             self._grams.setdefault(_hash(found[start : start + size]), index)
 
     def match(self, training_id: str, *texts: str) -> Match | None:
-        """The first n-gram that a sample's texts (question, solution) share with a problem; None where none is."""
+        """The first n-gram that one of a sample's texts shares with a problem, or None."""
         for text in texts:
             found = words(text)
             if len(found) < SHORTEST:
@@ -83,13 +82,13 @@ class Evaluation:
 
 
 def matches(training: Iterable[tuple[str, str]], evaluation: Iterable[tuple[str, str]], n: int = N) -> list[Match]:
-    """The (id, text) pairs of `training` that share an n-gram with one of `evaluation`; a match each."""
-    problems = Evaluation(n)
+    """One match for each (id, text) of `training` that shares an n-gram with `evaluation`."""
+    problems = EvaluationNgrams(n)
     for problem_id, text in evaluation:
         problems.add(problem_id, text)
     return [found for sample_id, text in training if (found := problems.match(sample_id, text))]
 
 
 def _hash(gram: list[str]) -> int:
-    # The length belongs to it: a whole short problem is not found as a part of a longer one's n-gram.
+    # With the length, so that a short problem does not match part of a longer n-gram.
     return int.from_bytes(hashlib.blake2b(f"{len(gram)} {' '.join(gram)}".encode(), digest_size=8).digest(), "big")

@@ -1,4 +1,4 @@
-"""The equations of a worked solution, `<<48/2=24>>`, read by a small parser and decided by sympy's rational numbers."""
+"""The equations of a worked solution, `<<48/2=24>>`: a small parser, and sympy's rational numbers to decide."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from sympy import Rational
 TOLERANCE = Rational(1, 1000)  # report section 2
 
 MAX_LENGTH = 300  # characters of an equation
-MAX_DEPTH = 30  # parentheses and signs inside one another
-MAX_DIGITS = 40  # of a number that is written
+MAX_DEPTH = 30  # nested parentheses and signs
+MAX_DIGITS = 40  # of a written number
 MAX_EXPONENT = 64
 MAX_BITS = 2048  # of a value's numerator and denominator
 
@@ -40,12 +40,11 @@ _TOKEN = re.compile(
 
 @dataclass(frozen=True)
 class Check:
-    """What sympy says of one equation.
+    """The result for one equation.
 
-    `reason` is for a true one "exact", "rounded" or "within 0.001", or one of these with ", % as a unit"; for a false
-    one "false: 5*4 is 20, not 21"; for one that is no arithmetic what stands in the way ("not arithmetic: …").
-    `value` is the value of the leftmost side, None where it cannot be read. `corrected` is what would make the right
-    side true, None where the equation is true or nothing would.
+    `reason`: for a true one "exact", "rounded" or "within 0.001", perhaps with ", % as a unit"; for a false one, such
+    as "false: 5*4 is 20, not 21"; otherwise "not arithmetic: …". `value`: of the leftmost side, None if it cannot be
+    read. `corrected`: the right side that would be true, if there is one.
     """
 
     equation: str
@@ -56,22 +55,21 @@ class Check:
 
 
 class NotArithmetic(ValueError):
-    """An expression that is no arithmetic, or is out of bounds; the message says what stands in the way."""
+    """Not arithmetic, or beyond a limit; the message says why."""
 
 
 def equations(solution: str) -> list[str]:
-    """What stands between `<<` and `>>` in a worked solution of GSM8K's form, in order."""
+    """The texts between `<<` and `>>`, in order."""
     return ANNOTATION.findall(solution)
 
 
 @lru_cache(maxsize=1 << 17)
 def check(equation: str) -> Check:
-    """Whether an equation is true. Every link of a chain `a=b=c` must be.
+    """Whether an equation is true: every link of a chain `a=b=c` must be.
 
-    True is a link whose sides are equal as rational numbers ("exact"), or whose right side is a decimal (at least one
-    digit after the point) that is its left side correctly rounded ("rounded"), or lies within 0.001 of it. An integer
-    is not taken for a rounded value: 10/3=3.3 is true, 10/3=3 is not. `20%` is 1/5; a right side that is true only
-    when its % is read as a unit, as in 30/60*100=50%, is true with that reason.
+    A link is true if its sides are equal as rational numbers ("exact"), if its right side is a decimal with at least
+    one digit after the point to which the left side rounds ("rounded"), or if they differ by at most 0.001. An integer
+    is never a rounded value: 10/3=3.3 is true, 10/3=3 is not. `20%` is 1/5, but 30/60*100=50% is true with % as a unit.
     """
     try:
         tokens = _tokens(equation)
@@ -88,16 +86,16 @@ def check(equation: str) -> Check:
         try:
             values.append(_Parser(side).value())
         except NotArithmetic as error:
-            corrected = written(values[-1], None) if values and i == len(sides) - 1 else None
+            corrected = decimal_text(values[-1], None) if values and i == len(sides) - 1 else None
             return Check(equation, False, f"not arithmetic: {error}", values[0] if values else None, corrected)
     if len(sides) == 1:
-        return Check(equation, False, "not an equation: no '='", values[0], written(values[0], None))
+        return Check(equation, False, "not an equation: no '='", values[0], decimal_text(values[0], None))
     how = "exact"
     for i in range(len(sides) - 1):
         link = _link(values[i], values[i + 1], sides[i + 1])
         if link is None:
             left, right = ("".join(side) for side in (sides[i], sides[i + 1]))
-            shown = written(values[i], sides[i + 1])
+            shown = decimal_text(values[i], sides[i + 1])
             return Check(
                 equation,
                 False,
@@ -110,12 +108,12 @@ def check(equation: str) -> Check:
 
 
 def value(expression: str) -> Rational:
-    """The value of an arithmetic expression. Raises NotArithmetic."""
+    """Raises NotArithmetic."""
     return _Parser(_tokens(expression)).value()
 
 
-def written(number: Rational, like: list[str] | None) -> str:
-    """A number in digits: exact where six decimals suffice, else rounded to as many as the side `like` has (or 2)."""
+def decimal_text(number: Rational, like: list[str] | None) -> str:
+    """A number in digits: exact if six decimals suffice, else rounded to the decimals of the side `like`, or to 2."""
     if number.q == 1:
         return str(number.p)
     sign, size = ("-" if number < 0 else ""), abs(number)
@@ -130,15 +128,15 @@ def written(number: Rational, like: list[str] | None) -> str:
 
 
 def distinct_key(solution: str) -> tuple[str, ...]:
-    """A solution's equations as a key: two solutions of one key are one path to the answer (RFT, report section 2).
+    """A solution's equations as a key; solutions with one key are one path to the answer (RFT, report section 2).
 
-    Spaces, the sign for times, currency signs, thousands commas and trailing zeros make no difference.
+    Spaces, the sign for times, currency signs, thousands commas and trailing zeros do not count.
     """
     return tuple(normalised(equation) for equation in equations(solution))
 
 
 def normalised(equation: str) -> str:
-    """An equation in one spelling; where it is no arithmetic, without its spaces."""
+    """An equation in one spelling; if it is not arithmetic, only without spaces."""
     try:
         return "".join(_spelled(t) if t[0] in "0123456789." else t for t in _tokens(equation))
     except NotArithmetic:
@@ -152,7 +150,7 @@ def _spelled(token: str) -> str:
 
 
 def _link(left: Rational, right: Rational, side: list[str]) -> str | None:
-    """How a right side is true; None where it is not."""
+    """Why a link is true, or None."""
     readings = [(right, side, "")]
     if side[-1] == "%" and len(side) <= 3:  # a number and its sign, perhaps negative
         readings.append((right * 100, side[:-1], ", % as a unit"))
@@ -170,13 +168,13 @@ def _link(left: Rational, right: Rational, side: list[str]) -> str | None:
 
 
 def _decimals(side: list[str]) -> int:
-    """Digits after the point where a side is one decimal number, else 0."""
+    """Digits after the point if the side is one decimal number, else 0."""
     numbers = [t for t in side if t not in ("-", "+", "%")]
     return len(numbers[0].partition(".")[2]) if len(numbers) == 1 and len(side) <= 3 else 0
 
 
 def _tokens(text: str) -> list[str]:
-    """Numbers without thousands commas, and signs `+ - * / ^ % ( ) =`; currency signs go. Raises NotArithmetic."""
+    """Numbers without thousands commas, and `+ - * / ^ % ( ) =`; currency signs are dropped. Raises NotArithmetic."""
     if len(text) > MAX_LENGTH:
         raise NotArithmetic(f"longer than {MAX_LENGTH} characters")
     text = _VULGAR.sub(lambda m: f"({m[1] or 0}+{unicodedata.normalize('NFKC', m[2])})", text)
@@ -213,7 +211,7 @@ def _number(token: str) -> Rational:
 
 
 class _Parser:
-    """Recursive descent over the tokens of one side; `^` binds tightest and to the right, then signs, `* /`, `+ -`."""
+    """Recursive descent over one side. `^` binds tightest and to the right, then signs, `* /`, `+ -`."""
 
     def __init__(self, tokens: list[str]):
         self._tokens = tokens

@@ -1,4 +1,4 @@
-"""The math recipe: supervised fine-tuning, with the problems that are made here and the tasks that are asked."""
+"""The math recipe: SFT, embedded problems, tasks."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from qwen_shared.recipe.sft_schema import SftData
 if TYPE_CHECKING:
     from math_qwen.problems import Problem
 
-PROBLEMS = "problems"  # the name of the source
+PROBLEMS = "problems"
 
 
 class MathData(SftData):
-    """`problems` are made here; everything else is read."""
+    """`problems` are made here; other sources are read."""
 
     builtin: ClassVar[tuple[str, ...]] = (PROBLEMS,)
 
 
 class Problems(Section):
-    """What `data.sources: [problems]` makes: word problems and algebra, each worked out and checked by sympy."""
+    """The source `problems`: word problems and algebra, worked out and checked by sympy."""
 
     count: Positive = Field(60_000, description="training problems, all different")
     level1: Share = Field(0.7, description="share of those with operands up to 20, one step")
@@ -36,18 +36,17 @@ class Problems(Section):
     @model_validator(mode="after")
     def _check(self) -> Problems:
         if not any(self.mix.values()):
-            raise ValueError("level1, level2 and level3 are all 0: there would be no problem")
+            raise ValueError("level1, level2 and level3 are all 0: no problem would be made")
         return self
 
     @property
     def mix(self) -> dict[int, float]:
-        """Shares by level."""
         return {1: self.level1, 2: self.level2, 3: self.level3}
 
 
 def training_problems(recipe: MathRecipe) -> Iterator[Problem]:
-    """What the source `problems` trains on."""
-    from math_qwen import problems  # brings sympy, which --help needs not
+    """The problems of the source `problems`."""
+    from math_qwen import problems  # loads sympy, which --help does not need
 
     settings = recipe.problems
     return problems.training(recipe.seed, settings.count, settings.mix, tuple(settings.languages))

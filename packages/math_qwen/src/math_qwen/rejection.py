@@ -1,7 +1,7 @@
-"""`math-qwen sample`: answers drawn from a model, of which the right ones become training data (RFT, report section 2).
+"""`math-qwen sample`: rejection sampling (RFT, report section 2). A model's right answers become training data.
 
-An answer is kept where the verifier finds its final answer right and each of its `<<…>>` equations is true; of answers
-with the same equations one is kept.
+An answer is kept if the verifier finds it right and all its `<<…>>` equations are true; of answers with the same
+equations one is kept.
 """
 
 from __future__ import annotations
@@ -26,14 +26,13 @@ from qwen_shared.launch.model_of import hf_directory
 from qwen_shared.tokenizer import Tokenizer
 from qwen_shared.tracking import say
 
-_AT_ONCE = 128  # problems between two savings
-_EMBEDDED = 1000  # problems, where none are given
+_AT_ONCE = 128  # problems between two saves
+_EMBEDDED = 1000  # problems by default
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """What came of one problem: how many answers were drawn, were verified right, were right with true equations, and
-    those kept."""
+class SampledAnswers:
+    """One problem's answers: how many were drawn, right, and also sound (all equations true); and those kept."""
 
     sampled: int
     verified: int
@@ -41,10 +40,10 @@ class Drawn:
     kept: list[str]
 
 
-def select(answers: Sequence[str], right: Sequence[bool]) -> Drawn:
-    """Of one problem's answers, one for each distinct list of equations among those that are right and sound.
+def select(answers: Sequence[str], right: Sequence[bool]) -> SampledAnswers:
+    """One answer for each distinct list of equations among the right and sound ones.
 
-    Of two with the same equations the one is kept whose edit distances to the other kept answers add up to more.
+    Of two with the same equations, the one farther from the other kept answers wins (sum of edit distances).
     """
     sound = [a for a, good in zip(answers, right, strict=True) if good and all(check(e).ok for e in equations(a))]
     paths: dict[tuple[str, ...], str] = {}
@@ -53,7 +52,7 @@ def select(answers: Sequence[str], right: Sequence[bool]) -> Drawn:
         others = [kept for other, kept in paths.items() if other != key]
         if key not in paths or _distance_to(others, answer) > _distance_to(others, paths[key]):
             paths[key] = answer
-    return Drawn(len(answers), sum(map(bool, right)), len(sound), list(paths.values()))
+    return SampledAnswers(len(answers), sum(map(bool, right)), len(sound), list(paths.values()))
 
 
 def _distance_to(others: list[str], answer: str) -> int:
@@ -61,7 +60,7 @@ def _distance_to(others: list[str], answer: str) -> int:
 
 
 def edit_distance(a: str, b: str) -> int:
-    """Levenshtein's distance. A column of the table is two numbers, whose bits say where it rises and falls (Myers)."""
+    """Levenshtein distance, by Myers' bit vectors: two numbers whose bits say where a column rises and falls."""
     if not a or not b:
         return len(a) + len(b)
     places: dict[str, int] = {}
@@ -92,7 +91,7 @@ def options(parser: argparse.ArgumentParser) -> None:
         "--count", type=int, metavar="N", help=f"the first N problems (default: all; of ours {_EMBEDDED})"
     )
     parser.add_argument("--k", type=int, default=8, metavar="K", help="answers to each (default: 8; the report's 100)")
-    parser.add_argument("--to", type=Path, metavar="FILE", required=True, help="where the kept answers go, .jsonl")
+    parser.add_argument("--to", type=Path, metavar="FILE", required=True, help="file for the kept answers, .jsonl")
 
 
 def main(invocation: Invocation) -> None:
@@ -100,19 +99,19 @@ def main(invocation: Invocation) -> None:
     if chosen.k < 1 or (chosen.count is not None and chosen.count < 1):
         raise UserError(f"--k {chosen.k}, --count {chosen.count}: both must be at least 1")
     if chosen.to.suffix != ".jsonl" or not chosen.to.parent.is_dir():
-        raise UserError(f"--to {chosen.to}: must be a .jsonl file in a directory that is there")
+        raise UserError(f"--to {chosen.to}: must be a .jsonl file in an existing directory")
     if chosen.k > 1 and not settings.temperature:
         raise UserError(
-            f"--k {chosen.k} at evaluation.temperature=0 would all be the same answer: give evaluation.temperature=0.7"
+            f"--k {chosen.k} at evaluation.temperature=0 repeats one answer: give evaluation.temperature=0.7"
         )
     if chosen.problems and not chosen.problems.startswith("hf:"):
         from math_qwen.prepare.forms import source_files
 
         if chosen.to.resolve() in [path.resolve() for path in source_files(chosen.problems)]:
-            raise UserError(f"--to {chosen.to}: would overwrite what is read; choose another")
+            raise UserError(f"--to {chosen.to}: would overwrite a file it reads; choose another")
     problems = list(_problems(invocation))
     if not problems:
-        raise UserError(f"--problems {chosen.problems}: no problem in it")
+        raise UserError(f"--problems {chosen.problems}: holds no problem")
 
     from qwen_shared.convert.hf_files import weights_hash
     from qwen_shared.generation.decode import load_generator
@@ -121,7 +120,7 @@ def main(invocation: Invocation) -> None:
     directory = hf_directory(invocation)
     tokenizer = load_tokenizer(str(directory))
     style, system = style_of(invocation, directory), getattr(invocation.recipe.data, "system", None)
-    task = TASKS["gsm8k"]  # few-shot text of this form where the model is no chat model
+    task = TASKS["gsm8k"]  # its few-shot text, if the model is no chat model
     shots = task.shots(style, settings.shots)
     prompts = [task.prompt(item, style, shots, system, tokenizer) for _, item in problems]
     golds = [item.gold for _, item in problems]
@@ -135,16 +134,16 @@ def main(invocation: Invocation) -> None:
     work = Work(chosen.to, json.dumps([*decided_by, chosen.k, settings.seed]))
     say(f"{len(problems):,} problems, {chosen.k} answers each, at temperature {settings.temperature:g}")
     if work.done:
-        say(f"{len(work.done):,} of them were done before")
+        say(f"{len(work.done):,} of them are already done")
     if len(work.done) < len(problems):
         generate = load_generator(directory, tokenizer, settings.batch_size)
         with counting("sampling") as progress:
             for part, drawn in _draw(generate, tokenizer, prompts, sampling, settings.seed, chosen.k, work, progress):
-                work.add([asdict(of_problem) for of_problem in _judged(golds[part], drawn, chosen.k)])
-    done = [Drawn(**problem) for problem in work.done]
+                work.add([asdict(of_problem) for of_problem in _graded(golds[part], drawn, chosen.k)])
+    done = [SampledAnswers(**problem) for problem in work.done]
     rows = [row for (turns, item), drawn in zip(problems, done, strict=True) for row in _rows(turns, item, drawn)]
     work.finish("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
-    _tell(done, chosen.to)
+    _report(done, chosen.to)
 
 
 def _draw(
@@ -157,18 +156,18 @@ def _draw(
     work: Work,
     progress: Progress,
 ) -> Iterator[tuple[slice, list[str]]]:
-    """Parts of the problems that are not done yet, with k answers to each problem, side by side."""
+    """The remaining problems part by part, with k answers to each problem, side by side."""
     while (first := len(work.done)) < len(prompts):
         part = slice(first, first + _AT_ONCE)
         asked = [prompt for prompt in prompts[part] for _ in range(k)]
-        # Each part has a seed of its own, so that a restart draws what the whole would have drawn.
+        # A seed for each part, so that a restart draws the same.
         own = replace(sampling, seed=(seed << 24) + first // _AT_ONCE)
         completions = generate(asked, own, lambda done, _, first=first: progress(first + done // k, len(prompts)))
         yield part, [until(tokenizer.decode(c.ids), sampling.stop_texts).strip() for c in completions]
 
 
 def _problems(invocation: Invocation) -> Iterator[tuple[list[dict[str, str]], Item]]:
-    """The turns that stand before an answer, and the problem as it is asked."""
+    """The turns before an answer, and the problem."""
     chosen = invocation.options
     if chosen.problems is None:
         from math_qwen.recipe import training_problems
@@ -184,7 +183,7 @@ def _problems(invocation: Invocation) -> Iterator[tuple[list[dict[str, str]], It
         yield sample.messages, Item(sample.id, sample.question, gold)
 
 
-def _judged(golds: list[str], answers: list[str], k: int) -> list[Drawn]:
+def _graded(golds: list[str], answers: list[str], k: int) -> list[SampledAnswers]:
     from math_qwen.verify import verify_many
 
     verdicts = verify_many([(golds[i // k], answer) for i, answer in enumerate(answers)])
@@ -192,7 +191,7 @@ def _judged(golds: list[str], answers: list[str], k: int) -> list[Drawn]:
     return [select(answers[i : i + k], right[i : i + k]) for i in range(0, len(answers), k)]
 
 
-def _rows(turns: list[dict[str, str]], item: Item, drawn: Drawn) -> list[dict[str, Any]]:
+def _rows(turns: list[dict[str, str]], item: Item, drawn: SampledAnswers) -> list[dict[str, Any]]:
     return [
         {
             "messages": [*turns, {"role": "assistant", "content": answer}],
@@ -205,7 +204,7 @@ def _rows(turns: list[dict[str, str]], item: Item, drawn: Drawn) -> list[dict[st
     ]
 
 
-def _tell(done: list[Drawn], target: Path) -> None:
+def _report(done: list[SampledAnswers], target: Path) -> None:
     sampled, verified = sum(d.sampled for d in done), sum(d.verified for d in done)
     sound, kept = sum(d.sound for d in done), sum(len(d.kept) for d in done)
     solved = sum(bool(d.kept) for d in done)

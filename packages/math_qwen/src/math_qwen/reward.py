@@ -1,6 +1,4 @@
-"""The verifier as a reward: 1 for a right answer, 0 for anything else. Entry point `math` of the group
-`qwen.rewards`.
-"""
+"""The verifier as a reward, entry point `math` of the group `qwen.rewards`."""
 
 from __future__ import annotations
 
@@ -15,9 +13,9 @@ _COLUMNS = ("answer", "gold", "solution")
 def verified(prompts: Sequence[Any], completions: Sequence[Any], **columns: Sequence[Any]) -> list[float]:
     """1.0 for each completion whose answer is right, else 0.0.
 
-    `completions`: texts, or lists of messages of which the last is judged. The right answers stand in the column
-    `answer`, or else `gold` or `solution`: bare (`72`), or a worked solution that ends in `#### 72` or a box. Prompts
-    are not read. Raises ValueError where no such column is there or the lengths differ.
+    `completions`: texts, or lists of messages whose last one counts. Gold answers stand in the column `answer`, `gold`
+    or `solution`: bare (`72`), or a worked solution that ends in `#### 72` or a box. Prompts are not read. Raises
+    ValueError if there is no such column or lengths differ.
     """
     name = next((column for column in _COLUMNS if column in columns), None)
     if name is None:
@@ -37,7 +35,7 @@ def verified(prompts: Sequence[Any], completions: Sequence[Any], **columns: Sequ
 
 def _gold(gold: Any, k: int, name: str) -> str:
     if isinstance(gold, bool) or not isinstance(gold, str | int | float):
-        raise ValueError(f"the column `{name}` holds {type(gold).__name__} at {k}: a text or a number is wanted")
+        raise ValueError(f"the column `{name}` holds {type(gold).__name__} at {k}: must be a text or a number")
     return str(gold)
 
 

@@ -1,1 +1,1 @@
-"""Pairs by kind: (gold, prediction, whether a mathematician would say that they are the same)."""
+"""(gold, prediction, whether a mathematician calls them the same), by kind."""

@@ -1,4 +1,4 @@
-"""Predictions that want to hang, exhaust, crash or run something. None of them is right for the gold answer 7."""
+"""Predictions meant to hang, exhaust, crash or run something. None is right for gold 7."""
 
 _LONG = 100_000
 
@@ -100,7 +100,7 @@ HOSTILE = {
     "surds": "+".join(rf"\sqrt{{{p}}}" for p in (2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43)),
     "product of surds": "".join(rf"(1+\sqrt{{{p}}})" for p in (2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37)),
     "continued fraction": r"1+\frac{1}{" * 18 + "x" + "}" * 18,
-    # What many rules together could make exponential.
+    # Exponential if rules combined badly.
     "product of matrices": r"\begin{pmatrix}a&b\\c&d\end{pmatrix}^{4}" * 30,
     "cis in cis": r"\operatorname{cis}(" * 30 + "1" + ")" * 30,
     "bars in bars": r"\operatorname{abs}(" * 35 + "x" + ")" * 35 + "<3",

@@ -1,4 +1,4 @@
-"""Worked solutions made fit for training: every equation and answer checked, repaired where certain, else rejected."""
+"""`math-qwen prepare`: checks worked solutions from elsewhere, and keeps, repairs or rejects each."""
 
 from math_qwen.prepare.command import main, options
 

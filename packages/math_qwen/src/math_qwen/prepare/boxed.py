@@ -1,17 +1,17 @@
-r"""Solutions whose answer stands in `\boxed{}` (MATH's form), or anywhere else that `math_qwen.verify` reads."""
+"""Solutions with their answer in `\\boxed{}` (MATH's format), or wherever `math_qwen.verify` finds it."""
 
 from __future__ import annotations
 
 import re
 
 from math_qwen.equations import check, equations
-from math_qwen.prepare.examine import KEPT, REJECTED, Examined
+from math_qwen.prepare.gsm8k import KEPT, REJECTED, CheckedSolution
 
 _BOX = re.compile(r"\\f?boxed\s*(\{|[^\s{$])")
 
 
 def last_box(solution: str) -> str | None:
-    """What the last `\\boxed` holds; None where there is none or its braces do not close."""
+    """The content of the last `\\boxed`; None if there is none or its braces do not close."""
     boxes = list(_BOX.finditer(solution))
     if not boxes:
         return None
@@ -27,28 +27,27 @@ def last_box(solution: str) -> str | None:
     return None
 
 
-def examine_boxed(solution: str, gold: str | None) -> tuple[Examined, tuple[str, str] | None]:
-    """The solution examined, and the (gold, prediction) that is still to be verified.
+def check_boxed(solution: str, gold: str | None) -> tuple[CheckedSolution, tuple[str, str] | None]:
+    """The checked solution, and the (gold, prediction) still to verify.
 
-    Without a gold answer the box is verified against itself, which asks that it can be read at all. Where there is no
-    box, the whole solution is verified against the gold answer.
+    Without gold the box is verified against itself: it must be readable. Without a box the whole solution is verified.
     """
     solution = solution.strip()
     if not solution:
-        return Examined(solution, "", REJECTED, ["empty solution"]), None
+        return CheckedSolution(solution, "", REJECTED, ["empty solution"]), None
     for equation in equations(solution):
         result = check(equation)
         if not result.ok:
-            return Examined(solution, "", REJECTED, [f"false equation: <<{equation}>> {result.reason}"]), None
+            return CheckedSolution(solution, "", REJECTED, [f"false equation: <<{equation}>> {result.reason}"]), None
     box = last_box(solution)
     if box is None and (gold is None or "\\boxed" in solution):
         what = "its \\boxed does not close" if "\\boxed" in solution else "neither #### nor \\boxed"
-        return Examined(solution, "", REJECTED, [f"no final answer: {what}"]), None
+        return CheckedSolution(solution, "", REJECTED, [f"no final answer: {what}"]), None
     if box == "":
-        return Examined(solution, "", REJECTED, ["no final answer: \\boxed is empty"]), None
+        return CheckedSolution(solution, "", REJECTED, ["no final answer: \\boxed is empty"]), None
     answer = gold if gold is not None else box
     assert answer is not None
-    examined = Examined(
+    checked = CheckedSolution(
         solution, answer, KEPT, [], len(equations(solution)), "the box" if box else "the whole response"
     )
-    return examined, (answer, f"\\boxed{{{box}}}" if box else solution)
+    return checked, (answer, f"\\boxed{{{box}}}" if box else solution)

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from qwen_shared.errors import EXIT_FINISHED, UserError
 
 if TYPE_CHECKING:
-    from math_qwen.decontaminate import Evaluation
+    from math_qwen.decontaminate import EvaluationNgrams
     from math_qwen.prepare.forms import Sample
-    from math_qwen.prepare.samples import Prepared
+    from math_qwen.prepare.pipeline import Prepared
 
 EXAMPLES = 3  # of each reason, on the console
 
@@ -26,39 +26,45 @@ def options(parser: argparse.ArgumentParser) -> None:
     add(
         "source", nargs="*", metavar="SOURCE",
         help=".jsonl (.gz, .zst), .json or .parquet file, a directory of them, or hf:NAME; "
-        "without one, the problems of the embedded generator are written",
+        "default: the embedded generator's problems",
     )  # fmt: skip
     add("--to", metavar="OUT.jsonl", default="prepared.jsonl", help="the samples to train on (default: %(default)s)")
-    add("--report", metavar="FILE", help="counts, and every sample's reason (default: OUT.report.json)")
+    add("--report", metavar="FILE", help="counts, and the reason for every changed sample (default: OUT.report.json)")
     add("--form", choices=("auto", "gsm8k", "math", "messages"), default="auto", help="default: by each row's columns")
-    add("--against", metavar="EVAL_FILE", nargs="+", default=[], help="drop what shares a 13-gram with these problems")
+    add(
+        "--against",
+        metavar="EVAL_FILE",
+        nargs="+",
+        default=[],
+        help="drop samples that share a 13-gram with these",
+    )
     add("--split", default="train", help="of a data set hf:NAME (default: %(default)s)")
     add("--subset", help="configuration of a data set hf:NAME")
     add("--max-characters", type=int, default=4000, help="of question and solution together (default: %(default)s)")
-    add("--workers", type=int, help="processes that verify answers (default: the CPUs there are)")
+    add("--workers", type=int, help="processes that verify answers (default: one per CPU)")
     add("--count", type=int, default=10_000, help="problems of the embedded generator (default: %(default)s)")
     add("--seed", type=int, default=0, help="of the embedded generator (default: %(default)s)")
 
 
 def main(args: argparse.Namespace) -> int:
-    """Returns the exit code. Raises UserError for the user's mistakes; nothing is written then."""
+    """Raises UserError for the user's mistakes; nothing is written then."""
     out = Path(args.to).expanduser()
     report = Path(args.report).expanduser() if args.report else out.with_suffix(".report.json")
     _check(args, out, report)
 
-    from math_qwen.prepare.samples import prepare
+    from math_qwen.prepare.pipeline import prepare
 
     against = _evaluation(args) if args.against else None
     with _progress(args) as (show, samples):
         prepared = prepare(samples, against, args.max_characters, args.workers or os.cpu_count(), show)
     if not prepared.samples:
-        raise UserError(f"{' '.join(args.source)}: no sample in it")
+        raise UserError(f"{' '.join(args.source)}: no samples found")
     rows = prepared.rows()
     about = {"sources": args.source or ["embedded"], "against": args.against, **prepared.report()}
     try:
         _write(report, json.dumps(about, ensure_ascii=False, indent=1) + "\n")
         if not rows:
-            raise UserError(f"none of the {len(prepared.samples):,} samples could be kept; {report} says why")
+            raise UserError(f"none of the {len(prepared.samples):,} samples can be kept; {report} says why")
         _write(out, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     except OSError as error:
         raise UserError(f"{error.filename or out}: cannot be written: {error.strerror}") from None
@@ -81,11 +87,11 @@ def _check(args: argparse.Namespace, out: Path, report: Path) -> None:
         raise UserError(f"--to and --report are both {out}: give two files")
     for path in (out, report):
         if path.is_dir():
-            raise UserError(f"{path}: is a directory; --to takes a file name such as {path / 'prepared.jsonl'}")
+            raise UserError(f"{path}: is a directory; give --to a file name such as {path / 'prepared.jsonl'}")
         if not path.parent.is_dir():
-            raise UserError(f"{path}: there is no directory {path.parent}")
+            raise UserError(f"{path}: no directory {path.parent}")
         if path.resolve() in read:
-            raise UserError(f"{path}: would overwrite what is read; choose another --to")
+            raise UserError(f"{path}: would overwrite a file it reads; choose another --to")
 
 
 def _samples(args: argparse.Namespace, at: Any) -> Iterator[Sample]:
@@ -106,22 +112,22 @@ def _samples(args: argparse.Namespace, at: Any) -> Iterator[Sample]:
         yield sample_of(row, f"{EMBEDDED} problem {number}", EMBEDDED, p.id, "gsm8k")
 
 
-def _evaluation(args: argparse.Namespace) -> Evaluation:
-    from math_qwen.decontaminate import Evaluation
+def _evaluation(args: argparse.Namespace) -> EvaluationNgrams:
+    from math_qwen.decontaminate import EvaluationNgrams
     from math_qwen.prepare.forms import read_samples
 
-    evaluation = Evaluation()
+    evaluation = EvaluationNgrams()
     for source in args.against:
         for sample, _ in read_samples(source, "auto", "test", args.subset):
             evaluation.add(sample.where, sample.question)
     if not len(evaluation):
-        raise UserError(f"--against {' '.join(args.against)}: no problem in it")
+        raise UserError(f"--against {' '.join(args.against)}: no problems found")
     return evaluation
 
 
 @contextmanager
 def _progress(args: argparse.Namespace) -> Iterator[tuple[Any, Iterator[Sample]]]:
-    """A bar on a terminal; elsewhere nothing, the table comes soon enough."""
+    """A bar on a terminal."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     bar = Progress(
@@ -152,12 +158,12 @@ def _show(prepared: Prepared, out: Path, report: Path) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from math_qwen.prepare.samples import kind
+    from math_qwen.prepare.pipeline import kind
 
     examples: dict[tuple[str, str], list[str]] = {}
-    for sample, examined in prepared.samples:
-        for reason in examined.reasons:
-            shown = examples.setdefault((examined.status, kind(reason)), [])
+    for sample, checked in prepared.samples:
+        for reason in checked.reasons:
+            shown = examples.setdefault((checked.status, kind(reason)), [])
             if len(shown) < EXAMPLES:
                 shown.append(f"{sample.id}: {reason.partition(': ')[2] or reason}"[:160])
     table = Table(title=f"{len(prepared.samples):,} samples", title_justify="left")

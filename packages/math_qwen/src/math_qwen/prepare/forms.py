@@ -1,4 +1,4 @@
-"""The forms in which people publish worked solutions, read into one."""
+"""The formats of published worked solutions, read into one."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ _HF = "hf:"
 
 @dataclass(frozen=True)
 class Sample:
-    """A problem with a worked solution. `where` names its file and line; `messages` are the turns before the solution;
-    `gold` is an answer given apart from the solution; `extra` are columns that travel on."""
+    """A problem with a worked solution. `where`: file and line; `messages`: the turns before the solution; `gold`: an
+    answer given apart from it; `extra`: columns that are kept.
+    """
 
     where: str
     source: str
@@ -35,8 +36,9 @@ class Sample:
 def read_samples(
     source: str, form: str, split: str = "train", subset: str | None = None
 ) -> Iterator[tuple[Sample, float]]:
-    """The samples of a file, a directory or a data set `hf:NAME`, each with the share of the source read so far (for a
-    data set 0). Raises UserError, naming file and line, for rows in none of the forms."""
+    """The samples of a file, a directory or a data set `hf:NAME`, each with the share of the source read so far (0 for
+    a data set). Raises UserError with file and line for a row in no known format.
+    """
     from qwen_shared.data.rows import read_hf_rows, read_rows
 
     if source.startswith(_HF):
@@ -52,7 +54,7 @@ def read_samples(
 
 
 def source_files(source: str) -> list[Path]:
-    """The files that a source names: itself, or those of a directory. Raises UserError where there are none."""
+    """The file itself, or those of a directory. Raises UserError if there are none."""
     path = Path(source).expanduser()
     if path.is_dir():
         files = sorted(p for p in path.rglob("*") if p.name.endswith(_SUFFIXES) and p.is_file())
@@ -63,14 +65,14 @@ def source_files(source: str) -> list[Path]:
         there = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
         near = difflib.get_close_matches(path.name, there, n=1)
         hint = f"perhaps {path.parent / near[0]}" if near else f"a Hugging Face data set is written {_HF}NAME"
-        raise UserError(f"{source}: there is no such file; {hint}")
+        raise UserError(f"{source}: no such file; {hint}")
     if not path.name.endswith(_SUFFIXES):
         raise UserError(f"{source}: cannot read '{path.suffix or path.name}' files, only {', '.join(_SUFFIXES)}")
     return [path]
 
 
 def sample_of(row: dict[str, Any], where: str, source: str, sample_id: str, form: str = "auto") -> Sample:
-    """A row as a sample. Raises UserError for a row that lacks the form's columns or has something else in them."""
+    """Raises UserError if a column is missing or has the wrong type."""
     if form == "auto":
         form = next((name for name in ("messages", "math", "gsm8k") if all(c in row for c in _COLUMNS[name])), "")
         if not form:
@@ -80,9 +82,7 @@ def sample_of(row: dict[str, Any], where: str, source: str, sample_id: str, form
             )
     missing = [column for column in _COLUMNS[form] if column not in row]
     if missing:
-        raise UserError(
-            f"{where}: no column '{missing[0]}', which the form {form} has; there are {', '.join(map(str, row))}"
-        )
+        raise UserError(f"{where}: no column '{missing[0]}', which {form} needs; it has {', '.join(map(str, row))}")
     sample_id = str(row.get("id") or row.get("unique_id") or sample_id)
     if form == "messages":
         return _of_messages(row, where, source, sample_id)

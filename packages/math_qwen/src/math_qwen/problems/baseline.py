@@ -1,4 +1,4 @@
-"""What a model must beat: answering with the answer of the most similar training problem."""
+"""The baseline that a model must beat: the answer of the most similar training problem."""
 
 from __future__ import annotations
 
@@ -13,16 +13,11 @@ from math_qwen.problems.problem import Problem, normalise
 _WORD = re.compile(r"\d+(?:\.\d+)?|[\u3400-\u9fff]|[^\W\d]+|[^\w\s]")
 
 
-def nearest_training_answer(question: str, training_problems: Sequence[Problem]) -> str:
-    """The answer of the training problem most similar to a question. For many questions, use the plural."""
-    return nearest_training_answers([question], training_problems)[0]
-
-
 def nearest_training_answers(questions: Sequence[str], training_problems: Sequence[Problem]) -> list[str]:
-    """For each question the answer of the training problem with the highest TF-IDF cosine similarity.
+    """For each question, the answer of the training problem with the highest TF-IDF cosine similarity; the first of
+    equals.
 
-    Terms are the words, numbers, signs and Chinese characters of the normalised text. Of equally similar ones the
-    first counts.
+    Terms are the words, numbers, signs and Chinese characters of the normalised text.
     """
     postings: dict[str, list[int]] = defaultdict(list)
     counts: dict[str, list[int]] = defaultdict(list)

@@ -1,8 +1,7 @@
-"""Problems from a seed: training problems without end, and held-out sets that share none of their texts.
+"""Problems from a seed: endless training problems, and held-out sets that share no text with them.
 
-What is held out does not depend on any seed. A problem belongs to the held-out side when a hash of its normalised text
-says so (one in twenty); a pair of operands is reserved when a hash of the operation and the pair says so (one in ten)
-and then no training problem has it, whatever its level and whichever of its steps.
+The split depends on no seed. A problem is held out if a hash of its normalised text says so (1 in 20). A pair of
+operands is reserved if a hash of operation and pair says so (1 in 10); then no training problem has it, in any step.
 """
 
 from __future__ import annotations
@@ -12,23 +11,23 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from random import Random
 
-from math_qwen.problems.problem import Problem, text_key
+from math_qwen.problems.problem import Problem, question_hash
 from math_qwen.problems.steps import result, solution
-from math_qwen.problems.templates import GOODS, NAMES, OBJECTS, ONE_STEP, TWO_STEP, UNKNOWNS, Form
+from math_qwen.problems.templates import GOODS, NAMES, OBJECTS, ONE_STEP, TWO_STEP, UNKNOWNS, Template
 from qwen_shared.errors import UserError
 
 HELD_OUT = ("level1", "level1_unseen_pairs", "level2", "level3")
 MIX = {1: 0.8, 2: 0.15, 3: 0.05}
-# How often a family comes in training, where that is not once: plain calculations are short and exercise the steps, and
-# products, quotients and equations are harder to learn than sums.
+# How often a family comes in training, if not once: calculations are short and exercise the steps; products, quotients
+# and equations are harder to learn than sums.
 PRACTICE = {"calculation": 3, "groups": 2, "sharing": 2, "equation_sum": 2, "equation_product": 2}
 
-_TEXTS_HELD_OUT = 20  # one in so many
+_TEXTS_HELD_OUT = 20  # one in 20
 _PAIRS_RESERVED = 10
 _TRIES = 1000
 
-# A small model that copies numbers digit by digit takes 11 for 1 and 1 for 11 long after it knows all others: so many
-# of the training problems of level 1 are drawn until they have one of the two.
+# A small model confuses 11 and 1 long after it copies all other numbers: this share of the level 1 training problems
+# has one of the two.
 _COPYING_SHARE = 0.2
 
 Operation = tuple[str, int, int]
@@ -37,10 +36,11 @@ Operation = tuple[str, int, int]
 def training(
     seed: int, count: int, mix: Mapping[int, float] | None = None, languages: tuple[str, ...] = ("en", "zh")
 ) -> Iterator[Problem]:
-    """`count` training problems with distinct texts, the same on every machine; none of a held-out text or pair.
+    """`count` training problems with distinct texts, the same on every machine, without held-out texts or reserved
+    pairs.
 
-    `mix` gives the share of each level (default: MIX); languages come equally often, families as PRACTICE says. A
-    longer sequence begins with the shorter one of the same seed.
+    `mix`: the share of each level (default MIX). Languages are equally frequent, families as in PRACTICE. A longer
+    sequence starts with the shorter one of the same seed.
     """
     levels, weights = zip(*sorted((mix or MIX).items()), strict=True)
     seen: set[int] = set()
@@ -51,14 +51,14 @@ def training(
 
 
 def held_out(name: str, count: int = 400, seed: int = 0, languages: tuple[str, ...] = ("en", "zh")) -> list[Problem]:
-    """A held-out set by name; no text of it is in any training sequence, and every family comes equally often.
+    """A held-out set; no training sequence has a text of it, and all families are equally frequent.
 
-    `level1`: operands ≤ 20 (products ≤ 100), one step, pairs that training has too. `level1_unseen_pairs`: the
-    operation's pair is in no training problem, in either order for sums and products. `level2`: two-digit operands, one
-    step. `level3`: two steps. Raises UserError for another name.
+    `level1`: operands ≤ 20 (products ≤ 100), one step, pairs that training has too. `level1_unseen_pairs`: pairs that
+    no training problem has, in either order for sums and products. `level2`: two-digit operands, one step. `level3`:
+    two steps. Raises UserError for another name.
     """
     if name not in HELD_OUT:
-        raise UserError(f"held-out set '{name}': there are {', '.join(HELD_OUT)}")
+        raise UserError(f"held-out set '{name}': must be one of {', '.join(HELD_OUT)}")
     unseen = name == "level1_unseen_pairs"
     seen: set[int] = set()
     problems = []
@@ -69,15 +69,15 @@ def held_out(name: str, count: int = 400, seed: int = 0, languages: tuple[str, .
 
 
 def is_reserved(sign: str, a: int, b: int) -> bool:
-    """Whether no training problem has this operation on these operands."""
+    """Whether training never has this operation on these operands."""
     if sign in "+*":
         a, b = sorted((a, b))
     return hashlib.sha256(f"{sign} {a} {b}".encode()).digest()[0] * _PAIRS_RESERVED < 256
 
 
 def is_held_out(question: str) -> bool:
-    """Whether no training problem has this text."""
-    return text_key(question) % _TEXTS_HELD_OUT == 0
+    """Whether training never has this text."""
+    return question_hash(question) % _TEXTS_HELD_OUT == 0
 
 
 def _draw(
@@ -85,41 +85,41 @@ def _draw(
 ) -> Problem:
     copying = level == 1 and not held_out_text and rng.random() < _COPYING_SHARE
     for _ in range(_TRIES):
-        forms = _by_family(level, rng.choice(languages), not held_out_text)
-        form = rng.choice(forms[rng.randrange(len(forms))])
-        drawn = _numbers(rng, form, level, reserved_pair)
+        templates = _by_family(level, rng.choice(languages), not held_out_text)
+        template = rng.choice(templates[rng.randrange(len(templates))])
+        drawn = _numbers(rng, template, level, reserved_pair)
         if drawn is None:
             continue
         operations, numbers = drawn
         if copying and not {1, 11} & set(operations[0][1:]):
             continue
-        if form.language == "en" and "{A}" in form.text and 1 in numbers.values():
+        if template.language == "en" and "{A}" in template.text and 1 in numbers.values():
             continue  # no "1 apples"
-        question = _text(rng, form, numbers)
-        key = text_key(question)
+        question = _text(rng, template, numbers)
+        key = question_hash(question)
         if key in seen or (key % _TEXTS_HELD_OUT == 0) != held_out_text:
             continue
         seen.add(key)
         answer = str(result(*operations[-1]))
         return Problem(
-            f"{key:016x}", form.family, level, form.language, operations, question, solution(operations), answer
+            f"{key:016x}", template.family, level, template.language, operations, question, solution(operations), answer
         )
     raise UserError(f"level {level}: no further problem with a new text; ask for fewer")
 
 
 @cache
-def _by_family(level: int, language: str, practice: bool) -> list[list[Form]]:
-    """Every family's phrasings; for `practice`, families as often as they need it."""
-    families: dict[str, list[Form]] = {}
-    for form in ONE_STEP if level < 3 else TWO_STEP:
-        if form.language == language:
-            families.setdefault(form.family, []).append(form)
-    return [forms for name, forms in families.items() for _ in range(PRACTICE.get(name, 1) if practice else 1)]
+def _by_family(level: int, language: str, practice: bool) -> list[list[Template]]:
+    """Every family's phrasings; for `practice`, families as often as PRACTICE says."""
+    families: dict[str, list[Template]] = {}
+    for template in ONE_STEP if level < 3 else TWO_STEP:
+        if template.language == language:
+            families.setdefault(template.family, []).append(template)
+    return [templates for name, templates in families.items() for _ in range(PRACTICE.get(name, 1) if practice else 1)]
 
 
 @cache
 def _pairs(sign: str, level: int, reserved: bool) -> list[tuple[int, int]]:
-    """Every pair of operands of a level, on one side of the reservation. Level 3 begins with a pair of level 1."""
+    """All pairs of operands of a level, reserved or not. Level 3 begins with a pair of level 1."""
     small, two_digits, digits = range(1, 21), range(10, 100), range(2, 10)
     if level != 2:
         pairs = {
@@ -139,15 +139,15 @@ def _pairs(sign: str, level: int, reserved: bool) -> list[tuple[int, int]]:
 
 
 def _numbers(
-    rng: Random, form: Form, level: int, reserved: bool
+    rng: Random, template: Template, level: int, reserved: bool
 ) -> tuple[tuple[Operation, ...], dict[str, int]] | None:
-    """The operations of a form and the numbers in its text; None where a draw does not come out."""
-    sign = form.signs[0]
+    """The operations of a template and the numbers in its text; None if a draw fails."""
+    sign = template.signs[0]
     a, b = rng.choice(_pairs(sign, level, reserved))
     if level < 3:
         return ((sign, a, b),), {"a": a, "b": b}
     first = result(sign, a, b)
-    second = form.signs[1]
+    second = template.signs[1]
     if second == "r-":
         c = rng.choice([n for n in (10, 20, 30, 40, 50, 60, 80, 90) if n > first] or [0])
         operation = ("-", c, first)
@@ -162,8 +162,10 @@ def _numbers(
     return ((sign, a, b), operation), {"a": a, "b": b, "c": c}
 
 
-def _text(rng: Random, form: Form, numbers: dict[str, int]) -> str:
-    first, second = rng.sample(NAMES[form.language], 2)
-    noun, measure = rng.choice(list(OBJECTS[form.language].items()))
-    good, other = rng.sample(GOODS[form.language], 2)
-    return form.text.format(A=first, B=second, o=noun, m=measure, t=good, u=other, x=rng.choice(UNKNOWNS), **numbers)
+def _text(rng: Random, template: Template, numbers: dict[str, int]) -> str:
+    first, second = rng.sample(NAMES[template.language], 2)
+    noun, measure = rng.choice(list(OBJECTS[template.language].items()))
+    good, other = rng.sample(GOODS[template.language], 2)
+    return template.text.format(
+        A=first, B=second, o=noun, m=measure, t=good, u=other, x=rng.choice(UNKNOWNS), **numbers
+    )

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 class Problem:
     """A problem of the embedded generator.
 
-    `operations` are the arithmetic that the text asks for, in order, as (sign, left, right) with sign one of `+-*/`:
-    one of them on levels 1 and 2, two on level 3. `solution` is of GSM8K's form: lines with `<<a+b=c>>c`, then
-    `#### answer`.
+    `operations`: the arithmetic in order, as (sign, left, right) with sign one of `+-*/`: one on levels 1 and 2, two on
+    level 3. `solution`: GSM8K's format, lines with `<<a+b=c>>c`, then `#### answer`.
     """
 
     id: str
@@ -28,7 +27,7 @@ class Problem:
 
     @property
     def operands(self) -> tuple[int, int]:
-        """The operands of the first operation."""
+        """Of the first operation."""
         return self.operations[0][1:]
 
 
@@ -41,10 +40,10 @@ _SPACE_OR_PUNCTUATION = re.compile(r"[^\w+\-*/=<>^%.]+|(?<!\d)\.|\.(?!\d)|_")
 
 
 def normalise(question: str) -> str:
-    """A question's text in one spelling: two questions that share it are one problem.
+    """A question in one spelling; questions that share it are one problem.
 
-    Lower case, one spelling of widths and signs, single spaces in the place of punctuation; digits, decimal points and
-    the signs of arithmetic stay.
+    Lower case, one spelling of widths and signs, single spaces for punctuation; digits, decimal points and signs of
+    arithmetic stay.
     """
     text = unicodedata.normalize("NFKC", question).lower()
     for spelling, sign in (("×", "*"), ("÷", "/"), ("−", "-"), ("–", "-")):
@@ -52,6 +51,6 @@ def normalise(question: str) -> str:
     return _SPACE_OR_PUNCTUATION.sub(" ", text).strip()
 
 
-def text_key(question: str) -> int:
-    """A 64-bit hash of the normalised question, the same on every machine."""
+def question_hash(question: str) -> int:
+    """64 bits of the normalised question, the same on every machine."""
     return int.from_bytes(hashlib.blake2b(normalise(question).encode(), digest_size=8).digest(), "big")

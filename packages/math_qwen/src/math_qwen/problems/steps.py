@@ -1,8 +1,8 @@
 """Worked steps: every operation is reduced, always in the same way, to facts about single digits and tens.
 
-A model that only ever sees 17+8 as a whole learns it by heart; one that sees 7+8=15, 15+10=25 can also do 37+8. The
-steps are what a child writes: ones first, then tens, a borrow as 15-8 in the place of 5-8, products by tens and ones,
-division by way of the multiplication that it undoes. They are short because every token costs training time.
+A model that only sees 17+8 learns it by heart; one that sees 7+8=15, 15+10=25 can also do 37+8. The steps are a
+child's: ones before tens, borrowing as 15-8 for 5-8, products by tens and ones, division by way of multiplication. They
+are short because every token costs training time.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ def result(sign: str, a: int, b: int) -> int:
 
 @lru_cache(maxsize=1 << 16)
 def steps(sign: str, a: int, b: int) -> tuple[str, ...]:
-    """The equations that lead to `a sign b`; the last one's right side is the result. Operands from 0 to 999, results
-    that are integers from 0 on. Every equation, and the whole they add up to, has been checked by sympy."""
+    """The equations that lead to `a sign b`; the last right side is the result. Operands 0 to 999, results integers ≥
+    0. Sympy has checked every equation and the whole.
+    """
     found = {"+": _sum, "-": _difference, "*": _product, "/": _quotient}[sign](a, b)
     whole = f"{a}{sign}{b}={result(sign, a, b)}"
     for equation in (*found, whole):
@@ -30,7 +31,7 @@ def steps(sign: str, a: int, b: int) -> tuple[str, ...]:
 
 
 def solution(operations: Sequence[tuple[str, int, int]]) -> str:
-    """The worked solution of operations that follow one another: each is stated, then worked out line by line."""
+    """Each operation in turn is stated, then worked out line by line."""
     lines = []
     for sign, a, b in operations:
         lines.append(f"{a}{sign}{b}")

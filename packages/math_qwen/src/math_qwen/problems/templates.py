@@ -1,11 +1,8 @@
 """The texts: families of problems in English and Chinese, with the operation that each phrasing asks for.
 
-In a text `{a}` and `{b}` are the operands of the operation, `{c}` the number that a second step needs; `{A}` and `{B}`
-are people, `{o}` things, `{m}` the Chinese measure word that goes with them, `{t}` and `{u}` things to buy, `{x}` an
-unknown.
-
-But for equations, the operands stand in the text in the order of the operation: finding the numbers is what a small
-model learns last.
+`{a}` and `{b}` are the operands, `{c}` the number of a second step; `{A}` and `{B}` people, `{o}` things, `{m}` their
+Chinese measure word, `{t}` and `{u}` things to buy, `{x}` an unknown. Except in equations, the operands stand in the
+order of the operation: finding the numbers is the last thing a small model learns.
 """
 
 from __future__ import annotations
@@ -45,9 +42,10 @@ UNKNOWNS = "xynmtzabk"
 
 
 @dataclass(frozen=True)
-class Form:
-    """One phrasing. `signs`: `+` is a+b; on level 3 two signs: the second works on the first's result and c, `r-`
-    for c minus the result."""
+class Template:
+    """One phrasing. `signs`: one, or on level 3 two; the second applies to the first's result and c, `r-` is c minus
+    the result.
+    """
 
     family: str
     signs: tuple[str, ...]
@@ -55,13 +53,13 @@ class Form:
     text: str
 
 
-def _forms(family: str, signs: str, en: list[str], zh: list[str]) -> list[Form]:
+def _templates(family: str, signs: str, en: list[str], zh: list[str]) -> list[Template]:
     split = tuple(signs.split())
-    return [Form(family, split, language, text) for language, texts in (("en", en), ("zh", zh)) for text in texts]
+    return [Template(family, split, language, text) for language, texts in (("en", en), ("zh", zh)) for text in texts]
 
 
-ONE_STEP: list[Form] = [
-    *_forms(
+ONE_STEP: list[Template] = [
+    *_templates(
         "gain",
         "+",
         [
@@ -76,7 +74,7 @@ ONE_STEP: list[Form] = [
             "{A}原来有{a}{m}{o}，又买了{b}{m}，现在有几{m}？",
         ],
     ),
-    *_forms(
+    *_templates(
         "total",
         "+",
         [
@@ -90,7 +88,7 @@ ONE_STEP: list[Form] = [
             "桌上有{a}{m}{o}，地上有{b}{m}。合起来有多少{m}？",
         ],
     ),
-    *_forms(
+    *_templates(
         "remainder",
         "-",
         [
@@ -105,7 +103,7 @@ ONE_STEP: list[Form] = [
             "{A}有{a}{m}{o}，用了{b}{m}，还有多少{m}{o}？",
         ],
     ),
-    *_forms(
+    *_templates(
         "comparison",
         "-",
         [
@@ -118,7 +116,7 @@ ONE_STEP: list[Form] = [
             "{A}有{a}{m}{o}，比{B}多{b}{m}。{B}有几{m}？",
         ],
     ),
-    *_forms(
+    *_templates(
         "groups",
         "*",
         [
@@ -133,7 +131,7 @@ ONE_STEP: list[Form] = [
             "{a}个小朋友，每人{b}{m}{o}，共有几{m}{o}？",
         ],
     ),
-    *_forms(
+    *_templates(
         "sharing",
         "/",
         [
@@ -147,7 +145,7 @@ ONE_STEP: list[Form] = [
             "有{a}{m}{o}，每袋装{b}{m}，能装几袋？",
         ],
     ),
-    *_forms(
+    *_templates(
         "money",
         "-",
         [
@@ -156,19 +154,19 @@ ONE_STEP: list[Form] = [
         ],
         ["{A}有{a}元，买{t}用了{b}元。还剩多少元？", "{A}付了{a}元，{t}{b}元，应找回几元？"],
     ),
-    *_forms(
+    *_templates(
         "money",
         "+",
         ["A {t} costs ${a} and a {u} costs ${b}. How much are both?"],
         ["一个{t}{a}元，一个{u}{b}元。买这两样要多少元？"],
     ),
-    *_forms(
+    *_templates(
         "money",
         "*",
         ["A {t} costs ${a}. How much does {A} pay for {b}?"],
         ["一个{t}{a}元，{A}买{b}个要多少元？"],
     ),
-    *_forms(
+    *_templates(
         "age",
         "+",
         [
@@ -177,7 +175,7 @@ ONE_STEP: list[Form] = [
         ],
         ["{A}今年{a}岁，{B}比{A}大{b}岁。{B}几岁？", "{A}今年{a}岁，{b}年后几岁？"],
     ),
-    *_forms(
+    *_templates(
         "age",
         "-",
         [
@@ -186,49 +184,49 @@ ONE_STEP: list[Form] = [
         ],
         ["{A}今年{a}岁，{B}比{A}小{b}岁。{B}几岁？", "{A}今年{a}岁，{b}年前几岁？"],
     ),
-    *_forms(
+    *_templates(
         "equation_sum",
         "-",
         ["Solve {x} + {b} = {a}.", "{a} = {x} + {b}. What is {x}?"],
         ["解方程：{x} + {b} = {a}", "{a} = {x} + {b}，求{x}。"],
     ),
-    *_forms(
+    *_templates(
         "equation_sum",
         "+",
         ["Solve {x} - {a} = {b}.", "{x} - {a} = {b}. What is {x}?"],
         ["解方程：{x} - {a} = {b}", "{x} - {a} = {b}，求{x}。"],
     ),
-    *_forms(
+    *_templates(
         "equation_product",
         "/",
         ["Solve {b}{x} = {a}.", "{a} = {b}{x}. What is {x}?"],
         ["解方程：{b}{x} = {a}", "{a} = {b}{x}，求{x}。"],
     ),
-    *_forms(
+    *_templates(
         "equation_product",
         "*",
         ["Solve {x} / {a} = {b}.", "{x} / {a} = {b}. What is {x}?"],
         ["解方程：{x} ÷ {a} = {b}", "{x} ÷ {a} = {b}，求{x}。"],
     ),
-    *_forms(
+    *_templates(
         "calculation",
         "+",
         ["{a} + {b} = ?", "{A} adds {a} and {b}. What is the sum?"],
         ["计算 {a} + {b}", "{A}算{a}加{b}，等于几？"],
     ),
-    *_forms(
+    *_templates(
         "calculation",
         "-",
         ["{a} - {b} = ?", "{A} has {a} and takes away {b}. What is left?"],
         ["计算 {a} - {b}", "{A}算{a}减{b}，等于几？"],
     ),
-    *_forms(
+    *_templates(
         "calculation",
         "*",
         ["{a} * {b} = ?", "{A} needs {a} times {b}. What is it?"],
         ["计算 {a} × {b}", "{A}算{a}乘{b}，等于几？"],
     ),
-    *_forms(
+    *_templates(
         "calculation",
         "/",
         ["{a} / {b} = ?", "{A} divides {a} by {b}. What is it?"],
@@ -236,8 +234,8 @@ ONE_STEP: list[Form] = [
     ),
 ]
 
-TWO_STEP: list[Form] = [
-    *_forms(
+TWO_STEP: list[Template] = [
+    *_templates(
         "gain_then_loss",
         "+ -",
         [
@@ -246,49 +244,49 @@ TWO_STEP: list[Form] = [
         ],
         ["{A}有{a}{m}{o}，又买了{b}{m}，送出{c}{m}。还剩多少{m}？"],
     ),
-    *_forms(
+    *_templates(
         "loss_then_gain",
         "- +",
         ["{A} had {a} {o}, lost {b} and then found {c}. How many {o} now?"],
         ["{A}有{a}{m}{o}，用了{b}{m}，又买了{c}{m}。现在有几{m}？"],
     ),
-    *_forms(
+    *_templates(
         "groups_and_more",
         "* +",
         ["{A} has {a} boxes of {b} {o} and {c} more. How many {o} in all?"],
         ["{A}有{a}盒{o}，每盒{b}{m}，另外还有{c}{m}。一共几{m}？"],
     ),
-    *_forms(
+    *_templates(
         "groups_then_loss",
         "* -",
         ["{A} has {a} bags of {b} {o} and uses {c}. How many {o} are left?"],
         ["{A}有{a}袋{o}，每袋{b}{m}，用了{c}{m}。还剩几{m}？"],
     ),
-    *_forms(
+    *_templates(
         "share_the_rest",
         "- /",
         ["{A} has {a} {o}, keeps {b} and shares the rest among {c} friends. How many does each get?"],
         ["{A}有{a}{m}{o}，留下{b}{m}，其余平均分给{c}人。每人几{m}？"],
     ),
-    *_forms(
+    *_templates(
         "share_the_sum",
         "+ /",
         ["{A} has {a} {o} and {B} has {b}. They put all into {c} equal bags. How many in each?"],
         ["{A}有{a}{m}{o}，{B}有{b}{m}，平均放进{c}个盒子。每盒几{m}？"],
     ),
-    *_forms(
+    *_templates(
         "change",
         "* r-",
         ["{A} buys {a} {t}s at ${b} each and pays ${c}. How much change is there?"],
         ["{A}买{a}个{t}，每个{b}元，付了{c}元。应找回几元？"],
     ),
-    *_forms(
+    *_templates(
         "equation_two_step",
         "- /",
         ["Solve {c}{x} + {b} = {a}.", "{c}{x} + {b} = {a}. What is {x}?"],
         ["解方程：{c}{x} + {b} = {a}"],
     ),
-    *_forms(
+    *_templates(
         "equation_two_step",
         "+ /",
         ["Solve {c}{x} - {b} = {a}.", "{c}{x} - {b} = {a}. What is {x}?"],

@@ -1,6 +1,6 @@
-"""One worked solution, examined: is every equation true, and does the answer follow from them?
+"""One worked solution of GSM8K's format: are its equations true, and does the answer follow from them?
 
-Repairs are made only where the text itself shows what was meant; whatever would take a guess is rejected.
+A repair is made only if the text itself shows what was meant; anything that would take a guess is rejected.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from sympy import Rational
 
 from math_qwen.equations import ANNOTATION, TOLERANCE, NotArithmetic, check, equations, normalised, value
-from math_qwen.prepare.plain import plain_equations
+from math_qwen.prepare.plain_equations import plain_equations
 
 KEPT, REPAIRED, REJECTED = "kept", "repaired", "rejected"
 
@@ -31,9 +31,10 @@ _ROUNDING = re.compile(
 
 
 @dataclass
-class Examined:
-    """What came of a solution. `reasons`: what was repaired, or the one thing it was rejected for; each begins with a
-    kind of a few words, then a colon and the particulars. `support`: what the answer rests on."""
+class CheckedSolution:
+    """`reasons`: the repairs, or the one cause of rejection; each is a short kind, a colon and details. `support`: what
+    the answer follows from.
+    """
 
     solution: str
     answer: str
@@ -44,16 +45,16 @@ class Examined:
 
 
 class Rejected(Exception):
-    """A sample cannot be kept; the message is the reason."""
+    """The message is the reason."""
 
 
-def examine(solution: str, gold: str | None = None, question: str = "") -> Examined:
-    """Examines a solution of GSM8K's form. `gold` is the answer it must give, where that is known from elsewhere."""
-    result = Examined(solution, "")
+def check_solution(solution: str, gold: str | None = None, question: str = "") -> CheckedSolution:
+    """`gold`: the answer that it must give, if known from elsewhere."""
+    result = CheckedSolution(solution, "")
     try:
         body, result.answer = _divide(solution.strip(), result.reasons)
         lines = body.splitlines()
-        lines = [_examined_line(line, result.answer if line is lines[-1] else None, result.reasons) for line in lines]
+        lines = [_checked_line(line, result.answer if line is lines[-1] else None, result.reasons) for line in lines]
         body = "\n".join(line for line in lines if line.strip())
         if not body:
             raise Rejected("no worked steps: there is only an answer")
@@ -69,7 +70,7 @@ def examine(solution: str, gold: str | None = None, question: str = "") -> Exami
 
 
 def number_of(text: str) -> Rational | None:
-    """A final answer as a number; None where it is none."""
+    """A final answer as a number, or None."""
     try:
         return value(text.strip().rstrip("."))
     except NotArithmetic:
@@ -102,8 +103,8 @@ def _divide(solution: str, repairs: list[str]) -> tuple[str, str]:
     return body.rstrip(), plain
 
 
-def _examined_line(line: str, answer: str | None, repairs: list[str]) -> str:
-    """The line with true annotations, and with those it lacked. `answer` is given for the last one. Raises Rejected."""
+def _checked_line(line: str, answer: str | None, repairs: list[str]) -> str:
+    """The line with true annotations, and with missing ones added. `answer`: for the last line. Raises Rejected."""
     line = _whole_marks(line, repairs)
     pieces: list[str] = []
     at = 0
@@ -118,7 +119,7 @@ def _examined_line(line: str, answer: str | None, repairs: list[str]) -> str:
 
 
 def _whole_marks(line: str, repairs: list[str]) -> str:
-    """`<5*4=20>` and the like become `<<5*4=20>>`, where that is a true equation."""
+    """`<5*4=20>` and the like as `<<5*4=20>>`, if that is true."""
 
     def whole(match: re.Match[str]) -> str:
         marked = f"<<{match[1].strip()}>>"
@@ -135,7 +136,7 @@ def _whole_marks(line: str, repairs: list[str]) -> str:
 
 
 def _true_annotation(equation: str, before: str, after: str, repairs: list[str]) -> str:
-    """The equation of an annotation, or what the text around it shows that it should be."""
+    """The annotation's equation, or the one that the text around it shows."""
     result = check(equation)
     shown = _AFTER.match(after)
     number = re.sub(r"[$£€¥,\s]", "", shown[1]) if shown else None
@@ -180,7 +181,7 @@ def _mended(equation: str, before: str, number: str | None) -> tuple[str, str] |
 
 
 def _same_number(right: str, shown: str) -> bool:
-    """Whether the text after an annotation shows its right side: as it is, rounded, or as a percentage."""
+    """Whether the text behind an annotation shows its right side: exact, rounded, or as a percentage."""
     if right.strip() == shown:
         return True
     a, b = number_of(right), number_of(shown)
@@ -190,10 +191,9 @@ def _same_number(right: str, shown: str) -> bool:
 
 
 def _marked(text: str, answer: str | None, repairs: list[str]) -> str:
-    """A stretch of text between annotations, with those it lacked.
+    """Text between annotations, with missing ones added.
 
-    A false equation in it is mended where it is the last one and its left side gives the answer, else Rejected is
-    raised.
+    A false equation is mended if it is the last one and its left side gives the answer; else raises Rejected.
     """
     if "=" not in text:
         return text
@@ -213,7 +213,7 @@ def _marked(text: str, answer: str | None, repairs: list[str]) -> str:
 
 
 def _support(body: str, answer: str, question: str) -> str:
-    """What the answer follows from. Raises Rejected where it follows from nothing, or the last line says otherwise."""
+    """What the answer follows from. Raises Rejected if nothing, or if the last line says otherwise."""
     wanted = number_of(answer)
     assert wanted is not None
     lines = body.splitlines()
@@ -251,7 +251,7 @@ def _gives(text: str, wanted: Rational, percent: bool, exactly: bool) -> bool:
 
 
 def _says(line: str, wanted: Rational) -> bool:
-    """Whether a line's words state the number, outside the operands of its equations."""
+    """Whether the line states the number outside the operands of its equations."""
     text = re.sub(r"(?<=\d) (?=\d{3}(?!\d))", "", ANNOTATION.sub("", line))  # 100 000
     for equation in reversed(plain_equations(text)):
         text = (

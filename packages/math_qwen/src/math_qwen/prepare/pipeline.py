@@ -1,4 +1,4 @@
-"""All samples of a run: each examined, then what concerns several of them: copies, evaluation sets, verification."""
+"""All samples: each one checked, then duplicates, overlaps with evaluation sets, and verification."""
 
 from __future__ import annotations
 
@@ -7,51 +7,51 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from math_qwen.decontaminate import Evaluation, Match
-from math_qwen.prepare.boxed import examine_boxed
-from math_qwen.prepare.examine import ANSWER_MARK, KEPT, REJECTED, REPAIRED, Examined, examine
+from math_qwen.decontaminate import EvaluationNgrams, Match
+from math_qwen.prepare.boxed import check_boxed
 from math_qwen.prepare.forms import Sample
+from math_qwen.prepare.gsm8k import ANSWER_MARK, KEPT, REJECTED, REPAIRED, CheckedSolution, check_solution
 from math_qwen.problems.problem import normalise
 
 
 @dataclass
 class Prepared:
-    """What came of the samples, in their order."""
+    """The results, in the samples' order."""
 
-    samples: list[tuple[Sample, Examined]] = field(default_factory=list)
+    samples: list[tuple[Sample, CheckedSolution]] = field(default_factory=list)
     matches: list[Match] = field(default_factory=list)
 
     def rows(self) -> list[dict[str, Any]]:
         """The samples to train on, in `messages` form."""
         return [
             {
-                "messages": [*sample.messages, {"role": "assistant", "content": examined.solution}],
-                "answer": examined.answer,
+                "messages": [*sample.messages, {"role": "assistant", "content": checked.solution}],
+                "answer": checked.answer,
                 "source": sample.source,
                 "id": sample.id,
-                "equations": examined.equations,
-                "status": examined.status,
-                "reason": "; ".join(examined.reasons),
+                "equations": checked.equations,
+                "status": checked.status,
+                "reason": "; ".join(checked.reasons),
                 **sample.extra,
             }
-            for sample, examined in self.samples
-            if examined.status != REJECTED
+            for sample, checked in self.samples
+            if checked.status != REJECTED
         ]
 
     def counts(self) -> dict[str, int]:
-        found = Counter(examined.status for _, examined in self.samples)
+        found = Counter(checked.status for _, checked in self.samples)
         return {status: found[status] for status in (KEPT, REPAIRED, REJECTED)}
 
     def reasons(self) -> dict[str, dict[str, int]]:
-        """For repaired and rejected: how many samples for each kind of reason. A sample may be repaired in two ways."""
+        """For repaired and rejected: samples by kind of reason. A sample may have several."""
         found: dict[str, Counter[str]] = {REPAIRED: Counter(), REJECTED: Counter()}
-        for _, examined in self.samples:
-            if examined.status in found:
-                found[examined.status].update({kind(reason) for reason in examined.reasons})
+        for _, checked in self.samples:
+            if checked.status in found:
+                found[checked.status].update({kind(reason) for reason in checked.reasons})
         return {status: dict(counter.most_common()) for status, counter in found.items()}
 
     def supports(self) -> dict[str, int]:
-        """What the answers of the samples that were not rejected rest on."""
+        """What the answers of kept samples follow from, with counts."""
         return dict(Counter(e.support for _, e in self.samples if e.status != REJECTED).most_common())
 
     def report(self) -> dict[str, Any]:
@@ -63,9 +63,9 @@ class Prepared:
             "equations": sum(e.equations for _, e in self.samples if e.status != REJECTED),
             "overlaps": [vars(match) for match in self.matches],
             "changed": [
-                {"where": sample.where, "id": sample.id, "status": examined.status, "reasons": examined.reasons}
-                for sample, examined in self.samples
-                if examined.status != KEPT
+                {"where": sample.where, "id": sample.id, "status": checked.status, "reasons": checked.reasons}
+                for sample, checked in self.samples
+                if checked.status != KEPT
             ],
         }
 
@@ -76,12 +76,12 @@ def kind(reason: str) -> str:
 
 def prepare(
     samples: Iterable[Sample],
-    evaluation: Evaluation | None = None,
+    evaluation: EvaluationNgrams | None = None,
     max_characters: int = 4000,
     workers: int | None = None,
     seen: Callable[[int], None] | None = None,
 ) -> Prepared:
-    """Examines every sample. `seen` is called with the number examined so far."""
+    """`seen` is called with the number of samples checked so far."""
     result = Prepared()
     first_with: dict[str, str] = {}
     pending: list[tuple[int, tuple[str, str]]] = []
@@ -98,14 +98,14 @@ def prepare(
             else:
                 first_with[text] = sample.where
         if reason:
-            examined = Examined(sample.solution, "", REJECTED, [reason])
+            checked = CheckedSolution(sample.solution, "", REJECTED, [reason])
         elif ANSWER_MARK in sample.solution or ("\\boxed" not in sample.solution and sample.gold is None):
-            examined = examine(sample.solution, sample.gold, sample.question)
+            checked = check_solution(sample.solution, sample.gold, sample.question)
         else:
-            examined, pair = examine_boxed(sample.solution, sample.gold)
+            checked, pair = check_boxed(sample.solution, sample.gold)
             if pair:
                 pending.append((number - 1, pair))
-        result.samples.append((sample, examined))
+        result.samples.append((sample, checked))
         if seen:
             seen(number)
     if pending:
@@ -133,9 +133,9 @@ def _verify(result: Prepared, pending: list[tuple[int, tuple[str, str]]], worker
     for (index, (gold, prediction)), verdict in zip(pending, verdicts, strict=True):
         if verdict.outcome == "right":
             continue
-        sample, examined = result.samples[index]
+        sample, checked = result.samples[index]
         if verdict.outcome == "wrong" and sample.gold is not None:
             reason = f"answer contradicts the gold answer: {prediction[-60:]}, not {gold[:60]}"
         else:
             reason = f"answer cannot be verified: {verdict.outcome}, {verdict.reason}"
-        result.samples[index] = (sample, Examined(examined.solution, "", REJECTED, [reason]))
+        result.samples[index] = (sample, CheckedSolution(checked.solution, "", REJECTED, [reason]))

@@ -1,6 +1,6 @@
-"""Equations that stand in a solution's text without being marked: `So he has 260 - 60 = 200 dogs`.
+"""Equations without annotation in a solution's text: `So he has 260 - 60 = 200 dogs`.
 
-A scanner that reads every character once: what people write must not make it slow.
+The scanner reads every character once, so no text makes it slow.
 """
 
 from __future__ import annotations
@@ -32,9 +32,10 @@ _MIXED = re.compile(r"(\d+)(?: and)? \(?(\d+/\d+)\)?")
 
 
 @dataclass(frozen=True)
-class Plain:
-    """An equation found at `start:end` of a text. `annotation` is the equation as it would be marked, to be inserted
-    at `right`, where the last number begins; None where the form has no such mark (percentages, mixed numbers)."""
+class PlainEquation:
+    """An equation at `start:end` of a text. `annotation`: its `<<…>>` form, to be inserted at `right`, where the last
+    number begins; None for percentages and mixed numbers, which have none.
+    """
 
     start: int
     right: int
@@ -53,13 +54,12 @@ class _Token:
     end: int
 
 
-def plain_equations(text: str) -> list[Plain]:
-    """The equations of a stretch of text that holds no `<<…>>`, checked.
+def plain_equations(text: str) -> list[PlainEquation]:
+    """The checked equations of a text without `<<…>>`.
 
-    Units between the numbers are passed over ("2 hours * 30 miles = 60 miles", at most three words). What could be the
-    rest of something with a letter in it, such as `3x + 5 = 20`, is no equation here. Where fractions are written
-    without spaces both readings of `2 / 1/6` are tried, `$1 / 2 = 50 cents` is true, and so is 13 / 6 = 2 beside the
-    word "remainder".
+    Up to three words between numbers are units and skipped ("2 hours * 30 miles = 60 miles"). `3x + 5 = 20`, with a
+    letter, is no equation here. Without spaces, both readings of `2 / 1/6` are tried; `$1 / 2 = 50 cents` is true, and
+    13 / 6 = 2 is true beside the word "remainder".
     """
     tokens = [
         _Token(m.lastgroup or "", m.group(), m.start(), m.end())
@@ -82,9 +82,9 @@ def plain_equations(text: str) -> list[Plain]:
 
 
 def _run(tokens: list[_Token], start: int) -> tuple[int, bool]:
-    """Where a run of numbers, signs and units that begins at `start` ends, and whether it is one with an equation."""
+    """The end of a run of numbers, signs and units from `start`, and whether it holds an equation."""
     end, depth, words, equals = start, 0, 0, 0
-    operand = False  # whether the last thing read is one
+    operand = False
     at = start
     while at < min(len(tokens), start + MAX_TOKENS):
         token = tokens[at]
@@ -113,7 +113,7 @@ def _run(tokens: list[_Token], start: int) -> tuple[int, bool]:
 
 
 def _leads_on(tokens: list[_Token], at: int) -> bool:
-    """Whether words at `at` are units: a sign or `=` follows them within three words."""
+    """Whether the words at `at` are units: a sign or `=` follows within three words."""
     for token in tokens[at : at + 4]:
         if token.kind != "word":
             return token.kind in ("sign", "equals")
@@ -137,7 +137,7 @@ def _stands_alone(tokens: list[_Token], start: int, end: int) -> bool:
     return not (after and after.text in "./,:%…" and end + 1 < len(tokens) and tokens[end + 1].start == after.end)
 
 
-def _equation(text: str, tokens: list[_Token]) -> Plain | None:
+def _equation(text: str, tokens: list[_Token]) -> PlainEquation | None:
     has_units = any(t.kind == "word" or re.match(r"0\d", t.text) for t in tokens)  # 0900 is a time
     tokens = [t for t in tokens if t.kind != "word"]
     while tokens and tokens[-1].kind in ("sign", "equals"):
@@ -153,7 +153,7 @@ def _equation(text: str, tokens: list[_Token]) -> Plain | None:
     pieces = [_MIXED.sub(r"(\1+\2)", t.text) for t in tokens]
     pieces = [p.replace(" ", "") for p in pieces]  # 100 000
     bare = "".join(p.lstrip("$£€¥") for p in pieces)
-    # With spaces around its signs, an unspaced 1/6 is one number.
+    # If signs have spaces around them, an unspaced 1/6 is one number.
     spaced = "".join(text[a.end : b.start][:1] + p for a, b, p in zip(tokens, tokens[1:], pieces[1:], strict=False))
     checked = _checked(bare, pieces[0] + spaced, text[end:], text)
     links = bare.split("=")
@@ -161,7 +161,7 @@ def _equation(text: str, tokens: list[_Token]) -> Plain | None:
     annotation = f"{links[-2]}={links[-1]}".replace(",", "").translate(_SPELLING) if simple else None
     if annotation and not (check(annotation).ok and re.search(r"[-+*/^×÷x(]", links[-2])):
         annotation = None
-    return Plain(start, right, end, text[start:end], checked, has_units, annotation)
+    return PlainEquation(start, right, end, text[start:end], checked, has_units, annotation)
 
 
 def _checked(bare: str, spaced: str, after: str, line: str) -> Check:
