@@ -55,11 +55,10 @@ class Check:
 
 
 class NotArithmetic(ValueError):
-    """Not arithmetic, or beyond a limit; the message says why."""
+    """Also beyond a limit; the message says why."""
 
 
 def equations(solution: str) -> list[str]:
-    """The texts between `<<` and `>>`, in order."""
     return ANNOTATION.findall(solution)
 
 
@@ -211,7 +210,7 @@ def _number(token: str) -> Rational:
 
 
 class _Parser:
-    """Recursive descent over one side. `^` binds tightest and to the right, then signs, `* /`, `+ -`."""
+    """`^` binds tightest and to the right, then signs, `* /`, `+ -`."""
 
     def __init__(self, tokens: list[str]):
         self._tokens = tokens

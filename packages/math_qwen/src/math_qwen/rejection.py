@@ -60,7 +60,7 @@ def _distance_to(others: list[str], answer: str) -> int:
 
 
 def edit_distance(a: str, b: str) -> int:
-    """Levenshtein distance, by Myers' bit vectors: two numbers whose bits say where a column rises and falls."""
+    """Levenshtein distance by Myers' bit vectors."""
     if not a or not b:
         return len(a) + len(b)
     places: dict[str, int] = {}
@@ -156,7 +156,6 @@ def _draw(
     work: Work,
     progress: Progress,
 ) -> Iterator[tuple[slice, list[str]]]:
-    """The remaining problems part by part, with k answers to each problem, side by side."""
     while (first := len(work.done)) < len(prompts):
         part = slice(first, first + _AT_ONCE)
         asked = [prompt for prompt in prompts[part] for _ in range(k)]
@@ -167,7 +166,6 @@ def _draw(
 
 
 def _problems(invocation: Invocation) -> Iterator[tuple[list[dict[str, str]], Item]]:
-    """The turns before an answer, and the problem."""
     chosen = invocation.options
     if chosen.problems is None:
         from math_qwen.recipe import training_problems

@@ -11,7 +11,7 @@ _BOX = re.compile(r"\\f?boxed\s*(\{|[^\s{$])")
 
 
 def last_box(solution: str) -> str | None:
-    """The content of the last `\\boxed`; None if there is none or its braces do not close."""
+    """None without a box, or if its braces do not close."""
     boxes = list(_BOX.finditer(solution))
     if not boxes:
         return None

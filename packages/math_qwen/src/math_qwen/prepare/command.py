@@ -106,7 +106,7 @@ def _samples(args: argparse.Namespace, at: Any) -> Iterator[Sample]:
     from math_qwen.problems import training
 
     for number, p in enumerate(training(args.seed, args.count), start=1):
-        row = {"question": p.question, "answer": p.solution, "gold": p.answer, "id": p.id}
+        row: dict[str, Any] = {"question": p.question, "answer": p.solution, "gold": p.answer, "id": p.id}
         row |= {"family": p.family, "level": p.level, "language": p.language}
         at(number / args.count)
         yield sample_of(row, f"{EMBEDDED} problem {number}", EMBEDDED, p.id, "gsm8k")

@@ -1,4 +1,4 @@
-"""The formats of published worked solutions, read into one."""
+"""The formats of worked solutions, read into one."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def read_samples(
 
 
 def source_files(source: str) -> list[Path]:
-    """The file itself, or those of a directory. Raises UserError if there are none."""
+    """Raises UserError if there are none."""
     path = Path(source).expanduser()
     if path.is_dir():
         files = sorted(p for p in path.rglob("*") if p.name.endswith(_SUFFIXES) and p.is_file())

@@ -70,7 +70,6 @@ def check_solution(solution: str, gold: str | None = None, question: str = "") -
 
 
 def number_of(text: str) -> Rational | None:
-    """A final answer as a number, or None."""
     try:
         return value(text.strip().rstrip("."))
     except NotArithmetic:
@@ -78,7 +77,6 @@ def number_of(text: str) -> Rational | None:
 
 
 def _divide(solution: str, repairs: list[str]) -> tuple[str, str]:
-    """The steps, and the answer as a plain number."""
     if not solution:
         raise Rejected("empty solution")
     body, mark, answer = solution.rpartition(ANSWER_MARK)
@@ -104,7 +102,7 @@ def _divide(solution: str, repairs: list[str]) -> tuple[str, str]:
 
 
 def _checked_line(line: str, answer: str | None, repairs: list[str]) -> str:
-    """The line with true annotations, and with missing ones added. `answer`: for the last line. Raises Rejected."""
+    """With missing annotations added; `answer` for the last line only. Raises Rejected."""
     line = _whole_marks(line, repairs)
     pieces: list[str] = []
     at = 0
@@ -136,7 +134,7 @@ def _whole_marks(line: str, repairs: list[str]) -> str:
 
 
 def _true_annotation(equation: str, before: str, after: str, repairs: list[str]) -> str:
-    """The annotation's equation, or the one that the text around it shows."""
+    """The equation, or the one that the text around it shows."""
     result = check(equation)
     shown = _AFTER.match(after)
     number = re.sub(r"[$£€¥,\s]", "", shown[1]) if shown else None
@@ -152,14 +150,16 @@ def _true_annotation(equation: str, before: str, after: str, repairs: list[str])
         repairs.append(f"comma in an equation: <<{equation}>>")
         equation = equation.replace(",", "")
     grouped = _GROUPED.match(after)
+    if number is None:
+        return equation
     readings = [number, *([grouped[1].replace(" ", "")] if grouped else [])]
-    if number is not None and not any(_same_number(equation.rpartition("=")[2], reading) for reading in readings):
+    if not any(_same_number(equation.rpartition("=")[2], reading) for reading in readings):
         raise Rejected(f"text and equation differ: <<{equation}>>{number}")
     return equation
 
 
 def _mended(equation: str, before: str, number: str | None) -> tuple[str, str] | None:
-    """(kind of repair, equation) where the parts of the annotation and the text agree on one; else None."""
+    """(kind of repair, equation) if annotation and text agree on one."""
     left, equals, right = equation.rpartition("=")
     without_units = re.sub(r"(?<![A-Za-z])(?![xX]\s*[\d(.])[A-Za-z°²³%]+\.?", "", equation)
     tries = [("// for /", equation.replace("//", "/")), ("units in an equation", without_units.replace(" ", ""))]
@@ -181,7 +181,7 @@ def _mended(equation: str, before: str, number: str | None) -> tuple[str, str] |
 
 
 def _same_number(right: str, shown: str) -> bool:
-    """Whether the text behind an annotation shows its right side: exact, rounded, or as a percentage."""
+    """Exact, rounded, or as a percentage."""
     if right.strip() == shown:
         return True
     a, b = number_of(right), number_of(shown)
@@ -213,7 +213,7 @@ def _marked(text: str, answer: str | None, repairs: list[str]) -> str:
 
 
 def _support(body: str, answer: str, question: str) -> str:
-    """What the answer follows from. Raises Rejected if nothing, or if the last line says otherwise."""
+    """What the answer follows from. Raises Rejected."""
     wanted = number_of(answer)
     assert wanted is not None
     lines = body.splitlines()
@@ -251,7 +251,7 @@ def _gives(text: str, wanted: Rational, percent: bool, exactly: bool) -> bool:
 
 
 def _says(line: str, wanted: Rational) -> bool:
-    """Whether the line states the number outside the operands of its equations."""
+    """Whether the line states the number outside its equations' operands."""
     text = re.sub(r"(?<=\d) (?=\d{3}(?!\d))", "", ANNOTATION.sub("", line))  # 100 000
     for equation in reversed(plain_equations(text)):
         text = (

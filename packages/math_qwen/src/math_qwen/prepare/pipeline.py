@@ -1,4 +1,4 @@
-"""All samples: each one checked, then duplicates, overlaps with evaluation sets, and verification."""
+"""All samples: checked one by one, then duplicates, overlaps with evaluation sets, verification."""
 
 from __future__ import annotations
 
@@ -16,13 +16,10 @@ from math_qwen.problems.problem import normalise
 
 @dataclass
 class Prepared:
-    """The results, in the samples' order."""
-
     samples: list[tuple[Sample, CheckedSolution]] = field(default_factory=list)
     matches: list[Match] = field(default_factory=list)
 
     def rows(self) -> list[dict[str, Any]]:
-        """The samples to train on, in `messages` form."""
         return [
             {
                 "messages": [*sample.messages, {"role": "assistant", "content": checked.solution}],
@@ -43,7 +40,7 @@ class Prepared:
         return {status: found[status] for status in (KEPT, REPAIRED, REJECTED)}
 
     def reasons(self) -> dict[str, dict[str, int]]:
-        """For repaired and rejected: samples by kind of reason. A sample may have several."""
+        """Samples by kind of reason; a sample may have several."""
         found: dict[str, Counter[str]] = {REPAIRED: Counter(), REJECTED: Counter()}
         for _, checked in self.samples:
             if checked.status in found:
@@ -51,7 +48,6 @@ class Prepared:
         return {status: dict(counter.most_common()) for status, counter in found.items()}
 
     def supports(self) -> dict[str, int]:
-        """What the answers of kept samples follow from, with counts."""
         return dict(Counter(e.support for _, e in self.samples if e.status != REJECTED).most_common())
 
     def report(self) -> dict[str, Any]:

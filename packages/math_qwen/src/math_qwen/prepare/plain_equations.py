@@ -82,7 +82,7 @@ def plain_equations(text: str) -> list[PlainEquation]:
 
 
 def _run(tokens: list[_Token], start: int) -> tuple[int, bool]:
-    """The end of a run of numbers, signs and units from `start`, and whether it holds an equation."""
+    """(end, whether it holds an equation) of the numbers, signs and units from `start`."""
     end, depth, words, equals = start, 0, 0, 0
     operand = False
     at = start

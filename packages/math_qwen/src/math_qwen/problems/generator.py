@@ -109,7 +109,7 @@ def _draw(
 
 @cache
 def _by_family(level: int, language: str, practice: bool) -> list[list[Template]]:
-    """Every family's phrasings; for `practice`, families as often as PRACTICE says."""
+    """For `practice`, families as often as PRACTICE says."""
     families: dict[str, list[Template]] = {}
     for template in ONE_STEP if level < 3 else TWO_STEP:
         if template.language == language:
@@ -119,7 +119,7 @@ def _by_family(level: int, language: str, practice: bool) -> list[list[Template]
 
 @cache
 def _pairs(sign: str, level: int, reserved: bool) -> list[tuple[int, int]]:
-    """All pairs of operands of a level, reserved or not. Level 3 begins with a pair of level 1."""
+    """Level 3 begins with a pair of level 1."""
     small, two_digits, digits = range(1, 21), range(10, 100), range(2, 10)
     if level != 2:
         pairs = {
@@ -141,7 +141,7 @@ def _pairs(sign: str, level: int, reserved: bool) -> list[tuple[int, int]]:
 def _numbers(
     rng: Random, template: Template, level: int, reserved: bool
 ) -> tuple[tuple[Operation, ...], dict[str, int]] | None:
-    """The operations of a template and the numbers in its text; None if a draw fails."""
+    """None if a draw fails."""
     sign = template.signs[0]
     a, b = rng.choice(_pairs(sign, level, reserved))
     if level < 3:

@@ -1,4 +1,4 @@
-"""A problem with its worked solution, and when two problems are the same."""
+"""A problem, and when two are the same."""
 
 from __future__ import annotations
 
@@ -27,12 +27,10 @@ class Problem:
 
     @property
     def operands(self) -> tuple[int, int]:
-        """Of the first operation."""
         return self.operations[0][1:]
 
 
 def messages(problem: Problem) -> list[dict[str, str]]:
-    """The problem as a conversation of one turn."""
     return [{"role": "user", "content": problem.question}, {"role": "assistant", "content": problem.solution}]
 
 
@@ -52,5 +50,5 @@ def normalise(question: str) -> str:
 
 
 def question_hash(question: str) -> int:
-    """64 bits of the normalised question, the same on every machine."""
+    """64 bits, the same on every machine."""
     return int.from_bytes(hashlib.blake2b(normalise(question).encode(), digest_size=8).digest(), "big")

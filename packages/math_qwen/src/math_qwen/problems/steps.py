@@ -31,7 +31,6 @@ def steps(sign: str, a: int, b: int) -> tuple[str, ...]:
 
 
 def solution(operations: Sequence[tuple[str, int, int]]) -> str:
-    """Each operation in turn is stated, then worked out line by line."""
     lines = []
     for sign, a, b in operations:
         lines.append(f"{a}{sign}{b}")

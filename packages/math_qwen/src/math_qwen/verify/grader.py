@@ -110,7 +110,7 @@ def _compare(gold_final: Final, answer_final: Final, rules: Rules) -> Verdict:
 
 
 def _readings(final: Final, is_gold: bool) -> tuple[list[Tree], str, str]:
-    """The trees of the first candidate that parses as mathematics, its text, and otherwise the error."""
+    """The trees of the first candidate that is mathematics, its text, else the error."""
     trouble = ""
     fallback: tuple[list[Tree], str] | None = None
     for candidate in final.candidates:
@@ -133,7 +133,7 @@ def _readings(final: Final, is_gold: bool) -> tuple[list[Tree], str, str]:
 
 
 def _spellings(candidate: str, is_gold: bool, found_by: str) -> Iterator[tuple[str, bool, bool]]:
-    """The texts to parse, with how to read commas: (text, as thousands, as decimal comma)."""
+    """(text to parse, commas as thousands, comma as decimal point)"""
     text = _without_dollars(candidate)
     option = multiple_choice.labelled(candidate)
     if option is not None:
@@ -154,7 +154,7 @@ def _spellings(candidate: str, is_gold: bool, found_by: str) -> Iterator[tuple[s
 
 
 def _without_dollars(text: str) -> str:
-    """Without dollars around mathematics; a single or escaped dollar is money."""
+    """A single or escaped dollar is money and stays."""
     text = text.strip().removeprefix("=").lstrip()
     count = text.count("$") - text.count("\\$")
     if count and count % 2 == 0:
@@ -168,7 +168,6 @@ def _without_dollars(text: str) -> str:
 
 
 def _unwrapped(text: str) -> str:
-    """The inside of `\\text{…}`, quotes or dollars around all of it."""
     text = text.strip()
     for _ in range(4):
         inner = text
@@ -196,7 +195,7 @@ def _is_mathematics(tree: Tree) -> bool:
 
 
 def _same_letters(a: str, b: str, golds: list[Tree]) -> bool:
-    """Equal but for case: enough for words, not for symbols."""
+    """Case may differ in words, not in symbols."""
     if not golds or golds[0][0] == "text":
         return True
     strip = re.compile(r"[\s$]|\\(?:left|right|,|!|;|text|mathrm|mbox)|[{}.]")
@@ -212,13 +211,13 @@ def _any_text(gold: str, candidates: tuple[str, ...]) -> bool:
 
 
 def _by_letter(gold_final: Final, answer_final: Final, response: str) -> Verdict | None:
-    """The verdict on a multiple-choice answer; None if gold is no choice or the response chooses nothing."""
+    """None if this is no multiple choice."""
     gold = gold_final.candidates[0]
     want = multiple_choice.letters(gold)
     label = multiple_choice.labelled(gold)
-    if want is None and label is None:
-        return None
     if want is None:
+        if label is None:
+            return None
         want = frozenset(label[0])
     for candidate in answer_final.candidates:
         got = multiple_choice.letters(candidate, any_case="(" in gold)

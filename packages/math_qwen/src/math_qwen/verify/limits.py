@@ -26,11 +26,11 @@ WORKER_STEPS = 5_000_000
 
 
 class Exhausted(Exception):
-    """The steps allowed in this process are used up."""
+    pass
 
 
 class StepBudget(threading.local):
-    """Counts steps of exact algebra, so that no combination of permitted parts takes long."""
+    """Bounds exact algebra, whatever parts are combined."""
 
     left = STEPS
 
@@ -44,8 +44,8 @@ budget = StepBudget()
 
 
 class Unparsable(ValueError):
-    """No mathematics that the parser knows, or an expression without a value."""
+    """Unknown mathematics, or an expression without a value."""
 
 
 class TooLarge(ValueError):
-    """Parsed, but beyond a limit."""
+    pass

@@ -104,7 +104,7 @@ class Worker:
 
 
 class _Idle:
-    """Ready workers of this process, waiting for the next pair."""
+    """Ready workers of this process."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -132,7 +132,7 @@ class _Idle:
                 self.workers.pop().kill()
 
     def forget(self) -> None:
-        """In a forked child: the workers are the parent's; close only this process's ends of their pipes."""
+        """In a forked child: the workers are the parent's, only the pipe ends are ours."""
         self.lock = threading.Lock()
         for worker in self.workers:
             worker.process.returncode = 0  # so that no destructor waits for another process's child
@@ -159,7 +159,7 @@ os.register_at_fork(after_in_child=_after_fork)
 
 
 def prove(gold: str, prediction: str, timeout: float, bare: bool = False) -> Verdict:
-    """The verdict of a worker within `timeout` seconds of its taking the pair. Raises RuntimeError as `run`."""
+    """A worker's verdict. Raises RuntimeError as `run`."""
     with _slots:
         [(_, verdict)] = run([(0, gold, prediction)], 1, timeout, bare)
     return verdict
@@ -241,7 +241,7 @@ def _why_no_start(worker: Worker, died: bool) -> str:
 
 
 def _write(descriptor: int, data: bytes, deadline: float) -> None:
-    """All of `data` to a pipe whose reader may have stopped. Raises OSError if it does not fit by the deadline."""
+    """For a reader that may have stopped. Raises OSError at the deadline."""
     view = memoryview(data)
     os.set_blocking(descriptor, False)
     while view:

@@ -91,7 +91,7 @@ def receive() -> list | None:
 
 
 def _read(count: int) -> bytes:
-    """Exactly `count` bytes, so that the next message is not lost if this process dies; fewer at the end."""
+    """Never more than `count` bytes: the next message must survive this process."""
     data = b""
     while len(data) < count and (more := os.read(_source, count - len(data))):
         data += more

@@ -26,7 +26,7 @@ from math_qwen.verify.parsing.trees import Tree
 
 
 def ratio(tree: Tree) -> Ratio:
-    """Raises TooLarge, or Unparsable if the tree has no value (0/0, a set)."""
+    """Raises TooLarge, or Unparsable without a value (0/0, a set)."""
     budget.spend(1)
     kind = tree[0]
     if kind == "num":
@@ -70,7 +70,7 @@ def ratio(tree: Tree) -> Ratio:
 
 
 def frozen(tree: Tree) -> Any:
-    """A hashable form that equal expressions mostly share: the fraction if there is one, else the tree."""
+    """Hashable, and mostly the same for equal expressions."""
     try:
         above, below = ratio(tree)
     except Unparsable:
@@ -126,7 +126,7 @@ def _number_function(name: str, x: list[Fraction]) -> Fraction | None:
 
 
 def _big(tree: Tree) -> Ratio:
-    """A finite sum or product is added up; any other is an atom whose running variable is renamed."""
+    """Finite sums and products are added up; others become atoms with their variable renamed."""
     _, name, variable, low, high, body = tree
     if name in ("sum", "prod") and variable and low is not None and high is not None:
         start, stop = rational(ratio(low)), rational(ratio(high))
@@ -147,7 +147,6 @@ def _big(tree: Tree) -> Ratio:
 
 
 def replaced(tree: Any, name: str, value: Tree) -> Any:
-    """`tree` with `value` for the symbol `name`."""
     if not isinstance(tree, tuple):
         return tree
     if tree == ("sym", name):

@@ -16,7 +16,7 @@ _FUNCTIONS = {
 
 
 class IllConditioned(ArithmeticError):
-    """No value, or one that rounding may have spoilt."""
+    """No value, or one spoilt by rounding."""
 
 
 def differ(a: Tree, b: Tree) -> bool:
@@ -43,7 +43,7 @@ def may_differ_by_constant(a: Tree, b: Tree) -> bool:
 
 
 def estimate(tree: Tree, point: int = 0) -> complex:
-    """The value with symbols at one of three fixed points. Raises ArithmeticError or ValueError."""
+    """With symbols at one of three fixed points. Raises ArithmeticError or ValueError."""
     value = _value(tree, point)
     if not abs(value) < _LARGEST:
         raise IllConditioned
@@ -51,7 +51,7 @@ def estimate(tree: Tree, point: int = 0) -> complex:
 
 
 def real(tree: Tree) -> float:
-    """The value of a real constant. Raises ArithmeticError or ValueError, also if there is a symbol."""
+    """Raises ArithmeticError or ValueError, also for a symbol."""
     value = _value(tree, -1)
     if abs(value.imag) > 1e-9 or not math.isfinite(value.real):
         raise IllConditioned

@@ -11,8 +11,6 @@ from math_qwen.verify.parsing.trees import Tree, has
 
 
 class Collection:
-    """A list or set of answers, with their labels if they have any."""
-
     def __init__(self, kind: str, values: tuple, labels: tuple | None, variable: Any, ordered: bool, indexed: bool):
         self.kind, self.values, self.labels, self.variable = kind, values, labels, variable
         self.ordered, self.indexed = ordered, indexed

@@ -1,4 +1,4 @@
-"""Sums, products and determinants of matrices as trees; no entry is computed."""
+"""Matrices as trees; no entry is computed."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def matrix(tree: Tree) -> tuple[tuple[Tree, ...], ...] | None:
         inside = matrix(tree[1])
         return None if inside is None else tuple(tuple(("neg", x) for x in row) for row in inside)
     if kind == "add":
-        parts = [matrix(part) for part in tree[1]]
-        if any(part is None for part in parts) or len({(len(p), len(p[0])) for p in parts}) != 1:
+        parts = [part for part in map(matrix, tree[1]) if part is not None]
+        if len(parts) < len(tree[1]) or len({(len(p), len(p[0])) for p in parts}) != 1:
             return None
         return tuple(
             tuple(("add", tuple(part[i][j] for part in parts)) for j in range(len(parts[0][0])))

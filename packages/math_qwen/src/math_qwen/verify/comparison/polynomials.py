@@ -125,7 +125,7 @@ def _add(a: Poly, b: Poly) -> Poly:
 
 
 def _reduced(above: Poly, below: Poly) -> Ratio:
-    """A single term in the denominator moves up."""
+    """A single denominator term moves up."""
     if below is ONE or below == ONE:
         return above, ONE
     if len(below) == 1:
@@ -212,8 +212,11 @@ def _whole_power(base: Ratio, power: int) -> Ratio:
         if all(atom[0] not in ("r", "i") for atom, _ in monomial):
             if max(abs(p) for _, p in monomial) * power > 10 * EXPONENT:
                 raise TooLarge("too large an exponent")
-            scaled = rational(_whole_power(constant(coefficient), power)) if power else Fraction(1)
-            return {tuple((a, p * power) for a, p in monomial) if power else (): scaled}, ONE
+            if not power:
+                return ONE, ONE
+            scaled = rational(_whole_power(constant(coefficient), power))
+            assert scaled is not None
+            return {tuple((a, p * power) for a, p in monomial): scaled}, ONE
     if power > EXPONENT:
         raise TooLarge("too large an exponent")
     result, square = constant(Fraction(1)), base
@@ -277,7 +280,7 @@ def _exact_root(n: int, degree: int) -> int | None:
 
 
 def _square_free(n: int) -> tuple[int, int]:
-    """a and b with n = a²·b and b square-free. Raises TooLarge if that takes long."""
+    """a, b with n = a²·b, b square-free. Raises TooLarge if that takes long."""
     root = math.isqrt(n)
     if root * root == n:
         return root, 1
@@ -301,7 +304,7 @@ def _square_free(n: int) -> tuple[int, int]:
 
 
 def _independent(p: Poly) -> bool:
-    """Whether no relation holds between the unknowns, so that a polynomial other than 0 is nowhere 0."""
+    """Whether no relation holds between the unknowns, so that only the polynomial 0 is 0."""
     constants = set()
     for monomial in p:
         for atom, _ in monomial:

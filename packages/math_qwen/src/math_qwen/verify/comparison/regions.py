@@ -1,4 +1,4 @@
-"""Sets of real numbers as sorted intervals: unions, differences, inequalities in one variable."""
+"""Sets of real numbers as sorted intervals."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def is_region(tree: Tree) -> bool:
 
 
 def region(tree: Tree) -> Region | None:
-    """The set of reals that the tree describes; None if it cannot be laid out on the line."""
+    """None if the tree is no set of reals that can be laid out on the line."""
     kind = tree[0]
     try:
         if kind == "seq" and len(tree[2]) == 2:
@@ -134,8 +134,8 @@ def _common(a: Region, b: Region) -> str | None:
 
 
 def _fold(parts: tuple[Tree, ...], join: Callable[[Region, Region], Region]) -> Region | None:
-    found = [region(part) for part in parts]
-    if any(r is None for r in found):
+    found = [r for r in map(region, parts) if r is not None]
+    if len(found) < len(parts):
         return None
     total = found[0]
     for r in found[1:]:
@@ -174,7 +174,6 @@ def _builder(tree: Tree) -> Region | None:
 
 
 def _relation(chain: tuple) -> Region | None:
-    """`a < x <= b`, `2x + 1 > 5`, `x in S`, `x != 3`."""
     total: Region | None = None
     for left, operator, right in zip(chain[0::2], chain[1::2], chain[2::2], strict=False):
         found = _pair(left, operator, right)
@@ -201,15 +200,14 @@ def _pair(left: Tree, operator: str, right: Tree) -> Region | None:
         left, operator, right = right, _FLIPPED.get(operator, operator), left
     if left[0] == "fn" and left[1] == "abs" and operator != "!=" and not _symbols(right):
         inside = left[2][0]
-        sides = _compared(inside, operator, right), _compared(inside, _FLIPPED[operator], ("neg", right))
-        if None in sides or (operator[0] == ">" and _place(right) < 0):
+        upper, lower = _compared(inside, operator, right), _compared(inside, _FLIPPED[operator], ("neg", right))
+        if upper is None or lower is None or (operator[0] == ">" and _place(right) < 0):
             return None
-        return (intersection if operator[0] == "<" else _union)(*sides)
+        return (intersection if operator[0] == "<" else _union)(upper, lower)
     return _compared(left, operator, right)
 
 
 def _compared(left: Tree, operator: str, right: Tree) -> Region | None:
-    """For two sides that differ by a linear or quadratic polynomial."""
     if operator != "!=" and (found := _quadratic(left, operator, right)) is not None:
         return found
     solved = _solved(left, right)

@@ -1,4 +1,4 @@
-"""When two answers are the same: the rules for each kind of answer."""
+"""When two answers are the same, by kind of answer."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _RADIAN: units.Unit = (("radian", 1),)
 
 
 class Rules(ValueRules):
-    """`same(gold, answer)` under one prover; `why` then says what differs, if that helps."""
+    """`why` says what differs, if that helps."""
 
     def same(self, gold: Tree, other: Tree) -> bool:
         budget.spend(30)
@@ -169,9 +169,9 @@ class Rules(ValueRules):
 
     def _equations(self, a: tuple, b: tuple) -> bool:
         if is_label(b[2]) and not is_label(b[0]):
-            b = flipped(b)
+            b = flipped(b) or b
         if is_label(a[2]) and not is_label(a[0]):
-            a = flipped(a)
+            a = flipped(a) or a
         left, right = a[0], b[0]
         if "text" in (left[0], right[0]):
             return self.same(a[2], b[2])
@@ -228,7 +228,7 @@ class Rules(ValueRules):
             m, r, s = (polynomials.rational(algebra.ratio(tree)) for tree in (modulus, x, y))
         except (TooLarge, Unparsable):
             return False
-        if None in (m, r, s) or not m:
+        if not m or r is None or s is None:
             return self.values(x, y)
         return (r - s) % abs(m) == 0
 

@@ -17,7 +17,7 @@ DEGREE: units.Unit = (("degree", 1),)
 
 
 def canonical(tree: Tree) -> Tree:
-    """Without approximations behind an exact value and steps of a chain, and with units outside of products."""
+    """Without approximations behind exact values and steps of chains; with units outside of products."""
     kind = tree[0]
     if kind in ("mul", "div", "neg", "add"):
         return _hoisted(tree)
@@ -93,7 +93,7 @@ def is_time_of_day(parts: list[Tree]) -> bool:
 
 
 def letters_as_unit(tree: Tree) -> tuple[Tree, units.Unit] | None:
-    r"""`5 \frac{m}{s}`, a product of symbols, as 5 of the unit m/s."""
+    r"""`5 \frac{m}{s}`, a product of symbols, as 5 m/s."""
     if tree[0] not in ("mul", "div"):
         return None
     try:
@@ -131,7 +131,7 @@ def in_radians(degrees: Tree) -> Tree:
 
 
 def is_label(tree: Tree) -> bool:
-    """Whether the left side of an equation only names the right side: x, f(x), AB, |AB|, A:B, NO/BO, sin A."""
+    """Whether the left side of an equation only names the right: x, f(x), AB, |AB|, A:B, NO/BO, sin A."""
     kind = tree[0]
     if kind in ("sym", "text", "app"):
         return True
@@ -170,7 +170,6 @@ def is_label(tree: Tree) -> bool:
 
 
 def _hoisted(tree: Tree) -> Tree:
-    """With the unit outside of a product or a minus: `$5 million`, `-$5`."""
     if tree[0] == "neg" and tree[1][0] in ("qty", "mul", "div"):
         inside = canonical(tree[1])
         return ("qty", ("neg", inside[1]), inside[2]) if inside[0] == "qty" else tree
@@ -179,9 +178,9 @@ def _hoisted(tree: Tree) -> Tree:
         if above[0] == "text" and below[0] in ("text", "sym"):  # 100 \\frac{\\text{km}}{\\text{h}}
             return ("qty", tree[1][0], f"{above[1]}/{below[1]}")
     if tree[0] == "mul":
-        inside = [k for k, part in enumerate(tree[1]) if part[0] == "qty"]
-        if len(inside) == 1:
-            k = inside[0]
+        quantities = [k for k, part in enumerate(tree[1]) if part[0] == "qty"]
+        if len(quantities) == 1:
+            k = quantities[0]
             return ("qty", ("mul", (*tree[1][:k], tree[1][k][1], *tree[1][k + 1 :])), tree[1][k][2])
     if tree[0] == "div" and tree[1][0] == "qty":
         return ("qty", ("div", tree[1][1], tree[2]), tree[1][2])
@@ -224,7 +223,7 @@ def congruence(tree: Tree) -> tuple[Tree, Tree | None]:
 
 
 def explicit_cases(cases: tuple) -> list[tuple[Tree, Tree]]:
-    """Cases whose `otherwise` is replaced by its condition, if that can be computed."""
+    """With `otherwise` as the condition that it stands for, if that can be computed."""
     known = [region(condition) for _, condition in cases if condition != ("text", "otherwise")]
     found = []
     for value, condition in cases:
@@ -260,7 +259,6 @@ def ratio_parts(tree: Tree) -> list[Tree]:
 
 
 def without_constant(tree: Tree) -> Tree | None:
-    """F of a tree F + C."""
     if tree[0] != "add" or tree[1][-1][0] != "sym" or tree[1][-1][1] not in CONSTANTS_OF_INTEGRATION:
         return None
     rest: Tree = ("add", tree[1][:-1]) if len(tree[1]) > 2 else tree[1][0]
@@ -274,5 +272,5 @@ def _has_symbol(tree: Any, name: str) -> bool:
 
 
 def same_label(a: Tree, b: Tree) -> bool:
-    """Whether two labels mean the same; W(n) and W(x) do."""
+    """W(n) and W(x) mean the same."""
     return a == b or (a[0] == b[0] == "app" and a[1] == b[1] and len(a[2]) == len(b[2]))

@@ -59,7 +59,6 @@ def prove_equal(a: Tree, b: Tree) -> bool:
 
 
 def prove_constant(a: Tree, b: Tree) -> bool:
-    """Whether a - b is constant: two antiderivatives of one function."""
     difference = to_sympy(a) - to_sympy(b)
     return all(
         sympy.simplify(difference.diff(symbol)) == 0
@@ -69,7 +68,7 @@ def prove_constant(a: Tree, b: Tree) -> bool:
 
 
 def prove_proportional(a: Tree, b: Tree) -> int:
-    """The sign of c if a = c·b for a constant c, else 0."""
+    """The sign of c if a = c·b, else 0."""
     left, right = to_sympy(a), to_sympy(b)
     if right == 0 or left == 0:
         return int(left == right)
@@ -180,7 +179,7 @@ def _infinite(expression: Expr) -> bool:
 
 
 def _extreme(number: sympy.Rational) -> bool:
-    """Whether the number could hide a difference from 40 digits."""
+    """Whether the number may hide a difference from 40 digits."""
     return max(int(abs(number.p)).bit_length(), int(number.q).bit_length()) > 64
 
 
@@ -218,7 +217,7 @@ def _numbers_agree(left: Expr, right: Expr) -> bool | None:
 
 
 def _coordinate(name: str, k: int) -> sympy.Rational:
-    """A symbol's value at the k-th point: small or large, of either sign, never a special number."""
+    """The symbol's value at the k-th point: of any size and sign, never a special number."""
     seed = (hash_name(name) * 104729 + (k + 1) * 7919 * (k + 3)) % 99991
     scale = (1, 1, 3, 3, 11, 1, 40, 5)[k]
     sign = 1 if k in (0, 2, 4) else -1 if k in (1, 3) else (1 if seed % 2 else -1)
@@ -226,7 +225,7 @@ def _coordinate(name: str, k: int) -> sympy.Rational:
 
 
 def _number(expression: Expr, point: dict) -> Expr | None:
-    """The value to 40 digits, or None if it is no finite number."""
+    """40 digits, or None if it is no finite number."""
     value = expression.evalf(40, subs=point, maxn=400) if point else expression.evalf(40, maxn=400)
     if not value.is_number or (not value.is_comparable and not value.is_complex):
         return None

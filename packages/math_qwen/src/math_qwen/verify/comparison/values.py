@@ -14,7 +14,7 @@ from math_qwen.verify.parsing.trees import VALUES, Tree
 
 
 class NeedsProof(Exception):
-    """Only sympy can tell."""
+    pass
 
 
 class Prover(Protocol):
@@ -24,7 +24,7 @@ class Prover(Protocol):
 
 
 class ValueRules:
-    """`shortcuts=False` leaves everything to the prover (for tests)."""
+    """Without `shortcuts` the prover decides everything (for tests)."""
 
     def __init__(self, prover: Prover | None = None, shortcuts: bool = True):
         self.prover = prover
@@ -56,7 +56,7 @@ class ValueRules:
             return False
 
     def same_antiderivative(self, gold: Tree, other: Tree) -> bool:
-        """`F + C` is the same for every name of C and with any number added."""
+        """`F + C` is the same for every name of C and any number added."""
         mine, yours = without_constant(gold), without_constant(other)
         if mine is None or yours is None:
             return False

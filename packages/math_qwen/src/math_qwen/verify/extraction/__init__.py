@@ -14,8 +14,6 @@ DENIED_BEFORE = re.compile(
 
 @dataclass(frozen=True)
 class Final:
-    """The final answer of one text."""
-
     candidates: tuple[str, ...]  # the first that parses as mathematics counts
     found_by: str  # "box", "####", "phrase", "whole", "last value"
     denied: bool = False

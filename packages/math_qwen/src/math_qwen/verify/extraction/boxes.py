@@ -32,7 +32,7 @@ _LABEL_BEFORE = re.compile(r"([A-Za-z](?:_\{?[A-Za-z0-9]{1,3}\}?)?)\s*=\s*\$?\s*
 
 
 def boxes(text: str) -> Final | None:
-    """The last box, with boxes joined to it by `and`, `or` or a comma, and with the unit behind it."""
+    """The last box with those joined to it by `and`, `or` or a comma, and its unit."""
     starts = [match.end() for match in _BOX.finditer(text)]
     if not starts:
         return None
@@ -79,7 +79,7 @@ def boxes(text: str) -> Final | None:
 
 
 def _matching(text: str) -> dict[int, int]:
-    """The place of every opening brace's closing one; escaped braces do not count."""
+    """Opening brace to closing brace; escaped ones do not count."""
     stack: list[int] = []
     ends: dict[int, int] = {}
     for match in _BRACE.finditer(text):
@@ -91,7 +91,7 @@ def _matching(text: str) -> dict[int, int]:
 
 
 def _joined(gap: str) -> bool:
-    """Whether two boxes with `gap` between them are one answer in two parts."""
+    """Whether two boxes with `gap` between them are one answer."""
     if len(gap) > 90 or "\n\n" in gap or re.search(r"[.。!?！？]\s", gap):
         return False
     bare = re.sub(r"\\(?:text|quad|qquad|mathrm|mbox|[()\[\],;! ])|[{}$\s]", " ", gap)

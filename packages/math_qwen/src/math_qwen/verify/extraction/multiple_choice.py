@@ -1,4 +1,4 @@
-"""Multiple choice: the letters that a text chooses."""
+"""The letters that a text chooses."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def labelled(text: str) -> tuple[str, str] | None:
 
 
 def chosen(text: str) -> str | None:
-    """The letter that a whole response settles on."""
+    """In a whole response."""
     text = _COMMANDS.sub("", text[-20_000:])
     negated = {match.start(1) for match in _NEGATED.finditer(text)}
     found = [

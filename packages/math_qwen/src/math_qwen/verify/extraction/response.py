@@ -121,7 +121,8 @@ def final_answer(text: str) -> Final:
         line = rest.split("\n", 1)[0].strip(_TRIM)
         return Final(_candidates(line), "####")
     phrases = list(_PHRASE.finditer(text)) if _may_have_phrase(text) else []
-    denied, doubtful = False, ()
+    denied = False
+    doubtful: tuple[str, ...] = ()
     for match in reversed(phrases[-8:]):
         following = text[match.end() : match.end() + 4000]
         negated = re.search(r"isn't$|不是$|不为$", match[0], re.IGNORECASE)
@@ -158,7 +159,7 @@ def _visible(text: str) -> str:
 
 
 def _sentence(text: str) -> str:
-    """Up to the end of the sentence, which is never inside mathematics, braces or a number."""
+    """The first sentence; it does not end inside mathematics, braces or a number."""
     text = text.lstrip(" \t\r\n*:：")
     text = _LEAD.sub("", text)
     inside = False
@@ -264,7 +265,7 @@ def _add_value(text: str, match: re.Match[str], add) -> None:
 
 
 def _last_value(text: str) -> Final:
-    """Without a box, `####` or phrase: the text itself if it is short, and its last value."""
+    """Without box, `####` or phrase: the text if it is short, and its last value."""
     stripped = text.strip()
     if not stripped:
         return Final((), "empty")

@@ -1,10 +1,14 @@
-r"""Matrices, cases and aligned equations: everything between `\begin` and `\end`."""
+r"""Matrices, cases and aligned equations (`\begin` … `\end`)."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from math_qwen.verify.limits import MATRIX, TooLarge, Unparsable
-from math_qwen.verify.parsing.tokens import TokenStream
 from math_qwen.verify.parsing.trees import Tree
+
+if TYPE_CHECKING:
+    from math_qwen.verify.parsing.expressions import ExpressionParser
 
 _MATRICES = frozenset(["pmatrix", "bmatrix", "matrix", "array", "Bmatrix", "smallmatrix", "vmatrix", "Vmatrix"])
 _CONDITION_WORDS = (
@@ -13,8 +17,8 @@ _CONDITION_WORDS = (
 _OTHERWISE = ("otherwise", "else", "其他", "其它", "其余")
 
 
-def environment(parser: TokenStream, name: str) -> Tree:
-    r"""Parse `name` after its `\begin`. Raises Unparsable or TooLarge."""
+def environment(parser: ExpressionParser, name: str) -> Tree:
+    r"""After `\begin`. Raises Unparsable or TooLarge."""
     parser.deeper()
     rows: list[list[Tree]] = [[]]
     cells = 0

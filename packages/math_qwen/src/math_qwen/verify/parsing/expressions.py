@@ -1,4 +1,4 @@
-"""Expressions, from tokens to trees: sums, products, powers, functions, brackets."""
+"""Expressions: sums, products, powers, functions, brackets."""
 
 from __future__ import annotations
 
@@ -23,7 +23,11 @@ _APPLIED = frozenset("fghFGH")
 
 
 class ExpressionParser(TokenStream):
-    """`items` and `relation`, which may stand in brackets, come from `Parser`."""
+    def items(self) -> Tree:
+        raise NotImplementedError  # brackets may hold a whole answer, which `Parser` reads
+
+    def relation(self) -> Tree:
+        raise NotImplementedError
 
     # Sums, products and signs
 
@@ -103,7 +107,7 @@ class ExpressionParser(TokenStream):
         return self.power()
 
     def unary_product(self) -> Tree:
-        """The factor that a sign applies to: -2 1/3 is -(2 1/3)."""
+        """-2 1/3 is -(2 1/3)."""
         tree = self.unary()
         if is_whole(tree) and self.at("num"):
             mixed = self._mixed(tree)
@@ -238,7 +242,7 @@ class ExpressionParser(TokenStream):
             return self._decorated(str(value))
         if kind == "mark":
             letters = []
-            while self.peek.kind in ("name", "const") or (self.at("open", "{") and False):
+            while self.peek.kind in ("name", "const"):
                 letters.append(str(self.take().value))
             if self.at("num"):
                 letters.append(str(self.take().value))
@@ -252,7 +256,7 @@ class ExpressionParser(TokenStream):
         raise Unparsable(f"unexpected {value or kind}")
 
     def group(self) -> Tree:
-        """`{…}`, which TeX does not show, or the single character that TeX takes without braces."""
+        """`{…}`, or the single character that TeX takes without braces."""
         if self.at("open", "{"):
             self.take()
             return self._bracket("{")

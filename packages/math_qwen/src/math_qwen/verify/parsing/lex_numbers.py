@@ -48,6 +48,7 @@ def lex_number(text: str, place: int, found: list[Token], spaced: bool, thousand
             match = _SPACED_GROUPS.match(text, place)
         if match is None:
             match = _DIGITS.match(text, place)
+        assert match is not None  # a digit stands there
         whole, place = "".join(c for c in match[0] if c in "0123456789"), match.end()
     part = _FRACTION_PART.match(text, place)
     if part is None and (match := _BRACED_COMMA.match(text, place)):

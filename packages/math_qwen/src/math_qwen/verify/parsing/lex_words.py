@@ -121,7 +121,7 @@ def lex_letters(text: str, place: int, run: str, found: list[Token], spaced: boo
         found.append(Token("rel", "in", spaced))
         return end
     if not after_value:
-        phrase = _WORDS.match(text, place)[0]
+        phrase = _phrase(text, place)
         spelled = spell_out(phrase)
         if spelled != phrase:
             found.extend(again(spelled))
@@ -139,8 +139,8 @@ def lex_letters(text: str, place: int, run: str, found: list[Token], spaced: boo
         for k, letter in enumerate(run):
             found.append(symbol(letter, spaced and k == 0))
         return end
-    match = _WORDS.match(text, place)
-    phrase, end = match[0], match.end()
+    phrase = _phrase(text, place)
+    end = place + len(phrase)
     cut = re.search(r"[ -](?:and|or)\b", phrase)
     if cut:
         phrase, end = phrase[: cut.start()], place + cut.start()
@@ -171,11 +171,17 @@ def lex_chinese(run: str, found: list[Token], spaced: bool, again: Again) -> Non
             found.append(Token("words", part, spaced))
 
 
+def _phrase(text: str, place: int) -> str:
+    match = _WORDS.match(text, place)
+    assert match is not None  # a letter stands there
+    return match[0]
+
+
 def _is_index(found: list[Token]) -> bool:
-    """Whether the last token is an index or exponent: v_0 t."""
+    """v_0 t"""
     return len(found) > 1 and found[-2].kind == "op" and found[-2].value in ("_", "^")
 
 
 def _all_alike(run: str) -> bool:
-    """Whether the letters are the usual symbols in order, such as `xyzw` or `abcd`, and no word."""
+    """`xyzw`, `abcd`: usual symbols in order, no word."""
     return len(run) <= 5 and (run in "abcdefgh" or run in "uvwxyz" or run in "wxyz" or run in "pqrstuv")

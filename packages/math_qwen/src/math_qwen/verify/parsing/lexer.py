@@ -46,8 +46,9 @@ def tokens(text: str, thousands: bool = True, decimal_comma: bool = False) -> li
         elif character == "\\":
             place = lex_latex(text, place, found, spaced, tokens)
         elif character.isascii() and character.isalpha():
-            match = _LETTERS.match(text, place)
-            place = lex_letters(text, place, match[0], found, spaced, integral, tokens)
+            letters = _LETTERS.match(text, place)
+            assert letters is not None
+            place = lex_letters(text, place, letters[0], found, spaced, integral, tokens)
         elif match := _CHINESE.match(text, place):
             lex_chinese(match[0], found, spaced, tokens)
             place = match.end()

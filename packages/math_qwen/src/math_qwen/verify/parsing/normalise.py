@@ -83,7 +83,6 @@ def _plain(text: str) -> str:
 
 
 def _squeezed(text: str) -> str:
-    """White space as one space or an empty line; long runs of one sign are cut short."""
     if _BLANKS.search(text):
         text = _LINES.sub("\n\n", _BLANKS.sub(" ", text))
     return _RUN.sub(lambda m: m[0][:40], text)
@@ -100,7 +99,6 @@ def _undoubled(text: str) -> str:
 
 
 def _compatible(match: re.Match[str]) -> str:
-    """Mathematical letters and foreign digits as ASCII; other characters stay."""
     character = match[0]
     digit = unicodedata.decimal(character, None)
     if digit is not None:

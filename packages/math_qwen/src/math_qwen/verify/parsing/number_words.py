@@ -31,7 +31,7 @@ _CJK_NUMBER = re.compile("^(?:负)?[零〇一二两三四五六七八九十百�
 
 
 def spell_out(text: str) -> str:
-    """`twenty-five apples` → `25 apples`: a text that begins with a number in words."""
+    """`twenty-five apples` → `25 apples`."""
     chinese = chinese_number(text)
     if chinese is not None:
         return chinese
@@ -74,7 +74,7 @@ def chinese_number(text: str) -> str | None:
 
 
 def _leading_number(words: list[str]) -> tuple[int, Fraction]:
-    """How many words form the number at the start, and its value: `two thirds`, `one and a half`."""
+    """(words used, value) of `two thirds`, `one and a half`, …"""
     if words[0] in ("a", "an", "one") and len(words) > 1 and words[1] in ("half", "quarter", "third"):
         return 2, Fraction(1, _PARTS[words[1]])
     if words[0] == "half":

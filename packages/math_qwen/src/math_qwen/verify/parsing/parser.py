@@ -27,17 +27,16 @@ _NO_UNIT = frozenset(
 def parse(text: str, thousands: bool = True, decimal_comma: bool = False) -> Tree:
     """The tree of a `normalised` answer. Raises Unparsable or TooLarge; never RecursionError."""
     parser = Parser(tokens(text, thousands, decimal_comma))
-    tree = parser.items(top=True)
+    tree = parser.items()
     if parser.peek.kind != "end":
         raise Unparsable("something is left over")
     return tree
 
 
 class Parser(ExpressionParser):
-    """A whole answer: lists, relations, sets and quantities."""
-
-    def items(self, top: bool = False) -> Tree:
-        found, joints = [], set()
+    def items(self) -> Tree:
+        found: list[Tree] = []
+        joints = set()
         while self.at("sep"):
             self.take()
         while True:
@@ -84,7 +83,7 @@ class Parser(ExpressionParser):
         return tree if modulus is None else ("mod", tree, modulus)
 
     def _label(self) -> Tree | None:
-        r"""Something before `=` that only names the value: words, `f(x)`, `P(A)`, `\angle ABC`."""
+        r"""A name before `=`: words, `f(x)`, `P(A)`, `\angle ABC`."""
         if self.at("words") and self.ahead().kind == "rel" and self.ahead().value in ("=", "~"):
             return ("text", self.take().value)
         if self.at("words") and self.ahead().kind == "op" and self.ahead().value == ":":
@@ -136,7 +135,6 @@ class Parser(ExpressionParser):
         return tree
 
     def quantity(self) -> Tree:
-        """A value with its unit, or a ratio."""
         tree = self.sum()
         if self.at("op", ":") and not self.bars:
             parts = [tree]
@@ -155,11 +153,10 @@ class Parser(ExpressionParser):
     def _unit(self, tree: Tree) -> Tree:
         if self.at("cur"):
             sign = self.take().value
-            words = str(sign) if not self.at("words") else f"{sign} {self.take().value}"
-            return ("qty", tree, words)
+            return ("qty", tree, f"{sign} {self.take().value}" if self.at("words") else str(sign))
         if not self.at("words"):
             return tree
-        words = []
+        words: list[str] = []
         while True:
             if self.at("words"):
                 word = str(self.take().value)

@@ -9,7 +9,7 @@ from math_qwen.verify.limits import DEPTH, TooLarge, Unparsable
 
 class Token(NamedTuple):
     kind: str
-    value: object = None
+    value: Any = None
     spaced: bool = False  # after white space
     raw: str = ""
 
@@ -25,8 +25,6 @@ _END = Token("end")
 
 
 class TokenStream:
-    """The next token, the depth, and the surroundings."""
-
     def __init__(self, stream: list[Token]):
         self.stream = stream
         self.place = 0

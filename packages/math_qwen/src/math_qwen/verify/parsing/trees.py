@@ -28,12 +28,11 @@ def is_whole(tree: Tree) -> bool:
 
 
 def times(a: Tree, b: Tree) -> Tree:
-    """The product, without nesting."""
     return ("mul", (*(a[1] if a[0] == "mul" else (a,)), b))
 
 
 def mixed_or_product(a: Tree, b: Tree) -> Tree:
-    r"""`2\frac{1}{3}` as a mixed number if the fraction is proper and all numbers are whole, else a product."""
+    r"""`2\frac{1}{3}`: mixed if the fraction is proper and all numbers are whole."""
     if b[0] in ("pct", "deg"):  # 33⅓%
         mixed = mixed_or_product(a, b[1])
         return (b[0], mixed) if mixed[0] == "num" else times(a, b)
@@ -63,7 +62,7 @@ def index_text(index: Tree) -> str | None:
 
 
 def conjugate(tree: Tree) -> Tree | None:
-    """The conjugate of a number written out with i; None for a name."""
+    """None for a name."""
     found = False
 
     def turned(part: Any) -> Any:

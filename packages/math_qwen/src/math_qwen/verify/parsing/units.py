@@ -66,7 +66,6 @@ _CJK = re.compile(r"[\u4e00-\u9fff]")
 
 
 def is_unit_word(word: str) -> bool:
-    """Whether the word alone names a known unit, in any spelling."""
     return word in _CANONICAL or word.lower() in _CANONICAL or word.lower() in _COMPOUND or word.lower() in _POWERS
 
 
@@ -75,7 +74,7 @@ def is_unit_letter(letter: str) -> bool:
 
 
 def unit_of(words: str) -> Unit:
-    """One form for `square centimeters`, `cm^2`, `meters per second`, `个苹果`. Unknown words name themselves."""
+    """One form for `square centimeters`, `cm^2`; unknown words name themselves."""
     powers: dict[str, int] = {}
     sign, pending, last = 1, 0, ""
     for match in _WORD.finditer(words[:200]):
@@ -122,7 +121,7 @@ def unit_of(words: str) -> Unit:
 
 
 def conflict(a: Unit, b: Unit) -> bool:
-    """Whether two units differ. No unit and `units` agree with any; so does a longer name of the same thing."""
+    """No unit and `units` agree with any unit, and a longer name with a shorter one."""
     if a == b or not a or not b:
         return False
     if ("pound", 1) in (*a, *b):  # of weight, or of money
@@ -142,7 +141,7 @@ def conflict(a: Unit, b: Unit) -> bool:
 
 
 def counts_on(larger: str, smaller: str) -> bool:
-    """Whether `5 feet 6 inches` is one quantity."""
+    """`5 feet 6 inches` is one quantity."""
     first, second = unit_of(larger), unit_of(smaller)
     return len(first) == len(second) == 1 and (first[0][0], second[0][0]) in _COUNTED_ON
 
