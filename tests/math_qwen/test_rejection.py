@@ -108,12 +108,12 @@ def test_a_stopped_command_goes_on(sampling, monkeypatch):
     rejection.main(sampling)
     whole = sampling.options.to.read_bytes()
     sampling.options.to.unlink()
-    judged = rejection._graded
+    graded = rejection._graded
 
     def stops(golds, answers, k):
         if len(sampling.asked) == 5:  # second run, second part
             raise KeyboardInterrupt
-        return judged(golds, answers, k)
+        return graded(golds, answers, k)
 
     monkeypatch.setattr(rejection, "_graded", stops)
     with pytest.raises(KeyboardInterrupt):
@@ -121,7 +121,7 @@ def test_a_stopped_command_goes_on(sampling, monkeypatch):
     assert not sampling.options.to.exists()
     partial = sampling.options.to.with_name(".kept.jsonl.partial")
     partial.write_bytes(partial.read_bytes() + b'[{"sampled": 6, "ver')  # killed while writing
-    monkeypatch.setattr(rejection, "_graded", judged)
+    monkeypatch.setattr(rejection, "_graded", graded)
     rejection.main(sampling)
     assert sampling.asked[5:] == [30, 12]  # the first part is not drawn again
     assert sampling.options.to.read_bytes() == whole

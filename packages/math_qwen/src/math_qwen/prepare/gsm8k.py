@@ -214,24 +214,24 @@ def _marked(text: str, answer: str | None, repairs: list[str]) -> str:
 
 def _support(body: str, answer: str, question: str) -> str:
     """What the answer follows from. Raises Rejected."""
-    wanted = number_of(answer)
-    assert wanted is not None
+    expected = number_of(answer)
+    assert expected is not None
     lines = body.splitlines()
     last = lines[-1]
     percent = bool(_HUNDREDTHS.search(question + body))
     found = [equation.rpartition("=")[2] for equation in equations(body)]
     found_last = [e.rpartition("=")[2] for e in equations(last)]
     found_last += [last[p.right : p.end] for p in plain_equations(ANNOTATION.sub("", last)) if p.check.ok]
-    if found and _gives(found[-1], wanted, percent, exactly=True):
+    if found and _gives(found[-1], expected, percent, exactly=True):
         return "the last equation"
-    if any(_gives(text, wanted, percent, exactly=True) for text in found_last):
+    if any(_gives(text, expected, percent, exactly=True) for text in found_last):
         return "the last line's equation"
     rounding = bool(_ROUNDING.search(question + body))
-    if found and _gives(found[-1], wanted, percent, exactly=False) and (rounding or _says(last, wanted)):
+    if found and _gives(found[-1], expected, percent, exactly=False) and (rounding or _says(last, expected)):
         return "the last equation, rounded"
-    if _says(last, wanted):
+    if _says(last, expected):
         return "the last line's words"
-    if any(_gives(text, wanted, percent, exactly=True) for text in found):
+    if any(_gives(text, expected, percent, exactly=True) for text in found):
         if found_last:
             raise Rejected(
                 f"answer does not follow: the last line gives {found_last[-1].strip()}, the answer is {answer}"
@@ -241,16 +241,16 @@ def _support(body: str, answer: str, question: str) -> str:
     raise Rejected(f"answer does not follow: the last equation gives {given}, the answer is {answer}")
 
 
-def _gives(text: str, wanted: Rational, percent: bool, exactly: bool) -> bool:
+def _gives(text: str, expected: Rational, percent: bool, exactly: bool) -> bool:
     number = number_of(text)
     if number is None:
         return False
     readings = [number, number * 100, number / 100] if percent else [number]
     near = TOLERANCE if exactly else 1
-    return any(abs(reading - wanted) <= near if exactly else abs(reading - wanted) < near for reading in readings)
+    return any(abs(reading - expected) <= near if exactly else abs(reading - expected) < near for reading in readings)
 
 
-def _says(line: str, wanted: Rational) -> bool:
+def _says(line: str, expected: Rational) -> bool:
     """Whether the line states the number outside its equations' operands."""
     text = re.sub(r"(?<=\d) (?=\d{3}(?!\d))", "", ANNOTATION.sub("", line))  # 100 000
     for equation in reversed(plain_equations(text)):
@@ -261,18 +261,18 @@ def _says(line: str, wanted: Rational) -> bool:
         )
     text = re.sub(r"[\d.,$%/() ]{1,80}[-+*×÷−–](?=[\s\d($.])[^=,;]{0,200}=", " ", text)  # an equation with words in it
     numbers = [number_of(n) for n in _FLOATING.findall(text)]
-    return any(n is not None and abs(n - abs(wanted)) <= TOLERANCE for n in numbers)
+    return any(n is not None and abs(n - abs(expected)) <= TOLERANCE for n in numbers)
 
 
 def _agree(gold: str, answer: str) -> None:
     match = _ANSWER.fullmatch(gold.rpartition(ANSWER_MARK)[2].strip())
-    wanted = number_of(re.sub(r"[$£€¥,\s]", "", match[1])) if match else None
+    expected = number_of(re.sub(r"[$£€¥,\s]", "", match[1])) if match else None
     found = number_of(answer)
-    if wanted is None or found is None:
+    if expected is None or found is None:
         from math_qwen.verify import same_answer
 
         same = same_answer(gold, answer)
     else:
-        same = abs(wanted - found) <= TOLERANCE
+        same = abs(expected - found) <= TOLERANCE
     if not same:
         raise Rejected(f"answer contradicts the gold answer: {answer}, not {gold[:40]}")

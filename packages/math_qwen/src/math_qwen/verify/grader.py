@@ -71,14 +71,12 @@ def _final(text: str) -> Final:
 def _compare(gold_final: Final, answer_final: Final, rules: Rules) -> Verdict:
     golds, gold_text, trouble = _readings(gold_final, is_gold=True)
     answers, answer_text, other_trouble = _readings(answer_final, is_gold=False)
-    if (
-        text_key(gold_text)
-        and text_key(gold_text) == text_key(answer_text)
-        and (is_known_text(gold_text) or _same_letters(gold_text, answer_text, golds))
+    if _text_equal(gold_text, answer_text) and (
+        is_known_text(gold_text) or _same_letters(gold_text, answer_text, golds)
     ):
         return Verdict(Outcome.RIGHT, "the same text")
     if not golds or not answers:
-        if any(_text_equal(gold_text, candidate) for candidate in answer_final.candidates) and not golds:
+        if not golds and _any_text(gold_text, answer_final.candidates):
             return Verdict(Outcome.RIGHT, "the same text")
         which, what = ("gold", trouble) if not golds else ("the answer", other_trouble)
         if golds and answer_text and not re.search(r"[\d\\=<>+*/^]", answer_text):

@@ -30,7 +30,7 @@ class Exhausted(Exception):
 
 
 class StepBudget(threading.local):
-    """Bounds exact algebra, whatever parts are combined."""
+    """Bounds the steps of exact algebra."""
 
     left = STEPS
 

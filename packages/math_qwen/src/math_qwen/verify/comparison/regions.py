@@ -8,7 +8,7 @@ from fractions import Fraction
 
 from math_qwen.verify.comparison import algebra, estimate, polynomials
 from math_qwen.verify.limits import Unparsable
-from math_qwen.verify.parsing.trees import Tree
+from math_qwen.verify.parsing.trees import Tree, has
 
 _LOW: Tree = ("neg", ("const", "oo"))
 _HIGH: Tree = ("const", "oo")
@@ -191,14 +191,14 @@ def _pair(left: Tree, operator: str, right: Tree) -> Region | None:
         inside = Region(left[1], inside.intervals)
         return inside if operator == "in" else complement(inside)
     if operator == "=":
-        if left[0] != "sym" or _symbols(right) or is_region(right):
+        if left[0] != "sym" or has(right, "sym") or is_region(right):
             return None
         return Region(left[1], (Interval(right, True, right, True),))
     if operator not in ("<", ">", "<=", ">=", "!="):
         return None
     if right[0] == "fn" and right[1] == "abs":
         left, operator, right = right, _FLIPPED.get(operator, operator), left
-    if left[0] == "fn" and left[1] == "abs" and operator != "!=" and not _symbols(right):
+    if left[0] == "fn" and left[1] == "abs" and operator != "!=" and not has(right, "sym"):
         inside = left[2][0]
         upper, lower = _compared(inside, operator, right), _compared(inside, _FLIPPED[operator], ("neg", right))
         if upper is None or lower is None or (operator[0] == ">" and _place(right) < 0):
@@ -261,9 +261,9 @@ def _both(tree: Tree) -> tuple[Tree, Tree]:
 
 def _solved(left: Tree, right: Tree) -> tuple[str, Tree, bool] | None:
     """A linear relation as (variable, bound, whether the relation flips)."""
-    if left[0] == "sym" and not _symbols(right):
+    if left[0] == "sym" and not has(right, "sym"):
         return left[1], _end(right), False
-    if right[0] == "sym" and not _symbols(left):
+    if right[0] == "sym" and not has(left, "sym"):
         return right[1], _end(left), True
     difference = polynomials.plus(algebra.ratio(left), polynomials.negative(algebra.ratio(right)))
     names = polynomials.symbols(difference)
@@ -280,16 +280,6 @@ def _solved(left: Tree, right: Tree) -> tuple[str, Tree, bool] | None:
         else:
             return None
     return (name, ("num", -rest / slope), slope < 0) if slope else None
-
-
-def _symbols(tree: Tree) -> bool:
-    if tree[0] == "sym":
-        return True
-    return (
-        any(_symbols(part) for part in tree[1:] if isinstance(part, tuple))
-        if isinstance(tree[0], str)
-        else any(_symbols(part) for part in tree if isinstance(part, tuple))
-    )
 
 
 def _end(tree: Tree) -> Tree:

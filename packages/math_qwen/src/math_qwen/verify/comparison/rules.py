@@ -198,12 +198,9 @@ class Rules(ValueRules):
     def _labels_agree(self, a: Tree, b: Tree) -> bool:
         if a == b:
             return True
-        if a[0] in VALUES and b[0] in VALUES:
-            try:
-                return polynomials.equal(algebra.ratio(a), algebra.ratio(b)) is True
-            except (TooLarge, Unparsable):
-                return False
-        return self._ratios(a, b) if a[0] == "ratio" and b[0] == "ratio" else False
+        if a[0] == b[0] == "ratio":
+            return self._ratios(a, b)
+        return self.surely_equal(a, b)
 
     def _sides(self, a: Tree, b: Tree) -> bool:
         return self.values(a, b) if a[0] in VALUES and b[0] in VALUES else self.same(a, b)

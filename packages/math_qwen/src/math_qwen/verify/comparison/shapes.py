@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
-from typing import Any
 
 from math_qwen.verify.comparison import algebra, estimate
 from math_qwen.verify.comparison.matrices import determinant, matrix
 from math_qwen.verify.comparison.regions import complement, intersection, region
 from math_qwen.verify.parsing import units
-from math_qwen.verify.parsing.trees import VALUES, Tree, has
+from math_qwen.verify.parsing.trees import VALUES, Tree, has, mentions
 
 CONSTANTS_OF_INTEGRATION = frozenset(("C", "c", "K", "k", "C_1", "c_1", "C_0"))
 DEGREE: units.Unit = (("degree", 1),)
@@ -262,13 +261,7 @@ def without_constant(tree: Tree) -> Tree | None:
     if tree[0] != "add" or tree[1][-1][0] != "sym" or tree[1][-1][1] not in CONSTANTS_OF_INTEGRATION:
         return None
     rest: Tree = ("add", tree[1][:-1]) if len(tree[1]) > 2 else tree[1][0]
-    return None if _has_symbol(rest, tree[1][-1][1]) else rest
-
-
-def _has_symbol(tree: Any, name: str) -> bool:
-    if not isinstance(tree, tuple):
-        return False
-    return tree == ("sym", name) or any(_has_symbol(part, name) for part in tree)
+    return None if mentions(rest, tree[1][-1]) else rest
 
 
 def same_label(a: Tree, b: Tree) -> bool:

@@ -34,59 +34,65 @@ _STEPS = (
 )  # constant between points, so numbers prove little
 
 
-def prove_equal(a: Tree, b: Tree) -> bool:
-    """Whether two values are equal, and real at the same points.
+class Sympy:
+    """The prover that workers use."""
 
-    Without a proof, agreement to 30 digits at three or more generic points counts. Raises TooLarge or Unparsable.
-    """
-    left, right = to_sympy(a), to_sympy(b)
-    if left == right:
-        return True
-    if _infinite(left) or _infinite(right):
-        return False
-    agreed = _numbers_agree(left, right)
-    if agreed is False:
-        return False
-    difference = sympy.expand(left - right)
-    if difference.is_Rational:
-        return bool(difference == 0)
-    small = difference.count_ops() <= _SIMPLIFY_OPS
-    if small and difference.free_symbols and not difference.atoms(sympy.Function) and difference.is_rational_function():
-        return bool(sympy.cancel(sympy.together(difference)) == 0)
-    if agreed and not difference.has(*_STEPS) and not any(map(_extreme, difference.atoms(sympy.Rational))):
-        return True
-    return bool(small and sympy.simplify(difference) == 0)
+    def equal(self, a: Tree, b: Tree) -> bool:
+        """Whether two values are equal, and real at the same points.
 
+        Without a proof, agreement to 30 digits at three or more generic points counts. Raises TooLarge or Unparsable.
+        """
+        left, right = to_sympy(a), to_sympy(b)
+        if left == right:
+            return True
+        if _infinite(left) or _infinite(right):
+            return False
+        agreed = _numbers_agree(left, right)
+        if agreed is False:
+            return False
+        difference = sympy.expand(left - right)
+        if difference.is_Rational:
+            return bool(difference == 0)
+        small = difference.count_ops() <= _SIMPLIFY_OPS
+        if (
+            small
+            and difference.free_symbols
+            and not difference.atoms(sympy.Function)
+            and difference.is_rational_function()
+        ):
+            return bool(sympy.cancel(sympy.together(difference)) == 0)
+        if agreed and not difference.has(*_STEPS) and not any(map(_extreme, difference.atoms(sympy.Rational))):
+            return True
+        return bool(small and sympy.simplify(difference) == 0)
 
-def prove_constant(a: Tree, b: Tree) -> bool:
-    difference = to_sympy(a) - to_sympy(b)
-    return all(
-        sympy.simplify(difference.diff(symbol)) == 0
-        for symbol in sorted(difference.free_symbols, key=str)
-        if difference.count_ops() <= _SIMPLIFY_OPS
-    ) and (difference.count_ops() <= _SIMPLIFY_OPS)
+    def constant(self, a: Tree, b: Tree) -> bool:
+        difference = to_sympy(a) - to_sympy(b)
+        return all(
+            sympy.simplify(difference.diff(symbol)) == 0
+            for symbol in sorted(difference.free_symbols, key=str)
+            if difference.count_ops() <= _SIMPLIFY_OPS
+        ) and (difference.count_ops() <= _SIMPLIFY_OPS)
 
-
-def prove_proportional(a: Tree, b: Tree) -> int:
-    """The sign of c if a = c·b, else 0."""
-    left, right = to_sympy(a), to_sympy(b)
-    if right == 0 or left == 0:
-        return int(left == right)
-    values = []
-    names = sorted(left.free_symbols | right.free_symbols, key=str)
-    for k in range(4):
-        point = {symbol: _coordinate(symbol.name, k) for symbol in names}
-        x, y = _number(left, point), _number(right, point)
-        if x is not None and y is not None and abs(y) > 1e-12:
-            values.append(x / y)
-    if not values or any(abs(value - values[0]) > 1e-20 * (1 + abs(values[0])) for value in values):
-        return 0
-    if (left / right).count_ops() > _SIMPLIFY_OPS:
-        return 0
-    quotient = sympy.simplify(left / right)
-    if quotient.free_symbols or not quotient.is_number or quotient.is_zero is not False:
-        return 0
-    return 1 if quotient.is_positive else -1 if quotient.is_negative else 0
+    def proportional(self, a: Tree, b: Tree) -> int:
+        """The sign of c if a = c·b, else 0."""
+        left, right = to_sympy(a), to_sympy(b)
+        if right == 0 or left == 0:
+            return int(left == right)
+        values = []
+        names = sorted(left.free_symbols | right.free_symbols, key=str)
+        for k in range(4):
+            point = {symbol: _coordinate(symbol.name, k) for symbol in names}
+            x, y = _number(left, point), _number(right, point)
+            if x is not None and y is not None and abs(y) > 1e-12:
+                values.append(x / y)
+        if not values or any(abs(value - values[0]) > 1e-20 * (1 + abs(values[0])) for value in values):
+            return 0
+        if (left / right).count_ops() > _SIMPLIFY_OPS:
+            return 0
+        quotient = sympy.simplify(left / right)
+        if quotient.free_symbols or not quotient.is_number or quotient.is_zero is not False:
+            return 0
+        return 1 if quotient.is_positive else -1 if quotient.is_negative else 0
 
 
 def to_sympy(tree: Tree) -> Expr:
@@ -238,14 +244,3 @@ def _number(expression: Expr, point: dict) -> Expr | None:
 def _is_real(value: Expr) -> bool:
     re, im = value.as_real_imag()
     return bool(abs(im) <= 1e-30 * (1 + abs(re)))
-
-
-class Sympy:
-    def equal(self, a: Tree, b: Tree) -> bool:
-        return prove_equal(a, b)
-
-    def constant(self, a: Tree, b: Tree) -> bool:
-        return prove_constant(a, b)
-
-    def proportional(self, a: Tree, b: Tree) -> int:
-        return prove_proportional(a, b)

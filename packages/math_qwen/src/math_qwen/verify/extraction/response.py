@@ -7,6 +7,7 @@ denied answer (`the answer is not 5`) is none.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from math_qwen.verify.extraction import DENIED_BEFORE, Final
 from math_qwen.verify.extraction.boxes import boxes
@@ -203,13 +204,7 @@ def _ends_sentence(text: str, k: int) -> bool:
 def _candidates(sentence: str, cut_at: re.Pattern[str] = _CUT) -> tuple[str, ...]:
     """Candidates in an answering sentence: all of it, the part before a reason, its mathematics, its last value."""
     found: list[str] = []
-
-    def add(text: str) -> None:
-        text = text.strip(_TRIM)
-        text = text[:-1].rstrip() if text.endswith(".") and not text.endswith("...") else text
-        if text and text not in found:
-            found.append(text)
-
+    add = _adder(found)
     add(sentence)
     cut = cut_at.search(sentence)
     head = sentence[: cut.start()] if cut and cut.start() > 0 else sentence
@@ -249,13 +244,23 @@ def _candidates(sentence: str, cut_at: re.Pattern[str] = _CUT) -> tuple[str, ...
     return tuple(found)
 
 
+def _adder(found: list[str]) -> Callable[[str], None]:
+    def add(text: str) -> None:
+        text = text.strip(_TRIM)
+        text = text[:-1].rstrip() if text.endswith(".") and not text.endswith("...") else text
+        if text and text not in found:
+            found.append(text)
+
+    return add
+
+
 def _skip(text: str, place: int) -> int:
     while place < len(text) and text[place] == " ":
         place += 1
     return place
 
 
-def _add_value(text: str, match: re.Match[str], add) -> None:
+def _add_value(text: str, match: re.Match[str], add: Callable[[str], None]) -> None:
     unit = _AFTER_VALUE.match(text, match.end())
     if unit and (
         not unit[0].strip()[:1].isalpha() or is_unit_word(unit[0].strip().split("^")[0].split(" ")[0].split("/")[0])
@@ -270,13 +275,7 @@ def _last_value(text: str) -> Final:
     if not stripped:
         return Final((), "empty")
     found: list[str] = []
-
-    def add(candidate: str) -> None:
-        candidate = candidate.strip(_TRIM)
-        candidate = candidate[:-1].rstrip() if candidate.endswith(".") and not candidate.endswith("...") else candidate
-        if candidate and candidate not in found:
-            found.append(candidate)
-
+    add = _adder(found)
     if len(stripped) <= 3000 and not _TURN.search(stripped):
         add(_ASIDE.sub("", stripped))
         add(stripped)

@@ -72,7 +72,7 @@ def lex_number(text: str, place: int, found: list[Token], spaced: bool, thousand
         elif match := _ELLIPSIS.match(text, at):
             repeat, place = _period(digits), match.end()
             if not repeat:
-                raise Unparsable("a decimal that goes on, nobody knows how")
+                raise Unparsable("a decimal without a known period")
             value = Fraction(int((whole or "0") + digits), 10 ** len(digits))
             value += Fraction(int(repeat), 10 ** len(digits) * (10 ** len(repeat) - 1))
             repeat = ""
