@@ -10,7 +10,7 @@ PRETRAIN = """
 name: micro
 model: {max_positions: 128}
 data: {sources: [], seq_length: 128, validation_share: 0.1, text: [], text_share: 0.25,
-       fill_in_middle: {rate: 0.5}}
+       fim_rate: 0.5}
 training: {steps: 12, global_batch_size: 4, micro_batch_size: 2, precision: fp32}
 optimizer: {lr: 3.0e-3}
 schedule: {kind: constant, warmup_steps: 1}

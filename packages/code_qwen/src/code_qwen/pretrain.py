@@ -30,24 +30,24 @@ def main(invocation: Invocation) -> None:
 
 def plan(invocation: Invocation) -> str:
     i = invocation
-    if i.recipe.data.fill_in_middle.rate:
-        from qwen_shared.data.fill_in_middle import special_ids
+    if i.recipe.data.fim_rate:
+        from qwen_shared.data.fim import fim_token_ids
         from qwen_shared.tokenizer import load_tokenizer
 
-        special_ids(load_tokenizer(i.origin.tokenizer))  # not every tokenizer has them
+        fim_token_ids(load_tokenizer(i.origin.tokenizer))  # not every tokenizer has them
     return plan_run(i.command, i.recipe, i.layout, i.run_dir, i.origin, i.options)
 
 
 def corpora(recipe: CodePretrainRecipe) -> list[Corpus]:
     """Code, what the run is about; and text."""
     from code_qwen.corpus import corpus
-    from qwen_shared.data.fill_in_middle import FillInMiddle
+    from qwen_shared.data.fim import FimStream
     from qwen_shared.training.pretrain import Corpus
 
-    data, settings = recipe.data, recipe.data.fill_in_middle
+    data = recipe.data
 
     def rearranged(stream, tokenizer):
-        return FillInMiddle(stream, tokenizer, settings.rate, settings.spm_share, recipe.seed)
+        return FimStream(stream, tokenizer, data.fim_rate, data.fim_spm_rate, recipe.seed)
 
-    code = Corpus("code", data, 1 - data.text_share, corpus(data), rearranged if settings.rate else None)
+    code = Corpus("code", data, 1 - data.text_share, corpus(data), rearranged if data.fim_rate else None)
     return [code, *(Corpus(name, part, data.text_share) for name, part in data.parts.items() if name != "sources")]

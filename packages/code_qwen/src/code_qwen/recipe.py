@@ -29,13 +29,6 @@ if TYPE_CHECKING:
 FUNCTIONS = "functions"  # the name of the source
 
 
-class FillInMiddle(Section):
-    """Documents rearranged so that the model learns to write what stands between two pieces (Bavarian et al. 2022)."""
-
-    rate: Share = Field(0.0, description="share of documents that are rearranged; the report has none")
-    spm_share: Share = Field(0.5, description="of those, suffix before prefix; the others prefix before suffix")
-
-
 class CodeData(TrainingData):
     builtin: ClassVar[tuple[str, ...]] = ("stdlib",)
     suffixes: ClassVar[tuple[str, ...]] = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet")
@@ -53,7 +46,8 @@ class CodeData(TrainingData):
         Field([], description="text, so that it is not forgotten: sources as `qwen-base pretrain` takes them"),
     ]
     text_share: Share = Field(0.0, description="of the samples")
-    fill_in_middle: FillInMiddle = FillInMiddle.model_construct()
+    fim_rate: Share = Field(0.0, description="share of documents rearranged for fill-in-the-middle; the report: none")
+    fim_spm_rate: Share = Field(0.5, description="of these, the share with the suffix first (SPM); the others are PSM")
     isolate_documents: Flag = Field(False, description="no token sees another document; positions restart at each")
 
     @model_validator(mode="after")

@@ -13,6 +13,13 @@ from qwen_shared.errors import UserError
 from qwen_shared.recipe.keys import field_at, inner_section, is_text, leaf_fields, leaf_keys, nearest, whole_number
 from qwen_shared.recipe.yaml_text import dump_yaml, parse_yaml
 
+# Old key → new key: an old key is refused with the new one named.
+RENAMED = {
+    "data.fill_in_middle.rate": "data.fim_rate",
+    "data.fill_in_middle.spm_share": "data.fim_spm_rate",
+    "data.filters.near_duplicates": "data.filters.near_duplicate_threshold",
+}
+
 
 def load_recipe[R: BaseModel](
     schema: type[R], config: str, overrides: list[str], recipes: Path, defaults: tuple[str, ...] = ()
@@ -219,7 +226,7 @@ def _explain(schema: type[BaseModel], error: ValidationError) -> str:
     also = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     key, value, kind = ".".join(str(part) for part in problem["loc"]), problem["input"], problem["type"]
     if kind == "extra_forbidden":
-        return f"unknown key '{key}' (={_short(value)}){_key_hint(key, schema)}{also}"
+        return f"unknown key '{key}' (={_short(value)}){_key_hint(key, schema, value)}{also}"
     if kind == "missing":
         return f"key '{key}' is missing{also}"
     if kind == "value_error":  # raised by a check of ours, on one value or on a whole section
@@ -238,8 +245,12 @@ def _explain(schema: type[BaseModel], error: ValidationError) -> str:
     return f"{key}={_short(value)}: {message}{also}"
 
 
-def _key_hint(key: str, schema: type[BaseModel]) -> str:
-    """The nearest key, written with the index that the user wrote: data.sources.0.wieght → data.sources.0.weight."""
+def _key_hint(key: str, schema: type[BaseModel], value: Any = None) -> str:
+    """The new name of a renamed key, else the nearest key, with the index that the user wrote:
+    data.sources.0.wieght → data.sources.0.weight.
+    """
+    if renamed := _new_names(key, schema, value):
+        return "; renamed: " + ", ".join(f"'{old}' is now '{new}'" for old, new in renamed.items())
     indices = re.findall(r"\.(\d+)(?=\.|$)", key)
     near = nearest(re.sub(r"\.\d+(?=\.|$)", ".N", key), leaf_keys(schema))
     if near is None:
@@ -247,6 +258,21 @@ def _key_hint(key: str, schema: type[BaseModel]) -> str:
     for index in indices:
         near = near.replace(".N", f".{index}", 1)
     return f"; nearest valid key: '{near.replace('.N', '.0')}'"
+
+
+def _new_names(key: str, schema: type[BaseModel], value: Any = None) -> dict[str, str]:
+    """Old → new for a renamed key, or for the renamed keys of a section that is gone: those in `value`, else all.
+
+    A schema may be one section of a recipe (`load_settings`); its keys lack the section's name.
+    """
+    known, found = set(leaf_keys(schema)), {}
+    for old, new in RENAMED.items():
+        while new not in known and "." in new and old.partition(".")[0] == new.partition(".")[0]:
+            old, new = old.partition(".")[2], new.partition(".")[2]
+        if new in known and (old == key or old.startswith(f"{key}.")):
+            found[old] = new
+    given = {f"{key}.{name}" for name in flatten(value)} if isinstance(value, dict) else set()
+    return {old: new for old, new in found.items() if old in given} or found
 
 
 def _hint(word: str, words: list[str]) -> str:

@@ -40,7 +40,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     add("--workers", type=int, help="processes that read and filter (default: the CPUs there are)")
     add(
         "filters", nargs="*", metavar="key=value",
-        help="filters as in a recipe's data.filters, such as languages=[Python,C] licences=null near_duplicates=0.85",
+        help="filters as in a recipe's data.filters, such as languages=[Python,C] near_duplicate_threshold=0.85",
     )  # fmt: skip
 
 

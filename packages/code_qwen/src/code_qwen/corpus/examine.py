@@ -82,7 +82,7 @@ class Filter:
         return Examined(
             replace(file, text=text),
             fingerprint(text),
-            signature(text) if self.filters.near_duplicates < 1 else None,
+            signature(text) if self.filters.near_duplicate_threshold < 1 else None,
             tuple(python_imports(text, file.path)) if file.language == "Python" else (),
             secrets,
         )

@@ -72,7 +72,7 @@ class CodeReader:
     def files(self, meter: Meter) -> Iterator[Examined]:
         """What the filters keep, in the source's order."""
         self.report = report = Report(self._opened.root)
-        duplicates = Duplicates(self.data.filters.near_duplicates)
+        duplicates = Duplicates(self.data.filters.near_duplicate_threshold)
         secret: set[int] = set()  # shingles of held-out text, where the split asks for them
         files = self._opened.files(Filter(self.data.filters).by_name, report.drop, meter)
         done = 0

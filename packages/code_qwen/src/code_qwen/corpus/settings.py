@@ -48,8 +48,11 @@ class Filters(Section):
     max_line_length: Positive = Field(1000, description="characters of the longest line")
     max_mean_line_length: Positive = Field(100, description="characters of all lines on average")
     min_alphanumeric: Share = Field(0.25, description="share of letters and digits among all characters")
-    near_duplicates: Number = Field(
-        0.7, gt=0.0, le=1.0, description="drop what resembles an earlier file so much (Jaccard); 1: exact copies only"
+    near_duplicate_threshold: Number = Field(
+        0.7,
+        gt=0.0,
+        le=1.0,
+        description="drop a file this similar to an earlier one (Jaccard); 1: exact copies only",
     )
     scrub: Flag = Field(True, description="put placeholders for keys, passwords, e-mail and public IP addresses")
     repository_span: Whole = Field(

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from qwen_shared.data.fill_in_middle import SPECIAL_TOKENS, FillInMiddle, special_ids
+from qwen_shared.data.fim import SPECIAL_TOKENS, FimStream, fim_token_ids
 from qwen_shared.data.samples import batch
 from qwen_shared.errors import UserError
 from qwen_shared.tokenizer import load_tokenizer
@@ -44,11 +44,11 @@ def content(tokenizer, ids):
 
 
 @pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize(("rate", "spm_share"), [(1.0, 0.0), (1.0, 1.0), (0.5, 0.5)])
-def test_undone_exactly_and_of_the_same_length(tokenizer, seed, rate, spm_share):
+@pytest.mark.parametrize(("rate", "spm_rate"), [(1.0, 0.0), (1.0, 1.0), (0.5, 0.5)])
+def test_undone_exactly_and_of_the_same_length(tokenizer, seed, rate, spm_rate):
     stream = Stream(tokenizer, seed, longest=(3, 30, 60, 400)[seed])
-    filled = FillInMiddle(stream, tokenizer, rate, spm_share, seed)
-    prefix, middle, suffix = special_ids(tokenizer)
+    filled = FimStream(stream, tokenizer, rate, spm_rate, seed)
+    prefix, middle, suffix = fim_token_ids(tokenizer)
     for k in range(50):
         original, changed = stream.sample(k), filled.sample(k)
         assert changed.shape == original.shape and changed.dtype == original.dtype
@@ -69,7 +69,7 @@ def _texts(tokenizer, marked):
 
 def test_order_of_documents_and_places_of_the_loss(tokenizer):
     stream = Stream(tokenizer, 7)
-    filled = FillInMiddle(stream, tokenizer, 1.0, 0.5, 7)
+    filled = FimStream(stream, tokenizer, 1.0, 0.5, 7)
     for k in range(30):
         changed = filled.sample(k)
         documents = np.split(changed, np.flatnonzero(changed == tokenizer.eod_id) + 1)
@@ -82,7 +82,7 @@ def test_order_of_documents_and_places_of_the_loss(tokenizer):
 
 
 def test_the_two_forms_literally(tokenizer):
-    prefix, middle, suffix = special_ids(tokenizer)
+    prefix, middle, suffix = fim_token_ids(tokenizer)
     assert [tokenizer.special_tokens[name] for name in SPECIAL_TOKENS[0][:3]] == [prefix, middle, suffix]
     text = "def f(a, b):\n    return a + b  # 和 🙂\n" * 4
     document = [*tokenizer.encode(text), tokenizer.eod_id]
@@ -94,12 +94,12 @@ def test_the_two_forms_literally(tokenizer):
 
     decode = lambda ids: tokenizer.decode(ids, errors="strict")
     for k in range(20):
-        psm = FillInMiddle(One(), tokenizer, 1.0, 0.0, 3).sample(k).tolist()
+        psm = FimStream(One(), tokenizer, 1.0, 0.0, 3).sample(k).tolist()
         end, s, m = psm.index(tokenizer.eod_id), psm.index(suffix), psm.index(middle)
         assert psm[0] == prefix and 0 < s < m < end
         first, second, last = decode(psm[1:s]), decode(psm[m + 1 : end]), decode(psm[s + 1 : m])
         assert first + second + last == text
-        spm = FillInMiddle(One(), tokenizer, 1.0, 1.0, 3).sample(k).tolist()
+        spm = FimStream(One(), tokenizer, 1.0, 1.0, 3).sample(k).tolist()
         end, m = spm.index(tokenizer.eod_id), spm.index(middle)
         assert spm[:2] == [prefix, suffix]
         # The same cuts, drawn by the same numbers.
@@ -114,8 +114,8 @@ def test_cuts_are_uniform_over_characters_and_seldom_at_borders_of_tokens(tokeni
         def sample(self, k):
             return np.array((document * LENGTH)[: LENGTH + 1], np.int64)
 
-    _, middle, suffix = special_ids(tokenizer)
-    filled = FillInMiddle(One(), tokenizer, 1.0, 0.0, 5)
+    _, middle, suffix = fim_token_ids(tokenizer)
+    filled = FimStream(One(), tokenizer, 1.0, 0.0, 5)
     counts = np.zeros(len(text) + 1)
     for k in range(1500):
         ids = filled.sample(k).tolist()
@@ -129,10 +129,10 @@ def test_cuts_are_uniform_over_characters_and_seldom_at_borders_of_tokens(tokeni
 
 def test_share_is_as_set(tokenizer):
     stream = Stream(tokenizer, 1, longest=12)
-    prefix, _, suffix = special_ids(tokenizer)
+    prefix, _, suffix = fim_token_ids(tokenizer)
     pieces = rearranged = spm = 0
     for seed in range(10):
-        filled = FillInMiddle(stream, tokenizer, 0.3, 0.25, seed)
+        filled = FimStream(stream, tokenizer, 0.3, 0.25, seed)
         for k in range(50):
             ids = filled.sample(k)
             parts = [p for p in np.split(ids, np.flatnonzero(ids == tokenizer.eod_id) + 1)[:-1] if len(p) > 1]
@@ -148,17 +148,17 @@ def test_share_is_as_set(tokenizer):
 def test_rate_zero_is_the_stream_itself_and_the_rest_depends_on_seed_and_number_only(tokenizer):
     stream = Stream(tokenizer, 2)
     for k in range(10):
-        assert np.array_equal(FillInMiddle(stream, tokenizer, 0.0, 0.5, 1).sample(k), stream.sample(k))
-    one, two = FillInMiddle(stream, tokenizer, 0.7, 0.5, 1), FillInMiddle(stream, tokenizer, 0.7, 0.5, 1)
+        assert np.array_equal(FimStream(stream, tokenizer, 0.0, 0.5, 1).sample(k), stream.sample(k))
+    one, two = FimStream(stream, tokenizer, 0.7, 0.5, 1), FimStream(stream, tokenizer, 0.7, 0.5, 1)
     backwards = {k: two.sample(k) for k in reversed(range(10))}
     assert all(np.array_equal(one.sample(k), backwards[k]) for k in range(10))
-    other = FillInMiddle(stream, tokenizer, 0.7, 0.5, 2)
+    other = FimStream(stream, tokenizer, 0.7, 0.5, 2)
     assert any(not np.array_equal(one.sample(k), other.sample(k)) for k in range(10))
 
 
 def test_a_tokenizer_without_the_special_tokens_is_refused():
     bare = SimpleNamespace(special_tokens={"<|endoftext|>": 0})
-    with pytest.raises(UserError, match=r"<\|extra_0\|>.*fill_in_middle.rate=0"):
-        special_ids(bare)
+    with pytest.raises(UserError, match=r"<\|extra_0\|>.*data.fim_rate=0"):
+        fim_token_ids(bare)
     bare.special_tokens = {name: 7 + i for i, name in enumerate(SPECIAL_TOKENS[1])}
-    assert special_ids(bare) == (7, 8, 9)
+    assert fim_token_ids(bare) == (7, 8, 9)
