@@ -2,9 +2,9 @@
 
     uv run benchmarks/sandbox.py --humaneval HumanEval.jsonl.gz --mbpp mbpp.jsonl
 
-The overhead of a program is what `run` and `judge` take beyond a bare `python -c` of the same program, one at a time
-and in turn; the medians are reported. The cores' share is of all
-that the machine does: run this on one that does nothing else.
+The overhead of a program is the time of `run` and `run_tests` beyond a bare `python -c` of the same program, one at a
+time and in turn; the medians are reported. "Cores busy" counts the whole machine: run this on an idle
+one.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from report import cpu_name, machine, median, save
 from rich.console import Console
 from rich.table import Table
 
-from code_qwen.sandbox import Job, isolation, judge, judge_many, run
+from code_qwen.sandbox import Submission, isolation, run, run_tests, run_tests_many
 
 FUNCTION = "def f(n):\n    return sum(range(n))\n"
 PROGRAM = FUNCTION + "assert f(10) == 45\n"
@@ -44,16 +44,17 @@ def main(argv: list[str] | None = None) -> int:
             return 2
 
     figures: dict[str, Any] = {"machine": machine(), "workers": args.workers, "overhead_ms": overhead(args.rounds)}
-    sets: dict[str, list[Job]] = {}
+    sets: dict[str, list[Submission]] = {}
     if args.humaneval:
         rows = read(args.humaneval)
         for name, body in (("references", "canonical_solution"), ("empty bodies", None)):
             sets[f"HumanEval, {name}"] = [
-                Job(row["prompt"], row[body] if body else "", row["test"], row["entry_point"], 10.0) for row in rows
+                Submission(row["prompt"], row[body] if body else "", row["test"], row["entry_point"], 10.0)
+                for row in rows
             ]
     if args.mbpp:
         sets["MBPP, references"] = [
-            Job("", row["code"], "\n".join([row["test_setup_code"], *row["test_list"]]), "", 10.0)
+            Submission("", row["code"], "\n".join([row["test_setup_code"], *row["test_list"]]), "", 10.0)
             for row in read(args.mbpp)
         ]
     figures["sets"] = {name: judged(jobs, args.workers) for name, jobs in sets.items()}
@@ -64,26 +65,26 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def overhead(rounds: int) -> dict[str, float]:
-    """Milliseconds: of a bare interpreter, and what `run` and `judge` take beyond it."""
-    times: dict[str, list[float]] = {"bare": [], "run": [], "judge": []}
+    """Milliseconds: of a bare interpreter, and what `run` and `run_tests` take beyond it."""
+    times: dict[str, list[float]] = {"bare": [], "run": [], "run_tests": []}
     for k in range(rounds + 1):
         for name, action in (
             ("bare", lambda: subprocess.run([sys._base_executable, "-c", PROGRAM], check=True)),
             ("run", lambda: run(PROGRAM)),
-            ("judge", lambda: judge("", FUNCTION, "assert f(10) == 45")),
+            ("run_tests", lambda: run_tests("", FUNCTION, "assert f(10) == 45")),
         ):
             began = time.perf_counter()
             action()
-            if k:  # the first starts the keeper
+            if k:  # the first starts the supervisor
                 times[name].append(1000 * (time.perf_counter() - began))
     bare = median(times["bare"])
-    return {"bare": bare, "run": median(times["run"]) - bare, "judge": median(times["judge"]) - bare}
+    return {"bare": bare, "run": median(times["run"]) - bare, "run_tests": median(times["run_tests"]) - bare}
 
 
-def judged(jobs: list[Job], workers: int) -> dict[str, Any]:
-    judge_many(jobs[: 2 * workers], workers)  # keepers are started before the clock
+def judged(jobs: list[Submission], workers: int) -> dict[str, Any]:
+    run_tests_many(jobs[: 2 * workers], workers)  # starts the supervisors before the clock
     busy, began = cores_busy(), time.perf_counter()
-    outcomes = Counter(judgement.outcome.value for judgement in judge_many(jobs, workers))
+    outcomes = Counter(verdict.outcome.value for verdict in run_tests_many(jobs, workers))
     seconds = time.perf_counter() - began
     return {
         "programs": len(jobs),
@@ -116,7 +117,8 @@ def show(figures: dict[str, Any], path: Path) -> None:
     console.print(table)
     cost = figures["overhead_ms"]
     console.print(
-        f"overhead over python -c ({cost['bare']:.1f} ms): run {cost['run']:+.1f}, judge {cost['judge']:+.1f} ms"
+        f"overhead over python -c ({cost['bare']:.1f} ms): "
+        f"run {cost['run']:+.1f}, run_tests {cost['run_tests']:+.1f} ms"
     )
     for name, held in figures["isolation"].items():
         console.print(f"{name}: {'held' if held['held'] else 'NOT held'}, {held['how']}")

@@ -76,7 +76,7 @@ def test_before_and_after(examine, tmp_path, capsys):
 def test_the_nearest_solutions_answer_the_same_problems(examine, tmp_path, monkeypatch):
     judged = []
     passed = [SimpleNamespace(passed=True)]
-    monkeypatch.setattr(examination, "judge_many", lambda jobs, workers: judged.extend(jobs) or passed)
+    monkeypatch.setattr(examination, "run_tests_many", lambda jobs, workers: judged.extend(jobs) or passed)
     examine.recipe.evaluation = Evaluation(interval=1, timeout=5.0, limit=5)
     after = examine(tmp_path / "after", "after", Tracker())
     assert after["eval/functions/problems"] == len(judged) == 5

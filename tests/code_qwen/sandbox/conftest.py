@@ -2,7 +2,7 @@
 
 import pytest
 
-from code_qwen.sandbox.pool import found_means, with_means
+from code_qwen.sandbox.pool import available_mechanisms, with_mechanisms
 
 TIERS = {
     "namespaces": {},
@@ -23,8 +23,8 @@ def tier_name(request):
 @pytest.fixture
 def tier(tier_name):
     """Boxes are of that tier while the test runs."""
-    means = found_means()
-    if tier_name != "bare" and not means[tier_name]:
+    mechanisms = available_mechanisms()
+    if tier_name != "bare" and not mechanisms[tier_name]:
         pytest.skip(f"this machine confines no program by {tier_name}")
-    with with_means(**TIERS[tier_name]):
+    with with_mechanisms(**TIERS[tier_name]):
         yield tier_name

@@ -7,7 +7,7 @@ The task of all these programs: `f(n)` is the list of the first n squares.
 
 import pytest
 
-from code_qwen.sandbox import Job, Outcome, judge, judge_many
+from code_qwen.sandbox import Outcome, Submission, run_tests, run_tests_many
 
 PROMPT = '''from typing import List
 
@@ -196,9 +196,9 @@ SLOW = {  # run into the time limit
 }
 
 
-def job(text: str, timeout: float = 2.0) -> Job:
+def job(text: str, timeout: float = 2.0) -> Submission:
     """`text`: the body of f, or from its beginning at the margin a whole program."""
-    return Job(PROMPT, text, TEST, "f", timeout)
+    return Submission(PROMPT, text, TEST, "f", timeout)
 
 
 @pytest.fixture(scope="module")
@@ -209,7 +209,7 @@ def verdicts():
     def of(tier: str) -> dict:
         if tier not in found:
             jobs = [job(text) for text in FORGERIES.values()] + [job(text, 0.5) for text in SLOW.values()]
-            found[tier] = dict(zip((*FORGERIES, *SLOW), judge_many(jobs, workers=4), strict=True))
+            found[tier] = dict(zip((*FORGERIES, *SLOW), run_tests_many(jobs, workers=4), strict=True))
         return found[tier]
 
     return of
@@ -224,19 +224,19 @@ STOPS = "class S:\n    def stop(self, *a): raise StopIteration\n    __getitem__ 
 def test_the_end_of_a_map_is_the_tests_own(claim):
     """StopIteration out of a value's methods would end it quietly."""
     program = STOPS + "    def __getattr__(self, name): raise StopIteration\ndef f(k): return S()\n"
-    assert not judge("", program, f"assert all(map(lambda k: {claim}, range(9)))").passed
+    assert not run_tests("", program, f"assert all(map(lambda k: {claim}, range(9)))").passed
 
 
 def test_tests_that_swallow(tier):
     """A value that the tests cannot hand over is no TypeError of the program's."""
     tests = "for bad in (object(), ...):\n    try:\n        f(bad)\n    except TypeError:\n        continue\n    assert False"
-    assert not judge("", "def f(x): return 1\n", tests).passed
+    assert not run_tests("", "def f(x): return 1\n", tests).passed
 
 
 def test_the_task_can_be_solved(tier):
-    assert judge(PROMPT, RIGHT, TEST, "f").outcome is Outcome.PASSED
+    assert run_tests(PROMPT, RIGHT, TEST, "f").outcome is Outcome.PASSED
     whole = "def f(n):\n    found = []\n    for k in range(n):\n        found.append(k * k)\n    return found\n"
-    assert judge(PROMPT, "\n" + whole, TEST, "f").outcome is Outcome.PASSED
+    assert run_tests(PROMPT, "\n" + whole, TEST, "f").outcome is Outcome.PASSED
 
 
 # The strongest and the weakest here; what lies between in the long run.
@@ -247,12 +247,12 @@ TIERS = ["namespaces", "bare", *SLOW_TIERS]
 @pytest.mark.parametrize("tier_name", TIERS, indirect=True)
 @pytest.mark.parametrize("name", FORGERIES)
 def test_forgery(tier, tier_name, verdicts, name):
-    judgement = verdicts(tier_name)[name]
-    assert not judgement.passed, judgement
+    verdict = verdicts(tier_name)[name]
+    assert not verdict.passed, verdict
 
 
 @pytest.mark.parametrize("tier_name", TIERS, indirect=True)
 @pytest.mark.parametrize("name", SLOW)
 def test_time_runs_out(tier, tier_name, verdicts, name):
-    judgement = verdicts(tier_name)[name]
-    assert judgement.outcome is Outcome.TIMEOUT and 0.5 <= judgement.wall_seconds < 2, judgement
+    verdict = verdicts(tier_name)[name]
+    assert verdict.outcome is Outcome.TIMEOUT and 0.5 <= verdict.wall_seconds < 2, verdict

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from code_qwen.sandbox import Limits, Outcome, Program, judge, pool, run, run_many
+from code_qwen.sandbox import Limits, Outcome, Program, pool, run, run_many, run_tests
 
 MB = 1 << 20
 SMALL = Limits(
@@ -191,23 +191,23 @@ def limits(allowed: set[Outcome]) -> Limits:
     return SMALL if Outcome.TIMEOUT in allowed else PATIENT
 
 
-def my_keepers() -> set[int]:
+def my_supervisors() -> set[int]:
     found = set()
     for folder in Path("/proc").iterdir():
         with contextlib.suppress(OSError, IndexError, ValueError):
             parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-            if parent == os.getpid() and b"keeper" in (folder / "cmdline").read_bytes():
+            if parent == os.getpid() and b"supervisor" in (folder / "cmdline").read_bytes():
                 found.add(int(folder.name))
     return found
 
 
-def leftovers(keepers: set[int]) -> list[str]:
-    """Command lines of programs of these keepers that still run."""
+def leftovers(supervisors: set[int]) -> list[str]:
+    """Command lines of programs of these supervisors that still run."""
     found = []
     for folder in Path("/proc").iterdir():
         with contextlib.suppress(OSError, IndexError):
             words = (folder / "cmdline").read_bytes().decode(errors="replace").split("\0")
-            if any(f"keeper={pid}" in words for pid in keepers):
+            if any(f"supervisor={pid}" in words for pid in supervisors):
                 found.append(" ".join(words))
     return found
 
@@ -221,7 +221,7 @@ def executions():
             programs = LIMITS if tier == "bare" else LIMITS | BOMBS
             jobs = [Program(text, "", limits(allowed)) for text, allowed in programs.values()]
             found[tier] = dict(zip(programs, run_many(jobs, workers=6), strict=True))
-            assert leftovers(my_keepers()) == []
+            assert leftovers(my_supervisors()) == []
         return found[tier]
 
     return of
@@ -413,22 +413,22 @@ def test_temporary_directory(tier):
     assert tier == "namespaces" or not os.path.exists(here)
 
 
-def test_ends_with_its_keeper(tier):
-    """Whatever ends the keeper, its boxes end too, and the program gets another."""
+def test_ends_with_its_supervisor(tier):
+    """Whatever ends the supervisor, its boxes end too, and the program gets another."""
     pool._idle.close()  # those that do not work are none to kill
     found = []
     program = "import time\ntime.sleep(20)"
     thread = threading.Thread(target=lambda: found.append(run(program, limits=Limits(wall_seconds=1.5))))
     thread.start()
     deadline = time.monotonic() + 20
-    while not leftovers(keepers := my_keepers()) and time.monotonic() < deadline:
+    while not leftovers(supervisors := my_supervisors()) and time.monotonic() < deadline:
         time.sleep(0.02)
-    assert leftovers(keepers)
-    for pid in keepers:
+    assert leftovers(supervisors)
+    for pid in supervisors:
         os.kill(pid, 9)
     thread.join(30)
     assert found[0].outcome is Outcome.TIMEOUT
-    assert leftovers(keepers | my_keepers()) == []
+    assert leftovers(supervisors | my_supervisors()) == []
 
 
 TOGETHER = {
@@ -452,7 +452,7 @@ def test_memory_of_all_together(tier, name):
 
 
 def test_what_a_program_puts_in_place_of_its_directory(tier, tmp_path):
-    """Its keeper empties the directory it made, not what a link with that name leads to."""
+    """Its supervisor empties the directory it made, not what a link with that name leads to."""
     precious = tmp_path / "precious"
     precious.write_text("x")
     program = "import os\nhere = os.getcwd()\ntry:\n    os.rename(here, here + '-moved')\n"
@@ -470,5 +470,5 @@ def test_judged_programs_leave_nothing(tier):
         "    import os, time\n    try:\n        if os.fork() == 0:\n            os.setsid(); time.sleep(1000)\n"
         "    except OSError: pass\n    return 1\n"
     )
-    assert judge("def f():\n", body, "def check(f):\n    assert f() == 1\n", "f").passed
-    assert leftovers(my_keepers()) == []
+    assert run_tests("def f():\n", body, "def check(f):\n    assert f() == 1\n", "f").passed
+    assert leftovers(my_supervisors()) == []

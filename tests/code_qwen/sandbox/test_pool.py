@@ -11,17 +11,17 @@ from pathlib import Path
 import pytest
 
 from code_qwen.sandbox import (
-    Job,
     Limits,
     Outcome,
     Program,
+    Submission,
     isolation,
-    judge_many,
     passes,
     pool,
     require_isolation,
     run,
     run_many,
+    run_tests_many,
 )
 from qwen_shared.errors import UserError
 
@@ -52,9 +52,9 @@ def test_order_and_number():
     executions = run_many([f"print({k})" for k in range(40)], workers=4, progress=lambda *pair: progress.append(pair))
     assert [execution.stdout for execution in executions] == [f"{k}\n" for k in range(40)]
     assert progress == [(k, 40) for k in range(1, 41)]
-    jobs = [Job("", f"def f(): return {k % 3}", "assert f() == 0") for k in range(30)]
-    assert [judgement.passed for judgement in judge_many(jobs)] == [k % 3 == 0 for k in range(30)]
-    assert run_many([]) == [] and judge_many([]) == []
+    jobs = [Submission("", f"def f(): return {k % 3}", "assert f() == 0") for k in range(30)]
+    assert [verdict.passed for verdict in run_tests_many(jobs)] == [k % 3 == 0 for k in range(30)]
+    assert run_many([]) == [] and run_tests_many([]) == []
 
 
 def test_threads():
@@ -111,15 +111,15 @@ def test_hosts(before, after):
 
 
 def test_a_host_that_is_killed_after_a_fork():
-    """A child that another thread forked meanwhile does not keep the keepers alive."""
+    """A child that another thread forked meanwhile does not keep the supervisors alive."""
     code = """
 import os, sys, threading, time
 from code_qwen.sandbox import Limits, run
 thread = threading.Thread(target=run, args=("import time; time.sleep(50)", "", Limits(wall_seconds=60)))
 thread.start()
 from code_qwen.sandbox import pool
-while not list(pool._all) or not all(keeper.is_ready for keeper in pool._all): time.sleep(.05)
-pids = [keeper.process.pid for keeper in pool._all]
+while not list(pool._all) or not all(supervisor.is_ready for supervisor in pool._all): time.sleep(.05)
+pids = [supervisor.process.pid for supervisor in pool._all]
 if os.fork() == 0:
     os.close(1)
     time.sleep(20)
@@ -155,8 +155,8 @@ def test_interrupted_in_the_middle():
     with pytest.raises(KeyboardInterrupt):
         run_many(jobs, workers=3, progress=interrupt)
     gc.collect()
-    begun = [keeper for keeper in set(pool._all) - before if keeper not in pool._idle.keepers]
-    assert not any(_is_alive(keeper.process.pid) for keeper in begun)
+    begun = [supervisor for supervisor in set(pool._all) - before if supervisor not in pool._idle.supervisors]
+    assert not any(_is_alive(supervisor.process.pid) for supervisor in begun)
     assert run("print(1)").stdout == "1\n"
 
 
@@ -171,7 +171,7 @@ def test_odd_limits():
 
 def test_no_proc(monkeypatch):
     pool._probed.cache_clear()
-    monkeypatch.setattr(pool.KeeperProcess, "wait", lambda *_: {"error": "/proc is not mounted"})
+    monkeypatch.setattr(pool.SupervisorProcess, "wait", lambda *_: {"error": "/proc is not mounted"})
     with pytest.raises(UserError, match="/proc is not mounted"):
         run("pass")
 

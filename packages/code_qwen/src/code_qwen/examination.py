@@ -8,7 +8,7 @@ from typing import Any
 from code_qwen import problems
 from code_qwen.evaluation import command, run
 from code_qwen.recipe import FUNCTIONS, CodeSftRecipe, training_tasks
-from code_qwen.sandbox import Job, isolation, judge_many
+from code_qwen.sandbox import Submission, isolation, run_tests_many
 from qwen_shared.evaluation import examination
 
 
@@ -48,9 +48,9 @@ class Examination(examination.Examination):
                 asked = problems.held_out(name, languages=languages)[: settings.limit or None]
                 answers = problems.nearest_training_solutions(asked, known)
                 jobs = [
-                    Job("", answer, task.test, task.entry_point, settings.timeout)
+                    Submission("", answer, task.test, task.entry_point, settings.timeout)
                     for task, answer in zip(asked, answers, strict=True)
                 ]
-                judged = judge_many(jobs, settings.workers)
+                judged = run_tests_many(jobs, settings.workers)
                 figures[f"nearest/{name}/pass@1"] = sum(judgement.passed for judgement in judged) / len(judged)
         return figures

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from code_qwen.extract import extract, split
-from code_qwen.sandbox import Job, judge_many
+from code_qwen.sandbox import Submission, run_tests_many
 
 _TESTS = ("test", "tests", "test_list")
 
@@ -41,13 +41,13 @@ def passed(
         _job(_text(completion, k), _test(test, k, name), _entry_point(entry, test, k), setup or "", timeout)
         for k, (completion, test, entry, setup) in enumerate(zip(completions, tests, entries, setups, strict=True))
     ]
-    return [1.0 if judgement.passed else 0.0 for judgement in judge_many(jobs)]
+    return [1.0 if judgement.passed else 0.0 for judgement in run_tests_many(jobs)]
 
 
-def _job(text: str, test: str, entry_point: str, setup: str, timeout: float) -> Job:
+def _job(text: str, test: str, entry_point: str, setup: str, timeout: float) -> Submission:
     name = entry_point or _called(test)
     prompt, completion = split(extract(text, name, setup), setup, name)
-    return Job(prompt, completion, test, name if _has_check(test) else "", timeout)
+    return Submission(prompt, completion, test, name if _has_check(test) else "", timeout)
 
 
 def _has_check(test: str) -> bool:

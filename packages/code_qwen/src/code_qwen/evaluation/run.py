@@ -147,7 +147,7 @@ def _rows(
     tokenizer: Tokenizer,
 ) -> list[dict[str, Any]]:
     """What is kept of each answer, with what came of running it."""
-    from code_qwen.sandbox import judge_many
+    from code_qwen.sandbox import run_tests_many
 
     stop_texts = task.stop_texts if style == "base" else ()
     texts = [until(tokenizer.decode(c.ids), stop_texts) for c in completions]
@@ -155,7 +155,7 @@ def _rows(
     programs = [program(items[i], text, style) for i, text in zip(numbers, texts, strict=True)]
     jobs = [items[i].job(code, settings.timeout) for i, code in zip(numbers, programs, strict=True)]
     with counting(f"running {task.name}") as progress:
-        judgements = judge_many(jobs, settings.workers, progress)
+        judgements = run_tests_many(jobs, settings.workers, progress)
     rows = []
     for place, (i, completion, judged) in enumerate(zip(numbers, completions, judgements, strict=True)):
         row: dict[str, Any] = {"task_id": items[i].id, "prompt": shown(prompts[i], tokenizer)}

@@ -25,7 +25,7 @@ from qwen_shared.evaluation.tasks import Hub, hub_rows, local_rows, named_tasks
 from qwen_shared.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
-    from code_qwen.sandbox import Job
+    from code_qwen.sandbox import Submission
 
 EMBEDDED = ("functions", "compositions")
 LANGUAGES = ("en", "zh")  # of what is made here
@@ -49,13 +49,13 @@ class Item:
     groups: dict[str, str] = field(default_factory=dict)
     calls_by_name: bool = False
 
-    def job(self, program: str, timeout: float) -> Job:
+    def job(self, program: str, timeout: float) -> Submission:
         """What the sandbox is asked about a program. Only what the problem itself brings is trusted: tests may use its
         helpers."""
-        from code_qwen.sandbox import Job
+        from code_qwen.sandbox import Submission
 
         prompt, completion = split(program, self.head, self.entry_point)
-        return Job(prompt, completion, self.test, "" if self.calls_by_name else self.entry_point, timeout)
+        return Submission(prompt, completion, self.test, "" if self.calls_by_name else self.entry_point, timeout)
 
 
 @dataclass(frozen=True)

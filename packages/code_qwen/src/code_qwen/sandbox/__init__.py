@@ -10,24 +10,24 @@ tests run in another process, and the verdict is theirs.
 from __future__ import annotations
 
 from code_qwen.sandbox.isolation import Guarantee, isolation, require_isolation
-from code_qwen.sandbox.outcome import Execution, Job, Judgement, Limits, Outcome, Program
-from code_qwen.sandbox.pool import judge_many, run_many
+from code_qwen.sandbox.outcome import Execution, Limits, Outcome, Program, Submission, Verdict
+from code_qwen.sandbox.pool import run_many, run_tests_many
 
 __all__ = [
     "Execution",
     "Guarantee",
-    "Job",
-    "Judgement",
     "Limits",
     "Outcome",
     "Program",
+    "Submission",
+    "Verdict",
     "isolation",
-    "judge",
-    "judge_many",
     "passes",
     "require_isolation",
     "run",
     "run_many",
+    "run_tests",
+    "run_tests_many",
 ]
 
 
@@ -41,12 +41,12 @@ def run(program: str, stdin: str = "", limits: Limits = Limits()) -> Execution: 
 
 
 def passes(prompt: str, completion: str, test: str, entry_point: str, timeout: float) -> bool:
-    """Whether `prompt + completion` passes `test` (HumanEval's form, see `Job`) within `timeout` seconds."""
-    return judge(prompt, completion, test, entry_point, timeout).passed
+    """Whether `prompt + completion` passes `test` (HumanEval's form, see `Submission`) within `timeout` seconds."""
+    return run_tests(prompt, completion, test, entry_point, timeout).passed
 
 
-def judge(prompt: str, completion: str, test: str, entry_point: str = "", timeout: float = 3.0) -> Judgement:
+def run_tests(prompt: str, completion: str, test: str, entry_point: str = "", timeout: float = 3.0) -> Verdict:
     """As `passes`, with the reason. Comes back soon after `timeout` seconds, whatever the program does; the start of
     the interpreters is not counted.
     """
-    return judge_many([Job(prompt, completion, test, entry_point, timeout)], workers=1)[0]
+    return run_tests_many([Submission(prompt, completion, test, entry_point, timeout)], workers=1)[0]

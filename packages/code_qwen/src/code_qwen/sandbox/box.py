@@ -1,4 +1,4 @@
-"""One confined process and all that it starts: begun, watched, ended and cleaned up by the keeper."""
+"""One confined process and all that it starts: begun, watched, ended and cleaned up by the supervisor."""
 
 # Between fork and exec.
 # ruff: noqa: PTH123, PTH208
@@ -28,7 +28,7 @@ _STATUS = struct.Struct("=idq")  # wait status, CPU seconds, greatest resident b
 
 
 @dataclass(frozen=True, slots=True)
-class Means:
+class Mechanisms:
     """What this machine offers to confine a process. Found by trying (`probe`)."""
 
     namespaces: bool = False
@@ -38,7 +38,7 @@ class Means:
 
 
 def environment(temporary: str = "/tmp") -> dict[str, str]:
-    """All that a keeper, and a program, gets of one."""
+    """All that a supervisor, and a program, gets of one."""
     keep = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}  # some interpreters need it
     fixed = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": temporary, "TMPDIR": temporary}
     fixed["MALLOC_ARENA_MAX"] = "2"  # each takes 64 MB of address space, and there is one for each thread
@@ -46,7 +46,7 @@ def environment(temporary: str = "/tmp") -> dict[str, str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
+class ExitStatus:
     status: int | None  # of wait(); None where it is unknown
     cpu_seconds: float
     resident_bytes: int
@@ -67,18 +67,18 @@ class Box:
 
     def __init__(
         self,
-        means: Means,
+        mechanisms: Mechanisms,
         limits: Limits,
         descriptors: list[int],
         work: Callable[[str], None],
         files: dict[str, bytes] | None = None,
     ):
-        self.means = means
-        self._ending: Ending | None = None
+        self.mechanisms = mechanisms
+        self._ending: ExitStatus | None = None
         self._status = -1
         self._temporary = ""
         self._folder = -1  # its descriptor: a program may have put something else in its place
-        if means.namespaces:
+        if mechanisms.namespaces:
             self._clone(limits, descriptors, work, files or {})
         else:
             self._fork(limits, descriptors, work, files or {})
@@ -94,11 +94,11 @@ class Box:
                 os.close(mapped)
                 os.read(go, 1)
                 namespaces.enter(2 * limits.file_bytes)
-                _lay(files, "/tmp")
-                _init(status, lambda: _confine(self.means, limits, descriptors, "/tmp", work))
+                _write_files(files, "/tmp")
+                _init(status, lambda: _confine(self.mechanisms, limits, descriptors, "/tmp", work))
         os.close(status)
         os.close(go)
-        user, group = (self.means.user,) * 2 if self.means.user is not None else (os.geteuid(), os.getegid())
+        user, group = (self.mechanisms.user,) * 2 if self.mechanisms.user is not None else (os.geteuid(), os.getegid())
         try:
             namespaces.write_maps(self.pid, namespaces.USER, user, group)
         except OSError:
@@ -108,21 +108,21 @@ class Box:
         os.close(mapped)
 
     def _fork(self, limits: Limits, descriptors: list[int], work: Callable, files: dict[str, bytes]) -> None:
-        if self.means.landlock:
+        if self.mechanisms.landlock:
             _visible()  # looked up once, before the fork
         self._temporary = tempfile.mkdtemp(prefix=f"box-{os.getpid()}-")
         self._folder = folders.open_folder(self._temporary)
-        _lay(files, self._temporary)
-        if self.means.user is not None:
+        _write_files(files, self._temporary)
+        if self.mechanisms.user is not None:
             for path in (self._temporary, *Path(self._temporary).iterdir()):
-                os.chown(path, self.means.user, self.means.user)
+                os.chown(path, self.mechanisms.user, self.mechanisms.user)
         self.pid = os.fork()
         if self.pid == 0:
             with _no_return():
                 _volunteer_for_oom()
-                _confine(self.means, limits, descriptors, self._temporary, work)
+                _confine(self.mechanisms, limits, descriptors, self._temporary, work)
 
-    def end(self, seconds: float = 0.0) -> Ending:
+    def end(self, seconds: float = 0.0) -> ExitStatus:
         """How it ended; what is alive after `seconds` is killed."""
         if self._ending is None:
             deadline = time.monotonic() + seconds
@@ -131,17 +131,17 @@ class Box:
             self._ending = self._end()
         return self._ending
 
-    def _end(self) -> Ending:
+    def _end(self) -> ExitStatus:
         with contextlib.suppress(ProcessLookupError):
             if not _ended(self.descriptor, 0.0):
                 signal.pidfd_send_signal(self.descriptor, signal.SIGKILL)
         _, status, usage = os.wait4(self.pid, 0)  # with namespaces, this is when the last of its processes is gone
         os.close(self.descriptor)
-        ending = Ending(status, usage.ru_utime + usage.ru_stime, usage.ru_maxrss << 10)
+        ending = ExitStatus(status, usage.ru_utime + usage.ru_stime, usage.ru_maxrss << 10)
         if self._status >= 0:
             data = os.read(self._status, _STATUS.size)
             os.close(self._status)
-            ending = Ending(*_STATUS.unpack(data)) if len(data) == _STATUS.size else Ending(None, 0.0, 0)
+            ending = ExitStatus(*_STATUS.unpack(data)) if len(data) == _STATUS.size else ExitStatus(None, 0.0, 0)
         return ending
 
     def remove(self) -> None:
@@ -151,7 +151,7 @@ class Box:
 
 
 def sizes(boxes: list[Box]) -> list[tuple[int, int]]:
-    """The processes of each and their resident bytes. Orphans that the keeper has adopted count as the first's."""
+    """The processes of each and their resident bytes. Orphans that the supervisor has adopted count as the first's."""
     below = _families()
     roots = [[one.pid] for one in boxes]
     own = {one.pid for one in boxes}
@@ -232,7 +232,7 @@ def _ended(descriptor: int, seconds: float) -> bool:
 
 @contextlib.contextmanager
 def _no_return():
-    """For a child: whatever happens, it does not go on as a second keeper."""
+    """For a child: whatever happens, it does not go on as a second supervisor."""
     try:
         yield
     except BaseException:
@@ -269,27 +269,29 @@ def _init(status: int, start: Callable[[], None]) -> None:
             os._exit(0)
 
 
-def _confine(means: Means, limits: Limits, descriptors: list[int], temporary: str, work: Callable[[str], None]) -> None:
+def _confine(
+    mechanisms: Mechanisms, limits: Limits, descriptors: list[int], temporary: str, work: Callable[[str], None]
+) -> None:
     """The last steps before untrusted code, in its process."""
     os.setsid()
     _take_descriptors(descriptors)
     os.umask(0o077)
     os.chdir(temporary)
-    if not means.namespaces and means.user is not None:
+    if not mechanisms.namespaces and mechanisms.user is not None:
         os.setgroups([])
-        os.setresgid(*(means.user,) * 3)
-        os.setresuid(*(means.user,) * 3)
-    _set_limits(limits, in_namespace=means.namespaces, own_user=means.user is not None)
+        os.setresgid(*(mechanisms.user,) * 3)
+        os.setresuid(*(mechanisms.user,) * 3)
+    _set_limits(limits, in_namespace=mechanisms.namespaces, own_user=mechanisms.user is not None)
     for step in (lambda: kernel.die_with_parent(signal.SIGKILL), kernel.no_new_privileges, kernel.drop_capabilities):
         with contextlib.suppress(OSError):
             step()
     for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGTERM, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
-    if means.landlock and not means.namespaces:
+    if mechanisms.landlock and not mechanisms.namespaces:
         landlock.apply(*_visible(), writable=[temporary, "/dev/null"])
-    if means.seccomp:
-        seccomp.apply(is_alone=means.namespaces)
+    if mechanisms.seccomp:
+        seccomp.apply(is_alone=mechanisms.namespaces)
     work(temporary)
 
 
@@ -352,6 +354,6 @@ def _set_limits(limits: Limits, in_namespace: bool, own_user: bool) -> None:
         resource.setrlimit(kind, pair)
 
 
-def _lay(files: dict[str, bytes], folder: str) -> None:
+def _write_files(files: dict[str, bytes], folder: str) -> None:
     for name, data in files.items():
         Path(folder, name).write_bytes(data)

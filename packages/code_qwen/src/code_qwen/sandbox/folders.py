@@ -27,7 +27,7 @@ def remove(path: str, folder: int) -> None:
 
 
 def remove_stale() -> None:
-    """Directories of keepers that were killed."""
+    """Directories of supervisors that were killed."""
     with os.scandir(tempfile.gettempdir()) as entries:
         found = list(entries)
     for entry in found:

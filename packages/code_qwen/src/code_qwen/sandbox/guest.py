@@ -100,7 +100,7 @@ class Guest:
         """Their encoding, None where a change of theirs could not be told."""
         try:
             return self.encode(arguments)
-        except (wire.Unplain, RecursionError):
+        except (wire.EncodeError, RecursionError):
             return None
 
     def send_error(self, error):
@@ -111,7 +111,7 @@ class Guest:
             text = ""
         try:
             message = wire.encode(("raised", names, text, error.args, vars(error)))
-        except wire.Unplain:
+        except wire.EncodeError:
             message = b""
         if not 0 < len(message) < 1 << 16:
             message = wire.encode(("raised", names, text, (text,), {}))
@@ -123,7 +123,7 @@ class Guest:
         if number is None:
             number = self.numbers[id(thing)] = len(self.things)
             self.things.append(thing)
-        return wire.named(b"H", number, kind.__name__)
+        return wire.encode_handle(b"H", number, kind.__name__)
 
     def own(self, tag, number, name):
         if tag == b"G":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from code_qwen.sandbox.pool import found_means
+from code_qwen.sandbox.pool import available_mechanisms
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,9 +18,9 @@ class Guarantee:
 
 def isolation() -> list[Guarantee]:
     """In a fixed order. Probes the machine once in a process."""
-    means = found_means()
-    boxed, landlock, filtered = means["namespaces"], means["landlock"], means["seccomp"]
-    other = means["user"] is not None
+    mechanisms = available_mechanisms()
+    boxed, landlock, filtered = mechanisms["namespaces"], mechanisms["landlock"], mechanisms["seccomp"]
+    other = mechanisms["user"] is not None
     # What keeps a program from /proc/PID of this user's processes; of root's, that it has lost root's capabilities.
     apart = boxed or landlock > 0 or other or os.geteuid() == 0
 
@@ -83,7 +83,7 @@ def isolation() -> list[Guarantee]:
             "orphans",
             (boxed, "all end with the box (process namespace)"),
             (filtered, "none can be started (seccomp)"),
-            (True, "found as descendants of their keeper and killed"),
+            (True, "found as descendants of their supervisor and killed"),
             missing="",
         ),
         one(

@@ -1,6 +1,6 @@
 """A file system and processes of a program's own, by user namespaces.
 
-The keeper lays out one root directory, in a mount namespace of its own: the interpreter, its standard library, the
+The supervisor lays out one root directory, in a mount namespace of its own: the interpreter, its standard library, the
 libraries of the system and a few devices, all read-only. Each box is cloned into fresh namespaces and takes that for
 its root, with an empty /tmp that vanishes with it.
 """
@@ -21,7 +21,7 @@ FLAGS = (
     if kernel.KNOWN
     else 0
 )
-ROOT = "/dev"  # where the keeper lays it out, over what its own mount namespace has there: every machine has one
+ROOT = "/dev"  # where the supervisor lays it out, over what its own mount namespace has there: every machine has one
 USER = 1000  # inside
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 _FIXED = kernel.MOUNT_ATTR_RDONLY | kernel.MOUNT_ATTR_NOSUID
@@ -51,7 +51,7 @@ def hidden() -> list[str]:
     return list(dict.fromkeys(str(path.resolve()) for path in found))
 
 
-def lay_out() -> None:
+def build_root() -> None:
     """Enter a mount namespace, and a user namespace unless this process is root, and build the root directory. Raises
     OSError.
     """

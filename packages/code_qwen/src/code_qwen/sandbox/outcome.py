@@ -52,7 +52,7 @@ class Execution:
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class Verdict:
     """Whether a program passes its tests."""
 
     outcome: Outcome
@@ -65,7 +65,7 @@ class Judgement:
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class Submission:
     """A program and its tests. The program is `prompt + completion`.
 
     `prompt` and `test` are trusted, `completion` is not. `test` defines `check(candidate)`, and `entry_point` names the

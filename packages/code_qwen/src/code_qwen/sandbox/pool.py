@@ -22,21 +22,21 @@ from pathlib import Path
 from typing import Any
 
 from code_qwen.sandbox.box import environment
-from code_qwen.sandbox.outcome import Execution, Job, Judgement, Limits, Outcome, Program
+from code_qwen.sandbox.outcome import Execution, Limits, Outcome, Program, Submission, Verdict
 
-_START_SECONDS = 60.0  # for a keeper on a busy machine
-_SLACK = 60.0  # after a job's own time, before its keeper, which should have ended it, is given up
-_IDLE = 8  # keepers that wait for the next call
+_START_SECONDS = 60.0  # for a supervisor on a busy machine
+_SLACK = 60.0  # after a job's own time, before its supervisor, which should have ended it, is given up
+_IDLE = 8  # supervisors that wait for the next call
 _LONGEST_POLL = 1e5  # seconds; a poll counts milliseconds in 32 bits
 
 
-class KeeperProcess:
-    """One keeper. Not for two threads at once."""
+class SupervisorProcess:
+    """One supervisor. Not for two threads at once."""
 
-    def __init__(self, means: dict[str, Any] | None):
-        self.means = means
+    def __init__(self, mechanisms: dict[str, Any] | None):
+        self.mechanisms = mechanisms
         paths = [str(Path(__file__).resolve().parents[2])]
-        code = f"import sys; sys.path[:0] = {paths!r}; from code_qwen.sandbox.keeper import main; sys.exit(main())"
+        code = f"import sys; sys.path[:0] = {paths!r}; from code_qwen.sandbox.supervisor import main; sys.exit(main())"
         # A socket, for a pipe could be opened by name, in /proc, by a program of the same user.
         self.socket, theirs = socket.socketpair()
         with theirs:
@@ -52,13 +52,13 @@ class KeeperProcess:
         _all.add(self)
         self._buffer = bytearray()
         self.is_ready = False
-        self.ask({"probe": True} if means is None else means)
+        self.ask({"probe": True} if mechanisms is None else mechanisms)
 
     def fileno(self) -> int:
         return self.socket.fileno()
 
     def ask(self, message: dict[str, Any]) -> None:
-        """A dead keeper shows at the next read."""
+        """A dead supervisor shows at the next read."""
         data = json.dumps(message).encode()
         with contextlib.suppress(OSError):
             self.socket.sendall(struct.pack("=I", len(data)) + data, socket.MSG_NOSIGNAL)
@@ -91,7 +91,7 @@ class KeeperProcess:
         return message
 
     def close(self) -> None:
-        """Its own way first: it ends its boxes. A keeper that is killed cannot."""
+        """Its own way first: it ends its boxes. A supervisor that is killed cannot."""
         self.hang_up()
         try:
             self.process.wait(5)
@@ -110,45 +110,43 @@ class _Idle:
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.keepers: list[KeeperProcess] = []
+        self.supervisors: list[SupervisorProcess] = []
 
-    def take(self, means: dict[str, Any]) -> KeeperProcess:
+    def take(self, mechanisms: dict[str, Any]) -> SupervisorProcess:
         with self.lock:
-            for keeper in list(self.keepers):
-                if keeper.means == means:
-                    self.keepers.remove(keeper)
-                    if keeper.process.poll() is None:
-                        return keeper
-                    keeper.close()
-        return KeeperProcess(means)
+            for supervisor in list(self.supervisors):
+                if supervisor.mechanisms == mechanisms:
+                    self.supervisors.remove(supervisor)
+                    if supervisor.process.poll() is None:
+                        return supervisor
+                    supervisor.close()
+        return SupervisorProcess(mechanisms)
 
-    def give(self, keeper: KeeperProcess) -> None:
+    def give(self, supervisor: SupervisorProcess) -> None:
         with self.lock:
-            if len(self.keepers) < _IDLE and keeper.process.poll() is None:
-                self.keepers.append(keeper)
+            if len(self.supervisors) < _IDLE and supervisor.process.poll() is None:
+                self.supervisors.append(supervisor)
                 return
-        keeper.close()
+        supervisor.close()
 
     def close(self) -> None:
         with self.lock:
-            keepers, self.keepers = self.keepers, []
-        for keeper in keepers:
-            keeper.hang_up()  # all at once, then each
-        for keeper in keepers:
-            keeper.close()
+            supervisors, self.supervisors = self.supervisors, []
+        for supervisor in supervisors:
+            supervisor.hang_up()  # all at once, then each
+        for supervisor in supervisors:
+            supervisor.close()
 
     def forget(self) -> None:
-        """In a forked child: the keepers are the parent's, those at work in its other threads too. Only this process's
-        ends of their sockets are closed.
-        """
+        """In a forked child: all supervisors are the parent's. Close only this process's copies of the sockets."""
         self.lock = threading.Lock()
-        for keeper in list(_all):
-            keeper.process.returncode = 0  # so that no destructor waits for another process's child
-            keeper.socket.close()
-        self.keepers = []
+        for supervisor in list(_all):
+            supervisor.process.returncode = 0  # so that no destructor waits for another process's child
+            supervisor.socket.close()
+        self.supervisors = []
 
 
-_all: weakref.WeakSet[KeeperProcess] = weakref.WeakSet()
+_all: weakref.WeakSet[SupervisorProcess] = weakref.WeakSet()
 _idle = _Idle()
 atexit.register(_idle.close)
 os.register_at_fork(after_in_child=_idle.forget)
@@ -175,12 +173,12 @@ def run_many(
     return [Execution(**{**crashed, **answer, "outcome": Outcome(answer["outcome"])}) for answer in answers]
 
 
-def judge_many(
-    jobs: Iterable[Job],
+def run_tests_many(
+    jobs: Iterable[Submission],
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> list[Judgement]:
-    """The judgements on the jobs, in their order, none left out. `workers` and `progress` as in `run_many`. Raises
+) -> list[Verdict]:
+    """The verdicts on the jobs, in their order, none left out. `workers` and `progress` as in `run_many`. Raises
     TypeError where a text is no str, ValueError where a timeout is not positive, UserError where the machine has no
     sandbox at all; before any work.
     """
@@ -188,9 +186,9 @@ def judge_many(
     for job in jobs:
         _check_texts(prompt=job.prompt, completion=job.completion, test=job.test, entry_point=job.entry_point)
         Limits(wall_seconds=job.timeout)
-    questions = [{"kind": "judge", **dataclasses.asdict(job)} for job in jobs]
+    questions = [{"kind": "run_tests", **dataclasses.asdict(job)} for job in jobs]
     answers = _work(questions, [job.timeout for job in jobs], workers, progress)
-    return [Judgement(**{**answer, "outcome": Outcome(answer["outcome"])}) for answer in answers]
+    return [Verdict(**{**answer, "outcome": Outcome(answer["outcome"])}) for answer in answers]
 
 
 def _check_texts(**texts: Any) -> None:
@@ -205,24 +203,24 @@ def _work(
     workers: int | None,
     progress: Callable[[int, int], None] | None,
 ) -> list[dict[str, Any]]:
-    """Answers in the order of the questions. A keeper that dies costs its job a second try; a job that ends two of
+    """Answers in the order of the questions. A supervisor that dies costs its job a second try; a job that ends two of
     them is a crash.
     """
     if not questions:
         return []
-    means = found_means()
+    mechanisms = available_mechanisms()
     answers: list[dict[str, Any] | None] = [None] * len(questions)
     waiting = list(reversed(range(len(questions))))
     tries = [0] * len(questions)
-    working: dict[KeeperProcess, int] = {}
-    deadlines: dict[KeeperProcess, float] = {}
+    working: dict[SupervisorProcess, int] = {}
+    deadlines: dict[SupervisorProcess, float] = {}
     done = 0
 
-    def start(keeper: KeeperProcess) -> None:
-        number = working[keeper] = waiting.pop()
+    def start(supervisor: SupervisorProcess) -> None:
+        number = working[supervisor] = waiting.pop()
         tries[number] += 1
-        deadlines[keeper] = time.monotonic() + seconds[number] + _SLACK
-        keeper.ask(questions[number])
+        deadlines[supervisor] = time.monotonic() + seconds[number] + _SLACK
+        supervisor.ask(questions[number])
 
     def finish(number: int, answer: dict[str, Any]) -> None:
         nonlocal done
@@ -233,49 +231,49 @@ def _work(
 
     try:
         for _ in range(max(1, min(workers or _cores(), len(questions)))):
-            start(_ready_keeper(means))
+            start(_ready_supervisor(mechanisms))
         while working:
-            left = max(0.0, min(deadlines[keeper] for keeper in working) - time.monotonic())
-            for keeper in _readable(working, left):
-                is_alive = keeper.fill()
-                if (answer := keeper.message()) is not None:
-                    finish(working.pop(keeper), answer)
+            left = max(0.0, min(deadlines[supervisor] for supervisor in working) - time.monotonic())
+            for supervisor in _readable(working, left):
+                is_alive = supervisor.fill()
+                if (answer := supervisor.message()) is not None:
+                    finish(working.pop(supervisor), answer)
                 elif not is_alive:
-                    deadlines[keeper] = 0.0
+                    deadlines[supervisor] = 0.0
                     continue
                 else:
                     continue
                 if waiting:
-                    start(keeper)
+                    start(supervisor)
                 else:
-                    _idle.give(keeper)
-            for keeper in [keeper for keeper in working if deadlines[keeper] <= time.monotonic()]:
-                number = working.pop(keeper)
-                keeper.process.kill()
-                keeper.close()
+                    _idle.give(supervisor)
+            for supervisor in [supervisor for supervisor in working if deadlines[supervisor] <= time.monotonic()]:
+                number = working.pop(supervisor)
+                supervisor.process.kill()
+                supervisor.close()
                 if tries[number] < 2:
                     waiting.append(number)
                 else:
                     finish(number, {"outcome": "crash", "reason": "the sandbox itself ended", "wall_seconds": 0.0})
                 if waiting:
-                    start(_ready_keeper(means))
+                    start(_ready_supervisor(mechanisms))
     finally:
-        for keeper in working:
-            keeper.close()
+        for supervisor in working:
+            supervisor.close()
     return answers  # type: ignore[return-value]
 
 
-def _ready_keeper(means: dict[str, Any]) -> KeeperProcess:
-    keeper = _idle.take(means)
-    if not keeper.is_ready:
-        keeper.is_ready = keeper.wait(_START_SECONDS) == {"ready": True}
-        if not keeper.is_ready:
-            keeper.close()
+def _ready_supervisor(mechanisms: dict[str, Any]) -> SupervisorProcess:
+    supervisor = _idle.take(mechanisms)
+    if not supervisor.is_ready:
+        supervisor.is_ready = supervisor.wait(_START_SECONDS) == {"ready": True}
+        if not supervisor.is_ready:
+            supervisor.close()
             raise RuntimeError("the sandbox's own process does not start")
-    return keeper
+    return supervisor
 
 
-def found_means() -> dict[str, Any]:
+def available_mechanisms() -> dict[str, Any]:
     """What `probe` finds, once in a process."""
     if _forced is not None:
         return _forced
@@ -288,36 +286,36 @@ def _probed() -> dict[str, Any]:
         from qwen_shared.errors import UserError
 
         raise UserError(f"sandbox: needs Linux, this is {sys.platform}; evaluate on a Linux machine or in a container")
-    keeper = KeeperProcess(None)
-    means = keeper.wait(_START_SECONDS)
-    keeper.close()
-    if means is None:
+    supervisor = SupervisorProcess(None)
+    mechanisms = supervisor.wait(_START_SECONDS)
+    supervisor.close()
+    if mechanisms is None:
         raise RuntimeError("the sandbox's own process does not start")
-    if "error" in means:
+    if "error" in mechanisms:
         from qwen_shared.errors import UserError
 
-        raise UserError(f"sandbox: this machine cannot run programs apart: {means['error']}")
-    return means
+        raise UserError(f"sandbox: this machine cannot run programs apart: {mechanisms['error']}")
+    return mechanisms
 
 
 _forced: dict[str, Any] | None = None
 
 
 @contextlib.contextmanager
-def with_means(**means: Any):
+def with_mechanisms(**mechanisms: Any):
     """Within it, weaker boxes than this machine could have: for tests of what other machines get."""
     global _forced
-    before, _forced = _forced, {**found_means(), **means}
+    before, _forced = _forced, {**available_mechanisms(), **mechanisms}
     try:
         yield
     finally:
         _forced = before
 
 
-def _readable(keepers: Iterable[KeeperProcess], seconds: float) -> list[KeeperProcess]:
+def _readable(supervisors: Iterable[SupervisorProcess], seconds: float) -> list[SupervisorProcess]:
     """Those with an answer, or an end, to be read."""
     poll = select.poll()  # no limit on descriptors
-    by_descriptor = {keeper.fileno(): keeper for keeper in keepers}
+    by_descriptor = {supervisor.fileno(): supervisor for supervisor in supervisors}
     for descriptor in by_descriptor:
         poll.register(descriptor, select.POLLIN)
     return [by_descriptor[descriptor] for descriptor, _ in poll.poll(min(seconds, _LONGEST_POLL) * 1000 + 1)]

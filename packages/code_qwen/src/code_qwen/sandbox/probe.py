@@ -11,50 +11,52 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from code_qwen.sandbox import kernel, landlock, namespaces, seccomp
-from code_qwen.sandbox.box import Box, Means, close, environment
+from code_qwen.sandbox.box import Box, Mechanisms, close, environment
 from code_qwen.sandbox.outcome import Limits
 
 _SECONDS = 30.0
 
 
 def probe() -> dict:
-    """The means of the strongest box in which an interpreter starts, as a dict of `Means`; an `error` where there is
-    none.
-    """
+    """The fields of `Mechanisms` for the strongest box in which an interpreter starts, or {"error": why not}."""
     if not Path("/proc/self/stat").exists():
         return {"error": "/proc is not mounted"}
-    for means in _from_the_strongest():
-        if _in_child(lambda means=means: _try(means)):
-            return dataclasses.asdict(means)
+    for mechanisms in _from_the_strongest():
+        if _in_child(lambda mechanisms=mechanisms: _try(mechanisms)):
+            return dataclasses.asdict(mechanisms)
     try:
         return {"error": f"no interpreter starts in {tempfile.gettempdir()}"}
     except OSError:
         return {"error": "no directory for temporary files can be written to"}
 
 
-def _from_the_strongest() -> Iterator[Means]:
+def _from_the_strongest() -> Iterator[Mechanisms]:
     version = landlock.version()
     has_filter = kernel.KNOWN and _in_child(lambda: _apply_filter())
     users = [*_other_users(), None]
     for user in users:
-        yield Means(True, version, has_filter, user)
+        yield Mechanisms(True, version, has_filter, user)
     for rules, filtered in dict.fromkeys(((version, has_filter), (0, has_filter), (version, False), (0, False))):
         for user in users:
-            yield Means(False, rules, filtered, user)
+            yield Mechanisms(False, rules, filtered, user)
 
 
 def _other_users() -> list[int]:
-    """Numbers that no account should have, different for each keeper, where this process may become another user."""
+    """User ids that no account should have, if this process may change its user."""
     if os.geteuid() != 0:
         return []
     return [1_900_000_000, 61_000]
 
 
-def _try(means: Means) -> bool:
-    if means.namespaces:
-        namespaces.lay_out()
-    null = os.open(os.devnull, os.O_RDWR) if not means.namespaces else os.open(f"{namespaces.ROOT}/dev/null", os.O_RDWR)
-    box = Box(means, Limits(), [null, null, null], _start_python)
+def _try(mechanisms: Mechanisms) -> bool:
+    if mechanisms.namespaces:
+        namespaces.build_root()
+    null = (
+        os.open(os.devnull, os.O_RDWR)
+        if not mechanisms.namespaces
+        else os.open(f"{namespaces.ROOT}/dev/null", os.O_RDWR)
+    )
+    box = Box(mechanisms, Limits(), [null, null, null], _start_python)
     status = box.end(_SECONDS).status
     close([box])
     return status == 0

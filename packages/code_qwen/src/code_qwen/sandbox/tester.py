@@ -22,18 +22,18 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from code_qwen.sandbox import wire
-from code_qwen.sandbox.changes import can_be_kept, write_back
-from code_qwen.sandbox.outcome import Job, Outcome
+from code_qwen.sandbox.outcome import Outcome, Submission
+from code_qwen.sandbox.write_back import is_safe_to_write_back, write_back
 
 STARTED = "started"
-GONE = "gone"
+PROGRAM_ENDED = "gone"
 
 
-class Gone(BaseException):
+class ProgramEnded(BaseException):
     """The program has ended, or its answers are none. Not for a test's `except Exception`."""
 
 
-class Stopped(Exception):
+class NotTestable(Exception):
     """The tests cannot be run on this program: an outcome and a reason."""
 
 
@@ -151,9 +151,9 @@ class Channel:
         self._outgoing = outgoing
         self._functions: list[Any] = []  # of the tests, that the program was given
         self._remotes: dict[int, Remote] = {}  # an object of the program's is the same one each time
-        self.keeps_changes: Callable[[], bool] = bool  # of arguments, also where a program returns something
+        self.writes_back: Callable[[], bool] = bool  # of arguments, also where a program returns something
         self.shared: dict[str, type] = {}  # classes that the prompt defines, which both sides have
-        self.is_gone = False
+        self.has_ended = False
 
     def wait_ready(self) -> None:
         if self._receive() != ["ready"]:
@@ -164,7 +164,7 @@ class Channel:
             value, *changed = self._exchange("call", function, arguments, named)
         except StopIteration as error:  # it would quietly end a map() of the tests
             raise RuntimeError(f"StopIteration: {error}") from None
-        if changed and (value is None or self.keeps_changes()):
+        if changed and (value is None or self.writes_back()):
             write_back([arguments, named], changed)
         return value
 
@@ -202,11 +202,11 @@ class Channel:
             self._send(("returned", value))
 
     def _send(self, request: tuple) -> None:
-        if self.is_gone:
-            raise Gone
+        if self.has_ended:
+            raise ProgramEnded
         try:
             data = wire.encode(request, self._handle, self._is_shared)
-        except wire.Unplain as error:  # no TypeError that the tests may expect of the program
+        except wire.EncodeError as error:  # no TypeError that the tests may expect of the program
             self._end(f"TypeError: {error}")
         try:
             wire.send(self._outgoing, data)
@@ -220,13 +220,13 @@ class Channel:
                 message = wire.Decoder(data, self._thing, self.shared.__getitem__).value()
                 if type(message) is tuple:
                     return list(message)
-        except wire.Broken:
+        except wire.DecodeError:
             pass
         return self._end("")
 
     def _end(self, why: str) -> Any:
-        self.is_gone = True
-        raise Gone(why[:300])
+        self.has_ended = True
+        raise ProgramEnded(why[:300])
 
     def _exception(self, names: list[str], text: str, arguments: tuple, members: dict) -> Exception:
         """The first of its classes that is here too, with the same words if possible."""
@@ -252,21 +252,21 @@ class Channel:
 
     def _handle(self, value: Any) -> bytes:
         if type(value) is Remote:
-            return wire.named(b"G", value._number, "")
+            return wire.encode_handle(b"G", value._number, "")
         is_iterator = hasattr(type(value), "__next__")
         if not is_iterator and not callable(value):
-            raise wire.Unplain(f"the tests give the program a {type(value).__name__}, which cannot cross")
+            raise wire.EncodeError(f"the tests give the program a {type(value).__name__}, which cannot cross")
         self._functions.append(value.__next__ if is_iterator else value)
-        return wire.named(b"H", len(self._functions) - 1, "iterator" if is_iterator else "")
+        return wire.encode_handle(b"H", len(self._functions) - 1, "iterator" if is_iterator else "")
 
     def _thing(self, tag: bytes, number: int, kind: str) -> Any:
         if tag != b"H":
-            raise wire.Broken("a handle of ours")
+            raise wire.DecodeError("a handle of ours")
         return self._remotes.setdefault(number, Remote(self, number, kind))
 
 
-def examine(job: Job, channel: Channel) -> tuple[Outcome | str, str]:
-    """Outcome and reason; `GONE` for a program that ended before its tests did."""
+def examine(job: Submission, channel: Channel) -> tuple[Outcome | str, str]:
+    """Outcome and reason; `PROGRAM_ENDED` for a program that ended before its tests did."""
     try:
         namespace = _prompt_names(job)
         channel.shared = {
@@ -276,20 +276,20 @@ def examine(job: Job, channel: Channel) -> tuple[Outcome | str, str]:
         }
         channel.ask("load", job.prompt + job.completion, sorted(channel.shared))
         _run_tests(job, channel, namespace)
-    except Gone as gone:
-        return GONE, str(gone)
-    except Stopped as stop:
+    except ProgramEnded as gone:
+        return PROGRAM_ENDED, str(gone)
+    except NotTestable as stop:
         return Outcome.FAILED, str(stop)
     except MemoryError:
         return Outcome.MEMORY, "out of memory"
     except BaseException as error:
         return Outcome.FAILED, _reason(error, job.test)
-    if channel.is_gone:  # a bare `except:` of the tests went over it
-        return GONE, ""
+    if channel.has_ended:  # a bare `except:` of the tests went over it
+        return PROGRAM_ENDED, ""
     return Outcome.PASSED, "all tests passed"
 
 
-def _prompt_names(job: Job) -> dict[str, Any]:
+def _prompt_names(job: Submission) -> dict[str, Any]:
     """What the prompt defines, as far as it is a program by itself. Tests find its helpers here rather than in the
     program, which could have replaced them. What the completion is to fill in is left to the program.
     """
@@ -335,18 +335,18 @@ def _before_last_definition(text: str) -> str:
     return "".join(lines[: starts[-1]]) if starts else ""
 
 
-def _run_tests(job: Job, channel: Channel, namespace: dict[str, Any]) -> None:
+def _run_tests(job: Submission, channel: Channel, namespace: dict[str, Any]) -> None:
     try:
         tree = ast.parse(job.test)
         code = compile(tree, "test", "exec", dont_inherit=True)
     except (SyntaxError, ValueError) as error:
-        raise Stopped(f"the tests are no program: {error}") from None
+        raise NotTestable(f"the tests are no program: {error}") from None
     namespace.pop(job.entry_point, None)
     if job.entry_point:
         try:
             namespace[job.entry_point] = channel.ask("global", job.entry_point)
         except KeyError:
-            raise Stopped(f"the program does not define {job.entry_point}") from None
+            raise NotTestable(f"the program does not define {job.entry_point}") from None
     nodes = list(ast.walk(tree))
     called = {node.func.id for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
     own = {node.arg for node in nodes if isinstance(node, ast.arg)}
@@ -366,14 +366,14 @@ def _run_tests(job: Job, channel: Channel, namespace: dict[str, Any]) -> None:
         with contextlib.suppress(KeyError):
             namespace[name] = channel.ask("global", name)
             asked.add(name)
-    channel.keeps_changes = functools.cache(lambda: can_be_kept(tree, asked))
+    channel.writes_back = functools.cache(lambda: is_safe_to_write_back(tree, asked))
     candidate = namespace.get(job.entry_point)
     exec(code, namespace)
     if is_empty:
-        raise Stopped("the tests name nothing of the program's")
+        raise NotTestable("the tests name nothing of the program's")
     if job.entry_point:
         if not callable(namespace.get("check")) or type(namespace["check"]) is Remote:
-            raise Stopped("the tests define no check(candidate)")
+            raise NotTestable("the tests define no check(candidate)")
         namespace["check"](candidate)
 
 
@@ -394,8 +394,8 @@ def _reason(error: BaseException, test: str) -> str:
     return f"{name}: {text[:200]}{at}" if text else f"{name}{at}"
 
 
-def main(job: Job, incoming: int, outgoing: int, report: int) -> None:
-    """The tester's process. Messages to the keeper are JSON, one a line."""
+def main(job: Submission, incoming: int, outgoing: int, report: int) -> None:
+    """The tester's process. Messages to the supervisor are JSON, one a line."""
 
     def say(*words: str) -> None:
         os.write(report, json.dumps(words).encode() + b"\n")
@@ -403,8 +403,8 @@ def main(job: Job, incoming: int, outgoing: int, report: int) -> None:
     channel = Channel(incoming, outgoing)
     try:
         channel.wait_ready()
-    except Gone:
-        say(GONE, "the interpreter did not start")
+    except ProgramEnded:
+        say(PROGRAM_ENDED, "the interpreter did not start")
         return
     say(STARTED)
     say(*examine(job, channel))

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-LARGEST = 32 << 20  # bytes of one message
-DEEPEST = 200  # nested containers
-_SHALLOW = 40  # how deep the members of an instance stand where it is met
+MAX_BYTES = 32 << 20  # bytes of one message
+MAX_DEPTH = 200  # nested containers
+_INLINE_DEPTH = 40  # how deep the members of an instance stand where it is met
 
 # Types of the standard library that cross, and may also cross as values themselves. By name: a module is imported when
 # a value of it arrives, for a start without them takes half the time.
@@ -56,11 +56,11 @@ EXCEPTIONS: dict[str, type[Exception]] = {
 }
 
 
-class Unplain(TypeError):
+class EncodeError(TypeError):
     """A value that cannot cross."""
 
 
-class Broken(ValueError):
+class DecodeError(ValueError):
     """Bytes that are no message."""
 
 
@@ -78,8 +78,8 @@ class Row(tuple):
 def encode(
     value: Any, handle: Callable[[Any], bytes] | None = None, is_shared: Callable[[Any], bool] | None = None
 ) -> bytes:
-    """`handle(value)` gives the encoding of what is no plain data, or raises Unplain. `is_shared(value)` says whether
-    the other side has the value's class too, under its name.
+    """One value as bytes. `handle(value)` encodes a value that is not plain data, or raises EncodeError.
+    `is_shared(value)` says if the other side has a class of the same name.
     """
     encoder = _Encoder(handle, is_shared)
     encoder.add(value, 0)
@@ -88,7 +88,7 @@ def encode(
     return bytes(encoder.out)
 
 
-def named(tag: bytes, number: int, name: str) -> bytes:
+def encode_handle(tag: bytes, number: int, name: str) -> bytes:
     """The encoding of a handle: `H` where the sender owns the thing, `G` where the receiver does."""
     return tag + _number(number) + _text(name)
 
@@ -113,10 +113,10 @@ class _Encoder:
             out += b"f" + struct.pack("=d", value)
         elif kind is str:
             out += b"s" + _text(value)
-        elif depth > DEEPEST:
-            raise Unplain(f"nested deeper than {DEEPEST}")
-        elif len(out) > LARGEST:
-            raise Unplain(f"larger than {LARGEST >> 20} MB")
+        elif depth > MAX_DEPTH:
+            raise EncodeError(f"nested deeper than {MAX_DEPTH}")
+        elif len(out) > MAX_BYTES:
+            raise EncodeError(f"larger than {MAX_BYTES >> 20} MB")
         elif kind in _SEQUENCES:
             out += _SEQUENCES[kind] + _count(value)
             for item in value:
@@ -137,7 +137,7 @@ class _Encoder:
         elif _name(kind) in _IMPORTED and _imported(_name(kind)) is kind:
             self._add_imported(_name(kind), value, depth)
         else:
-            self._add_heir(value, depth)
+            self._add_subclass(value, depth)
 
     def _add_pairs(self, tag: bytes, value: Any, depth: int) -> None:
         self.out += tag + _count(value)
@@ -179,7 +179,7 @@ class _Encoder:
         else:
             self._add_handle(value)
 
-    def _add_heir(self, value: Any, depth: int) -> None:
+    def _add_subclass(self, value: Any, depth: int) -> None:
         """Instances of other classes: of shared ones they stay what they are, named tuples keep their names, the
         others become what they inherit from. An enumeration's members are more than their values.
         """
@@ -222,7 +222,7 @@ class _Encoder:
             self.out += b"p" + head + _number(number)
             return
         number = self._numbers[id(value)] = len(self._numbers)
-        if depth > _SHALLOW:
+        if depth > _INLINE_DEPTH:
             self.out += b"p" + head + _number(number)
             self.waiting.append(value)
         else:
@@ -231,7 +231,7 @@ class _Encoder:
 
     def _add_handle(self, value: Any) -> None:
         if self._handle is None:
-            raise Unplain(f"a value of type {type(value).__name__} cannot cross")
+            raise EncodeError(f"a value of type {type(value).__name__} cannot cross")
         self.out += self._handle(value)
 
 
@@ -251,7 +251,7 @@ def _import(name: str) -> Any:
     if name in _BUILTIN:
         return _BUILTIN[name]
     if name not in _IMPORTED:
-        raise Broken("an unknown type")
+        raise DecodeError("an unknown type")
     module, _, attribute = name.partition(".")
     return getattr(importlib.import_module(module), attribute)
 
@@ -272,7 +272,7 @@ def _count(value: Any) -> bytes:
 
 class Decoder:
     """One message's values. `other(tag, number, name)` gives what stands for a handle, `shared(name)` the class that
-    both sides have under a name. Raises Broken, whatever the bytes.
+    both sides have under a name. Raises DecodeError, whatever the bytes.
     """
 
     def __init__(
@@ -293,17 +293,17 @@ class Decoder:
             found = self._value(0)
             for instance in self._waiting:  # grows meanwhile
                 self._fill(instance, 0)
-        except Broken:
+        except DecodeError:
             raise
         except (TypeError, ValueError, ArithmeticError, AttributeError, LookupError, struct.error) as error:
-            raise Broken(f"no value: {type(error).__name__}") from None
+            raise DecodeError(f"no value: {type(error).__name__}") from None
         if self._at != len(self._data):
-            raise Broken("bytes are left over")
+            raise DecodeError("bytes are left over")
         return found
 
     def _take(self, count: int) -> bytes:
         if count > len(self._data) - self._at:
-            raise Broken("cut short")
+            raise DecodeError("cut short")
         self._at += count
         return self._data[self._at - count : self._at]
 
@@ -311,7 +311,7 @@ class Decoder:
         """Of items that follow, each of at least one byte."""
         count = struct.unpack("=I", self._take(4))[0]
         if count > len(self._data) - self._at:
-            raise Broken("cut short")
+            raise DecodeError("cut short")
         return count
 
     def _number(self) -> int:
@@ -327,8 +327,8 @@ class Decoder:
         return [(self._value(depth + 1), self._value(depth + 1)) for _ in range(self._count())]
 
     def _value(self, depth: int) -> Any:
-        if depth > DEEPEST + 8:
-            raise Broken("nested too deep")
+        if depth > MAX_DEPTH + 8:
+            raise DecodeError("nested too deep")
         tag = self._take(1)
         match tag:
             case b"N":
@@ -360,7 +360,7 @@ class Decoder:
             case b"H" | b"G":
                 number, name = self._number(), self._text()
                 if self._other is None:
-                    raise Broken("a handle")
+                    raise DecodeError("a handle")
                 return self._other(tag, number, name)
             case b"r":
                 return range(self._number(), self._number(), self._number())
@@ -372,7 +372,7 @@ class Decoder:
         if tag == b"p" and 0 <= number < len(self._instances):
             return self._instances[number]
         if number != len(self._instances):
-            raise Broken("an instance out of order")
+            raise DecodeError("an instance out of order")
         instance = object.__new__(self._class(name))
         self._instances.append(instance)
         if tag == b"P":
@@ -384,12 +384,12 @@ class Decoder:
     def _fill(self, instance: Any, depth: int) -> None:
         members = self._value(depth + 1)
         if type(members) is not dict or not all(type(name) is str for name in members):
-            raise Broken("no members")
+            raise DecodeError("no members")
         vars(instance).update(members)
 
     def _class(self, name: str) -> Any:
         if self._shared is None:
-            raise Broken("no class is shared")
+            raise DecodeError("no class is shared")
         return self._shared(name)
 
     def _rare(self, tag: bytes, depth: int) -> Any:
@@ -430,13 +430,13 @@ class Decoder:
             case b"E":
                 kind, member = self._class(self._text()), self._text()
                 return kind.__members__[member]
-        raise Broken(f"an unknown tag {tag!r}")
+        raise DecodeError(f"an unknown tag {tag!r}")
 
 
 def _date(name: str, numbers: list[int]) -> Any:
     members = _MEMBERS[name]
     if any(type(number) is not int for number in numbers):
-        raise Broken("no date")
+        raise DecodeError("no date")
     zone = {}
     if len(numbers) > len(members):  # and how far its clock is from UTC
         *numbers, offset = numbers
@@ -446,22 +446,22 @@ def _date(name: str, numbers: list[int]) -> Any:
 
 
 def send(descriptor: int, data: bytes) -> None:
-    """One message. Raises OSError where nobody reads, Unplain where it is too large."""
-    if len(data) > LARGEST:
-        raise Unplain(f"larger than {LARGEST >> 20} MB")
+    """One message. Raises OSError where nobody reads, EncodeError where it is too large."""
+    if len(data) > MAX_BYTES:
+        raise EncodeError(f"larger than {MAX_BYTES >> 20} MB")
     view = memoryview(struct.pack("=I", len(data)) + data)
     while view:
         view = view[os.write(descriptor, view) :]
 
 
 def receive(descriptor: int) -> bytes | None:
-    """One message, or None at the end. Raises Broken where it would be too large."""
+    """One message, or None at the end. Raises DecodeError where it would be too large."""
     head = _exactly(descriptor, 4)
     if len(head) < 4:
         return None
     length = struct.unpack("=I", head)[0]
-    if length > LARGEST:
-        raise Broken("too large")
+    if length > MAX_BYTES:
+        raise DecodeError("too large")
     data = _exactly(descriptor, length)
     return data if len(data) == length else None
 

@@ -19,8 +19,8 @@ import time
 from pathlib import Path
 
 from code_qwen.sandbox import box, folders, kernel, probe, tester
-from code_qwen.sandbox.box import Box, Ending, Means
-from code_qwen.sandbox.outcome import Job, Limits, Outcome
+from code_qwen.sandbox.box import Box, ExitStatus, Mechanisms
+from code_qwen.sandbox.outcome import Limits, Outcome, Submission
 
 START_SECONDS = 20.0  # for an interpreter to start on a busy machine; the time of a program begins after it
 _WATCH_SECONDS = 0.1  # between two looks at memory
@@ -32,19 +32,19 @@ class Orphaned(Exception):
     """Whoever gave the jobs is gone."""
 
 
-class Keeper:
-    def __init__(self, means: Means):
-        if means.user is not None and not means.namespaces:
-            # Another for each keeper, so that processes are counted apart and cannot signal one another.
-            means = dataclasses.replace(means, user=means.user + os.getpid() % 4000)
-        self.means = means
+class Supervisor:
+    def __init__(self, mechanisms: Mechanisms):
+        if mechanisms.user is not None and not mechanisms.namespaces:
+            # Another for each supervisor, so that processes are counted apart and cannot signal one another.
+            mechanisms = dataclasses.replace(mechanisms, user=mechanisms.user + os.getpid() % 4000)
+        self.mechanisms = mechanisms
         self.null = os.open(os.devnull, os.O_RDWR)
         # Compiled once: an interpreter that starts for one program has no place to keep what it compiled.
         self.guest = {f"{name}.pyc": _compiled(path) for name, path in _SOURCES.items()}
-        if means.namespaces:
+        if mechanisms.namespaces:
             from code_qwen.sandbox import namespaces
 
-            namespaces.lay_out()
+            namespaces.build_root()
         else:
             kernel.hide_memory()
             folders.remove_stale()
@@ -57,7 +57,7 @@ class Keeper:
         pipes = [os.pipe(), os.pipe()]
         began = time.monotonic()
         files = {"program.py": program.encode("utf-8", "surrogatepass")}
-        running = Box(self.means, limits, [source, *(write for _, write in pipes)], _python("program.py"), files)
+        running = Box(self.mechanisms, limits, [source, *(write for _, write in pipes)], _python("program.py"), files)
         for descriptor in (source, *(write for _, write in pipes)):
             os.close(descriptor)
         watch = Watch(limits, [running])
@@ -75,7 +75,7 @@ class Keeper:
             why = _read(list(readers), readers, limits, why)
         for read, _ in pipes:
             os.close(read)
-        outcome, reason = _how(ending, limits, why)
+        outcome, reason = _explained(ending, limits, why)
         stdout, stderr = (bytes(text[: int(limits.output_bytes)]).decode("utf-8", "replace") for text in written)
         if outcome is Outcome.FAILED and stderr.rstrip().rpartition("\n")[2].startswith("MemoryError"):
             outcome, reason = Outcome.MEMORY, "out of memory"
@@ -89,13 +89,15 @@ class Keeper:
             "reason": reason,
         }
 
-    def judge(self, job: Job) -> dict:
+    def run_tests(self, job: Submission) -> dict:
         """The program in one box, its tests in another."""
         limits = Limits(cpu_seconds=job.timeout, wall_seconds=job.timeout)
         to_guest, to_tester, reports = os.pipe(), os.pipe(), os.pipe()
         null = self.null
         began = time.monotonic()
-        guest = Box(self.means, limits, [null, null, null, to_guest[0], to_tester[1]], _python("guest.pyc"), self.guest)
+        guest = Box(
+            self.mechanisms, limits, [null, null, null, to_guest[0], to_tester[1]], _python("guest.pyc"), self.guest
+        )
         os.close(to_guest[0])
         os.close(to_tester[1])
         boxes = [guest]
@@ -104,7 +106,9 @@ class Keeper:
         said = bytearray()
         why: Outcome | None = None
         try:
-            boxes.append(Box(self.means, limits, [null, null, null, to_tester[0], to_guest[1], reports[1]], _test(job)))
+            boxes.append(
+                Box(self.mechanisms, limits, [null, null, null, to_tester[0], to_guest[1], reports[1]], _test(job))
+            )
             for descriptor in (to_tester[0], to_guest[1], reports[1]):
                 os.close(descriptor)
             lines: list[list[str]] = []
@@ -131,16 +135,16 @@ class Keeper:
         if why is not None:
             if why is Outcome.TIMEOUT and not lines:
                 return Outcome.CRASH, f"no interpreter started in {START_SECONDS:g} seconds"
-            return _how(guest.end(), limits, why)
+            return _explained(guest.end(), limits, why)
         if lines[-1:] in ([], [[tester.STARTED]]):  # the tester died
             ending = tests.end(_LAST_WORDS)
-            outcome, reason = _how(ending, limits, None)
+            outcome, reason = _explained(ending, limits, None)
             return (Outcome.CRASH if outcome is Outcome.FINISHED else outcome), f"the tests: {reason}"
         outcome, reason = lines[-1]
-        if outcome != tester.GONE:
+        if outcome != tester.PROGRAM_ENDED:
             return Outcome(outcome), reason
         ending = guest.end(_LAST_WORDS)
-        outcome, how = _how(ending, limits, None)
+        outcome, how = _explained(ending, limits, None)
         was_killed = ending.signal == signal.SIGKILL and (reason or not lines[:-1])  # here, as it took its time to end
         if outcome in (Outcome.FINISHED, Outcome.FAILED) or was_killed:
             how = reason or f"it ended (exit code {ending.exit_code}) before its tests did"
@@ -197,7 +201,7 @@ def _read(ready: list[int], readers: dict[int, bytearray], limits: Limits, why: 
     return why
 
 
-def _how(ending: Ending, limits: Limits, why: Outcome | None) -> tuple[Outcome, str]:
+def _explained(ending: ExitStatus, limits: Limits, why: Outcome | None) -> tuple[Outcome, str]:
     if why is Outcome.TIMEOUT:
         return why, f"more than {limits.wall_seconds:g} seconds"
     if why is Outcome.MEMORY:
@@ -222,7 +226,7 @@ def _how(ending: Ending, limits: Limits, why: Outcome | None) -> tuple[Outcome, 
 
 def _python(file: str):
     flags = ["-I", "-B"] if file == "program.py" else ["-I", "-S", "-B"]
-    flags += ["-X", f"keeper={os.getpid()}"]  # for whoever looks at a list of processes
+    flags += ["-X", f"supervisor={os.getpid()}"]  # for whoever looks at a list of processes
 
     def work(temporary: str) -> None:
         os.execve(sys.executable, [sys.executable, *flags, f"{temporary}/{file}"], box.environment(temporary))
@@ -230,7 +234,7 @@ def _python(file: str):
     return work
 
 
-def _test(job: Job):
+def _test(job: Submission):
     def work(temporary: str) -> None:
         kernel.hide_memory()
         tester.main(job, incoming=3, outgoing=4, report=5)
@@ -260,14 +264,14 @@ def main() -> int:
         if "probe" in first:
             send(answers, probe.probe())
             return 0
-        keeper = Keeper(Means(**first))
+        supervisor = Supervisor(Mechanisms(**first))
         send(answers, {"ready": True})
         while (message := receive()) is not None:
             kind = message.pop("kind")
             if kind == "run":
-                answer = keeper.run(message["text"], message["stdin"], Limits(**message["limits"]))
+                answer = supervisor.run(message["text"], message["stdin"], Limits(**message["limits"]))
             else:
-                answer = keeper.judge(Job(**message))
+                answer = supervisor.run_tests(Submission(**message))
             send(answers, answer)
     except (Orphaned, ConnectionError):
         pass

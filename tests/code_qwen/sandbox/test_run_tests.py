@@ -2,16 +2,16 @@
 
 import pytest
 
-from code_qwen.sandbox import Job, Outcome, judge, judge_many
+from code_qwen.sandbox import Outcome, Submission, run_tests, run_tests_many
 
 PRELUDE = "import collections, datetime, decimal, fractions, itertools, array, enum, dataclasses\n"
 
 
 def passes_asserts(program: str, *asserts: str, prompt: str = "") -> bool:
-    judgement = judge(prompt, program, "\n".join(asserts))
-    if not judgement.passed:
-        print(judgement)
-    return judgement.passed
+    verdict = run_tests(prompt, program, "\n".join(asserts))
+    if not verdict.passed:
+        print(verdict)
+    return verdict.passed
 
 
 # What f returns, and what must hold of `f()`.
@@ -62,9 +62,9 @@ CROSSING = [
 
 
 def test_results_cross():
-    jobs = [Job(PRELUDE, f"def f():\n    return {value}\n", f"assert {claim}") for value, claim in CROSSING]
-    for (value, _), judgement in zip(CROSSING, judge_many(jobs), strict=True):
-        assert judgement.passed, (value, judgement)
+    jobs = [Submission(PRELUDE, f"def f():\n    return {value}\n", f"assert {claim}") for value, claim in CROSSING]
+    for (value, _), verdict in zip(CROSSING, run_tests_many(jobs), strict=True):
+        assert verdict.passed, (value, verdict)
 
 
 def test_arguments_cross():
@@ -118,7 +118,7 @@ def test_programs_that_work_in_place_and_return():
     unique = "def f(x):\n    found = sorted(set(x))\n    x[: len(found)] = found\n    return len(found)\n"
     check = "def check(candidate):\n    x = [1, 1, 2]\n    n = candidate(x)\n    assert n == 2\n"
     check += "    assert x[:n] == [1, 2]\n"
-    assert judge("", unique, check, "f").passed
+    assert run_tests("", unique, check, "f").passed
     assert passes_asserts("def f(x): return x.pop()\n", "x = [1, 2]", "assert f(x) == 2", "assert x == [1]")
 
 
@@ -163,8 +163,8 @@ def height(node): return 1 + height(node.left) if node else 0
     tests += ["assert str(s) == 'stack'", "root = Node(1)", "root.left = Node(2)", "assert height(root) == 2"]
     tests += ["assert root.left.value == 2", "assert list(s) == [1, 2]", "assert s is not None"]
     assert passes_asserts(program, *tests)
-    judgement = judge("", program, "assert Stack() == 3")
-    assert judgement.outcome is Outcome.FAILED and "Stack cannot be compared" in judgement.reason
+    verdict = run_tests("", program, "assert Stack() == 3")
+    assert verdict.outcome is Outcome.FAILED and "Stack cannot be compared" in verdict.reason
 
 
 def test_objects_of_the_program_among_themselves():
@@ -218,17 +218,17 @@ def test_chains_and_rings_of_the_prompts_instances():
     tests = "def check(candidate):\n    head = None\n    for k in range(400): head = Node(k, head)\n"
     tests += "    head, found = candidate(head), []\n    while head: found.append(head.val); head = head.next\n"
     tests += "    assert found == list(range(400))\n"
-    assert judge(NODE + "def reverse(head):\n", reverse, tests, "reverse", 10.0).passed
+    assert run_tests(NODE + "def reverse(head):\n", reverse, tests, "reverse", 10.0).passed
     ring = "    slow, fast = head, head.next\n    while fast and fast.next:\n        if slow is fast: return True\n"
     ring += "        slow, fast = slow.next, fast.next.next\n    return False\n"
     tests = "def check(candidate):\n    a = Node(1, Node(2, Node(3)))\n    assert candidate(a) is False\n"
     tests += "    a.next.next.next = a\n    assert candidate(a) is True\n"
-    assert judge(NODE + "def ring(head):\n", ring, tests, "ring").passed
+    assert run_tests(NODE + "def ring(head):\n", ring, tests, "ring").passed
     twin = "    other = Node(2)\n    other.next = Node(1, other)\n    return other.next\n"
     tests = (
         "def check(candidate):\n    a = candidate(0)\n    assert a.next.next is a and (a.val, a.next.val) == (1, 2)\n"
     )
-    assert judge(NODE + "def twin(x):\n", twin, tests, "twin").passed
+    assert run_tests(NODE + "def twin(x):\n", twin, tests, "twin").passed
 
 
 def test_members_and_rows_and_sets_of_the_prompts_classes():
@@ -269,12 +269,12 @@ def test_exceptions_of_the_prompt():
 def test_helpers_of_the_prompt_are_the_prompts():
     prompt = "def close(a, b):\n    return abs(a - b) < 0.1\n\n\ndef root(x):\n    '''Square root.'''\n"
     check = "def check(candidate):\n    assert close(candidate(9.0), 3.0)\n"
-    assert judge(prompt, "    return x ** 0.5\n", check, "root").passed
-    assert not judge(prompt, "    return 0\ndef close(a, b):\n    return True\n", check, "root").passed
+    assert run_tests(prompt, "    return x ** 0.5\n", check, "root").passed
+    assert not run_tests(prompt, "    return 0\ndef close(a, b):\n    return True\n", check, "root").passed
     # Asserts that call the function by its name find the program's, not the prompt's empty one.
-    assert judge(prompt, "    return x ** 0.5\n", "assert root(9.0) == 3.0").passed
-    assert judge("def root(x):\n", "    return x ** 0.5\n", "assert root(9.0) == 3.0").passed
-    assert judge("def root(x):\n    y = x\n", "    return y ** 0.5\n", "assert root(9.0) == 3.0").passed
+    assert run_tests(prompt, "    return x ** 0.5\n", "assert root(9.0) == 3.0").passed
+    assert run_tests("def root(x):\n", "    return x ** 0.5\n", "assert root(9.0) == 3.0").passed
+    assert run_tests("def root(x):\n    y = x\n", "    return y ** 0.5\n", "assert root(9.0) == 3.0").passed
 
 
 def test_modules_of_the_program_are_the_librarys():
@@ -305,8 +305,8 @@ def test_modules_of_the_program_are_the_librarys():
     ],
 )
 def test_reasons(program, outcome, reason):
-    judgement = judge("", program, "assert f() == 1, 'not one'", timeout=0.6 if outcome is Outcome.TIMEOUT else 20.0)
-    assert judgement.outcome is outcome and reason in judgement.reason, judgement
+    verdict = run_tests("", program, "assert f() == 1, 'not one'", timeout=0.6 if outcome is Outcome.TIMEOUT else 20.0)
+    assert verdict.outcome is outcome and reason in verdict.reason, verdict
 
 
 def test_exceptions_that_tests_expect():
@@ -338,20 +338,20 @@ def test_functions_named_as_pythons_own():
     assert passes_asserts("def sum(a, b):\n    return a + b\n", "assert sum(10, 15) == 25", "assert sum(1, 2) == 3")
     assert not passes_asserts("def f(x): return 1\nabs = len = lambda x: 0\n", "assert abs(f(2) - 4) < 1e-6")
     check = "def check(candidate):\n    assert candidate(2) == 4\n"
-    assert judge("", "def check(n): return n * n\n", check, "check").passed
-    assert not judge("", "def check(n): return True\n", check, "check").passed
+    assert run_tests("", "def check(n): return n * n\n", check, "check").passed
+    assert not run_tests("", "def check(n): return True\n", check, "check").passed
 
 
 def test_tests_that_are_at_fault():
     check = "def check(candidate):\n    assert candidate(2) == 4\n"
     for tests in ("", "# assert f(1) == 1", "x = 1", "assert len([1]) == len([2]) and sum([1]) == 1", check):
-        assert "name nothing" in judge("", "def f(): pass", tests).reason
-    assert "no check(candidate)" in judge("", "def f(): pass\ndef check(c): pass", "check(f)", "f").reason
+        assert "name nothing" in run_tests("", "def f(): pass", tests).reason
+    assert "no check(candidate)" in run_tests("", "def f(): pass\ndef check(c): pass", "check(f)", "f").reason
     expects = "try:\n    f(object())\nexcept TypeError:\n    pass"
-    assert "cannot cross" in judge("", "def f(x): return 1", expects).reason
-    assert judge("", "def f(): pass", "assert (", "f").reason.startswith("the tests are no program")
-    assert "no check(candidate)" in judge("", "def f(): pass", "x = 1", "f").reason
-    assert judge("", "def f(): pass", "import sys; sys.exit(0)").outcome is Outcome.FAILED
-    assert judge("", "def f(): pass", "import os; os._exit(0)").outcome is Outcome.CRASH
-    assert judge("", "def f(): pass", "while True: pass", timeout=0.5).outcome is Outcome.TIMEOUT
-    assert "cannot cross" in judge("", "def f(x): pass", "class A: pass\nf(A())").reason
+    assert "cannot cross" in run_tests("", "def f(x): return 1", expects).reason
+    assert run_tests("", "def f(): pass", "assert (", "f").reason.startswith("the tests are no program")
+    assert "no check(candidate)" in run_tests("", "def f(): pass", "x = 1", "f").reason
+    assert run_tests("", "def f(): pass", "import sys; sys.exit(0)").outcome is Outcome.FAILED
+    assert run_tests("", "def f(): pass", "import os; os._exit(0)").outcome is Outcome.CRASH
+    assert run_tests("", "def f(): pass", "while True: pass", timeout=0.5).outcome is Outcome.TIMEOUT
+    assert "cannot cross" in run_tests("", "def f(x): pass", "class A: pass\nf(A())").reason

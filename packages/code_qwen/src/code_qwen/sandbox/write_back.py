@@ -12,7 +12,7 @@ import builtins
 from typing import Any
 
 
-def can_be_kept(tree: ast.Module, theirs: set[str]) -> bool:
+def is_safe_to_write_back(tree: ast.Module, theirs: set[str]) -> bool:
     """Whether no comparison and no other call in the tests `tree` takes two values that the program, whose names are
     `theirs`, returned or may have changed. Names are taken to mean the same everywhere, and what stands together in
     an assignment or a call to be of one kind.
