@@ -149,7 +149,7 @@ FORGERIES = {
     "wire: answers in advance": "    return None\nimport sys\nw = sys.modules['wire']\n"
     "for _ in range(99): w.send(4, w.encode(('returned', True)))\n",
     "wire: handles": "    return None\nimport sys\nw = sys.modules['wire']\n"
-    "w.encode = lambda m, *h: b't\\x02\\0\\0\\0s\\x08\\0\\0\\0returned' + w.named(b'G', 0, 'x')\n",
+    "w.encode = lambda m, *h: b't\\x02\\0\\0\\0s\\x08\\0\\0\\0returned' + w.encode_handle(b'G', 0, 'x')\n",
     "wire: callbacks": "    return None\nimport sys\nw = sys.modules['wire']\nold = w.encode\n"
     "w.encode = lambda m, *h: old(('callback', 0, (), {}))\n",
     "wire: deep": "    return None\nimport sys\nw = sys.modules['wire']\n"
@@ -255,4 +255,4 @@ def test_forgery(tier, tier_name, verdicts, name):
 @pytest.mark.parametrize("name", SLOW)
 def test_time_runs_out(tier, tier_name, verdicts, name):
     verdict = verdicts(tier_name)[name]
-    assert verdict.outcome is Outcome.TIMEOUT and 0.5 <= verdict.wall_seconds < 2, verdict
+    assert verdict.outcome is Outcome.TIMEOUT and 0.5 <= verdict.wall_seconds < 30, verdict

@@ -29,7 +29,7 @@ from qwen_shared.errors import UserError
 def test_run(tier):
     execution = run("import sys\nprint(input()[::-1])\nprint('é', file=sys.stderr)\nsys.exit(3)", stdin="abc\nd")
     assert execution.outcome is Outcome.FAILED and execution.exit_code == 3 and execution.signal is None
-    assert execution.stdout == "cba\n" and execution.stderr == "é\n" and 0 < execution.wall_seconds < 10
+    assert execution.stdout == "cba\n" and execution.stderr == "é\n" and 0 < execution.wall_seconds < 60
     assert run("if __name__ == '__main__': print(exit)").outcome is Outcome.FINISHED
     failed = run("def f():\n    return 1 / 0\nf()\n")
     assert "line 2" in failed.stderr and "ZeroDivisionError" in failed.stderr and failed.reason == "exit code 1"
@@ -115,24 +115,24 @@ def test_a_host_that_is_killed_after_a_fork():
     code = """
 import os, sys, threading, time
 from code_qwen.sandbox import Limits, run
-thread = threading.Thread(target=run, args=("import time; time.sleep(50)", "", Limits(wall_seconds=60)))
+thread = threading.Thread(target=run, args=("import time; time.sleep(300)", "", Limits(wall_seconds=300)))
 thread.start()
 from code_qwen.sandbox import pool
 while not list(pool._all) or not all(supervisor.is_ready for supervisor in pool._all): time.sleep(.05)
 pids = [supervisor.process.pid for supervisor in pool._all]
 if os.fork() == 0:
     os.close(1)
-    time.sleep(20)
+    time.sleep(300)
     os._exit(0)
 print(*pids, flush=True)
-time.sleep(50)
+time.sleep(300)
 """
     with subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, start_new_session=True
     ) as host:
         pids = [int(word) for word in host.stdout.readline().split()]
         host.kill()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while any(map(_is_alive, pids)) and time.monotonic() < deadline:
         time.sleep(0.05)
     os.killpg(host.pid, 9)

@@ -37,7 +37,7 @@ def test_shared_instances_keep_their_shape():
     while steps == 0 or at is not found[0]:
         steps, at = steps + 1, at.next
     assert steps == 1001
-    with pytest.raises(wire.EncodeError):
+    with pytest.raises(wire.Unplain):
         crossed([chain])
 
 

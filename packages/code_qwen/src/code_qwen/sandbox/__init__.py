@@ -1,10 +1,34 @@
-"""Programs of unknown intent, run and tested.
+"""Run untrusted Python programs, and test them so that they cannot forge the result. Usable alone.
 
     run("print(6 * 7)").stdout                                   # "42\\n"
     passes("def f(x):\\n", "    return x + 1\\n", "def check(f):\\n    assert f(1) == 2\\n", "f", timeout=3.0)
+    isolation()                                                  # what this machine guarantees, and how
 
-A program runs in a process of its own, confined by what the machine offers; `isolation()` says what that holds. Its
-tests run in another process, and the verdict is theirs.
+Needs Linux and Python's standard library: no root, no daemon, no installed binary. Importing it brings in nothing of
+training. `run_many` and `run_tests_many` take lists and use every core; all functions work from any thread.
+
+Why not bubblewrap (or a container, or `exec` with limits as HumanEval's harness)?
+
+- Those confine a process, but the tests still run in the program's own interpreter. The program can patch `assert`,
+  override `__eq__`, walk the frames to the expected value or exit with 0; a policy trained on this reward learns to.
+  Here the tests run in a second process, call the program's functions from outside, and receive plain values of exact
+  types (`wire`). `tests/code_qwen/sandbox/test_forgery.py` holds 89 such forgeries; none passes.
+- bubblewrap needs its binary and user namespaces, which many containers forbid. Here the strongest mechanism that works
+  is found by trying (`probe`): namespaces, else Landlock and seccomp, else another user. `isolation()` says what is
+  held; `require_isolation()` refuses a machine that holds too little.
+- bubblewrap does not limit CPU and wall time, memory, processes, files or output, nor say which limit ended a program;
+  `Outcome` and `reason` do. `test_hostile.py` holds 53 programs that break limits and 55 that reach outside.
+- Speed: each worker builds the root directory once and clones it for each program. On 2 cores `run` costs 7.3 ms and
+  `run_tests` 10.2 ms beyond a bare `python -c` (10.5 ms): 65 programs a second. HumanEval's 164 and MBPP's 474
+  reference solutions pass; HumanEval's 164 empty bodies fail. Measured by `uv run benchmarks/sandbox.py --humaneval
+  FILE --mbpp FILE`; see `benchmarks/results/2026-11-21-amd-epyc-family-26-model-2-sandbox.json`.
+
+Reading order: `outcome` (the data), `pool` (this process's side), `supervisor` (one trusted process for each worker),
+`box` (one confined process; `namespaces`, `landlock`, `seccomp`, `kernel`), then for tests `tester` (the trusted side),
+`remote` and `wire` (between the two), `guest` (the program's side) and `write_back`.
+
+Rules that hold throughout: nothing that a program sends is trusted or unpickled; a program that ends, dies or stays
+silent never passes; every box ends with its supervisor, and every supervisor with the process that started it.
 """
 
 from __future__ import annotations
@@ -32,21 +56,19 @@ __all__ = [
 
 
 def run(program: str, stdin: str = "", limits: Limits = Limits()) -> Execution:  # noqa: B008 (frozen)
-    """Run `program`, a text of Python, to its end or to a limit. Never raises for what it does.
+    """Run `program`, Python source, to its end or to a limit. Never raises for what the program does.
 
-    It sees the standard library, its input, and an empty temporary directory, which is its working directory. Works
-    from any thread. Raises TypeError where a text is no str, UserError where the machine has no sandbox at all.
+    The program sees the standard library, `stdin` and an empty working directory. Raises TypeError if an argument is
+    not a str, UserError if this machine has no sandbox at all.
     """
     return run_many([Program(program, stdin, limits)], workers=1)[0]
 
 
 def passes(prompt: str, completion: str, test: str, entry_point: str, timeout: float) -> bool:
-    """Whether `prompt + completion` passes `test` (HumanEval's form, see `Submission`) within `timeout` seconds."""
+    """Whether `prompt + completion` passes `test` (see `Submission`) within `timeout` seconds."""
     return run_tests(prompt, completion, test, entry_point, timeout).passed
 
 
 def run_tests(prompt: str, completion: str, test: str, entry_point: str = "", timeout: float = 3.0) -> Verdict:
-    """As `passes`, with the reason. Comes back soon after `timeout` seconds, whatever the program does; the start of
-    the interpreters is not counted.
-    """
+    """As `passes`, with the reason. Returns soon after `timeout` seconds; starting the interpreters is not counted."""
     return run_tests_many([Submission(prompt, completion, test, entry_point, timeout)], workers=1)[0]

@@ -1,4 +1,4 @@
-"""One confined process and all that it starts: begun, watched, ended and cleaned up by the supervisor."""
+"""One confined process and its descendants, as the supervisor starts, measures, ends and removes them."""
 
 # Between fork and exec.
 # ruff: noqa: PTH123, PTH208
@@ -24,30 +24,30 @@ from code_qwen.sandbox.outcome import Limits
 
 _OPEN_FILES = 256
 _SWEEP_SECONDS = 20.0
-_STATUS = struct.Struct("=idq")  # wait status, CPU seconds, greatest resident bytes
+_STATUS = struct.Struct("=idq")  # wait status, CPU seconds, peak resident bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Mechanisms:
-    """What this machine offers to confine a process. Found by trying (`probe`)."""
+    """What this machine offers to confine a process, found by trying (`probe`)."""
 
     namespaces: bool = False
     landlock: int = 0  # version
     seccomp: bool = False
-    user: int | None = None  # another user to be, where this process is root
+    user: int | None = None  # another user id to take, if this process is root
 
 
 def environment(temporary: str = "/tmp") -> dict[str, str]:
-    """All that a supervisor, and a program, gets of one."""
+    """The whole environment of a supervisor and of a program."""
     keep = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}  # some interpreters need it
     fixed = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": temporary, "TMPDIR": temporary}
-    fixed["MALLOC_ARENA_MAX"] = "2"  # each takes 64 MB of address space, and there is one for each thread
+    fixed["MALLOC_ARENA_MAX"] = "2"  # one arena for each thread would take 64 MB of address space each
     return fixed | keep
 
 
 @dataclass(frozen=True, slots=True)
 class ExitStatus:
-    status: int | None  # of wait(); None where it is unknown
+    status: int | None  # of wait(); None if unknown
     cpu_seconds: float
     resident_bytes: int
 
@@ -61,8 +61,8 @@ class ExitStatus:
 
 
 class Box:
-    """`work(temporary)` runs confined, in a process that has `descriptors` as 0, 1, 2 and so on, and no others; it is
-    to call exec, or to do its work and return. `temporary` is its private directory, where `files` are laid.
+    """Runs `work(temporary)` confined in a new process, which has `descriptors` as 0, 1, 2, … and no others. `work` may
+    call exec or return. `temporary` is its private directory and holds `files`.
     """
 
     def __init__(
@@ -77,12 +77,12 @@ class Box:
         self._ending: ExitStatus | None = None
         self._status = -1
         self._temporary = ""
-        self._folder = -1  # its descriptor: a program may have put something else in its place
+        self._folder = -1  # its descriptor: a program may put something else at the path
         if mechanisms.namespaces:
             self._clone(limits, descriptors, work, files or {})
         else:
             self._fork(limits, descriptors, work, files or {})
-        self.descriptor = os.pidfd_open(self.pid)  # readable when it has ended
+        self.descriptor = os.pidfd_open(self.pid)  # readable after the end
 
     def _clone(self, limits: Limits, descriptors: list[int], work: Callable, files: dict[str, bytes]) -> None:
         self._status, status = os.pipe()
@@ -109,7 +109,7 @@ class Box:
 
     def _fork(self, limits: Limits, descriptors: list[int], work: Callable, files: dict[str, bytes]) -> None:
         if self.mechanisms.landlock:
-            _visible()  # looked up once, before the fork
+            _visible()  # cached before the fork
         self._temporary = tempfile.mkdtemp(prefix=f"box-{os.getpid()}-")
         self._folder = folders.open_folder(self._temporary)
         _write_files(files, self._temporary)
@@ -123,19 +123,19 @@ class Box:
                 _confine(self.mechanisms, limits, descriptors, self._temporary, work)
 
     def end(self, seconds: float = 0.0) -> ExitStatus:
-        """How it ended; what is alive after `seconds` is killed."""
+        """Wait up to `seconds`, then kill."""
         if self._ending is None:
             deadline = time.monotonic() + seconds
-            while (left := deadline - time.monotonic()) > 0 and not _ended(self.descriptor, left):
+            while (left := deadline - time.monotonic()) > 0 and not _has_ended(self.descriptor, left):
                 pass
             self._ending = self._end()
         return self._ending
 
     def _end(self) -> ExitStatus:
         with contextlib.suppress(ProcessLookupError):
-            if not _ended(self.descriptor, 0.0):
+            if not _has_ended(self.descriptor, 0.0):
                 signal.pidfd_send_signal(self.descriptor, signal.SIGKILL)
-        _, status, usage = os.wait4(self.pid, 0)  # with namespaces, this is when the last of its processes is gone
+        _, status, usage = os.wait4(self.pid, 0)  # with namespaces, this returns after the last of its processes
         os.close(self.descriptor)
         ending = ExitStatus(status, usage.ru_utime + usage.ru_stime, usage.ru_maxrss << 10)
         if self._status >= 0:
@@ -145,13 +145,13 @@ class Box:
         return ending
 
     def remove(self) -> None:
-        """Its directory, once nothing can write there."""
+        """Remove its directory. Call it after the last process that can write there has ended."""
         if self._temporary:
             folders.remove(self._temporary, self._folder)
 
 
-def sizes(boxes: list[Box]) -> list[tuple[int, int]]:
-    """The processes of each and their resident bytes. Orphans that the supervisor has adopted count as the first's."""
+def usage(boxes: list[Box]) -> list[tuple[int, int]]:
+    """(processes, resident bytes) of each box. Adopted orphans count for the first."""
     below = _families()
     roots = [[one.pid] for one in boxes]
     own = {one.pid for one in boxes}
@@ -161,7 +161,7 @@ def sizes(boxes: list[Box]) -> list[tuple[int, int]]:
 
 
 def close(boxes: list[Box]) -> None:
-    """End them, and with them all that this process has adopted; then nothing of them is left."""
+    """End the boxes and all adopted orphans, and remove their directories."""
     for box in boxes:
         box.end()
     _sweep()
@@ -170,7 +170,7 @@ def close(boxes: list[Box]) -> None:
 
 
 def _sweep() -> None:
-    """Kill and reap until this process has no children. It adopts orphans, so what a killed one leaves comes next."""
+    """Kill and reap until this process has no children; the orphans of a killed one become children in turn."""
     deadline = time.monotonic() + _SWEEP_SECONDS
     while time.monotonic() < deadline:
         with contextlib.suppress(ChildProcessError):
@@ -188,15 +188,15 @@ def _sweep() -> None:
 
 
 def _children() -> list[int]:
-    """Of this process, which has one thread."""
+    """Children of this process, which has one thread."""
     try:
         return [int(word) for word in Path(f"/proc/self/task/{os.getpid()}/children").read_bytes().split()]
-    except FileNotFoundError:  # a kernel without that file
+    except FileNotFoundError:  # a kernel without this file
         return _families().get(os.getpid(), [])
 
 
 def _families() -> dict[int, list[int]]:
-    """The children of every process."""
+    """Parent → children, for every process."""
     children: dict[int, list[int]] = {}
     for name in os.listdir("/proc"):
         if name.isdigit():
@@ -209,13 +209,13 @@ def _families() -> dict[int, list[int]]:
 
 def _with_descendants(children: dict[int, list[int]], roots: list[int]) -> list[int]:
     found = list(roots)
-    for pid in found:  # grows meanwhile
+    for pid in found:  # the list grows during the loop
         found += children.get(pid, [])
     return found
 
 
 def _resident(pid: int) -> int:
-    """Less what it has of files."""
+    """Resident bytes without mapped files."""
     try:
         with open(f"/proc/{pid}/status", "rb") as file:
             lines = [line.split() for line in file if line.startswith((b"RssAnon:", b"RssShmem:"))]
@@ -224,7 +224,7 @@ def _resident(pid: int) -> int:
         return 0
 
 
-def _ended(descriptor: int, seconds: float) -> bool:
+def _has_ended(descriptor: int, seconds: float) -> bool:
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
     return bool(poll.poll(seconds * 1000))
@@ -232,7 +232,7 @@ def _ended(descriptor: int, seconds: float) -> bool:
 
 @contextlib.contextmanager
 def _no_return():
-    """For a child: whatever happens, it does not go on as a second supervisor."""
+    """For a forked child: it must never continue as a second supervisor."""
     try:
         yield
     except BaseException:
@@ -241,19 +241,17 @@ def _no_return():
 
 
 def _volunteer_for_oom() -> None:
-    """Where the machine runs out of memory, this is the process to end."""
+    """Make this the process that the kernel ends when the machine runs out of memory."""
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
 
 
 def _init(status: int, start: Callable[[], None]) -> None:
-    """Process 1 of the box: it starts the program, reaps what that leaves, and with its own end the kernel ends them
-    all.
-    """
+    """Process 1 of the box: starts the program and reaps orphans. When it ends, the kernel ends all the others."""
     kernel.hide_memory()
     kernel.die_with_parent(signal.SIGKILL)
     for number in range(1, signal.NSIG):
-        # Without handlers no signal from inside reaches it, SIGKILL included.
+        # Process 1 without handlers ignores every signal from inside, SIGKILL included.
         with contextlib.suppress(OSError, ValueError):
             signal.signal(number, signal.SIG_DFL)
     program = os.fork()
@@ -272,7 +270,7 @@ def _init(status: int, start: Callable[[], None]) -> None:
 def _confine(
     mechanisms: Mechanisms, limits: Limits, descriptors: list[int], temporary: str, work: Callable[[str], None]
 ) -> None:
-    """The last steps before untrusted code, in its process."""
+    """The last steps before untrusted code, in the same process."""
     os.setsid()
     _take_descriptors(descriptors)
     os.umask(0o077)
@@ -297,8 +295,8 @@ def _confine(
 
 @functools.cache
 def _visible() -> tuple[list[str], list[str]]:
-    """What `namespaces.visible` shows less what it hides, as Landlock's rules, which only add: paths that can be read,
-    and folders that can only be listed (an import lists its folder).
+    """(readable paths, folders that can only be listed): `namespaces.visible` without `namespaces.hidden`, because
+    Landlock's rules can only add. An import lists its folder.
     """
     hidden = set(namespaces.hidden())
     readable, listable = list(namespaces.DEVICES), []
@@ -333,7 +331,7 @@ def _highest_descriptor() -> int:
 
 def _set_limits(limits: Limits, in_namespace: bool, own_user: bool) -> None:
     cpu = max(1, int(-(-limits.cpu_seconds // 1)))
-    wanted = {
+    limits_by_name = {
         "CPU": (cpu, cpu + 1),
         "AS": (int(limits.memory_bytes),) * 2,
         "FSIZE": (int(limits.file_bytes),) * 2,
@@ -341,10 +339,10 @@ def _set_limits(limits: Limits, in_namespace: bool, own_user: bool) -> None:
         **dict.fromkeys(("CORE", "MEMLOCK", "MSGQUEUE", "NICE", "RTPRIO"), (0, 0)),
     }
     if in_namespace:
-        wanted["NPROC"] = (limits.processes + 1,) * 2  # with process 1
+        limits_by_name["NPROC"] = (limits.processes + 1,) * 2  # process 1 counts too
     elif own_user:
-        wanted["NPROC"] = (limits.processes,) * 2
-    for name, pair in wanted.items():
+        limits_by_name["NPROC"] = (limits.processes,) * 2
+    for name, pair in limits_by_name.items():
         kind = getattr(resource, f"RLIMIT_{name}", None)
         if kind is None:
             continue

@@ -1,6 +1,6 @@
-"""Directories that programs leave behind, removed whatever is in them or in their place."""
+"""Removes directories that programs leave, also if hostile: deep, unreadable, or replaced by a link."""
 
-# At paths deeper than any text.
+# Works by descriptors and the working directory: paths may be too deep for any path string.
 # ruff: noqa: PTH101, PTH106, PTH108, PTH110
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import tempfile
 
 
 def open_folder(path: str) -> int:
-    """Its descriptor, by which it stays known though a program may rename it. Raises OSError, for a link too."""
+    """A descriptor that stays valid if a program renames the folder. Raises OSError, also for a link."""
     return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
 
 
 def remove(path: str, folder: int) -> None:
-    """Empty the open folder, and remove it; or at `path` the link that was put in its place."""
+    """Empty the open folder and remove what is at `path`: the folder, or a link that replaced it."""
     with contextlib.suppress(OSError):  # it may be gone
         _empty(folder)
     os.chdir("/")
@@ -27,7 +27,7 @@ def remove(path: str, folder: int) -> None:
 
 
 def remove_stale() -> None:
-    """Directories of supervisors that were killed."""
+    """Remove the directories of supervisors that were killed."""
     with os.scandir(tempfile.gettempdir()) as entries:
         found = list(entries)
     for entry in found:
@@ -41,8 +41,8 @@ def remove_stale() -> None:
 
 
 def _empty(top: int) -> None:
-    """By going there, step by step: no depth of folders exhausts the stack or the length of a path. `top`: its
-    descriptor. For a process of one thread, whose working directory it changes.
+    """Empty the folder of descriptor `top` by changing into each subfolder: any depth, without recursion or long paths.
+    Changes the working directory of the process, which must have one thread.
     """
     os.fchmod(top, 0o700)
     os.fchdir(top)
@@ -62,7 +62,7 @@ def _empty(top: int) -> None:
 
 
 def _remove_files() -> list[str]:
-    """Those of the working directory. Its folders."""
+    """Remove the files of the working directory; return the names of its folders."""
     with os.scandir() as entries:
         found = list(entries)
     for entry in found:

@@ -1,12 +1,12 @@
-"""What runs inside the box beside the program under test: loads it, and calls its functions as the tester asks.
+"""Runs in the box with the program under test: loads it and calls its functions as the tester asks.
 
-Everything here is in the program's hands as soon as it is loaded. Nothing depends on it: the tests, and what they
-expect, are in another process, and all that a program could forge here is what its functions return.
+Once loaded, the program controls this code. Nothing depends on it: the tests and the expected values are in another
+process, and a program can forge only what its functions return anyway.
 
-Started as a file beside `wire`, without the package: it reads requests from descriptor 3 and answers on 4.
+Started as a file next to `wire`, without the package; reads requests from descriptor 3 and answers on 4.
 """
 
-# An import of pathlib is half of its start.
+# Importing pathlib would take half of the start.
 # ruff: noqa: PTH100, PTH120
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ OPERATIONS = {
 class Guest:
     def __init__(self):
         self.module = type(sys)("solution")
-        self.things = []  # what the tester holds handles of
-        self.numbers = {}  # their numbers, by id()
-        self.shared = set()  # classes that the tester has too, by name
-        self.calling = _thread.RLock()  # the tester's functions, which threads may call
+        self.things = []  # objects of which the tester holds handles
+        self.numbers = {}  # id() → index in `things`
+        self.shared = set()  # names of classes that the tester has too
+        self.calling = _thread.RLock()  # the program's threads may call the tester's functions
 
     def serve(self):
-        """Answer requests until one of them is the tester's reply to a callback, and return that."""
+        """Answer requests; return at the tester's reply to a callback, with its value."""
         while True:
             data = wire.receive(INCOMING)
             if data is None:
@@ -80,7 +80,7 @@ class Guest:
             before = self.plain(rest[1:])
             value = function(*arguments, **named)
             if before is not None and self.plain(rest[1:]) not in (None, before):
-                return value, arguments, named  # it works in place
+                return value, arguments, named  # it changed its arguments
             return (value,)
         name, thing, *operands = rest
         return (OPERATIONS[name](thing, *operands),)
@@ -97,10 +97,10 @@ class Guest:
         return type(thing).__name__ in self.shared
 
     def plain(self, arguments):
-        """Their encoding, None where a change of theirs could not be told."""
+        """Their encoding, to detect a change; None if they cannot be encoded."""
         try:
             return self.encode(arguments)
-        except (wire.EncodeError, RecursionError):
+        except (wire.Unplain, RecursionError):
             return None
 
     def send_error(self, error):
@@ -111,7 +111,7 @@ class Guest:
             text = ""
         try:
             message = wire.encode(("raised", names, text, error.args, vars(error)))
-        except wire.EncodeError:
+        except wire.Unplain:
             message = b""
         if not 0 < len(message) < 1 << 16:
             message = wire.encode(("raised", names, text, (text,), {}))
@@ -141,7 +141,7 @@ class Guest:
 
 
 class Iterator:
-    """One of the tests'."""
+    """An iterator of the tests."""
 
     def __init__(self, following):
         self.following = following
@@ -154,6 +154,6 @@ class Iterator:
 
 
 if __name__ == "__main__":
-    builtins.exit = builtins.quit = sys.exit  # as with the site module, which costs a third of the start
+    builtins.exit = builtins.quit = sys.exit  # the site module does this, but takes a third of the start
     wire.send(OUTGOING, wire.encode(("ready",)))
     Guest().serve()

@@ -1,4 +1,4 @@
-"""What the sandbox holds on this machine, and what it does not."""
+"""Which guarantees the sandbox holds on this machine."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from code_qwen.sandbox.pool import available_mechanisms
 class Guarantee:
     name: str
     held: bool
-    how: str  # by what, or what is missing
+    how: str  # the mechanism, or what is missing
     needed: bool  # for `require_isolation`
 
 
 def isolation() -> list[Guarantee]:
-    """In a fixed order. Probes the machine once in a process."""
+    """All guarantees in a fixed order. Probes the machine once in a process."""
     mechanisms = available_mechanisms()
     boxed, landlock, filtered = mechanisms["namespaces"], mechanisms["landlock"], mechanisms["seccomp"]
     other = mechanisms["user"] is not None
-    # What keeps a program from /proc/PID of this user's processes; of root's, that it has lost root's capabilities.
+    # A program cannot read /proc/PID of this user's processes; of root's, because it lost root's capabilities.
     apart = boxed or landlock > 0 or other or os.geteuid() == 0
 
     def one(name: str, *ways: tuple[bool, str], missing: str, needed: bool = True) -> Guarantee:
@@ -97,7 +97,7 @@ def isolation() -> list[Guarantee]:
 
 
 def require_isolation() -> None:
-    """Raises UserError where a guarantee that programs of unknown intent call for is not held here."""
+    """Raises UserError if this machine lacks a guarantee that untrusted programs need."""
     missing = [guarantee for guarantee in isolation() if guarantee.needed and not guarantee.held]
     if missing:
         from qwen_shared.errors import UserError

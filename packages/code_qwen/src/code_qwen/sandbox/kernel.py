@@ -1,4 +1,4 @@
-"""System calls that Python's library lacks."""
+"""System calls that Python's standard library lacks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import platform
 import struct
 import sys
 
-# Number on x86_64 and on aarch64; None where the machine has no such call.
+# Number on x86_64 and on aarch64; None if the architecture lacks the call.
 CALLS: dict[str, tuple[int | None, int | None]] = {
     "acct": (163, 89),
     "add_key": (248, 217),
@@ -131,7 +131,7 @@ _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRI
 MACHINE = platform.machine()
 KNOWN = sys.platform == "linux" and MACHINE in ("x86_64", "aarch64") and sys.maxsize > 1 << 32
 _column = 1 if MACHINE == "aarch64" else 0
-# PyDLL holds the interpreter's lock over a call: what clone() leaves in the child must own it.
+# PyDLL keeps the GIL during the call: after clone() the child must own it.
 _libc = ctypes.PyDLL(None, use_errno=True) if KNOWN else None
 
 
@@ -166,12 +166,12 @@ def die_with_parent(signal: int) -> None:
 
 
 def hide_memory() -> None:
-    """No process of the same user may trace this one or read its memory or environment."""
+    """Processes of the same user cannot trace this one or read its memory and environment."""
     _prctl(_PR_SET_DUMPABLE, 0)
 
 
 def adopt_orphans() -> None:
-    """Descendants whose parents died become this process's children."""
+    """Orphaned descendants become this process's children."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
@@ -185,7 +185,7 @@ def drop_capabilities() -> None:
 
 
 def clone(flags: int) -> int:
-    """fork() into new namespaces. For a process of one thread."""
+    """fork() into new namespaces. The process must have one thread."""
     child_signal = 17
     return call("clone", flags | child_signal, 0, 0, 0, 0)
 
@@ -200,7 +200,7 @@ def protect_mount(target: str, attributes: int, recursive: bool = True) -> None:
 
 
 def pivot(root: str) -> None:
-    """Make the mount `root` the root directory, and forget the old one."""
+    """Make the mount `root` the root directory and unmount the old one."""
     os.chdir(root)
     call("pivot_root", b".", b".")  # the old root now lies over the new one
     call("umount2", b".", _MNT_DETACH)

@@ -1,4 +1,4 @@
-"""Which files a process may see, where it cannot be given a file system of its own."""
+"""Limits which files a process can open, if it cannot have its own file system."""
 
 # Paths as the kernel takes them.
 # ruff: noqa: PTH112
@@ -19,7 +19,7 @@ _VERSION = 1
 
 
 def version() -> int:
-    """0 where the kernel has none."""
+    """Landlock's ABI version; 0 if the kernel has none."""
     try:
         return kernel.call("landlock_create_ruleset", None, 0, _VERSION)
     except OSError:
@@ -27,9 +27,9 @@ def version() -> int:
 
 
 def apply(readable: Iterable[str], listable: Iterable[str], writable: Iterable[str]) -> None:
-    """From now on this process and its children can open what lies under `readable` and `writable`, list folders under
-    `listable`, and open nothing else.
-    Newer kernels also keep them from other processes' signals and abstract sockets, and from TCP. Raises OSError.
+    """From now on this process and its children can open files below `readable` and `writable`, list folders below
+    `listable`, and open nothing else. Newer kernels also deny TCP, abstract sockets and signals to others. Raises
+    OSError.
     """
     kernel.no_new_privileges()
     known = version()

@@ -1,11 +1,11 @@
-"""A file system and processes of a program's own, by user namespaces.
+"""A private file system and process table for each program, by user namespaces.
 
-The supervisor lays out one root directory, in a mount namespace of its own: the interpreter, its standard library, the
-libraries of the system and a few devices, all read-only. Each box is cloned into fresh namespaces and takes that for
-its root, with an empty /tmp that vanishes with it.
+The supervisor builds one root directory in its own mount namespace: the interpreter, its standard library, the system's
+libraries and a few devices, all read-only. Each box is cloned into new namespaces and takes it as its root, with an
+empty /tmp that disappears with the box.
 """
 
-# Paths of mounts, joined by text.
+# Paths of mounts, joined as strings.
 # ruff: noqa: PTH102, PTH110, PTH112, PTH114, PTH115, PTH120, PTH211
 
 from __future__ import annotations
@@ -21,26 +21,28 @@ FLAGS = (
     if kernel.KNOWN
     else 0
 )
-ROOT = "/dev"  # where the supervisor lays it out, over what its own mount namespace has there: every machine has one
-USER = 1000  # inside
+ROOT = "/dev"  # the supervisor builds it over its own /dev, which every machine has
+USER = 1000  # id inside the box
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 _FIXED = kernel.MOUNT_ATTR_RDONLY | kernel.MOUNT_ATTR_NOSUID
 
 
 def visible() -> list[str]:
-    """Files and folders of the machine that a program needs to be run: interpreter and libraries."""
+    """Paths that a program needs to run: interpreter and libraries."""
     prefix = Path(sys.base_prefix)
     paths = [str(Path(sys.executable).resolve()), str(prefix / "lib"), str(prefix / "lib64")]
     paths += ["/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache", "/usr/share/zoneinfo"]
     paths = [path for path in dict.fromkeys(paths) if os.path.exists(path)]
     maps = Path("/proc/self/maps").read_text().split()
-    loaded = dict.fromkeys(word for word in maps if word.startswith("/") and ".so" in word)  # wherever else they lie
+    loaded = dict.fromkeys(
+        word for word in maps if word.startswith("/") and ".so" in word
+    )  # libraries from other folders
     folders = tuple(os.path.realpath(path) + "/" for path in paths)
     return paths + [path for path in loaded if not path.startswith(folders)]
 
 
 def hidden() -> list[str]:
-    """Folders inside `visible` that hold other people's packages."""
+    """Folders inside `visible` that hold third-party packages."""
     folders = [Path(sys.base_prefix) / "lib", Path("/usr/lib"), Path("/usr/lib64"), Path(sys.base_prefix) / "lib64"]
     found = [
         path
@@ -52,9 +54,7 @@ def hidden() -> list[str]:
 
 
 def build_root() -> None:
-    """Enter a mount namespace, and a user namespace unless this process is root, and build the root directory. Raises
-    OSError.
-    """
+    """Enter a mount namespace (and a user namespace unless root) and build the root directory. Raises OSError."""
     if os.geteuid() == 0:
         os.unshare(os.CLONE_NEWNS)
     else:
@@ -85,17 +85,17 @@ def build_root() -> None:
 
 
 def enter(temporary_bytes: int) -> None:
-    """In a freshly cloned process whose users are mapped: take the root directory."""
+    """In a newly cloned process with mapped users: take the root directory."""
     os.setresgid(USER, USER, USER)
     os.setresuid(USER, USER, USER)
-    kernel.mount(ROOT, ROOT, "", kernel.MS_BIND | kernel.MS_REC)  # a mount of one's own, which may be pivoted to
+    kernel.mount(ROOT, ROOT, "", kernel.MS_BIND | kernel.MS_REC)  # pivot_root needs a mount of this namespace
     kernel.pivot(ROOT)
     options = f"size={temporary_bytes},nr_inodes=8192,mode=700"
     kernel.mount("tmpfs", "/tmp", "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, options)
 
 
 def write_maps(process: int | str, inside: int, user: int, group: int) -> None:
-    """Say who the user and group `inside` a new user namespace are outside."""
+    """Map user and group `inside` a new user namespace to `user` and `group` outside."""
     for name, text in (
         ("setgroups", "deny"),
         ("uid_map", f"{inside} {user} 1"),

@@ -1,4 +1,4 @@
-"""What is asked of the sandbox, and what it answers."""
+"""Requests to the sandbox and its answers."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ MB = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a program may use. What goes beyond ends it, or fails inside it."""
+    """What a program may use. Beyond it, the program ends or its call fails."""
 
     cpu_seconds: float = 10.0  # of each process
     wall_seconds: float = 10.0  # of all of them
     memory_bytes: int = 1024 * MB  # address space of each process, and resident memory of all of them
-    processes: int = 64  # with threads; none may be started where nothing could count them
+    processes: int = 64  # and threads; without a way to count them, none may be started
     file_bytes: int = 32 * MB  # each file; the temporary directory holds twice as much
     output_bytes: int = MB  # of stdout and of stderr, each
 
@@ -24,17 +24,17 @@ class Limits:
             value = getattr(self, name)
             if not 0 < value < 1 << 53:
                 raise ValueError(f"Limits.{name} must be positive, not {value}")
-            if field.type == "int":  # 1e9 is a number of bytes too
+            if field.type == "int":  # accept 1e9 for bytes
                 object.__setattr__(self, name, max(1, int(value)))
 
 
 class Outcome(StrEnum):
-    FINISHED = "finished"  # exit code 0; of a judged program: PASSED
-    PASSED = "passed"  # its tests were run to their end
+    FINISHED = "finished"  # exit code 0 (`run`)
+    PASSED = "passed"  # all tests ran (`run_tests`)
     FAILED = "failed"  # another exit code, a failed test, or no test reached
     TIMEOUT = "timeout"
     MEMORY = "memory"
-    OUTPUT = "output"  # wrote more than it may
+    OUTPUT = "output"  # more than `output_bytes`
     CRASH = "crash"  # killed by a signal, or never started
 
 
@@ -43,9 +43,9 @@ class Execution:
     """How a program ended."""
 
     outcome: Outcome
-    exit_code: int | None  # None where a signal ended it
+    exit_code: int | None  # None if a signal ended it
     signal: int | None
-    stdout: str  # cut at the limit; bytes that are no UTF-8 are replaced
+    stdout: str  # cut at the limit; invalid UTF-8 is replaced
     stderr: str
     wall_seconds: float
     reason: str  # one short line for people
@@ -66,11 +66,10 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """A program and its tests. The program is `prompt + completion`.
+    """A program, `prompt + completion`, and its tests. `prompt` and `test` are trusted, `completion` is not.
 
-    `prompt` and `test` are trusted, `completion` is not. `test` defines `check(candidate)`, and `entry_point` names the
-    function that it is given (HumanEval's form); with an empty `entry_point`, `test` is statements that call the
-    program's names themselves (MBPP's asserts, one a line, after their setup code). `timeout`: seconds.
+    HumanEval's form: `test` defines `check(candidate)`, and `entry_point` names the candidate. MBPP's form:
+    `entry_point` is empty, and `test` is statements that call the program's names. `timeout`: seconds.
     """
 
     prompt: str
@@ -82,7 +81,7 @@ class Submission:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A program to run, for `run_many`."""
+    """A program for `run_many`."""
 
     text: str
     stdin: str = ""

@@ -1,4 +1,4 @@
-"""Keepers at work on a list of jobs, from the side of whoever asks."""
+"""Runs lists of programs and tests on supervisor processes: the caller's side."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from typing import Any
 from code_qwen.sandbox.box import environment
 from code_qwen.sandbox.outcome import Execution, Limits, Outcome, Program, Submission, Verdict
 
-_START_SECONDS = 60.0  # for a supervisor on a busy machine
-_SLACK = 60.0  # after a job's own time, before its supervisor, which should have ended it, is given up
-_IDLE = 8  # supervisors that wait for the next call
-_LONGEST_POLL = 1e5  # seconds; a poll counts milliseconds in 32 bits
+_START_SECONDS = 60.0  # for a supervisor to start on a busy machine
+_SLACK = 60.0  # after a job's own time, before its supervisor is given up
+_IDLE = 8  # idle supervisors that are kept
+_LONGEST_POLL = 1e5  # seconds; poll() takes milliseconds in 32 bits
 
 
 class SupervisorProcess:
-    """One supervisor. Not for two threads at once."""
+    """One supervisor. Not thread-safe."""
 
     def __init__(self, mechanisms: dict[str, Any] | None):
         self.mechanisms = mechanisms
         paths = [str(Path(__file__).resolve().parents[2])]
         code = f"import sys; sys.path[:0] = {paths!r}; from code_qwen.sandbox.supervisor import main; sys.exit(main())"
-        # A socket, for a pipe could be opened by name, in /proc, by a program of the same user.
+        # A socket: a program of the same user could open a pipe by its name in /proc.
         self.socket, theirs = socket.socketpair()
         with theirs:
             self.process = subprocess.Popen(
@@ -58,13 +58,12 @@ class SupervisorProcess:
         return self.socket.fileno()
 
     def ask(self, message: dict[str, Any]) -> None:
-        """A dead supervisor shows at the next read."""
         data = json.dumps(message).encode()
         with contextlib.suppress(OSError):
             self.socket.sendall(struct.pack("=I", len(data)) + data, socket.MSG_NOSIGNAL)
 
     def fill(self) -> bool:
-        """Take what the socket holds. False at its end."""
+        """Read what the socket holds. False at its end."""
         try:
             data = self.socket.recv(1 << 20)
         except ConnectionResetError:
@@ -91,7 +90,7 @@ class SupervisorProcess:
         return message
 
     def close(self) -> None:
-        """Its own way first: it ends its boxes. A supervisor that is killed cannot."""
+        """End it gently first, so that it ends its boxes."""
         self.hang_up()
         try:
             self.process.wait(5)
@@ -102,11 +101,11 @@ class SupervisorProcess:
 
     def hang_up(self) -> None:
         with contextlib.suppress(OSError):
-            self.socket.shutdown(socket.SHUT_RDWR)  # whoever else has it, by a fork
+            self.socket.shutdown(socket.SHUT_RDWR)  # also for a forked process that holds a copy
 
 
 class _Idle:
-    """Keepers that wait for the next job, of this process only."""
+    """Idle supervisors of this process."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -133,7 +132,7 @@ class _Idle:
         with self.lock:
             supervisors, self.supervisors = self.supervisors, []
         for supervisor in supervisors:
-            supervisor.hang_up()  # all at once, then each
+            supervisor.hang_up()  # all at once, then wait for each
         for supervisor in supervisors:
             supervisor.close()
 
@@ -141,7 +140,7 @@ class _Idle:
         """In a forked child: all supervisors are the parent's. Close only this process's copies of the sockets."""
         self.lock = threading.Lock()
         for supervisor in list(_all):
-            supervisor.process.returncode = 0  # so that no destructor waits for another process's child
+            supervisor.process.returncode = 0  # else its destructor would wait for another process's child
             supervisor.socket.close()
         self.supervisors = []
 
@@ -158,36 +157,37 @@ def run_many(
     limits: Limits = Limits(),  # noqa: B008 (frozen)
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Execution]:
-    """The executions of the programs, in their order, none left out.
+    """One execution for each program, in order.
 
-    `workers`: programs at a time, by default one for each core. `limits`: of the programs that are given as mere texts.
+    `workers`: programs at a time (default: one for each core). `limits` hold for programs given as str.
     `progress(done, all)` is called in this thread after each program. Raises as `run`, before any work.
     """
     jobs = [program if isinstance(program, Program) else Program(program, "", limits) for program in programs]
     for job in jobs:
         _check_texts(text=job.text, stdin=job.stdin)
-    questions = [{"kind": "run", **dataclasses.asdict(job)} for job in jobs]
+    requests = [{"kind": "run", **dataclasses.asdict(job)} for job in jobs]
     seconds = [job.limits.wall_seconds for job in jobs]
     crashed = {"exit_code": None, "signal": None, "stdout": "", "stderr": ""}
-    answers = _work(questions, seconds, workers, progress)
+    answers = _work(requests, seconds, workers, progress)
     return [Execution(**{**crashed, **answer, "outcome": Outcome(answer["outcome"])}) for answer in answers]
 
 
 def run_tests_many(
-    jobs: Iterable[Submission],
+    submissions: Iterable[Submission],
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Verdict]:
-    """The verdicts on the jobs, in their order, none left out. `workers` and `progress` as in `run_many`. Raises
-    TypeError where a text is no str, ValueError where a timeout is not positive, UserError where the machine has no
-    sandbox at all; before any work.
+    """One verdict for each submission, in order. `workers` and `progress` as in `run_many`.
+
+    Raises, before any work: TypeError if a text is not a str, ValueError if a timeout is not positive, UserError if
+    this machine has no sandbox at all.
     """
-    jobs = list(jobs)
-    for job in jobs:
-        _check_texts(prompt=job.prompt, completion=job.completion, test=job.test, entry_point=job.entry_point)
-        Limits(wall_seconds=job.timeout)
-    questions = [{"kind": "run_tests", **dataclasses.asdict(job)} for job in jobs]
-    answers = _work(questions, [job.timeout for job in jobs], workers, progress)
+    submissions = list(submissions)
+    for one in submissions:
+        _check_texts(prompt=one.prompt, completion=one.completion, test=one.test, entry_point=one.entry_point)
+        Limits(wall_seconds=one.timeout)
+    requests = [{"kind": "run_tests", **dataclasses.asdict(one)} for one in submissions]
+    answers = _work(requests, [one.timeout for one in submissions], workers, progress)
     return [Verdict(**{**answer, "outcome": Outcome(answer["outcome"])}) for answer in answers]
 
 
@@ -198,20 +198,18 @@ def _check_texts(**texts: Any) -> None:
 
 
 def _work(
-    questions: Sequence[dict[str, Any]],
+    requests: Sequence[dict[str, Any]],
     seconds: Sequence[float],
     workers: int | None,
     progress: Callable[[int, int], None] | None,
 ) -> list[dict[str, Any]]:
-    """Answers in the order of the questions. A supervisor that dies costs its job a second try; a job that ends two of
-    them is a crash.
-    """
-    if not questions:
+    """Answers in the order of the requests. If a supervisor dies, its request is tried once more, then is a crash."""
+    if not requests:
         return []
     mechanisms = available_mechanisms()
-    answers: list[dict[str, Any] | None] = [None] * len(questions)
-    waiting = list(reversed(range(len(questions))))
-    tries = [0] * len(questions)
+    answers: list[dict[str, Any] | None] = [None] * len(requests)
+    waiting = list(reversed(range(len(requests))))
+    tries = [0] * len(requests)
     working: dict[SupervisorProcess, int] = {}
     deadlines: dict[SupervisorProcess, float] = {}
     done = 0
@@ -220,17 +218,17 @@ def _work(
         number = working[supervisor] = waiting.pop()
         tries[number] += 1
         deadlines[supervisor] = time.monotonic() + seconds[number] + _SLACK
-        supervisor.ask(questions[number])
+        supervisor.ask(requests[number])
 
     def finish(number: int, answer: dict[str, Any]) -> None:
         nonlocal done
         answers[number] = answer
         done += 1
         if progress is not None:
-            progress(done, len(questions))
+            progress(done, len(requests))
 
     try:
-        for _ in range(max(1, min(workers or _cores(), len(questions)))):
+        for _ in range(max(1, min(workers or _cores(), len(requests)))):
             start(_ready_supervisor(mechanisms))
         while working:
             left = max(0.0, min(deadlines[supervisor] for supervisor in working) - time.monotonic())
@@ -274,7 +272,7 @@ def _ready_supervisor(mechanisms: dict[str, Any]) -> SupervisorProcess:
 
 
 def available_mechanisms() -> dict[str, Any]:
-    """What `probe` finds, once in a process."""
+    """The result of `probe`, found once in a process."""
     if _forced is not None:
         return _forced
     return _probed()
@@ -303,7 +301,7 @@ _forced: dict[str, Any] | None = None
 
 @contextlib.contextmanager
 def with_mechanisms(**mechanisms: Any):
-    """Within it, weaker boxes than this machine could have: for tests of what other machines get."""
+    """Weaker boxes than this machine offers, for tests of what other machines get."""
     global _forced
     before, _forced = _forced, {**available_mechanisms(), **mechanisms}
     try:
@@ -313,8 +311,8 @@ def with_mechanisms(**mechanisms: Any):
 
 
 def _readable(supervisors: Iterable[SupervisorProcess], seconds: float) -> list[SupervisorProcess]:
-    """Those with an answer, or an end, to be read."""
-    poll = select.poll()  # no limit on descriptors
+    """The supervisors with an answer, or an end, to read."""
+    poll = select.poll()  # unlike select(), for any number of descriptors
     by_descriptor = {supervisor.fileno(): supervisor for supervisor in supervisors}
     for descriptor in by_descriptor:
         poll.register(descriptor, select.POLLIN)
@@ -322,12 +320,12 @@ def _readable(supervisors: Iterable[SupervisorProcess], seconds: float) -> list[
 
 
 def _python() -> str:
-    """The interpreter itself: a virtual environment's has packages beside it, which no program needs."""
+    """The base interpreter: a virtual environment has packages that no program needs."""
     return os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
 
 
 def _temporary() -> str:
-    """Where boxes without a file system of their own have their directories: open to other users where possible."""
+    """For boxes without a file system of their own; open to other users if possible."""
     if os.access("/tmp", os.W_OK | os.X_OK):
         return "/tmp"
     try:

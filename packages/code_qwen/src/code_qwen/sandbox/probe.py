@@ -1,4 +1,4 @@
-"""What this machine offers to confine a program: found by confining one, never by versions or names."""
+"""Finds what this machine offers to confine a program, by confining one; versions and names prove nothing."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def _apply_filter() -> bool:
 
 
 def _in_child(attempt: Callable[[], bool]) -> bool:
-    """Whether it works, in a process that keeps its effects."""
+    """Whether `attempt` works, tried in a child so that its effects stay there."""
     pid = os.fork()
     if pid == 0:
         try:

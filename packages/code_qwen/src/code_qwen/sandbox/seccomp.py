@@ -1,5 +1,5 @@
-"""A filter of system calls: no network, no tracing, no mounts, no new namespaces; and where no PID namespace holds a
-program, no processes, no signals to others, and no changes to files by name.
+"""A filter of system calls: no network, tracing, mounts or new namespaces. Without a PID namespace also no processes,
+no signals to others, and no changes of file attributes.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ swapoff acct settimeofday clock_settime adjtimex clock_adjtime syslog quotactl s
 modify_ldt vhangup name_to_handle_at open_by_handle_at fanotify_init setpriority sched_setaffinity sched_setscheduler
 sched_setparam sched_setattr ioprio_set migrate_pages move_pages
 """
-# A program that shares its processes and files with its host may not do these either. Landlock knows nothing of modes,
-# owners, times and attributes of files.
+# Also denied if the program shares processes and files with the host. Landlock does not cover modes, owners, times and
+# attributes.
 _SHARED = """
 fork vfork tkill rt_sigqueueinfo rt_tgsigqueueinfo pidfd_send_signal chmod fchmod fchmodat fchmodat2 chown fchown
 lchown fchownat utime utimes futimesat utimensat setxattr lsetxattr fsetxattr setxattrat removexattr lremovexattr
@@ -39,7 +39,7 @@ _SET_FILTER = 1
 
 
 def apply(is_alone: bool) -> None:
-    """Filter this process from now on. `is_alone`: a PID namespace holds it. Raises OSError."""
+    """Filter this process from now on. `is_alone`: it is in a PID namespace. Raises OSError."""
     kernel.no_new_privileges()
     program = _program(is_alone, os.getpid())
     code = ctypes.create_string_buffer(program, len(program))
@@ -55,17 +55,19 @@ def _program(is_alone: bool, own_pid: int) -> bytes:
         _line(_LOAD, 0),
     ]
     if kernel.MACHINE == "x86_64":
-        lines += [_line(_AT_LEAST, 0x40000000, 0, 1), _line(_RETURN, _KILL)]  # the x32 table of calls
+        lines += [_line(_AT_LEAST, 0x40000000, 0, 1), _line(_RETURN, _KILL)]  # the x32 calls
     denied = _ALWAYS.split() + ([] if is_alone else _SHARED.split())
     for name in denied:
         number = kernel.number(name)
         if number is not None:
             lines += [_line(_EQUAL, number, 0, 1), _line(_RETURN, _ERRNO | _EPERM)]
-    # The flags of clone3 lie in memory, out of a filter's sight: without it the C library takes clone.
+    # A filter cannot read clone3's flags, which are in memory; without clone3 the C library uses clone.
     lines += [_line(_EQUAL, kernel.number("clone3"), 0, 1), _line(_RETURN, _ERRNO | _ENOSYS)]
     lines += _if("clone", 0, [_line(_ANY_BIT, _NEW_NAMESPACES, 0, 1)])
-    lines += _if("socketpair", 1, [_line(_AND, 0xF), _line(_EQUAL, _STREAM, 1, 0)])  # others can be sent elsewhere
-    lines += _if("fcntl", 1, *([_line(_EQUAL, command, 0, 1)] for command in (8, 10, 15)))  # signals by SIGIO
+    lines += _if(
+        "socketpair", 1, [_line(_AND, 0xF), _line(_EQUAL, _STREAM, 1, 0)]
+    )  # other kinds can send to any address
+    lines += _if("fcntl", 1, *([_line(_EQUAL, command, 0, 1)] for command in (8, 10, 15)))  # could send SIGIO to others
     lines += _if("ioctl", 1, *([_line(_EQUAL, request, 0, 1)] for request in (0x8901, 0x8902, 0x5412, 0x541C)))
     lines += _if("prlimit64", 0, [_line(_EQUAL, 0, 2, 0), _line(_EQUAL, own_pid, 1, 0)])
     if not is_alone:
@@ -77,9 +79,7 @@ def _program(is_alone: bool, own_pid: int) -> bytes:
 
 
 def _if(name: str, argument: int, *tests: list[bytes]) -> list[bytes]:
-    """Deny a call whose argument (its low half) meets one of the tests; each ends by skipping one line where it is
-    not met.
-    """
+    """Deny a call if the low half of its argument meets one of the tests. A test skips one line if it fails."""
     body = [_line(_LOAD, 16 + 8 * argument)]
     for test in tests:
         body += [*test, _line(_RETURN, _ERRNO | _EPERM)]

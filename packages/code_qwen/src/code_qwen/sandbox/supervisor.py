@@ -1,8 +1,8 @@
-"""The trusted process that keeps the boxes: a fresh interpreter with one thread and an empty environment.
+"""The trusted process that runs the boxes: a fresh interpreter with one thread and an empty environment.
 
-It takes one job at a time from standard input and answers on standard output; messages are JSON after four bytes of
-length. It watches the boxes of its job, ends them, and leaves nothing behind. When its own parent is gone, so are the
-boxes and it.
+It takes one request at a time from standard input and answers on standard output; a message is JSON after its length
+in four bytes. It watches the boxes, ends them and removes what they leave. If its parent dies, it ends its boxes and
+itself.
 """
 
 from __future__ import annotations
@@ -18,28 +18,28 @@ import sys
 import time
 from pathlib import Path
 
-from code_qwen.sandbox import box, folders, kernel, probe, tester
+from code_qwen.sandbox import box, folders, kernel, probe, tester, wire
 from code_qwen.sandbox.box import Box, ExitStatus, Mechanisms
 from code_qwen.sandbox.outcome import Limits, Outcome, Submission
 
-START_SECONDS = 20.0  # for an interpreter to start on a busy machine; the time of a program begins after it
-_WATCH_SECONDS = 0.1  # between two looks at memory
-_LAST_WORDS = 0.2  # for a dying program to be reaped, so that its end can be told
+START_SECONDS = 20.0  # for an interpreter to start on a busy machine, before the program's own time
+_WATCH_SECONDS = 0.1  # between two measurements of memory
+_LAST_WORDS = 0.2  # for a dying program to be reaped, so that its end is known
 _SOURCES = {name: Path(__file__).with_name(f"{name}.py") for name in ("guest", "wire")}
 
 
 class Orphaned(Exception):
-    """Whoever gave the jobs is gone."""
+    """The parent process is gone."""
 
 
 class Supervisor:
     def __init__(self, mechanisms: Mechanisms):
         if mechanisms.user is not None and not mechanisms.namespaces:
-            # Another for each supervisor, so that processes are counted apart and cannot signal one another.
+            # Another user id for each supervisor: processes are counted apart and cannot signal one another.
             mechanisms = dataclasses.replace(mechanisms, user=mechanisms.user + os.getpid() % 4000)
         self.mechanisms = mechanisms
         self.null = os.open(os.devnull, os.O_RDWR)
-        # Compiled once: an interpreter that starts for one program has no place to keep what it compiled.
+        # Compiled once: a box has no lasting place for compiled files.
         self.guest = {f"{name}.pyc": _compiled(path) for name, path in _SOURCES.items()}
         if mechanisms.namespaces:
             from code_qwen.sandbox import namespaces
@@ -71,7 +71,7 @@ class Supervisor:
             ending = running.end()
         finally:
             box.close([running])
-        while readers and why is None:  # what is still in the pipes: every writer is dead
+        while readers and why is None:  # drain the pipes: every writer is dead
             why = _read(list(readers), readers, limits, why)
         for read, _ in pipes:
             os.close(read)
@@ -89,9 +89,9 @@ class Supervisor:
             "reason": reason,
         }
 
-    def run_tests(self, job: Submission) -> dict:
-        """The program in one box, its tests in another."""
-        limits = Limits(cpu_seconds=job.timeout, wall_seconds=job.timeout)
+    def run_tests(self, submission: Submission) -> dict:
+        """Run the program in one box and its tests in another."""
+        limits = Limits(cpu_seconds=submission.timeout, wall_seconds=submission.timeout)
         to_guest, to_tester, reports = os.pipe(), os.pipe(), os.pipe()
         null = self.null
         began = time.monotonic()
@@ -103,11 +103,16 @@ class Supervisor:
         boxes = [guest]
         watch = Watch(limits, boxes)
         watch.deadline = began + START_SECONDS
-        said = bytearray()
+        received = bytearray()
         why: Outcome | None = None
         try:
             boxes.append(
-                Box(self.mechanisms, limits, [null, null, null, to_tester[0], to_guest[1], reports[1]], _test(job))
+                Box(
+                    self.mechanisms,
+                    limits,
+                    [null, null, null, to_tester[0], to_guest[1], reports[1]],
+                    _test(submission),
+                )
             )
             for descriptor in (to_tester[0], to_guest[1], reports[1]):
                 os.close(descriptor)
@@ -118,8 +123,8 @@ class Supervisor:
                     data = os.read(reports[0], 1 << 16)
                     if not data:
                         break
-                    said += data
-                    lines = [json.loads(line) for line in said.split(b"\n")[:-1]]
+                    received += data
+                    lines = [json.loads(line) for line in received.split(b"\n")[:-1]]
                     if lines == [[tester.STARTED]]:
                         began = time.monotonic()
                         watch.deadline = began + limits.wall_seconds
@@ -145,7 +150,9 @@ class Supervisor:
             return Outcome(outcome), reason
         ending = guest.end(_LAST_WORDS)
         outcome, how = _explained(ending, limits, None)
-        was_killed = ending.signal == signal.SIGKILL and (reason or not lines[:-1])  # here, as it took its time to end
+        was_killed = ending.signal == signal.SIGKILL and (
+            reason or not lines[:-1]
+        )  # killed by `end` above, because it ended slowly
         if outcome in (Outcome.FINISHED, Outcome.FAILED) or was_killed:
             how = reason or f"it ended (exit code {ending.exit_code}) before its tests did"
             outcome = Outcome.FAILED
@@ -153,34 +160,34 @@ class Supervisor:
 
 
 class Watch:
-    """Time and memory of a job's boxes."""
+    """Limits the time and memory of a request's boxes."""
 
     def __init__(self, limits: Limits, boxes: list[Box]):
         self.deadline = time.monotonic() + limits.wall_seconds
         self._limits = limits
         self._boxes = boxes
-        self._next_look = time.monotonic() + _WATCH_SECONDS
+        self._next_measurement = time.monotonic() + _WATCH_SECONDS
 
     def wait(self, descriptors: list[int]) -> tuple[list[int], Outcome | None]:
-        """Those that are ready, and what has run out, if anything."""
+        """The ready descriptors, and the limit that was exceeded, if any."""
         now = time.monotonic()
         poll = select.poll()
         for descriptor in (0, *descriptors):
             poll.register(descriptor, select.POLLIN if descriptor else select.POLLHUP)
-        left = max(0.0, min(self.deadline, self._next_look) - now)
+        left = max(0.0, min(self.deadline, self._next_measurement) - now)
         found = dict(poll.poll(left * 1000 + 1 if left else 0))
         if found.get(0, 0) & (select.POLLHUP | select.POLLERR):
             raise Orphaned
         now = time.monotonic()
         if now >= self.deadline:
             return list(found), Outcome.TIMEOUT
-        if now >= self._next_look:
-            for processes, resident in box.sizes(self._boxes):
+        if now >= self._next_measurement:
+            for processes, resident in box.usage(self._boxes):
                 if resident > self._limits.memory_bytes:
                     return list(found), Outcome.MEMORY
-                if processes > self._limits.processes + 1:  # where the kernel does not count them
+                if processes > self._limits.processes + 1:  # if the kernel does not count them
                     return list(found), Outcome.CRASH
-            self._next_look = time.monotonic() + _WATCH_SECONDS
+            self._next_measurement = time.monotonic() + _WATCH_SECONDS
         return list(found), None
 
     def ended(self, one: Box) -> bool:
@@ -226,7 +233,7 @@ def _explained(ending: ExitStatus, limits: Limits, why: Outcome | None) -> tuple
 
 def _python(file: str):
     flags = ["-I", "-B"] if file == "program.py" else ["-I", "-S", "-B"]
-    flags += ["-X", f"supervisor={os.getpid()}"]  # for whoever looks at a list of processes
+    flags += ["-X", f"supervisor={os.getpid()}"]  # shows in a list of processes
 
     def work(temporary: str) -> None:
         os.execve(sys.executable, [sys.executable, *flags, f"{temporary}/{file}"], box.environment(temporary))
@@ -234,10 +241,10 @@ def _python(file: str):
     return work
 
 
-def _test(job: Submission):
+def _test(submission: Submission):
     def work(temporary: str) -> None:
         kernel.hide_memory()
-        tester.main(job, incoming=3, outgoing=4, report=5)
+        tester.main(submission, incoming=3, outgoing=4, report=5)
 
     return work
 
@@ -250,10 +257,10 @@ def _compiled(path: Path) -> bytes:
 
 def main() -> int:
     answers = os.dup(1)
-    os.dup2(2, 1)  # nothing else may write among the answers
+    os.dup2(2, 1)  # no other output may mix with the answers
     os.umask(0o022)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's to handle: it closes the socket
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # where the parent ignores it, nothing could be waited for
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles it and closes the socket
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # an inherited SIG_IGN would break wait()
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
     with contextlib.suppress(OSError):
         kernel.adopt_orphans()
@@ -280,21 +287,12 @@ def main() -> int:
 
 def send(descriptor: int, message: dict) -> None:
     data = json.dumps(message).encode()
-    view = memoryview(struct.pack("=I", len(data)) + data)
-    while view:
-        view = view[os.write(descriptor, view) :]
+    wire.write_all(descriptor, struct.pack("=I", len(data)) + data)
 
 
 def receive() -> dict | None:
-    head = _exactly(4)
-    return json.loads(_exactly(struct.unpack("=I", head)[0])) if len(head) == 4 else None
-
-
-def _exactly(count: int) -> bytes:
-    data = bytearray()
-    while len(data) < count and (more := os.read(0, min(count - len(data), 1 << 20))):
-        data += more
-    return bytes(data)
+    head = wire.read_exactly(0, 4)
+    return json.loads(wire.read_exactly(0, struct.unpack("=I", head)[0])) if len(head) == 4 else None
 
 
 if __name__ == "__main__":

@@ -1,9 +1,8 @@
-"""Values between two processes that do not trust one another, as plain data.
+"""The format of values that cross between two processes without trust.
 
-What arrives is built anew from exact types of the standard library, so no code of the sender's comes with it: no
-`__eq__`, no subclass, no pickle. Decoding runs nothing, and takes memory in proportion to what was sent. Values that
-are no plain data (functions, iterators, instances of a program's own classes) cross as handles, whose owner keeps the
-thing itself.
+Decoding builds exact types of the standard library, so no code of the sender's arrives: no `__eq__`, no subclass, no
+pickle. It runs nothing and takes memory in proportion to the message. Values that are not plain data (functions,
+iterators, instances of a program's own classes) cross as handles; their owner keeps the object.
 """
 
 from __future__ import annotations
@@ -19,16 +18,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-MAX_BYTES = 32 << 20  # bytes of one message
-MAX_DEPTH = 200  # nested containers
-_INLINE_DEPTH = 40  # how deep the members of an instance stand where it is met
+MAX_BYTES = 32 << 20  # of one message
+MAX_DEPTH = 200  # of nested containers
+_INLINE_DEPTH = 40  # up to this depth an instance's members follow it directly
 
-# Types of the standard library that cross, and may also cross as values themselves. By name: a module is imported when
-# a value of it arrives, for a start without them takes half the time.
+# Types of the standard library whose values cross; the types themselves cross too. By name, because a module is
+# imported only when a value of it arrives: this halves the start.
 _PLAIN_TYPES = (
     *(bool, int, float, complex, str, bytes, bytearray, list, tuple, dict, set, frozenset, range, object, type(None)),
 )
-_MEMBERS = {  # of dates and the like, all whole numbers
+_MEMBERS = {  # of dates and times, all integers
     "datetime.datetime": ("year", "month", "day", "hour", "minute", "second", "microsecond"),
     "datetime.date": ("year", "month", "day"),
     "datetime.time": ("hour", "minute", "second", "microsecond"),
@@ -43,29 +42,29 @@ _IMPORTED = {
 _BUILTIN = {f"builtins.{kind.__name__}": kind for kind in _PLAIN_TYPES}
 _SEQUENCES = {list: b"l", tuple: b"t", set: b"e", frozenset: b"z"}
 _VIEWS = {type({}.keys()): b"k", type({}.values()): b"u", type({}.items()): b"m"}
-_FACTORIES = (int, float, str, bool, list, tuple, dict, set)  # of default dictionaries
+_FACTORIES = (int, float, str, bool, list, tuple, dict, set)  # allowed in a defaultdict
 
-# What the tests may do with two objects of the program's, by the names of the module operator.
+# Operations of the tests on two objects of the program, as named in the module operator.
 OPERATORS = (
     *("eq", "ne", "lt", "le", "gt", "ge", "add", "sub", "mul", "matmul", "truediv", "floordiv", "mod", "pow"),
     *("and_", "or_", "xor", "lshift", "rshift"),
 )
-# Exceptions that cross as themselves.
+# Exceptions whose types cross.
 EXCEPTIONS: dict[str, type[Exception]] = {
     name: kind for name, kind in vars(builtins).items() if isinstance(kind, type) and issubclass(kind, Exception)
 }
 
 
-class EncodeError(TypeError):
-    """A value that cannot cross."""
+class Unplain(TypeError):
+    """The value is not plain data and cannot cross. Reasons of verdicts show this name."""
 
 
 class DecodeError(ValueError):
-    """Bytes that are no message."""
+    """The bytes are not a message."""
 
 
 class Row(tuple):
-    """A named tuple of the other side's: a tuple whose items have names too."""
+    """A named tuple from the other side: a tuple whose items also have names."""
 
     _fields: tuple[str, ...] = ()
 
@@ -78,28 +77,28 @@ class Row(tuple):
 def encode(
     value: Any, handle: Callable[[Any], bytes] | None = None, is_shared: Callable[[Any], bool] | None = None
 ) -> bytes:
-    """One value as bytes. `handle(value)` encodes a value that is not plain data, or raises EncodeError.
+    """One value as bytes. `handle(value)` encodes a value that is not plain data, or raises Unplain.
     `is_shared(value)` says if the other side has a class of the same name.
     """
     encoder = _Encoder(handle, is_shared)
     encoder.add(value, 0)
-    for instance in encoder.waiting:  # grows meanwhile
+    for instance in encoder.waiting:  # the list grows during the loop
         encoder.add(vars(instance), 0)
     return bytes(encoder.out)
 
 
 def encode_handle(tag: bytes, number: int, name: str) -> bytes:
-    """The encoding of a handle: `H` where the sender owns the thing, `G` where the receiver does."""
+    """A handle: tag `H` if the sender owns the object, `G` if the receiver does."""
     return tag + _number(number) + _text(name)
 
 
 class _Encoder:
     def __init__(self, handle: Callable[[Any], bytes] | None, is_shared: Callable[[Any], bool] | None):
         self.out = bytearray()
-        self.waiting: list[Any] = []  # instances of shared classes whose members follow at the end
+        self.waiting: list[Any] = []  # instances of shared classes whose members come at the end
         self._handle = handle
         self._is_shared = is_shared or (lambda value: False)
-        self._numbers: dict[int, int] = {}  # of instances, by id()
+        self._numbers: dict[int, int] = {}  # id() → number of an instance
 
     def add(self, value: Any, depth: int) -> None:
         out, kind = self.out, type(value)
@@ -114,9 +113,9 @@ class _Encoder:
         elif kind is str:
             out += b"s" + _text(value)
         elif depth > MAX_DEPTH:
-            raise EncodeError(f"nested deeper than {MAX_DEPTH}")
+            raise Unplain(f"nested deeper than {MAX_DEPTH}")
         elif len(out) > MAX_BYTES:
-            raise EncodeError(f"larger than {MAX_BYTES >> 20} MB")
+            raise Unplain(f"larger than {MAX_BYTES >> 20} MB")
         elif kind in _SEQUENCES:
             out += _SEQUENCES[kind] + _count(value)
             for item in value:
@@ -180,8 +179,8 @@ class _Encoder:
             self._add_handle(value)
 
     def _add_subclass(self, value: Any, depth: int) -> None:
-        """Instances of other classes: of shared ones they stay what they are, named tuples keep their names, the
-        others become what they inherit from. An enumeration's members are more than their values.
+        """An instance of another class: of a shared class it stays one, a named tuple keeps its names, others become
+        the plain type they inherit from. An enum member never becomes its value.
         """
         enum = sys.modules.get("enum")
         if enum is not None and isinstance(value, enum.Enum):
@@ -215,7 +214,7 @@ class _Encoder:
             self._add_handle(value)
 
     def _add_instance(self, value: Any, depth: int) -> None:
-        """Its members once, then its number. Deep ones wait, so that a chain of any length can cross, and a ring."""
+        """Members at the first occurrence, then the number. Deep ones wait, so that long chains and rings can cross."""
         head = _text(type(value).__name__)
         number = self._numbers.get(id(value))
         if number is not None:
@@ -231,7 +230,7 @@ class _Encoder:
 
     def _add_handle(self, value: Any) -> None:
         if self._handle is None:
-            raise EncodeError(f"a value of type {type(value).__name__} cannot cross")
+            raise Unplain(f"a value of type {type(value).__name__} cannot cross")
         self.out += self._handle(value)
 
 
@@ -240,7 +239,7 @@ def _name(kind: type) -> str:
 
 
 def _imported(name: str) -> type | None:
-    """The type that the name stands for, where its module is imported."""
+    """The type of this name, if its module is imported."""
     if name not in _IMPORTED:
         return _BUILTIN.get(name)
     module, _, attribute = name.partition(".")
@@ -271,8 +270,8 @@ def _count(value: Any) -> bytes:
 
 
 class Decoder:
-    """One message's values. `other(tag, number, name)` gives what stands for a handle, `shared(name)` the class that
-    both sides have under a name. Raises DecodeError, whatever the bytes.
+    """Decodes one message. `other(tag, number, name)` returns the object for a handle, `shared(name)` the class that
+    both sides have. Raises only DecodeError, for any bytes.
     """
 
     def __init__(
@@ -291,7 +290,7 @@ class Decoder:
     def value(self) -> Any:
         try:
             found = self._value(0)
-            for instance in self._waiting:  # grows meanwhile
+            for instance in self._waiting:  # the list grows during the loop
                 self._fill(instance, 0)
         except DecodeError:
             raise
@@ -308,7 +307,7 @@ class Decoder:
         return self._data[self._at - count : self._at]
 
     def _count(self) -> int:
-        """Of items that follow, each of at least one byte."""
+        """The number of following items; each has at least one byte."""
         count = struct.unpack("=I", self._take(4))[0]
         if count > len(self._data) - self._at:
             raise DecodeError("cut short")
@@ -438,7 +437,7 @@ def _date(name: str, numbers: list[int]) -> Any:
     if any(type(number) is not int for number in numbers):
         raise DecodeError("no date")
     zone = {}
-    if len(numbers) > len(members):  # and how far its clock is from UTC
+    if len(numbers) > len(members):  # with its offset from UTC
         *numbers, offset = numbers
         datetime = importlib.import_module("datetime")
         zone["tzinfo"] = datetime.timezone(datetime.timedelta(microseconds=offset))
@@ -446,27 +445,32 @@ def _date(name: str, numbers: list[int]) -> Any:
 
 
 def send(descriptor: int, data: bytes) -> None:
-    """One message. Raises OSError where nobody reads, EncodeError where it is too large."""
+    """One message. Raises OSError if nobody reads, Unplain if it is too large."""
     if len(data) > MAX_BYTES:
-        raise EncodeError(f"larger than {MAX_BYTES >> 20} MB")
-    view = memoryview(struct.pack("=I", len(data)) + data)
-    while view:
-        view = view[os.write(descriptor, view) :]
+        raise Unplain(f"larger than {MAX_BYTES >> 20} MB")
+    write_all(descriptor, struct.pack("=I", len(data)) + data)
 
 
 def receive(descriptor: int) -> bytes | None:
-    """One message, or None at the end. Raises DecodeError where it would be too large."""
-    head = _exactly(descriptor, 4)
+    """One message, or None at the end. Raises DecodeError if it is too large."""
+    head = read_exactly(descriptor, 4)
     if len(head) < 4:
         return None
     length = struct.unpack("=I", head)[0]
     if length > MAX_BYTES:
         raise DecodeError("too large")
-    data = _exactly(descriptor, length)
+    data = read_exactly(descriptor, length)
     return data if len(data) == length else None
 
 
-def _exactly(descriptor: int, count: int) -> bytes:
+def write_all(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def read_exactly(descriptor: int, count: int) -> bytes:
+    """`count` bytes, or fewer at the end of the stream."""
     data = bytearray()
     while len(data) < count and (more := os.read(descriptor, min(count - len(data), 1 << 20))):
         data += more

@@ -1,8 +1,8 @@
-"""Arguments of the tests that a program has changed.
+"""Copies a program's changes of its arguments back to the tests' own values.
 
-A program works on copies. What it did to them is done to the tests' own values where it returns nothing, which is how
-programs work in place; where it returns something as well, only if no comparison of the tests could be made true by
-it: one that empties x and returns [] would have `f(x) == sorted(x)`.
+A program works on copies. If it returns None, its changes are written back: it works in place. If it also returns a
+value, they are written back only if they cannot make a comparison of the tests true: a program that empties x and
+returns [] would pass `f(x) == sorted(x)`.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any
 
 
 def is_safe_to_write_back(tree: ast.Module, theirs: set[str]) -> bool:
-    """Whether no comparison and no other call in the tests `tree` takes two values that the program, whose names are
-    `theirs`, returned or may have changed. Names are taken to mean the same everywhere, and what stands together in
-    an assignment or a call to be of one kind.
+    """Whether no comparison and no other call in the tests `tree` takes two values that the program returned or may
+    have changed. `theirs`: the program's names. Conservative: a name means the same everywhere, and all names in one
+    assignment or call may share parts.
     """
     theirs = {*theirs, *(node.args.args[0].arg for node in tree.body if _is_check(node))}
     nodes = list(ast.walk(tree))
@@ -30,7 +30,7 @@ def is_safe_to_write_back(tree: ast.Module, theirs: set[str]) -> bool:
 
 
 def write_back(ours: Any, theirs: Any) -> Any:
-    """Change our argument as the program changed its copy. What then stands in its place: itself where possible."""
+    """Change our argument as the program changed its copy. Returns the new value: the same object if possible."""
     if type(ours) is not type(theirs):
         return theirs
     if isinstance(ours, list):
@@ -61,7 +61,7 @@ def _is_check(node: ast.stmt) -> bool:
 
 
 def _together(node: ast.AST, theirs: set[str]) -> set[str]:
-    """Names whose values may be parts of one another after a statement or a call."""
+    """Names whose values may share parts after a statement or a call."""
     if isinstance(node, ast.Assign | ast.AugAssign | ast.NamedExpr | ast.AnnAssign | ast.For | ast.comprehension):
         parts = [getattr(node, name, None) for name in ("target", "value", "iter")] + getattr(node, "targets", [])
         return set().union(*(_given(part) for part in parts if part is not None))
@@ -76,7 +76,7 @@ def _together(node: ast.AST, theirs: set[str]) -> set[str]:
 
 
 def _apart(node: ast.AST, theirs: set[str]) -> list[ast.expr]:
-    """What a node compares, or may compare."""
+    """Expressions that a node compares or may compare."""
     if isinstance(node, ast.Compare):
         return [node.left, *node.comparators]
     if isinstance(node, ast.BinOp):
@@ -91,6 +91,6 @@ def _loaded(node: ast.AST) -> set[str]:
 
 
 def _given(node: ast.AST) -> set[str]:
-    """Less the functions that are called."""
+    """Names in `node` without the called functions."""
     calls = [inner for inner in ast.walk(node) if isinstance(inner, ast.Call) and isinstance(inner.func, ast.Name)]
     return _loaded(node) - {call.func.id for call in calls}
