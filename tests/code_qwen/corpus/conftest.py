@@ -46,7 +46,7 @@ def kept(reader, monkeypatch):
 
     def look(path, **settings) -> dict[str, str | None]:
         made = reader(path, **settings)
-        found: dict[str, str | None] = {examined.file.path: None for examined in made.files(Meter())}
+        found: dict[str, str | None] = {filtered.file.path: None for filtered in made.files(Meter())}
         for reason, tally in made.report.dropped.items():
             found |= dict.fromkeys(tally.examples, reason)
         return found

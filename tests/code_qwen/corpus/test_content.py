@@ -2,7 +2,7 @@
 
 import pytest
 
-from code_qwen.corpus.content import decoded, objection
+from code_qwen.corpus.content import decoded, rejection_reason
 from code_qwen.corpus.languages import language_of
 from code_qwen.corpus.licences import PERMISSIVE, is_allowed, is_licence_file, licence_of, licences_named
 from code_qwen.corpus.settings import Filters
@@ -16,7 +16,7 @@ FILTERS = Filters()
 
 def test_ordinary_code_passes():
     for text in (program(1), "int main(void) { return 0; }\n", "函数 = lambda 参数: 参数\n" * 3, "x = 1\r\ny = 2"):
-        assert objection(text, "Python", FILTERS) is None
+        assert rejection_reason(text, "Python", FILTERS) is None
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def test_ordinary_code_passes():
     ],
 )
 def test_generated(head):
-    assert objection(f"{head}\n{program(1)}", "Python", FILTERS) == "generated"
+    assert rejection_reason(f"{head}\n{program(1)}", "Python", FILTERS) == "generated"
 
 
 @pytest.mark.parametrize(
@@ -46,24 +46,24 @@ def test_generated(head):
     ],
 )
 def test_not_generated(head):
-    assert objection(f"{head}\n{program(1)}", "Python", FILTERS) is None
-    assert objection(program(1, lines=30) + "\n# automatically generated below\n", "Python", FILTERS) is None
+    assert rejection_reason(f"{head}\n{program(1)}", "Python", FILTERS) is None
+    assert rejection_reason(program(1, lines=30) + "\n# automatically generated below\n", "Python", FILTERS) is None
 
 
 def test_lines_letters_and_minified():
-    assert objection("x = 1\n" * 99 + "a" * 1001, "Python", FILTERS) == "a long line"
-    assert objection("x = 1\n" * 99 + "a" * 1000, "Python", FILTERS) is None
-    assert objection(("a = 1; " * 20 + "\n") * 9, "Python", FILTERS) == "long lines on average"
-    assert objection(("a=1;" * 40 + "\n") * 9, "JavaScript", FILTERS) == "minified"
-    assert objection("((())) = {{}}; [[[]]] + -- x\n" * 9, "C", FILTERS) == "few letters and digits"
-    assert objection("((())) = {{}}; [[[]]]\n", "C", Filters(min_alphanumeric=0.0)) is None
+    assert rejection_reason("x = 1\n" * 99 + "a" * 1001, "Python", FILTERS) == "a long line"
+    assert rejection_reason("x = 1\n" * 99 + "a" * 1000, "Python", FILTERS) is None
+    assert rejection_reason(("a = 1; " * 20 + "\n") * 9, "Python", FILTERS) == "long lines on average"
+    assert rejection_reason(("a=1;" * 40 + "\n") * 9, "JavaScript", FILTERS) == "minified"
+    assert rejection_reason("((())) = {{}}; [[[]]] + -- x\n" * 9, "C", FILTERS) == "few letters and digits"
+    assert rejection_reason("((())) = {{}}; [[[]]]\n", "C", Filters(min_alphanumeric=0.0)) is None
 
 
 def test_bytes_that_are_no_text():
     assert decoded(b"\x7fELF\0\0") == (None, "binary")
     assert decoded("é".encode("latin-1")) == (None, "not UTF-8")
     assert decoded(b"\xef\xbb\xbfx = 1\r\n") == ("x = 1\n", None)
-    assert objection("x = 1\0", "Python", FILTERS) == "binary"
+    assert rejection_reason("x = 1\0", "Python", FILTERS) == "binary"
 
 
 def test_languages():

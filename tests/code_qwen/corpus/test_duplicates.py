@@ -4,7 +4,7 @@ import pytest
 
 from code_qwen.corpus import duplicates
 from code_qwen.corpus.duplicates import Duplicates, fingerprint, signature
-from code_qwen.corpus.order import imported_first, python_imports
+from code_qwen.corpus.order import imports_first, python_imports
 
 from .programs import program
 
@@ -15,7 +15,7 @@ def runs(text):
 
 
 def of(seen, name, text):
-    return seen.of(name, fingerprint(text), signature(text))
+    return seen.reason_to_drop(name, fingerprint(text), signature(text))
 
 
 def test_copies_up_to_white_space():
@@ -91,7 +91,7 @@ def test_imported_files_come_first_and_circles_end():
         "x2.py": ["x1", "x2"],
         "notes.c": [],
     }
-    order = imported_first(sorted(files), lambda path: path, files.__getitem__)
+    order = imports_first(sorted(files), lambda path: path, files.__getitem__)
     assert sorted(order) == sorted(files)
     for first, then in [
         ("pkg/__init__.py", "pkg/util.py"), ("pkg/util.py", "pkg/core.py"), ("pkg/core.py", "app.py"),
@@ -99,4 +99,4 @@ def test_imported_files_come_first_and_circles_end():
     ]:  # fmt: skip
         assert order.index(first) < order.index(then)
     chain = {f"m{i}.py": [f"m{i + 1}"] for i in range(5000)}  # no recursion
-    assert imported_first(list(chain), lambda path: path, chain.__getitem__) == list(chain)[::-1]
+    assert imports_first(list(chain), lambda path: path, chain.__getitem__) == list(chain)[::-1]

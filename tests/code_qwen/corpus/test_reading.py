@@ -74,8 +74,8 @@ def test_files_of_a_repository_stay_together_up_to_the_span(reader, tree):
 
 
 def test_workers_do_not_matter(reader, write, monkeypatch):
-    monkeypatch.setattr("code_qwen.corpus.examine._POOL_FROM", 50_000)
-    monkeypatch.setattr("code_qwen.corpus.examine._BATCH_BYTES", 10_000)
+    monkeypatch.setattr("code_qwen.corpus.filter._POOL_FROM", 50_000)
+    monkeypatch.setattr("code_qwen.corpus.filter._BATCH_BYTES", 10_000)
     files = {f"a{i % 7}/m{i}.py": program(i) for i in range(100)}
     root = write("tree", files | {"x.py": b"\0" * 99, "y.py": program(1) + "x = 1\n"})
     one, two = reader(root, workers=1, validation_share=0.1), reader(root, workers=2, validation_share=0.1)
@@ -105,7 +105,7 @@ def test_no_near_copy_of_held_out_text_is_trained_on(reader, write):
         files[f"r{r}/.git/HEAD"] = ""
     root = write("clones", files)
     made = reader(root, validation_share=0.25)
-    found = [examined.file for examined in made.files(Meter())]
+    found = [filtered.file for filtered in made.files(Meter())]
     held = {file.repository for file in found if file.held_out}
     assert 1 <= len(held) <= 6 and held <= {f"r{r}" for r in range(12)} | {"clones"}
     assert not held & {file.repository for file in found if not file.held_out}
@@ -118,12 +118,12 @@ def test_no_near_copy_of_held_out_text_is_trained_on(reader, write):
 
 
 def test_a_single_repository_is_split_by_whole_files(reader, tree):
-    found = [examined.file for examined in reader(tree, validation_share=0.2).files(Meter())]
+    found = [filtered.file for filtered in reader(tree, validation_share=0.2).files(Meter())]
     assert 4 <= sum(file.held_out for file in found) <= 12
     assert [file.held_out for file in found] == sorted((file.held_out for file in found), reverse=True)
-    again = [examined.file for examined in reader(tree, validation_share=0.2).files(Meter())]
+    again = [filtered.file for filtered in reader(tree, validation_share=0.2).files(Meter())]
     assert again == found
-    assert all(examined.file.held_out for examined in reader(tree, validation_share=1.0).files(Meter()))
+    assert all(filtered.file.held_out for filtered in reader(tree, validation_share=1.0).files(Meter()))
 
 
 def test_documents_limits_the_files_read(reader, tree, rows):
@@ -142,7 +142,7 @@ def test_progress_reaches_the_end(reader, tree):
 
 def test_the_standard_library_is_split_like_its_prose(reader):
     made = reader("stdlib", workers=2, validation_share=0.06)
-    files = [examined.file for examined in made.files(Meter())]
+    files = [filtered.file for filtered in made.files(Meter())]
     prose = stdlib_text(0.06, 4_000_000)
     name = lambda path: re.sub(r"(/__init__)?\.py$", "", path).replace("/", ".")
     held = {name(file.path) for file in files if file.held_out}

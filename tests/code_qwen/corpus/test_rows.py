@@ -29,7 +29,7 @@ def test_the_stack(reader, rows, name):
         ],
     )
     made = reader(path)
-    files = [examined.file for examined in made.files(Meter())]
+    files = [filtered.file for filtered in made.files(Meter())]
     assert [(f.repository, f.path, f.language, f.licence) for f in files] == [
         ("u/one", "src/a.py", "Python", "MIT"),
         ("u/two", "d.py", "Python", None),
@@ -53,7 +53,7 @@ def test_other_shapes(reader, rows):
             {"text": program(6)},
         ],
     )  # fmt: skip
-    files = [examined.file for examined in reader(path).files(Meter())]
+    files = [filtered.file for filtered in reader(path).files(Meter())]
     assert [(f.repository, f.path, f.language, f.licence) for f in files] == [
         ("a/b", "x/y.go", "Go", "apache-2.0"),
         ("", "z.rs", "Rust", None),
@@ -63,7 +63,7 @@ def test_other_shapes(reader, rows):
         ("", "", None, None),
     ]
     only = reader(path, filters={"languages": "go"})
-    assert [examined.file.path for examined in only.files(Meter())] == ["x/y.go"]
+    assert [filtered.file.path for filtered in only.files(Meter())] == ["x/y.go"]
 
 
 def test_a_directory_of_rows_is_a_dataset(reader, rows, tmp_path):
@@ -72,15 +72,15 @@ def test_a_directory_of_rows_is_a_dataset(reader, rows, tmp_path):
     rows("shards/2.parquet", [stack("b", "b.py", 2)])
     (tmp_path / "shards" / "README.md").write_text("about")
     meter = Meter()
-    assert [examined.file.path for examined in reader(tmp_path / "shards").files(meter)] == ["a.py", "b.py"]
+    assert [filtered.file.path for filtered in reader(tmp_path / "shards").files(meter)] == ["a.py", "b.py"]
     assert meter.total == sum(p.stat().st_size for p in (tmp_path / "shards").glob("[12].*"))
 
 
 def test_whole_repositories_are_held_out(reader, rows):
     path = rows("a.jsonl", [stack(f"r{i % 40}", f"{i}.py", i) for i in range(200)])
     sides: dict[str, set] = {}
-    for examined in reader(path, validation_share=0.3).files(Meter()):
-        sides.setdefault(examined.file.repository, set()).add(examined.file.held_out)
+    for filtered in reader(path, validation_share=0.3).files(Meter()):
+        sides.setdefault(filtered.file.repository, set()).add(filtered.file.held_out)
     assert len(sides) == 40 and all(len(side) == 1 for side in sides.values())
     assert 5 <= sum(side == {True} for side in sides.values()) <= 20
     limited = list(reader(path, validation_share=0.3, validation_max_bytes=1).files(Meter()))
@@ -97,23 +97,23 @@ def test_of_few_repositories_something_is_held_out_and_not_too_much(reader, rows
     """Whole files, where each repository is more than is wanted; and where one is nearly everything."""
     for sizes in ([12] * repositories, [60, *[12] * (repositories - 1)]):
         made = [stack(f"r{r}", f"{i}.py", 100 * r + i) for r, size in enumerate(sizes) for i in range(size)]
-        files = [examined.file for examined in reader(rows("a.jsonl", made), validation_share=0.05).files(Meter())]
+        files = [filtered.file for filtered in reader(rows("a.jsonl", made), validation_share=0.05).files(Meter())]
         held, whole = sides(files)
         assert len(files) == sum(sizes) and 0.02 * whole < held < 0.1 * whole
     one = [stack("r", "", i) for i in range(20)]  # without paths
-    files = [examined.file for examined in reader(rows("b.jsonl", one), validation_share=0.05).files(Meter())]
+    files = [filtered.file for filtered in reader(rows("b.jsonl", one), validation_share=0.05).files(Meter())]
     assert 1 <= sum(file.held_out for file in files) <= 2
 
 
 def test_a_dataset_too_large_to_be_known_whole(reader, rows, monkeypatch):
     monkeypatch.setattr(sources, "_KNOWN_BYTES", 20_000)
     many = rows("many.jsonl", [stack(f"r{i % 60}", f"{i}.py", i, n=i) for i in range(240)])
-    found = [examined.file for examined in reader(many, validation_share=0.1).files(Meter())]
+    found = [filtered.file for filtered in reader(many, validation_share=0.1).files(Meter())]
     held = {file.repository for file in found if file.held_out}
     assert len(found) == 240 and 1 <= len(held) <= 15
     assert not held & {file.repository for file in found if not file.held_out}
     few = rows("few.jsonl", [stack(f"r{i % 2}", f"{i}.py", i) for i in range(240)])
-    found = [examined.file for examined in reader(few, validation_share=0.1).files(Meter())]
+    found = [filtered.file for filtered in reader(few, validation_share=0.1).files(Meter())]
     assert len(found) == 240 and 8 <= sum(file.held_out for file in found) <= 48
     limited = reader(few, validation_share=0.1, documents=50)
     assert len(list(limited.files(Meter()))) == 50
@@ -124,7 +124,7 @@ def test_a_folder_of_a_dataset(reader, rows, tmp_path):
         (tmp_path / "stack" / "data" / language).mkdir(parents=True)
         rows(f"stack/data/{language}/train.jsonl", [stack(language, f"{language}.py", len(language))])
     made = reader(f"hf:{tmp_path / 'stack'}", source={"data_dir": "data/python"})
-    assert [examined.file.path for examined in made.files(Meter())] == ["python.py"]
+    assert [filtered.file.path for filtered in made.files(Meter())] == ["python.py"]
     other = reader(f"hf:{tmp_path / 'stack'}", source={"data_dir": "data/go"})
     assert made.settings() != other.settings()
     with pytest.raises(UserError, match="data_dir=data/rust"):

@@ -20,9 +20,9 @@ from code_qwen.problems import (
     normalise,
     training,
 )
-from code_qwen.problems.check import prove
+from code_qwen.problems.check import run_check
 from code_qwen.problems.family import ordinal, spaced
-from code_qwen.problems.words import ARGUMENTS
+from code_qwen.problems.vocabulary import ARGUMENTS
 from qwen_shared.errors import UserError
 from qwen_shared.tokenizer import load_tokenizer
 
@@ -45,7 +45,7 @@ def everything(tasks, apart):
 
 def test_every_solution_passes_its_test(tasks, apart):
     for task in everything(tasks, apart):
-        prove(task.solution, task.entry_point, task.test)
+        run_check(task.solution, task.entry_point, task.test)
         assert task.test.count("    assert candidate(") >= 5
         assert task.solution.startswith(f"def {task.entry_point}(") and task.solution.endswith("\n")
 
@@ -56,9 +56,9 @@ def test_a_docstring_prompt_is_python_and_may_stand_before_its_solution(tasks, a
             (function,) = ast.parse(task.prompt).body
             assert function.name == task.entry_point
             assert ast.get_docstring(function)
-            prove(task.prompt + "\n" + task.solution, task.entry_point, task.test)
+            run_check(task.prompt + "\n" + task.solution, task.entry_point, task.test)
             with pytest.raises((AssertionError, TypeError)):
-                prove(task.prompt, task.entry_point, task.test)
+                run_check(task.prompt, task.entry_point, task.test)
 
 
 def neighbours(family, parameters):
@@ -80,7 +80,7 @@ def test_a_wrong_value_in_any_place_fails(apart):
         for changed in neighbours(family, task.parameters):
             body = family.body("x", *changed).replace("\n", "\n    ")
             try:
-                prove(f"def f(x):\n    {body}\n", "f", task.test)
+                run_check(f"def f(x):\n    {body}\n", "f", task.test)
             except (AssertionError, KeyError):
                 tried += 1
             else:
@@ -92,7 +92,7 @@ def test_the_reference_can_tell_a_wrong_solution():
     task = next(iter(training(0, 1)))
     wrong = re.sub(r"return .*", "return None", task.solution)
     with pytest.raises(AssertionError):
-        prove(wrong, task.entry_point, task.test)
+        run_check(wrong, task.entry_point, task.test)
 
 
 def test_neither_prompts_nor_parameters_are_in_training_and_held_out(tasks, apart):

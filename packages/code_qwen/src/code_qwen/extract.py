@@ -1,4 +1,4 @@
-"""The program that an answer in words holds. Looks at lines only: what a model wrote is never parsed here, nor run."""
+"""Extracts the program from a model's answer, by lines only: the answer is neither parsed nor run here."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 _FENCE = re.compile(r"^([ \t]*)(`{3,}|~{3,})([^`\n]*)$")
 _PYTHON = ("", "python", "python3", "py", "py3", "pycon")
-# How a line of a program begins that stands at the margin; prose seldom does so.
+# Beginnings of program lines without indentation; prose seldom begins so.
 _STATEMENT = re.compile(
     r"(?:from\s+[\w.]+\s+import\b|import\s+[\w.]+\s*(?:,|;|#|$|as\b)|(?:async\s+)?def\s+\w+\s*[(\[]|class\s+\w+\s*[(:\[]|@\w"
     r"|(?:if|elif|for|while|with|except|match)\b.*:\s*(?:#.*)?$|(?:else|try|finally|except)\s*:|return\b|raise\b|assert\b"
@@ -16,7 +16,7 @@ _STATEMENT = re.compile(
     r"|[A-Za-z_][\w.]*\(.*[),(\[{:][ \t]*(?:#.*)?$|\"\"\"|''')"
 )
 _FUTURE = re.compile(r"^from __future__ import .*\n?", re.MULTILINE)
-_ANNOTATIONS = "from __future__ import annotations\n"  # the only one that still changes anything
+_ANNOTATIONS = "from __future__ import annotations\n"  # the only future import that still has an effect
 _INDENT = "    "
 
 
@@ -28,13 +28,15 @@ class _Block:
 
 
 def extract(text: str, entry_point: str, prompt: str = "") -> str:
-    """The whole program in an answer, which defines `entry_point`; it is run after nothing else: `passes("", …)`.
+    """The whole program in an answer, complete without the prompt: `passes("", …)`.
 
-    `text`: what a model said, with or without fences and prose. `prompt`: the code that it was to complete, "" where
-    there was none. Taken is the last fenced block that defines `entry_point`, a closed one before one that was cut
-    off; without such a block the lines around its definition in the bare text. What stands in `prompt` before its own
-    definition (imports, helpers) goes before that. An answer that does not define it is the body that `prompt` asks
-    for: the first fenced block, or else the whole text, indented as a body where it is not.
+    `text`: the answer, with or without fences and prose. `prompt`: the code to complete, or "". In this order:
+
+    1. the last fenced block that defines `entry_point`; a closed block wins over one that was cut off
+    2. the lines around its definition in the text outside blocks
+    3. the first fenced block, else the whole text, as the body of `prompt`'s function, indented if needed
+
+    In 1 and 2 the imports and helpers of `prompt` (`preface`) come first.
     """
     text = text.replace("\r\n", "\n")
     blocks, bare = _blocks(text)
@@ -52,26 +54,25 @@ def extract(text: str, entry_point: str, prompt: str = "") -> str:
 
 
 def preface(prompt: str, entry_point: str) -> str:
-    """What stands in a prompt before the function that it asks for (imports, helpers): all of it where it asks for
-    none."""
+    """The part of a prompt before the requested function (imports, helpers); all of it if it requests none."""
     definition = _definition(prompt, entry_point)
     if definition is None:
         return prompt
     lines = prompt[: definition.start()].split("\n")
-    while len(lines) > 1 and lines[-2].startswith("@"):  # its decorators are its own
+    while len(lines) > 1 and lines[-2].startswith("@"):  # decorators belong to the function
         del lines[-2]
     return "\n".join(lines)
 
 
 def split(program: str, prompt: str, entry_point: str) -> tuple[str, str]:
-    """What an extracted program has of the prompt, which can be trusted as that can, and the rest of it."""
+    """(the prompt's part of an extracted program, trusted like the prompt; the rest)."""
     own = preface(prompt, entry_point).rstrip()
     head = next((head for head in (own, _ANNOTATIONS + own) if own and program.startswith(head)), "")
     return head, program[len(head) :]
 
 
 def _blocks(text: str) -> tuple[list[_Block], str]:
-    """The fenced blocks of a text, and the text without them. The last block may never be closed."""
+    """The fenced blocks and the text without them. The last block may be unclosed."""
     blocks: list[_Block] = []
     bare: list[str] = []
     fence: re.Match[str] | None = None
@@ -94,7 +95,7 @@ def _blocks(text: str) -> tuple[list[_Block], str]:
 
 
 def _block(fence: re.Match[str], lines: list[str], closed: bool) -> _Block:
-    """A fence in a list is indented, and its lines with it."""
+    """Removes the indentation of a fence in a list from its lines."""
     margin = fence[1]
     code = textwrap.dedent("\n".join(line.removeprefix(margin) for line in lines)) + "\n"
     words = fence[3].split()
@@ -106,7 +107,7 @@ def _defines(code: str, name: str) -> bool:
 
 
 def _definition(code: str, name: str) -> re.Match[str] | None:
-    """The last definition of `name` at the margin: a function, a class, or a name that is given a value."""
+    """The last unindented definition of `name`: a function, class or assignment."""
     name = re.escape(name)
     pattern = rf"^(?:(?:async[ \t]+)?def[ \t]+{name}[ \t]*[(\[]|class[ \t]+{name}\b|{name}[ \t]*(?::[^=\n]*)?=(?!=))"
     found = list(re.finditer(pattern, code, re.MULTILINE))
@@ -114,8 +115,8 @@ def _definition(code: str, name: str) -> re.Match[str] | None:
 
 
 def _joined(before: str, code: str) -> str:
-    """Imports from the future must come first in a program. What stands there is never the answer's own line: it is
-    taken for the prompt's.
+    """`__future__` imports must come first. The line written there is ours, never the answer's: it counts as the
+    prompt's part.
     """
     if not before.strip():
         return code
@@ -124,7 +125,7 @@ def _joined(before: str, code: str) -> str:
 
 
 def _program(text: str, entry_point: str) -> str:
-    """The lines around a definition that look like a program's: prose ends it on both sides."""
+    """The lines of code around a definition, up to prose on both sides."""
     lines = text.split("\n")
     definition = _definition(text, entry_point)
     at = text.count("\n", 0, definition.start())
@@ -143,7 +144,7 @@ def _program(text: str, entry_point: str) -> str:
             in_string ^= _toggles(lines[i])
         elif lines[i].strip():
             break
-    while first < at and lines[first][:1].isspace():  # an indented line begins no program
+    while first < at and lines[first][:1].isspace():  # a program begins unindented
         first += 1
     return "\n".join(lines[first:last]) + "\n"
 
@@ -153,12 +154,12 @@ def _is_code(line: str) -> bool:
 
 
 def _toggles(line: str) -> bool:
-    """Whether a string over several lines begins or ends in a line."""
+    """Whether a multi-line string begins or ends in this line."""
     return (line.count('"""') + line.count("'''")) % 2 == 1
 
 
 def _body_indent(prompt: str, entry_point: str) -> str:
-    """How deep the body of the prompt's function is indented, by its first line."""
+    """The indentation of the body of the prompt's function."""
     definition = _definition(prompt, entry_point)
     for line in prompt[definition.end() :].split("\n")[1:]:
         if line.strip() and line[0] in " \t" and not line.lstrip().startswith(")"):
@@ -167,12 +168,12 @@ def _body_indent(prompt: str, entry_point: str) -> str:
 
 
 def _as_body(text: str, indent: str) -> str:
-    """Lines of a function's body, indented as one. Often only the first line has lost its indentation."""
+    """`text` indented as a function's body. Often only the first line lost its indentation."""
     lines = text.strip("\n").rstrip().split("\n")
     if lines[0][:1] in (" ", "\t"):
         return textwrap.indent(textwrap.dedent("\n".join(lines)), indent) + "\n"
     depths = [len(line) - len(line.lstrip()) for line in lines[1:] if line.strip()]
-    opens = lines[0].rstrip().endswith((":", "(", "[", "{", ",", "\\"))  # then the next line is deeper than the first
+    opens = lines[0].rstrip().endswith((":", "(", "[", "{", ",", "\\"))  # then the next line is deeper
     if depths and min(depths) >= len(indent) and (not opens or depths[0] > len(indent)):
         return "\n".join([indent + lines[0], *lines[1:]]) + "\n"
     return textwrap.indent("\n".join(lines), indent) + "\n"

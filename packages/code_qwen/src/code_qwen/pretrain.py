@@ -1,4 +1,4 @@
-"""`code-qwen pretrain`: a base model goes on with code, and with some text so that it forgets little."""
+"""`code-qwen pretrain`: continues a base model on code, with some text against forgetting."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ KIND = "code-pretrain"
 
 
 def main(invocation: Invocation) -> None:
-    plan(invocation)  # what the tokenizer and the layout make impossible shows here, before anything heavy
-    say("loading torch and Megatron")  # the next ten seconds would be silent
+    plan(invocation)  # reports problems of tokenizer and layout before heavy imports
+    say("loading torch and Megatron")  # takes ten seconds
 
     from qwen_shared.backend.quick_import import quick_import
 
@@ -34,12 +34,12 @@ def plan(invocation: Invocation) -> str:
         from qwen_shared.data.fim import fim_token_ids
         from qwen_shared.tokenizer import load_tokenizer
 
-        fim_token_ids(load_tokenizer(i.origin.tokenizer))  # not every tokenizer has them
+        fim_token_ids(load_tokenizer(i.origin.tokenizer))  # raises if the tokenizer lacks them
     return plan_run(i.command, i.recipe, i.layout, i.run_dir, i.origin, i.options)
 
 
 def corpora(recipe: CodePretrainRecipe) -> list[Corpus]:
-    """Code, what the run is about; and text."""
+    """The code corpus and, if any, the text corpus."""
     from code_qwen.corpus import corpus
     from qwen_shared.data.fim import FimStream
     from qwen_shared.training.pretrain import Corpus

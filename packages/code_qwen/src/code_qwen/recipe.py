@@ -1,4 +1,4 @@
-"""The code recipes: continued pretraining on code and text, and supervised fine-tuning on functions."""
+"""Recipes: continued pretraining on code and text, and supervised fine-tuning on functions."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from qwen_shared.recipe.sft_schema import SftData
 if TYPE_CHECKING:
     from code_qwen.problems import Task
 
-FUNCTIONS = "functions"  # the name of the source
+FUNCTIONS = "functions"  # the source's name
 
 
 class CodeData(TrainingData):
@@ -71,13 +71,13 @@ class CodePretrainRecipe(PretrainRecipe):
 
 
 class FunctionData(SftData):
-    """`functions` are made here; everything else is read."""
+    """The source `functions` is generated; others are read."""
 
     builtin: ClassVar[tuple[str, ...]] = (FUNCTIONS,)
 
 
 class Problems(Section):
-    """What `data.sources: [functions]` makes: tasks whose solutions have passed their tests."""
+    """The tasks that `data.sources: [functions]` generates."""
 
     count: Positive = Field(40_000, description="training tasks, all different")
     languages: list[Literal["en", "zh"]] = Field(["en", "zh"], min_length=1)
@@ -85,7 +85,7 @@ class Problems(Section):
 
 
 def training_tasks(recipe: CodeSftRecipe) -> Iterator[Task]:
-    """What the source `functions` trains on."""
+    """The training tasks of the source `functions`."""
     from code_qwen import problems
 
     settings = recipe.problems

@@ -1,6 +1,4 @@
-"""The sandbox as a reward: 1 for a program that passes its tests, 0 for anything else. Entry point `code` of the group
-`qwen.rewards`.
-"""
+"""The reward `code` (entry point group `qwen.rewards`): 1 for a program that passes its tests, else 0."""
 
 from __future__ import annotations
 
@@ -21,12 +19,14 @@ def passed(
 ) -> list[float]:
     """1.0 for each completion whose program passes its tests within `timeout` seconds, else 0.0.
 
-    `completions`: texts, or lists of messages of which the last is judged; the program is looked for in it. The tests
-    stand in the column `test`, or else `tests` or `test_list`: a text, or a list of assert statements. Columns that may
-    be there: `entry_point`, the function that is asked for (without it, the first one that the tests call); `setup`,
-    trusted code that the program goes on with, or that its tests use. Prompts are not read. Raises ValueError where no
-    column of tests is there, the lengths differ, a value is of another type, or tests define `check(candidate)` and
-    nothing names its candidate.
+    `completions`: texts, or lists of messages, of which the last counts. Prompts are not read. Columns:
+
+    - `test` (or `tests`, `test_list`): the tests, a text or a list of assert statements
+    - `entry_point` (optional): the requested function; default: the first one that the tests call
+    - `setup` (optional): trusted code before the program, for it and its tests
+
+    Raises ValueError if there is no column of tests, lengths differ, a value has another type, or tests define
+    `check(candidate)` without `entry_point`.
     """
     name = next((column for column in _TESTS if column in columns), None)
     if name is None:
@@ -41,7 +41,7 @@ def passed(
         _job(_text(completion, k), _test(test, k, name), _entry_point(entry, test, k), setup or "", timeout)
         for k, (completion, test, entry, setup) in enumerate(zip(completions, tests, entries, setups, strict=True))
     ]
-    return [1.0 if judgement.passed else 0.0 for judgement in run_tests_many(jobs)]
+    return [1.0 if verdict.passed else 0.0 for verdict in run_tests_many(jobs)]
 
 
 def _job(text: str, test: str, entry_point: str, setup: str, timeout: float) -> Submission:
@@ -63,7 +63,7 @@ def _entry_point(value: Any, test: Any, k: int) -> str:
 
 
 def _called(test: str) -> str:
-    """The first function that the tests call, and that neither they nor Python have, or else that they do not have."""
+    """The first called function that the tests do not define; builtins count last."""
     try:
         nodes = list(ast.walk(ast.parse(test)))
     except (SyntaxError, ValueError, RecursionError, MemoryError):

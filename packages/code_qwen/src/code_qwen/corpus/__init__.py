@@ -1,4 +1,8 @@
-"""The code corpus: source trees, datasets and the standard library as texts fit to learn from."""
+"""The code corpus: source trees, datasets and the standard library as filtered documents.
+
+Reading order: `settings`, `sources` (`tree`, `rows`: which files, which are held out), `filter` (`content`, `licences`,
+`languages`, `scrub`), `duplicates`, `order`, then `reading`, which makes documents of them.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +15,10 @@ if TYPE_CHECKING:
 
 
 def corpus(data: CodeData) -> dict[CodeSource, TextReader]:
-    """A reader for each of `data.sources`, for `qwen_shared.data.prepare(data, …, builtin=corpus(data))`. Several may
-    have one path, and differ in the column, the configuration or the split.
+    """A reader for each of `data.sources`, for `qwen_shared.data.prepare(data, …, builtin=corpus(data))`.
 
     Raises UserError for a directory without code.
     """
-    from code_qwen.corpus.reading import CodeReader  # brings numpy, which the recipe needs not
+    from code_qwen.corpus.reading import CodeReader  # imports numpy, which a recipe does not need
 
     return {source: CodeReader(data, source).as_text_reader() for source in data.sources}

@@ -1,4 +1,4 @@
-"""The command `code-qwen prepare`: what the filters keep of a source, what they drop and why."""
+"""`code-qwen prepare`: shows which files of a source the filters keep, which they drop and why."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def options(parser: argparse.ArgumentParser) -> None:
         help="a directory tree or git checkout, a .jsonl (.gz, .zst) or .parquet file or a directory of them, hf:NAME, "
         "or stdlib, which is the default",
     )  # fmt: skip
-    add("--to", metavar="OUT.jsonl", help="write what is kept: text, path, repository, language, licence")
+    add("--to", metavar="OUT.jsonl", help="write the kept files: text, path, repository, language, licence")
     add("--report", metavar="FILE", help="write the counts and examples as JSON")
     add("--text-key", metavar="COLUMN", help="of a dataset: the column that holds the code")
     add("--subset", help="of a dataset hf:NAME: its configuration")
     add("--split", default="train", help="of a dataset hf:NAME (default: %(default)s)")
     add("--data-dir", metavar="FOLDER", help="of a dataset hf:NAME: the folder in it, such as data/python")
-    add("--workers", type=int, help="processes that read and filter (default: the CPUs there are)")
+    add("--workers", type=int, help="processes that read and filter (default: one for each CPU)")
     add(
         "filters", nargs="*", metavar="key=value",
         help="filters as in a recipe's data.filters, such as languages=[Python,C] near_duplicate_threshold=0.85",
@@ -45,7 +45,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Returns the exit code. Raises UserError for the user's mistakes; nothing is written then."""
+    """Returns the exit code. Raises UserError, before anything is written, for a user's mistake."""
     from rich.console import Console
 
     from qwen_shared.tracking.files import write_atomic
@@ -61,7 +61,7 @@ def main(args: argparse.Namespace) -> int:
             else:
                 _write_rows(out, rows)
         if report is not None:
-            write_atomic(report, json.dumps(reader.report.as_json(), ensure_ascii=False, indent=1) + "\n")
+            write_atomic(report, json.dumps(reader.report.as_dict(), ensure_ascii=False, indent=1) + "\n")
     except OSError as error:
         raise UserError(f"{error.filename or out}: cannot be written: {error.strerror}") from None
     console = Console()
@@ -72,11 +72,11 @@ def main(args: argparse.Namespace) -> int:
 
 
 def show(report: Report, console: Console) -> None:
-    """Two tables: languages, and reasons with examples."""
+    """Print a table of languages and a table of reasons with examples."""
     from rich.markup import escape
     from rich.table import Table
 
-    found = report.as_json()
+    found = report.as_dict()
     title = f"files kept: {report.kept_files:,}; dropped: {report.dropped_files:,}"
     table = Table(title=title, title_justify="left")
     for column, how in (("language", "left"), ("kept", "right"), ("MB", "right"), ("dropped", "right")):
@@ -108,7 +108,7 @@ def _reader(args: argparse.Namespace) -> CodeReader:
     from qwen_shared.recipe.yaml_text import parse_yaml
 
     path, words = args.source, list(args.filters)
-    if "=" in path and not Path(path).exists():  # only filters are given
+    if "=" in path and not Path(path).exists():  # the first word is a filter
         path, words = STDLIB, [path, *words]
     filters: dict[str, Any] = {}
     for word in words:
@@ -143,8 +143,8 @@ def _check(workers: int | None, source: str, out: Path | None, report: Path | No
 
 
 def _rows(reader: CodeReader, meter: Meter) -> Iterator[dict[str, Any]]:
-    for examined in reader.files(meter):
-        file = examined.file
+    for filtered in reader.files(meter):
+        file = filtered.file
         yield {
             "text": file.text,
             "path": file.path,
@@ -156,7 +156,7 @@ def _rows(reader: CodeReader, meter: Meter) -> Iterator[dict[str, Any]]:
 
 @contextmanager
 def _progress() -> Iterator[Meter]:
-    """A bar on a terminal; elsewhere nothing, the tables come soon enough."""
+    """A progress bar, on a terminal only."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
     bar = Progress(

@@ -1,4 +1,4 @@
-"""What a file's contents say against it: that no one wrote it, or that it is data rather than code."""
+"""Rejects files by content: generated, minified or data rather than code."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from code_qwen.corpus.settings import Filters
 
 _HEAD_LINES = 10
-# What programs put on top of what they write.
+# Headers of generated files.
 _GENERATED = re.compile(
     r"do not (?:edit|modify|change)(?! this (?:line|section|block))|@generated|auto[- ]?generated|"
     r"automatically (?:generated|created)|machine[- ]generated|"
@@ -19,7 +19,7 @@ _WEB = ("JavaScript", "TypeScript", "CSS", "HTML")
 
 
 def decoded(content: bytes) -> tuple[str | None, str | None]:
-    """A file's text with line feeds for line ends, or None and why it is no text."""
+    """(text with line feeds, None), or (None, the reason why it is not text)."""
     if b"\0" in content:
         return None, "binary"
     try:
@@ -29,8 +29,8 @@ def decoded(content: bytes) -> tuple[str | None, str | None]:
     return text.replace("\r\n", "\n"), None
 
 
-def objection(text: str, language: str | None, filters: Filters) -> str | None:
-    """The first reason to leave this text out, or None."""
+def rejection_reason(text: str, language: str | None, filters: Filters) -> str | None:
+    """The first reason to drop this text, or None."""
     if "\0" in text:
         return "binary"
     if _GENERATED.search("\n".join(text[:4000].splitlines()[:_HEAD_LINES])):

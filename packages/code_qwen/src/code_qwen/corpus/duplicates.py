@@ -1,11 +1,11 @@
-"""Copies and near copies of what the corpus has already.
+"""Finds copies and near copies of earlier files.
 
-Copies are found by a hash, up to spaces and line ends. Near copies are found by MinHash over runs of five words
-(StarCoder 2's, Lozhkov et al. 2024), 120 hashes in 20 bands: of two files that share 70 % of their runs nine in ten
-meet in a band, of two that share 80 % all but one in 300; then their estimated similarity decides.
+Copies: by a hash of the text without white space. Near copies: by MinHash over 5-grams of words (StarCoder 2, Lozhkov
+et al. 2024), 120 hashes in 20 bands. Two files that share 70 % of their 5-grams meet in a band with probability 0.9,
+with 80 % in all but one case of 300; then their estimated similarity decides.
 
-Memory is about 2.5 kB for each file kept, and the index of near copies takes in no more than `INDEX_FILES`: beyond
-these a file is still compared, but nothing is compared with it.
+Memory: about 2.5 kB for each kept file. The index holds at most `INDEX_FILES` files; later files are compared with
+these only.
 """
 
 from __future__ import annotations
@@ -18,31 +18,31 @@ if TYPE_CHECKING:
     from rensa import RMinHash
 
 HASHES, BANDS, SEED = 120, 20, 42
-RUN = 5  # words
+NGRAM = 5  # words
 INDEX_FILES = 1 << 20
 
 _WORD = re.compile(r"\w+")
 
 
 def fingerprint(text: str) -> int:
-    """Of the text but for white space."""
+    """64-bit hash of the text without white space."""
     return int.from_bytes(hashlib.blake2b("".join(text.split()).encode(), digest_size=8).digest(), "big")
 
 
 def signature(text: str) -> RMinHash | None:
-    """Of runs of five words; None for a text of fewer, which only its exact copies can resemble."""
+    """MinHash of 5-grams of words; None for a shorter text."""
     from rensa import RMinHash
 
     words = _WORD.findall(text)
-    if len(words) < RUN:
+    if len(words) < NGRAM:
         return None
     found = RMinHash(HASHES, SEED)
-    found.update([" ".join(run) for run in zip(*(words[i:] for i in range(RUN)), strict=False)])
+    found.update([" ".join(run) for run in zip(*(words[i:] for i in range(NGRAM)), strict=False)])
     return found
 
 
 class Duplicates:
-    """What has been kept so far. With a threshold of 1 only copies count."""
+    """The files kept so far. With a threshold of 1 only exact copies count."""
 
     def __init__(self, threshold: float):
         from rensa import RMinHashDeduplicator
@@ -51,8 +51,8 @@ class Duplicates:
         self._fingerprints: set[int] = set()
         self._index = RMinHashDeduplicator(threshold, HASHES, True, BANDS, SEED)
 
-    def of(self, name: str, fingerprint: int, signature: RMinHash | None) -> str | None:
-        """Why this file is dropped, or None; then it is one of those that later files are compared with."""
+    def reason_to_drop(self, name: str, fingerprint: int, signature: RMinHash | None) -> str | None:
+        """Why to drop this file, or None: then later files are compared with it."""
         if fingerprint in self._fingerprints:
             return "copy"
         if self.is_near and signature is not None:

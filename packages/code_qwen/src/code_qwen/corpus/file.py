@@ -1,4 +1,4 @@
-"""A file of code on its way into the corpus."""
+"""A source file, kept or dropped."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class CodeFile:
-    """One file of a tree, or one row. `text` is None where it is still to be read from the path `where`."""
+    """A file of a tree or a row of a dataset. If `text` is None, it is still to be read from the path `where`."""
 
-    path: str  # within the repository, with /
-    repository: str  # "" where unknown
+    path: str  # within the repository, separated by /
+    repository: str  # "" if unknown
     language: str | None
     licence: str | None  # SPDX expression
     where: str  # the file or row, for messages
     size: int  # bytes
     text: str | None = None
-    held_out: bool | None = None  # None: left to the text's hash
+    held_out: bool | None = None  # None: decided by the text's hash
 
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """A file, a row or a whole folder that is left out."""
+    """A file, row or whole folder that is left out."""
 
     reason: str
     where: str

@@ -1,12 +1,11 @@
-"""Which programming language a file is in, by its name; languages are called as GitHub calls them."""
+"""A file's programming language by its name. Languages have GitHub's names."""
 
 from __future__ import annotations
 
 import difflib
 from pathlib import PurePosixPath
 
-# Where several languages share an extension the most common one has it. Data, markup and prose are not in the table:
-# a corpus of code does not want a repository's JSON.
+# An extension of several languages counts as the most common one. No data, markup or prose.
 _EXTENSIONS = {
     "Ada": "adb ads",
     "Assembly": "asm s nasm",
@@ -94,20 +93,20 @@ _BY_EXTENSION = {extension: language for language, line in _EXTENSIONS.items() f
 _BY_NAME = {name: language for language, names in _FILES.items() for name in names}
 
 LANGUAGES = {language.lower(): language for language in (*_EXTENSIONS, *_FILES)}
-# What others call them.
+# Other names of languages.
 _ALIASES = {"cpp": "C++", "c-sharp": "C#", "csharp": "C#", "golang": "Go", "js": "JavaScript", "ts": "TypeScript"}
 LANGUAGES |= _ALIASES
 
 
 def language_of(path: str) -> str | None:
-    """The language of a file with this name, or None where it is none of the table's."""
+    """The language of a file with this name, or None."""
     name = PurePosixPath(path).name
     stem, dot, extension = name.rpartition(".")
     return _BY_NAME.get(name) or (_BY_EXTENSION.get(extension.lower()) if stem and dot else None)
 
 
 def language_named(name: str) -> str:
-    """A language as the table spells it; another one as it is written."""
+    """The table's spelling of a language; an unknown one as it is."""
     return LANGUAGES.get(name.lower(), name)
 
 

@@ -1,14 +1,13 @@
-"""Which licence a text is, and whether a licence is among those allowed."""
+"""Recognises licence texts and checks whether a licence is allowed."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable
 
-UNKNOWN = "unknown"  # there is a licence, and it is none of those below
+UNKNOWN = "unknown"  # a licence text that matches none below
 
-# Licences that let anybody use, change and pass on the code, and ask for no more than that their notice stays: those of
-# the Blue Oak Council's list that code is commonly under.
+# Permissive licences: the common ones of the Blue Oak Council's list.
 _PERMISSIVE = """
     0BSD AFL-2.1 AFL-3.0 Apache-1.1 Apache-2.0 Artistic-2.0 BSD-2-Clause BSD-2-Clause-Patent BSD-3-Clause
     BSD-3-Clause-Clear BSD-4-Clause BSL-1.0 BlueOak-1.0.0 CC-BY-3.0 CC-BY-4.0 CC0-1.0 ECL-2.0 FTL HPND ISC Libpng MIT
@@ -19,8 +18,7 @@ PERMISSIVE = frozenset(_PERMISSIVE.lower().split())
 
 _ALIASES = {"bsd-2": "bsd-2-clause", "bsd-3": "bsd-3-clause", "apache-2": "apache-2.0", "apache2": "apache-2.0"}
 
-# Words that stand in one licence's text and in no other's before it. The earliest match tells: GNU licences name each
-# other further down.
+# Words that identify a licence's text. The earliest match decides, as GNU licences name each other further down.
 _ISC = (
     "Permission to use, copy, modify, and(?:/or)? distribute this software for any purpose with or without fee "
     "is hereby granted"
@@ -58,14 +56,14 @@ _TEXTS = {
     "BSD-2-Clause": r"Redistribution and use in source and binary forms, with or without modification, are permitted",
 }
 _PATTERNS = {name: re.compile(pattern.replace(" ", r"\s+"), re.I | re.S) for name, pattern in _TEXTS.items()}
-# Comment signs and rulers that a licence's text may be wrapped in.
+# Comment signs and rulers around a licence's text.
 _DECORATION = re.compile(r"^[\s#*/;%-]+", re.M)
 _SPDX = re.compile(r"SPDX-License-Identifier:\s*([A-Za-z0-9.+() -]*[A-Za-z0-9.+)])")
 LICENCE_FILE = re.compile(r"(licen[cs]e|copying|unlicen[cs]e)([-_.].*)?", re.I)
 
 
 def licence_of(text: str) -> str | None:
-    """The SPDX expression of a licence's text or of a header in `text`; None where it names none that is known."""
+    """The SPDX expression of a licence text or of an SPDX header; None if unknown."""
     return spdx_header(text) or _recognised(text[:20_000])
 
 
@@ -83,13 +81,12 @@ def is_licence_file(name: str) -> bool:
 
 
 def licences_named(names: Iterable[str]) -> frozenset[str]:
-    """Lower-case SPDX names; `permissive` stands for all of PERMISSIVE."""
+    """Lower-case SPDX names; `permissive` means all of PERMISSIVE."""
     return frozenset().union(*(PERMISSIVE if name.lower() == "permissive" else {_name(name)} for name in names))
 
 
 def is_allowed(expression: str, allowed: Collection[str]) -> bool:
-    """Whether code under this SPDX expression may be used where `allowed` (lower case) may: A OR B needs one of them, A
-    AND B both. Of brackets all is asked."""
+    """Whether `allowed` (lower case) covers this SPDX expression: A OR B needs one, A AND B both, brackets all."""
     if "(" in expression:
         expression = re.sub(r"[()]", " ", expression).replace(" OR ", " AND ")
     return any(
@@ -99,7 +96,7 @@ def is_allowed(expression: str, allowed: Collection[str]) -> bool:
 
 
 def _name(licence: str) -> str:
-    licence = re.split(r"\s+WITH\s+", licence.strip())[0].lower()  # an exception allows more, never less
+    licence = re.split(r"\s+WITH\s+", licence.strip())[0].lower()  # an exception only allows more
     licence = re.sub(r"(-only|-or-later|\+)$", "", licence)
     return _ALIASES.get(licence, licence)
 
@@ -107,4 +104,4 @@ def _name(licence: str) -> str:
 def _recognised(text: str) -> str | None:
     text = _DECORATION.sub("", text)
     found = {name: match.start() for name, pattern in _PATTERNS.items() if (match := pattern.search(text))}
-    return min(found, key=found.__getitem__) if found else None  # of two at the same place the one named first
+    return min(found, key=found.__getitem__) if found else None  # at the same place, the first in the table

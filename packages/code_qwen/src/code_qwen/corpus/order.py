@@ -1,4 +1,4 @@
-"""Files of a repository one after another, what is imported before what imports it."""
+"""Orders the files of a repository so that imported files come first."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SOURCE_FOLDERS = ("src", "lib", "python")
 
 
 def python_imports(text: str, path: str) -> list[str]:
-    """Modules that a Python file may import, dotted, as its repository would call them: `a.b` for a/b.py."""
+    """Modules that a Python file may import, by their names in the repository: `a.b` for a/b.py."""
     package = PurePosixPath(path).parent.parts
     found: dict[str, None] = {}
     for match in _IMPORT.finditer(text):
@@ -28,16 +28,16 @@ def python_imports(text: str, path: str) -> list[str]:
             if level - 1 > len(package):
                 continue
             parts = [*package[: len(package) - level + 1], *parts]
-        # What is imported may itself be a module.
+        # An imported name may itself be a module.
         names = [name.split()[0] for name in match["names"].split(",") if name.split()]
         found |= dict.fromkeys([".".join([*parts, name]) for name in names] + [".".join(parts)])
     return [name for name in found if name]
 
 
-def imported_first[T](
+def imports_first[T](
     files: Sequence[T], path_of: Callable[[T], str], imports_of: Callable[[T], Iterable[str]]
 ) -> list[T]:
-    """The files in their order, each after those of them that it imports; of a circle the first stays first."""
+    """The files in order, each after the files that it imports; in a cycle the first stays first."""
     modules: dict[str, int] = {}
     for i, file in enumerate(files):
         for name in _module_names(path_of(file)):

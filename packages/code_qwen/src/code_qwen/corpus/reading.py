@@ -1,4 +1,4 @@
-"""Sources of code as documents: filtered, scrubbed, without copies, a repository's files together."""
+"""Reads a source of code as documents: filtered, scrubbed, deduplicated, a repository's files together."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from code_qwen.corpus.duplicates import Duplicates
-from code_qwen.corpus.examine import Examined, Filter, examined
 from code_qwen.corpus.file import Dropped
-from code_qwen.corpus.order import imported_first
+from code_qwen.corpus.filter import Filter, FilteredFile, filter_files
+from code_qwen.corpus.order import imports_first
 from code_qwen.corpus.report import Report
 from code_qwen.corpus.sources import open_source
 from qwen_shared.data.check import HF
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from code_qwen.corpus.settings import CodeSource
     from code_qwen.recipe import CodeData
 
-_REPOSITORY_BYTES = 32 << 20  # of one repository's files that wait to be put in order
+_REPOSITORY_BYTES = 32 << 20  # of one repository's files that are ordered together
 
 
 class CodeReader:
-    """Reads one source again and again, each time the same; `report` is that of the last time."""
+    """Reads one source, each time the same; `report` describes the last time."""
 
     def __init__(self, data: CodeData, source: CodeSource, workers: int | None = None):
         self.data = data
@@ -36,13 +36,13 @@ class CodeReader:
         self._opened = open_source(data, source)
 
     def as_text_reader(self) -> TextReader:
-        return TextReader(self.documents, self.identity, self.settings(), lambda: self.report.as_json())
+        return TextReader(self.documents, self.identity, self.settings(), lambda: self.report.as_dict())
 
     def identity(self) -> list[FileIdentity]:
         return self._opened.identity()
 
     def settings(self) -> dict[str, Any]:
-        """What decides the documents besides the files: the settings, and this very code."""
+        """What decides the documents, besides the files: settings and the code of this package."""
         code = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))))
         source = self.source
         keys = ("config", "split", "data_dir") if source.path.startswith(HF) else ()
@@ -54,11 +54,11 @@ class CodeReader:
         }
 
     def documents(self, meter: Meter) -> Iterator[Document]:
-        """Each a file, or several of a repository with FILE_END between them. Held-out ones are one file each.
+        """A document is one file, or several of a repository with FILE_END between them. Held-out files stay alone.
 
-        Raises UserError where nothing is left.
+        Raises UserError if no file is kept.
         """
-        waiting: list[Examined] = []
+        waiting: list[FilteredFile] = []
         size = 0
         for file in self.files(meter):
             same = waiting and _group(waiting[0]) == _group(file)
@@ -69,14 +69,14 @@ class CodeReader:
             size += len(file.file.text or "")
         yield from self._together(waiting)
 
-    def files(self, meter: Meter) -> Iterator[Examined]:
-        """What the filters keep, in the source's order."""
+    def files(self, meter: Meter) -> Iterator[FilteredFile]:
+        """The kept files in the source's order."""
         self.report = report = Report(self._opened.root)
         duplicates = Duplicates(self.data.filters.near_duplicate_threshold)
-        secret: set[int] = set()  # shingles of held-out text, where the split asks for them
+        held_out_shingles: set[int] = set()  # shingles of held-out text, if the source splits by text
         files = self._opened.files(Filter(self.data.filters).by_name, report.drop, meter)
         done = 0
-        for result, size in examined(files, self.data.filters, self.workers):
+        for result, size in filter_files(files, self.data.filters, self.workers):
             done += size
             if meter.total is not None and not self._reads_rows:
                 meter.at(done)
@@ -84,11 +84,11 @@ class CodeReader:
                 report.drop(result)
                 continue
             file = result.file
-            reason = duplicates.of(file.where, result.fingerprint, result.signature)
+            reason = duplicates.reason_to_drop(file.where, result.fingerprint, result.signature)
             if not reason and self._opened.splits_by_text:
                 if file.held_out:
-                    secret.update(shingles(file.text or ""))
-                elif is_near(file.text or "", secret):
+                    held_out_shingles.update(shingles(file.text or ""))
+                elif is_near(file.text or "", held_out_shingles):
                     reason = "near held-out text"
             if reason:
                 report.drop(Dropped(reason, file.where, file.language, size))
@@ -104,28 +104,28 @@ class CodeReader:
 
         return isinstance(self._opened, Rows)
 
-    def _together(self, files: list[Examined]) -> Iterator[Document]:
-        """Files of one repository and one side of the split, cut into runs of about `repository_span` bytes."""
+    def _together(self, files: list[FilteredFile]) -> Iterator[Document]:
+        """Documents of about `repository_span` bytes from files of one repository and one side of the split."""
         span = self.data.filters.repository_span
-        ordered = imported_first(files, lambda file: file.file.path, lambda file: file.imports)
-        run: list[Examined] = []
+        ordered = imports_first(files, lambda file: file.file.path, lambda file: file.imports)
+        run: list[FilteredFile] = []
         size = 0
-        for examined_file in ordered:
-            text = examined_file.file.text or ""
-            if run and (examined_file.file.held_out is not False or size + len(text) > span):
+        for filtered in ordered:
+            text = filtered.file.text or ""
+            if run and (filtered.file.held_out is not False or size + len(text) > span):
                 yield _document(run)
                 run, size = [], 0
-            run.append(examined_file)
+            run.append(filtered)
             size += len(text)
         if run:
             yield _document(run)
 
 
-def _group(examined_file: Examined) -> tuple[str, bool | None]:
-    return examined_file.file.repository, examined_file.file.held_out
+def _group(filtered: FilteredFile) -> tuple[str, bool | None]:
+    return filtered.file.repository, filtered.file.held_out
 
 
-def _document(run: list[Examined]) -> Document:
+def _document(run: list[FilteredFile]) -> Document:
     first = run[0].file
     name = first.where if len(run) == 1 else f"{first.where} and {len(run) - 1} more"
     return Document(FILE_END.join(file.file.text or "" for file in run), name, first.held_out)

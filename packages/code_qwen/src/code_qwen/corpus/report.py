@@ -1,4 +1,4 @@
-"""What was kept and what was dropped, why, and of which languages."""
+"""Counts of kept and dropped files, by language and reason."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from code_qwen.corpus.examine import Examined
 from code_qwen.corpus.file import Dropped
+from code_qwen.corpus.filter import FilteredFile
 
 EXAMPLES = 3
 
@@ -27,26 +27,26 @@ class Tally:
 
 @dataclass
 class Report:
-    """Filled while a source is read. Examples are named without `root`."""
+    """Filled while a source is read. Examples are paths relative to `root`."""
 
     root: str = ""
     kept: dict[str, Tally] = field(default_factory=dict)  # by language
-    held_out: Tally = field(default_factory=Tally)  # of those kept
+    held_out: Tally = field(default_factory=Tally)  # part of `kept`
     dropped: dict[str, Tally] = field(default_factory=dict)  # by reason
-    dropped_languages: dict[str, Counter[str]] = field(default_factory=dict)  # by language, how many for which reason
-    licences: Counter[str] = field(default_factory=Counter)  # of files kept
+    dropped_languages: dict[str, Counter[str]] = field(default_factory=dict)  # language → reason → files
+    licences: Counter[str] = field(default_factory=Counter)  # of kept files
     repositories: set[str] = field(default_factory=set)
     secrets: Counter[str] = field(default_factory=Counter)
 
-    def keep(self, examined: Examined) -> None:
-        file = examined.file
+    def keep(self, filtered: FilteredFile) -> None:
+        file = filtered.file
         size = len((file.text or "").encode())
         self.kept.setdefault(file.language or "unknown", Tally()).add(size, self._name(file.where))
         if file.held_out:
             self.held_out.add(size, self._name(file.where))
         self.licences[file.licence or "none"] += 1
         self.repositories.add(file.repository)
-        self.secrets.update(examined.secrets)
+        self.secrets.update(filtered.secrets)
 
     def drop(self, dropped: Dropped) -> None:
         self.dropped.setdefault(dropped.reason, Tally()).add(dropped.size, self._name(dropped.where))
@@ -64,8 +64,8 @@ class Report:
     def dropped_files(self) -> int:
         return sum(tally.files for tally in self.dropped.values())
 
-    def as_json(self) -> dict[str, Any]:
-        """For corpus.json; the largest first."""
+    def as_dict(self) -> dict[str, Any]:
+        """The contents of corpus.json, largest first."""
         return {
             "kept": {
                 "files": self.kept_files,

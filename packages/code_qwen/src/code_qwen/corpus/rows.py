@@ -1,4 +1,4 @@
-"""Rows of code datasets as files: The Stack 1 and 2, StarCoderData, GitHub Code, and what looks like them."""
+"""Rows of code datasets as files: The Stack 1 and 2, StarCoderData, GitHub Code and similar ones."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from code_qwen.corpus.settings import CodeSource
     from qwen_shared.recipe.schema import TrainingData
 
-# Under which of these names a column stands differs from dataset to dataset.
+# Names of a column in different datasets.
 _TEXT = ("content", "text", "code")
 _REPOSITORY = ("max_stars_repo_name", "repository_name", "repo_name", "repository", "repo")
 _PATH = ("max_stars_repo_path", "file_path", "path", "filename", "file_name")
@@ -27,9 +27,9 @@ _LICENCE = ("max_stars_repo_licenses", "detected_licenses", "licenses", "license
 
 
 def read_code_rows(data: TrainingData, source: CodeSource, meter: Meter) -> Iterator[CodeFile]:
-    """The files of a dataset, in its order. A row of The Stack 2 that is a repository gives its files one by one.
+    """The files of a dataset in order. A row of The Stack 2 may be a whole repository and gives several.
 
-    Raises UserError, naming file and line, for a row without code.
+    Raises UserError, with file and line, for a row without code.
     """
     if source.path.startswith(HF):
         for row, name in read_hf_rows(source.path, source.config, source.split, source.data_dir):
@@ -84,7 +84,7 @@ def _text(row: Mapping[str, Any], keys: Sequence[str]) -> str:
 
 
 def _licence(row: Mapping[str, Any]) -> str | None:
-    """A list of licences found in a repository means that all of them hold somewhere in it."""
+    """A list of licences means that each holds for some file of the repository: all are needed."""
     for key in _LICENCE:
         value = row.get(key)
         if isinstance(value, str) and value:

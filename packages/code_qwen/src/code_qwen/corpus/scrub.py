@@ -1,8 +1,8 @@
-"""Placeholders for what must not be learnt: keys, passwords, e-mail addresses, public IP addresses.
+"""Replaces keys, passwords, e-mail addresses and public IP addresses with placeholders.
 
-A table of patterns, each with the literal words without which it cannot match, so that most texts cost a few substring
-searches. What is found is replaced in place: <KEY>, <PASSWORD>, <EMAIL>, and for addresses one that is reserved for
-documentation, which leaves the code valid. Names of people and IPv6 addresses stay.
+Each pattern of the table has literal words without which it cannot match, so most texts cost only a few substring
+searches. Placeholders: <KEY>, <PASSWORD>, <EMAIL>, and an IP address reserved for documentation, so that code stays
+valid. Names of people and IPv6 addresses stay.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ KEY, PASSWORD, EMAIL, IP_ADDRESS = "<KEY>", "<PASSWORD>", "<EMAIL>", "192.0.2.1"
 @dataclass(frozen=True)
 class Rule:
     name: str
-    words: tuple[str, ...]  # in lower case; no match without one of them in the text
+    words: tuple[str, ...]  # in lower case; without one of them there is no match
     pattern: re.Pattern[str]
     placeholder: str
-    is_meant: Callable[[re.Match[str]], bool] = lambda match: True
-    core: re.Pattern[str] | None = None  # no match without one of this, which is quicker to find
+    is_secret: Callable[[re.Match[str]], bool] = lambda match: True
+    core: re.Pattern[str] | None = None  # a faster pattern without which there is no match
 
 
 def scrubbed(text: str) -> tuple[str, dict[str, int]]:
-    """The text with its placeholders, and how many of each kind were put. Doing it twice changes nothing more."""
+    """The text with placeholders, and the number of each kind. Idempotent."""
     counts: Counter[str] = Counter()
     lower = text.lower()
     for rule in RULES:
@@ -37,10 +37,10 @@ def scrubbed(text: str) -> tuple[str, dict[str, int]]:
             continue
 
         def replaced(match: re.Match[str], rule: Rule = rule) -> str:
-            if not rule.is_meant(match):
+            if not rule.is_secret(match):
                 return match[0]
             counts[rule.name] += 1
-            # Of a pattern with a group only the group is secret.
+            # If the pattern has a group, only the group is secret.
             start, end = match.span(match.re.groups and 1)
             return match[0][: start - match.start()] + rule.placeholder + match[0][end - match.start() :]
 
@@ -52,7 +52,7 @@ def _rule(name: str, words: str, pattern: str, placeholder: str = KEY, **more: A
     return Rule(name, tuple(words.lower().split()), re.compile(pattern), placeholder, **more)
 
 
-# ---- what needs a second look
+# ---- checks of a match
 
 _SECRET_WORDS = "secret token passw pwd api access private auth credential signing"
 _SECRET_NAME = re.compile(
@@ -65,7 +65,7 @@ _LOOKS_LIKE_WORDS = re.compile(r"[a-z]+(?:[_.\-/][a-z]+)*|[A-Z]+(?:_[A-Z]+)*|[A-
 
 
 def _is_secret_value(match: re.Match[str]) -> bool:
-    """A value of high entropy that is given to something called secret, token, key …"""
+    """A value of high entropy, assigned to a name such as secret, token or key."""
     value = match[1]
     if not (any(c.isdigit() for c in value) and any(c.isalpha() for c in value)):
         return False
@@ -80,9 +80,9 @@ def _entropy(value: str) -> float:
     return -sum(n / len(value) * math.log2(n / len(value)) for n in Counter(value).values())
 
 
-# Addresses that are nobody's: reserved for examples, or a service's name for itself.
+# Addresses of nobody: reserved for examples.
 _NOBODY = re.compile(r"@(?:[\w-]+\.)*(?:example\.(?:com|org|net|edu)|\w+\.(?:example|invalid|test|localhost))$", re.I)
-# Not addresses at all: a picture's size, a matrix product.
+# Not addresses: a picture's size, a matrix product.
 _CODE = re.compile(r"@(?:[1-9]x|self|cls)\.")
 _SERVICE = re.compile(r"^(?:git|noreply|no-reply|hg|svn|user|username|root)@", re.I)
 
@@ -100,7 +100,7 @@ def _is_public_address(match: re.Match[str]) -> bool:
     if match[0] in _RESOLVERS or not address.is_global or address.is_multicast:
         return False
     before = match.string[max(0, match.start() - 16) : match.start()]
-    # Four small numbers are a version more often than an address.
+    # Four small numbers are usually a version.
     return not _VERSION.search(before) and any(int(part) > 20 for part in match[0].split("."))
 
 
@@ -112,7 +112,7 @@ _KEY_LINE = re.compile(r"[A-Za-z0-9+/]{40}")
 
 
 def _is_key_body(match: re.Match[str]) -> bool:
-    """Code that handles keys also has their first lines in it, but no line of theirs after it."""
+    """Code that handles keys contains their first line, but no line of key data."""
     return _KEY_LINE.search(match[1]) is not None
 
 
@@ -122,11 +122,10 @@ RULES = (
     _rule(
         "private key",
         "PRIVATE",
-        # Up to its end mark; of a key that has none as far as it may go on. A mark of either kind ends the search, so
-        # that a file of nothing but beginnings is read once.
+        # Up to the end mark, or as far as key data goes. Any mark ends the search, for linear time.
         r"-----BEGIN [A-Z ]*PRIVATE KEY(?: BLOCK)?-----"
         r"((?:(?!-----)[\s\S]){40,20000}(?=-----END)|(?:(?!-----)[\w\s+/=\\\"'`,:;.#*()|-]){40,20000})",
-        is_meant=_is_key_body,
+        is_secret=_is_key_body,
     ),
     _rule("AWS key", "AKIA ASIA AROA AIDA AGPA ANPA ANVA", r"\bA(?:KIA|SIA|ROA|IDA|GPA|NPA|NVA)[A-Z2-7]{16}\b"),
     _rule("GitHub token", "ghp_ gho_ ghu_ ghs_ ghr_", r"\bgh[pousr]_[A-Za-z0-9]{36,251}\b"),
@@ -149,10 +148,10 @@ RULES = (
         "://",
         r"://[^\s/:@\"'<>]{1,64}:([^\s/@\"'<>]{3,128})@",
         PASSWORD,
-        is_meant=_is_password,
+        is_secret=_is_password,
     ),
     _rule(
-        "secret value", _SECRET_WORDS, r"[\"'=]([A-Za-z0-9+/_\-.~]{16,512}={0,2})(?![\w(])", is_meant=_is_secret_value
+        "secret value", _SECRET_WORDS, r"[\"'=]([A-Za-z0-9+/_\-.~]{16,512}={0,2})(?![\w(])", is_secret=_is_secret_value
     ),
     _rule(
         "e-mail address",
@@ -160,7 +159,7 @@ RULES = (
         r"(?<![\w.+%@/-])[A-Za-z0-9_][\w.+%-]{0,63}@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.){1,5}"
         r"[A-Za-z]{2,12}(?![\w(\[@-]|\.\w)",
         EMAIL,
-        is_meant=_is_persons_email,
+        is_secret=_is_persons_email,
         core=re.compile(r"@(?<=\w@)[\w-]+\."),
     ),
     _rule(
@@ -168,7 +167,7 @@ RULES = (
         ".",
         rf"(?<![\w.])(?:{_OCTET}\.){{3}}{_OCTET}(?![\w]|\.\d)",
         IP_ADDRESS,
-        is_meant=_is_public_address,
+        is_secret=_is_public_address,
         core=re.compile(r"\.\d{1,3}\.\d"),
     ),
 )

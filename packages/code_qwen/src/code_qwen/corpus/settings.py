@@ -1,4 +1,4 @@
-"""What the recipe says of code: where it comes from, and which of it is kept."""
+"""Recipe settings of code: sources and filters."""
 
 from __future__ import annotations
 
@@ -11,11 +11,9 @@ from qwen_shared.recipe.schema import Flag, Number, Positive, Section, Share, So
 
 
 class CodeSource(Source):
-    """Where code comes from.
-
-    `path` is `stdlib` (the Python standard library's own source), a directory tree or git checkout, a file or a
-    directory of rows (.jsonl, .jsonl.gz, .jsonl.zst, .parquet), or `hf:NAME_OR_DIRECTORY`. Rows may be those of The
-    Stack (1 and 2), StarCoderData or GitHub Code: repository, path, language and licence are found by their columns.
+    """`path` is `stdlib` (the source of Python's standard library), a directory tree or git checkout, a file or
+    directory of rows (.jsonl, .jsonl.gz, .jsonl.zst, .parquet), or `hf:NAME_OR_DIRECTORY`. The columns for repository,
+    path, language and licence of The Stack (1 and 2), StarCoderData and GitHub Code are known.
     """
 
     path: str = Field(min_length=1, description="stdlib, a directory tree, a file of rows, or hf:NAME_OR_DIRECTORY")
@@ -31,11 +29,10 @@ Names = Annotated[list[str], BeforeValidator(_one_or_more), Field(min_length=1)]
 
 
 class Filters(Section):
-    """Which files are code that somebody wrote and may be learnt from.
+    """Which files are kept.
 
-    The bounds on lines, letters and size are Codex's (Chen et al. 2021, section 3.1), which The Stack's own filter
-    took over; near duplicates are StarCoder 2's (Lozhkov et al. 2024: 5-grams, 0.7), as is keeping what is under a
-    permissive licence or under none.
+    The limits of lines, letters and size are Codex's (Chen et al. 2021, section 3.1) and The Stack's; near duplicates
+    (5-grams, 0.7) and licences (permissive or none) are StarCoder 2's (Lozhkov et al. 2024).
     """
 
     languages: Names | None = Field(None, description="as GitHub calls them; default: every programming language known")

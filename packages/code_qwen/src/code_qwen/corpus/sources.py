@@ -1,4 +1,4 @@
-"""Every source of code as files, each already on its side of the split where that is decided by more than its text."""
+"""Sources of code as files. Sets `held_out` if more than the text's hash decides the split."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
     from code_qwen.recipe import CodeData
 
 DATA_SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet")
-_KNOWN_BYTES = 32 << 20  # of a dataset, looked at before anything is held out
+_KNOWN_BYTES = 32 << 20  # of a dataset, read before anything is held out
 
 Drop = Callable[[Dropped], None]
 ByName = Callable[[CodeFile], Dropped | None]
 
 
 class StandardLibrary:
-    """The Python standard library's own source: no tests, no site-packages. Held out are the modules whose prose the
-    text corpus `stdlib` holds out at the same `validation_share`, so that a module is on one side in both."""
+    """The source of Python's standard library without tests and site-packages. Holds out the same modules as the text
+    corpus `stdlib` at the same `validation_share`."""
 
-    splits_by_text = True  # what resembles a held-out module leaves training, as there
+    splits_by_text = True  # text near a held-out module leaves training
 
     def __init__(self, data: CodeData):
         self.data = data
@@ -63,8 +63,8 @@ class StandardLibrary:
 
 
 class Tree:
-    """A directory tree or git checkout. Held out are whole repositories, or whole files where there is one only or none
-    is small enough: by a hash of the name, as long as they are within `validation_share` and `validation_max_bytes`."""
+    """A directory tree or git checkout. Holds out whole repositories, or whole files if there is only one repository or
+    none is small enough: by a hash of the name, within `validation_share` and `validation_max_bytes`."""
 
     splits_by_text = False
 
@@ -90,9 +90,8 @@ class Tree:
 
 
 class Rows:
-    """A dataset. Held out are whole repositories, or whole files where those are too few: as of a tree where all of it
-    is no more than `_KNOWN_BYTES`, else by a hash of the name alone. Rows without a repository are left to the hash of
-    their text."""
+    """A dataset. Up to `_KNOWN_BYTES` it is split like a tree; a larger one by a hash of the repository's name, or of
+    the file's name if there are few repositories. Rows without a repository are split by the hash of their text."""
 
     splits_by_text = False
 
@@ -117,7 +116,7 @@ class Rows:
         else:
             yield from _split(first, share, max_bytes)
             return
-        # So many repositories that some of them will be held out, or else files.
+        # Enough repositories for some to be held out; else split by files.
         whole = share * len({file.repository for file in first}) >= 1
         held_out: set[str] = set()
         held_bytes = 0
@@ -139,7 +138,7 @@ class Rows:
 
 
 def open_source(data: CodeData, source: CodeSource) -> StandardLibrary | Tree | Rows:
-    """A directory is a dataset if there are rows in it and no source code. Raises UserError for what cannot be read."""
+    """A directory without source code but with files of rows is a dataset. Raises UserError if it cannot be read."""
     if source.path == STDLIB:
         return StandardLibrary(data)
     path = Path(source.path).expanduser()
@@ -174,7 +173,7 @@ def _filtered(files: Iterable[CodeFile], by_name: ByName, drop: Drop) -> list[Co
 
 
 def _split(files: list[CodeFile], share: float, max_bytes: int) -> list[CodeFile]:
-    """Files, in their order, each on its side; one that is of no repository on none."""
+    """The files in order with `held_out` set, except for files without a repository."""
     largest = float("inf") if share >= 1 else 0.25
     repositories: dict[str, int] = {}
     names: dict[str, int] = {}
@@ -182,8 +181,8 @@ def _split(files: list[CodeFile], share: float, max_bytes: int) -> list[CodeFile
         if file.repository:
             repositories[file.repository] = repositories.get(file.repository, 0) + file.size
             names[_name(file)] = names.get(_name(file), 0) + file.size
-    wanted = min(share * sum(repositories.values()), max_bytes)
-    if len(repositories) > 1 and min(repositories.values()) <= wanted:
+    limit = min(share * sum(repositories.values()), max_bytes)
+    if len(repositories) > 1 and min(repositories.values()) <= limit:
         chosen = choose_by_name(repositories, share, max_bytes, largest=max(1.0, largest))
         return [replace(file, held_out=file.repository in chosen) if file.repository else file for file in files]
     chosen = choose_by_name(names, share, max_bytes, largest)
@@ -191,12 +190,12 @@ def _split(files: list[CodeFile], share: float, max_bytes: int) -> list[CodeFile
 
 
 def _name(file: CodeFile) -> str:
-    """What is the same wherever the source lies; a row without a path has its text."""
+    """A name that does not depend on the source's place; a row without a path is named by its text."""
     return f"{file.repository}/{file.path or file.text}"
 
 
 def _held_out_first(files: list[CodeFile]) -> list[CodeFile]:
-    """What is held out is read first, so that a near copy of it leaves training and not the other way round."""
+    """Held-out files first, so that their near copies leave training, not the other way round."""
     return sorted(files, key=lambda file: not file.held_out)
 
 

@@ -1,6 +1,6 @@
-"""The source files of a directory tree, by their names alone: what git ignores, what others wrote, what no one wrote.
+"""Lists the source files of a directory tree, without ignored, vendored and generated files, by their names alone.
 
-Nothing is opened but .gitignore files and licences, no symbolic link is followed, and the order is the same everywhere.
+Opens only .gitignore files and licences, follows no symbolic links, and has the same order everywhere.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from qwen_shared.errors import UserError
 if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
 
-# Folders that hold other people's work, or a program's.
+# Folders of vendored or built files.
 _VENDORED = """
     node_modules bower_components jspm_packages vendor vendors _vendor third_party third-party thirdparty 3rdparty
     3rd_party extern external externals site-packages dist-packages venv virtualenv __pycache__ Pods Carthage
@@ -44,23 +44,23 @@ _LICENCE_BYTES = 40_000
 
 @dataclass
 class Listing:
-    """What a tree holds: `files` by repository and path, `dropped` in the order found."""
+    """The files of a tree: `files` by repository and path, `dropped` in the order found."""
 
     root: Path
     files: list[CodeFile] = field(default_factory=list)
     dropped: list[Dropped] = field(default_factory=list)
-    data_files: int = 0  # .jsonl, .parquet: a tree of nothing else is a dataset
-    identities: list[FileIdentity] = field(default_factory=list)  # of all that decides `files`
+    data_files: int = 0  # .jsonl, .parquet; a tree with nothing else is a dataset
+    identities: list[FileIdentity] = field(default_factory=list)  # of all files that decide `files`
 
 
 def list_tree(root: Path, data_suffixes: tuple[str, ...] = ()) -> Listing:
-    """The files below `root` whose name says that somebody wrote them, in a programming language.
+    """The files below `root` that a person wrote in a programming language, judged by name.
 
-    A repository is a folder with a `.git`; what lies in none belongs to one that is called as the root. A file has the
-    licence of the nearest LICENSE or COPYING above it within its repository. Git's rules are those of every .gitignore
-    on the way down and of .git/info/exclude; files that are tracked though a rule names them are left out all the same.
+    A repository is a folder with `.git`; other files belong to one named like the root. A file has the licence of the
+    nearest LICENSE or COPYING above it in its repository. Every .gitignore on the path and .git/info/exclude hold, for
+    tracked files too.
 
-    Raises UserError for a root that cannot be read.
+    Raises UserError if the root cannot be read.
     """
     listing = Listing(root.resolve())
     try:
@@ -79,14 +79,14 @@ def list_tree(root: Path, data_suffixes: tuple[str, ...] = ()) -> Listing:
 @dataclass(frozen=True, slots=True)
 class _Folder:
     path: Path
-    inside: str  # path within the repository, "" or ending in /
+    inside: str  # path within the repository, "" or with a final /
     repository: str
     licence: str | None
-    rules: tuple[tuple[str, GitIgnoreSpec], ...]  # (where within the repository, what its .gitignore says), outer first
+    rules: tuple[tuple[str, GitIgnoreSpec], ...]  # (folder in the repository, its .gitignore), outer first
 
 
 def _scan(folder: _Folder, listing: Listing, data_suffixes: tuple[str, ...]) -> Iterator[_Folder]:
-    """Puts a folder's files into the listing; yields the folders in it that are worth a look."""
+    """Add a folder's files to the listing; yield the subfolders to scan."""
     try:
         with os.scandir(folder.path) as found:
             entries = sorted(found, key=lambda entry: entry.name)
@@ -116,7 +116,7 @@ def _scan(folder: _Folder, listing: Listing, data_suffixes: tuple[str, ...]) -> 
 
 
 def _opened(folder: _Folder, names: set[str], listing: Listing) -> _Folder:
-    """The folder with what its own .git, .gitignore and licence say."""
+    """The folder with its own .git, .gitignore and licence applied."""
     path, inside, repository, licence, rules = (
         folder.path, folder.inside, folder.repository, folder.licence, folder.rules,
     )  # fmt: skip
@@ -144,7 +144,7 @@ def _file(entry: os.DirEntry[str], folder: _Folder, listing: Listing, data_suffi
     try:
         about = entry.stat(follow_symlinks=False)
     except OSError:
-        return  # gone since the folder was read
+        return  # deleted meanwhile
     if reason := _file_reason(name) or (_ignored(folder, path) and "ignored by git"):
         listing.dropped.append(Dropped(reason, entry.path, language, about.st_size))
     elif language is None:
@@ -156,7 +156,7 @@ def _file(entry: os.DirEntry[str], folder: _Folder, listing: Listing, data_suffi
 
 
 def _is_text(name: str) -> bool:
-    """File names are bytes to the system; those that are no UTF-8 arrive with lone surrogates."""
+    """False for a file name that is not UTF-8: Python gives it lone surrogates."""
     try:
         name.encode("utf-8")
     except UnicodeEncodeError:
@@ -181,7 +181,7 @@ def _file_reason(name: str) -> str | None:
 
 
 def _ignored(folder: _Folder, path: str) -> bool:
-    """Whether the repository's rules leave out this path; of nested .gitignore files the innermost that has a word."""
+    """Whether the repository ignores this path; the innermost .gitignore with a matching rule decides."""
     for where, spec in reversed(folder.rules):
         said = spec.check_file(path.removeprefix(where)).include
         if said is not None:
@@ -197,7 +197,7 @@ def _rules(source: Path, listing: Listing) -> GitIgnoreSpec | None:
         return None
     try:
         return GitIgnoreSpec.from_lines(text.splitlines())
-    except ValueError:  # one line that is no pattern, which git passes over
+    except ValueError:  # skip invalid lines, as git does
         lines = [line for line in text.splitlines() if _is_pattern(line)]
         return GitIgnoreSpec.from_lines(lines)
 
@@ -213,9 +213,9 @@ def _is_pattern(line: str) -> bool:
 
 
 def _small_text(path: Path, listing: Listing) -> str | None:
-    """The start of a file that decides over others; it counts in the listing's identity."""
+    """The start of a .gitignore or licence, which becomes part of the listing's identity."""
     try:
-        if not stat.S_ISREG(path.lstat().st_mode):  # no link is followed, and a pipe would never end
+        if not stat.S_ISREG(path.lstat().st_mode):  # no links; a pipe would block
             return None
         with path.open("rb") as file:
             content = file.read(_LICENCE_BYTES)

@@ -1,4 +1,8 @@
-"""Embedded tasks: small functions to write, in English and Chinese, with solutions and tests that were run."""
+"""Generated tasks: small functions to write, in English and Chinese, with solutions that passed their tests.
+
+Reading order: `task`, `family`, one file of families (`numbers`), `generator`; `compositions` are held out, `baseline`
+is what a model must beat. The generated text decides training data: a test fixes its digest.
+"""
 
 from code_qwen.problems.baseline import nearest_training_solutions
 from code_qwen.problems.compositions import COMPOSITIONS

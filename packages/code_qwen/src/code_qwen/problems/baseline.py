@@ -1,4 +1,4 @@
-"""What a model must beat: answering with the solution of the most similar training task."""
+"""The baseline to beat: answer with the solution of the most similar training task."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import numpy as np
 from code_qwen.problems.task import Task, normalise
 
 _TERM = re.compile(r"\d+|[\u3400-\u9fff]|[^\W\d_]+|[^\w\s]")
-_KNOWN_AT_ONCE = 4096  # bounds the memory to some tens of MB
+_BATCH = 4096  # training tasks; limits memory to some tens of MB
 
 
 def nearest_training_solutions(asked: Sequence[Task], known: Sequence[Task]) -> list[str]:
-    """For each task the solution of the known one with the highest TF-IDF cosine similarity of prompts, of equally
-    similar ones the first, with its function renamed to what is asked: without that it would always fail.
+    """For each task the solution of the known task with the most similar prompt (the first if several are), with its
+    function renamed to `entry_point`.
 
-    Terms are the words, numbers, signs and Chinese characters of the normalised prompt.
+    Similarity: TF-IDF cosine over words, numbers, signs and Chinese characters of the normalised prompt.
     """
     counts = [_terms(task.prompt) for task in known]
     found_in = Counter(term for count in counts for term in count)
@@ -28,13 +28,13 @@ def nearest_training_solutions(asked: Sequence[Task], known: Sequence[Task]) -> 
     questions = _unit_rows([_terms(task.prompt) for task in asked], columns, idf)
     best = np.full(len(asked), -1.0, np.float32)
     nearest = np.zeros(len(asked), np.int64)
-    for start, batch in enumerate(batched(counts, _KNOWN_AT_ONCE)):
+    for start, batch in enumerate(batched(counts, _BATCH)):
         similarity = questions @ _unit_rows(batch, columns, idf).T
         here = similarity.argmax(axis=1)
         highest = similarity[np.arange(len(asked)), here]
         better = highest > best + 1e-6
         best[better] = highest[better]
-        nearest[better] = here[better] + start * _KNOWN_AT_ONCE
+        nearest[better] = here[better] + start * _BATCH
     return [
         known[i].solution.replace(f"def {known[i].entry_point}(", f"def {task.entry_point}(", 1)
         for task, i in zip(asked, nearest, strict=True)
@@ -42,7 +42,7 @@ def nearest_training_solutions(asked: Sequence[Task], known: Sequence[Task]) -> 
 
 
 def _unit_rows(counts: Sequence[Counter[str]], columns: dict[str, int], idf: np.ndarray) -> np.ndarray:
-    """TF-IDF vectors of length one, float32 [texts, terms]; terms without a column do not count."""
+    """TF-IDF vectors of unit length, float32 [texts, terms]; terms without a column are ignored."""
     rows = np.zeros((len(counts), len(columns)), np.float32)
     for i, count in enumerate(counts):
         for term, times in count.items():

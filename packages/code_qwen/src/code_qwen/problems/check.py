@@ -1,4 +1,4 @@
-"""Tests of HumanEval's form from a family's reference, and the proof that a solution passes them."""
+"""Writes tests in HumanEval's form from a family's reference, and runs them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from code_qwen.problems.family import Family, Parameters
 
 
 @lru_cache(maxsize=1 << 14)
-def check_of(family: Family, parameters: Parameters) -> str:
-    """The text of `check(candidate)` for these parameters; what it expects is the reference's, not the solution's."""
+def check_text(family: Family, parameters: Parameters) -> str:
+    """The source of `check(candidate)`. The reference gives the expected values, not the solution."""
     lines = ["def check(candidate):"]
     for value in family.inputs(Random(f"inputs {family.name} {parameters!r}"), *parameters):
         expected = family.reference(deepcopy(value), *parameters)
@@ -20,10 +20,9 @@ def check_of(family: Family, parameters: Parameters) -> str:
     return "\n".join(lines) + "\n"
 
 
-def prove(solution: str, entry_point: str, test: str) -> None:
-    """Runs a solution made here against its test. Raises AssertionError where it fails.
-
-    Both texts are this package's own, hence no sandbox; nothing that a model wrote may come here.
+def run_check(solution: str, entry_point: str, test: str) -> None:
+    """Run a generated solution against its test, without a sandbox: never pass text of a model. Raises AssertionError
+    if it fails.
     """
     names: dict[str, object] = {}
     exec(compile(solution, "<solution>", "exec"), names)
@@ -33,5 +32,5 @@ def prove(solution: str, entry_point: str, test: str) -> None:
 @lru_cache(maxsize=1 << 14)
 def _compiled(test: str) -> Callable[[object], None]:
     names: dict[str, Callable[[object], None]] = {}
-    exec(compile(test, "<test>", "exec", optimize=0), names)  # asserts stay, also under python -O
+    exec(compile(test, "<test>", "exec", optimize=0), names)  # keep asserts under python -O
     return names["check"]

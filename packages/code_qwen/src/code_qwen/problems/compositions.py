@@ -1,4 +1,4 @@
-"""Compositions of two trained families. No training task is one: what a model does here it has put together itself."""
+"""Compositions of two trained families. They are never trained, so a model must combine what it learnt."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from code_qwen.problems.conditions import (
 )
 from code_qwen.problems.family import Family, Space, literal
 from code_qwen.problems.records import ORDERS, Row, sort_code, sort_inputs, sort_reference
-from code_qwen.problems.words import AFFIXES, FIELDS, LETTERS, STRINGS
+from code_qwen.problems.vocabulary import AFFIXES, FIELDS, LETTERS, STRINGS
 
 _NUMBERS = range(2, 41)
 _CHANGES = ("+", "-", "*")
@@ -132,7 +132,7 @@ REPLACE_WRAP = Family(
             "{x}中所有{old}换成{new}后，前面加{before}，后面加{after}的结果",
         ),
     },
-    # Else the order of the two would matter, in one way of reading the text.
+    # Else the text would be ambiguous: the order of the two steps would matter.
     valid=lambda before, after, old, new: old != new and old not in before + after,
 )
 

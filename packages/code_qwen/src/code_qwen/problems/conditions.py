@@ -1,4 +1,4 @@
-"""Conditions on a number and operations with one: said, written as code, and computed."""
+"""Conditions on a number and operations with a number: in words, as code, and computed."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def operation(n: int, op: str, k: int) -> int:
 
 
 def numbers_near(op: str, v: int | None) -> list[int]:
-    """Numbers that tell a condition from another operator and from another number."""
+    """Numbers that distinguish a condition from one with another operator or number."""
     if v is None:
         return [1, 2, 3, 4, 7, 10]
     divisors = [d for d in range(1, v) if v % d == 0] if op == "%" else []
@@ -95,10 +95,10 @@ def numbers_near(op: str, v: int | None) -> list[int]:
 
 
 def lists_near(rng: Random, op: str, v: int | None) -> list[list[int]]:
-    """Lists that do so: the borders alone, so that no larger number hides them, mixed ones, and the empty list."""
+    """Lists that do so: single border values, which no larger number hides, mixed lists, and the empty list."""
     near = numbers_near(op, v)
     alone: Sequence[int] = near[:3] if v is None else (v - 1, v, v + 1)
     mixed = [rng.sample(near, len(near)), [rng.randrange(2 * (v or 10)) for _ in range(7)]]
-    several = [n for n in range(1, 200) if holds(n, op, v)][2::-1]  # whose sum, maximum and minimum differ
+    several = [n for n in range(1, 200) if holds(n, op, v)][2::-1]  # with different sum, maximum and minimum
     below = [list(range(1, v))] if op == "%" and v is not None else []
     return [[], *([n] for n in alone), *mixed, several, *below]

@@ -1,4 +1,4 @@
-"""What makes a family of tasks: the values it draws, the code and the reference for them, and how it is said."""
+"""A family of tasks: its parameter values, solution, reference and wordings."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from random import Random
 
 from code_qwen.problems.task import Value
 
-HELD_OUT_TUPLES = 10  # one in so many
+HELD_OUT_TUPLES = 10  # one of this many
 
 Parameters = tuple[Value, ...]
-# By language, then by the value that decides: the phrases to choose from, with the slots they mention in braces.
+# Language → value of the slot → phrases to choose from, with slots in braces.
 Phrases = Mapping[str, Mapping[Value, Sequence[str]]]
 
 
 @dataclass(frozen=True)
 class Space:
-    """Values for each slot of a family, combined freely; `weight` is how often a family draws from this space."""
+    """Values for each slot, combined freely. A family draws from its spaces in proportion to `weight`."""
 
     weight: float
     slots: Mapping[str, Sequence[Value]]
@@ -32,19 +32,20 @@ class Space:
 
     @property
     def recombines(self) -> bool:
-        """Whether a tuple can be new although each of its values is known: two slots at least have a choice."""
+        """Whether a new tuple can consist of known values: at least two slots have a choice."""
         return sum(len(values) > 1 for values in self.slots.values()) > 1
 
 
-@dataclass(frozen=True, eq=False)  # each is itself and no other
+@dataclass(frozen=True, eq=False)  # compared and hashed by identity
 class Family:
     """A program of fixed shape with slots for values.
 
-    `argument` is the kind of the function's only argument (a key of ARGUMENTS). `body(x, *parameters)` is the text of
-    the solution's body for an argument named x; `reference(x, *parameters)` computes the same in another way, so that
-    tests prove the body instead of repeating it; `inputs(rng, *parameters)` are arguments that tell these parameters
-    from their neighbours. `wordings` name what is returned, by language, or by language and the first parameter;
-    `phrases` fill one name in a wording by the value of a slot: name → (slot, phrases).
+    - `argument`: the kind of the function's only argument (a key of ARGUMENTS)
+    - `body(x, *parameters)`: source of the solution's body for an argument named x
+    - `reference(x, *parameters)`: the same value computed in another way, so that tests do not repeat the body
+    - `inputs(rng, *parameters)`: arguments that distinguish these parameters from similar ones
+    - `wordings`: noun phrases for the returned value, by language, or by language and first parameter
+    - `phrases`: name in a wording → (slot, phrases by the slot's value)
     """
 
     name: str
@@ -59,7 +60,7 @@ class Family:
     valid: Callable[..., bool] = lambda *parameters: True
 
     def draw(self, rng: Random) -> Parameters:
-        """Values for the slots; each space as often as its weight says."""
+        """Valid values for the slots."""
         while True:
             space = rng.choices(self.spaces, [space.weight for space in self.spaces])[0]
             parameters = space.draw(rng)
@@ -67,17 +68,17 @@ class Family:
                 return parameters
 
     def is_held_out(self, parameters: Parameters) -> bool:
-        """Whether no training task has these parameters: so says a hash of the family and them, one in ten times.
+        """Whether no training task has these parameters: true for one tuple in ten, by a hash of family and parameters.
 
-        Each single value stays in training with other partners, since what is asked of a model is to put known values
-        into known programs in combinations that it has not seen. Hence a space without combinations has none held out.
+        Each single value is also trained, in other tuples: held-out tasks test new combinations of known values. So a
+        space without combinations has no held-out tuple.
         """
         if not any(space.recombines for space in self.spaces if parameters in space):
             return False
         return hashlib.sha256(f"{self.name} {parameters!r}".encode()).digest()[0] * HELD_OUT_TUPLES < 256
 
     def describe(self, rng: Random, language: str, x: str, parameters: Parameters) -> str:
-        """A noun phrase for what the function returns."""
+        """A noun phrase for the returned value."""
         slots = dict(zip(self.spaces[0].slots, parameters, strict=True))
         shown = {name: literal(value) for name, value in slots.items()}
         shown |= {f"{name}_th": ordinal(value) for name, value in slots.items() if isinstance(value, int)}
@@ -91,7 +92,7 @@ class Family:
 
 
 def literal(value: Value) -> str:
-    """A value as it stands in text and code."""
+    """A value as written in text and code."""
     return f'"{value}"' if isinstance(value, str) else str(value)
 
 
@@ -104,5 +105,5 @@ _BORDER = re.compile(r'(?<=[\u4e00-\u9fff])(?=[A-Za-z"])|(?<=[A-Za-z")\]])(?=[\u
 
 
 def spaced(text: str) -> str:
-    """Chinese text with a space where it meets a name or a string: there these have the tokens they have in code."""
+    """Chinese text with spaces around names and strings, which gives these the same tokens as in code."""
     return _BORDER.sub(" ", text)

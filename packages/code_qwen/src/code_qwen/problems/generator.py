@@ -1,7 +1,7 @@
-"""Tasks from a seed: training tasks, and held-out sets that share neither a prompt nor parameters with them.
+"""Generates training tasks from a seed, and held-out sets that share no prompt and no parameters with them.
 
-What is held out does not depend on any seed or wording: a hash of family and parameters decides (see
-`Family.is_held_out`), and compositions are never trained at all.
+The split depends on no seed or wording: a hash of family and parameters decides (`Family.is_held_out`), and
+compositions are never trained.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from random import Random
 from textwrap import indent
 
 from code_qwen.problems import lists, numbers, records, strings
-from code_qwen.problems.check import check_of, prove
+from code_qwen.problems.check import check_text, run_check
 from code_qwen.problems.compositions import COMPOSITIONS
 from code_qwen.problems.family import Family, Parameters, spaced
 from code_qwen.problems.task import Task, normalise
-from code_qwen.problems.words import ARGUMENTS, DOCSTRINGS, LAYOUTS, NOUNS, PLAIN_NAMES, REQUESTS
+from code_qwen.problems.vocabulary import ARGUMENTS, DOCSTRINGS, LAYOUTS, NOUNS, PLAIN_NAMES, REQUESTS
 from qwen_shared.errors import UserError
 
 FAMILIES = (*numbers.FAMILIES, *lists.FAMILIES, *strings.FAMILIES, *records.FAMILIES)
@@ -30,13 +30,13 @@ _TRIES = 1000
 def training(
     seed: int, count: int, languages: Sequence[str] = LANGUAGES, forms: Sequence[str] = FORMS
 ) -> Iterator[Task]:
-    """`count` training tasks with distinct prompts, the same on every machine; none with held-out parameters.
+    """`count` training tasks with distinct prompts, the same on every machine, none with held-out parameters.
 
-    Families, languages and forms come equally often. Every solution has passed its test. A longer sequence begins with
-    the shorter one of the same seed. Raises UserError for a language or form that there is not.
+    Families, languages and forms are equally frequent. Every solution has passed its test. A longer sequence begins
+    with the shorter one of the same seed. Raises UserError for an unknown language or form.
     """
-    _known("language", languages, LANGUAGES)
-    _known("form", forms, FORMS)
+    _check_known("language", languages, LANGUAGES)
+    _check_known("form", forms, FORMS)
     return _training(seed, count, languages, forms)
 
 
@@ -48,15 +48,14 @@ def _training(seed: int, count: int, languages: Sequence[str], forms: Sequence[s
 
 
 def held_out(name: str, per_family: int = 24, languages: Sequence[str] = LANGUAGES) -> list[Task]:
-    """A held-out set by name, `per_family` tasks for each of its families, languages and forms equally often.
+    """A held-out set by name: `per_family` tasks of each family, languages and forms equally frequent.
 
-    `functions`: trained families with parameters that no training task of the family has, in any wording; each single
-    value has been trained. `compositions`: programs that put two trained families together and that no training task
-    asks for. Raises UserError for another name or language.
+    `functions`: trained families with parameters that no training task has. `compositions`: programs that combine two
+    trained families. Raises UserError for an unknown name or language.
     """
     if name not in HELD_OUT:
         raise UserError(f"held-out set '{name}': there are {', '.join(HELD_OUT)}")
-    _known("language", languages, LANGUAGES)
+    _check_known("language", languages, LANGUAGES)
     seen: set[str] = set()
     asked: set[tuple[str, Parameters]] = set()
     tasks = []
@@ -64,7 +63,7 @@ def held_out(name: str, per_family: int = 24, languages: Sequence[str] = LANGUAG
         for index in range(per_family):
             rng = Random(f"{name} {family.name} {index}")
             language, form = languages[index % len(languages)], FORMS[index // len(languages) % 2]
-            for _ in range(_TRIES):  # parameters of their own as long as there are any
+            for _ in range(_TRIES):  # avoid repeated parameters while there are new ones
                 task = _draw(rng, family, language, form, seen, held_out=True)
                 if (family.name, task.parameters) not in asked:
                     break
@@ -74,7 +73,7 @@ def held_out(name: str, per_family: int = 24, languages: Sequence[str] = LANGUAG
 
 
 def is_held_out(task: Task) -> bool:
-    """Whether no training task has this one's family and parameters."""
+    """Whether no training task has this family and these parameters."""
     families = {family.name: family for family in FAMILIES}
     return task.family not in families or families[task.family].is_held_out(task.parameters)
 
@@ -92,8 +91,8 @@ def _draw(rng: Random, family: Family, language: str, form: str, seen: set[str],
             continue
         seen.add(key)
         solution = f"def {name}({x}):\n{indent(family.body(x, *parameters), '    ')}\n"
-        test = check_of(family, parameters)
-        prove(solution, name, test)
+        test = check_text(family, parameters)
+        run_check(solution, name, test)
         return Task(family.name, form, language, prompt, name, solution, test, parameters)
     raise UserError(f"tasks of family {family.name}: no further one with a new prompt; ask for fewer")
 
@@ -111,7 +110,7 @@ def _prompt(rng: Random, form: str, language: str, name: str, x: str, what: str)
     return spaced(rng.choice(REQUESTS[language]).format(name=name, x=x, what=what))
 
 
-def _known(what: str, values: Sequence[str], there_are: Sequence[str]) -> None:
+def _check_known(what: str, values: Sequence[str], there_are: Sequence[str]) -> None:
     for value in values or ("",):
         if value not in there_are:
             raise UserError(f"{what} '{value}' of the embedded tasks: there are {', '.join(there_are)}")

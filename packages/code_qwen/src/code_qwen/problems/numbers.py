@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from code_qwen.problems.conditions import COMPARISONS, CONDITIONS, condition_code, holds, numbers_near
 from code_qwen.problems.family import Family, Space
-from code_qwen.problems.words import STRINGS
+from code_qwen.problems.vocabulary import STRINGS
 
 _SIGNS = {"en": {"+": ("plus",), "-": ("minus",)}, "zh": {"+": ("加",), "-": ("减",)}}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 
 from code_qwen.problems.family import Family, Space, literal
-from code_qwen.problems.words import FIELDS, STRINGS
+from code_qwen.problems.vocabulary import FIELDS, STRINGS
 
 Row = dict[str, int]
 
@@ -64,14 +64,14 @@ def sort_reference(x: list[Row], kind: str, first: str, second: str | None, orde
         return [row[name] if order == "up" else -row[name] for name in (first, second) if name is not None]
 
     ordered: list[Row] = []
-    for row in x:  # each goes before the first that must come after it
+    for row in x:  # insert before the first row that must come later
         later = (i for i, other in enumerate(ordered) if key(other) > key(row))
         ordered.insert(next(later, len(ordered)), row)
     return ordered
 
 
 def rows_of(rng: Random, fields: tuple[str, ...], length: int) -> list[Row]:
-    """Rows whose first field has few values, so that the second decides, as does the order they came in."""
+    """Rows whose first field has few values, so that the second field and the input order matter."""
     return [{name: rng.randint(1, 3 if i == 0 else 9) for i, name in enumerate(fields)} for _ in range(length)]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 
 from code_qwen.problems.family import Family, Space, literal
-from code_qwen.problems.words import AFFIXES, LETTERS, STRINGS
+from code_qwen.problems.vocabulary import AFFIXES, LETTERS, STRINGS
 
 
 def _wrap_reference(x: str, before: str, after: str) -> str:
@@ -81,7 +81,7 @@ def _search_reference(x: str, kind: str, s: str) -> bool | int:
 
 
 def _search_inputs(rng: Random, kind: str, s: str) -> list[str]:
-    parts = [s[i:j] for i in range(len(s)) for j in range(i + 1, len(s) + 1)]  # another string that lies in this one
+    parts = [s[i:j] for i in range(len(s)) for j in range(i + 1, len(s) + 1)]  # substrings
     return list(dict.fromkeys(["", *parts, f"{s}0", f"0{s}", f"0{s}0{s}0", s + s, s.upper()]))
 
 

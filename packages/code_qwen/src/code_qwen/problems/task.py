@@ -1,4 +1,4 @@
-"""A task with its solution and test, and when two tasks are the same."""
+"""A task with its solution and test."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ Value = int | str | float | None
 class Task:
     """A small function to write.
 
-    `form` is "instruction" (the prompt is a request) or "docstring" (the prompt is a signature with its docstring:
-    valid Python whose body is only that docstring). `solution` is the whole function in either form and ends with a
-    newline; it may also stand after the prompt of a docstring task, as the second definition replaces the first. `test`
-    has HumanEval's form: it defines `check(candidate)`. `parameters` are the values that the prompt names, in the order
-    of the family's slots: with `family` they say on which side of the split the task is.
+    `form`: "instruction" (the prompt is a request) or "docstring" (the prompt is a signature with a docstring, valid
+    Python). `solution`: the whole function with a final newline; it may follow the prompt of a docstring task, as the
+    second definition replaces the first. `test` defines `check(candidate)` (HumanEval's form). `parameters`: values of
+    the family's slots in order; with `family` they decide the split.
     """
 
     family: str
@@ -31,7 +30,7 @@ class Task:
 
 
 def messages(task: Task) -> list[dict[str, str]]:
-    """The task as a conversation of one turn: a request is answered with a fenced block, a docstring with bare code."""
+    """A conversation of one turn. The answer to an instruction is a fenced block, to a docstring bare code."""
     code = f"```python\n{task.solution}```" if task.form == "instruction" else task.solution.rstrip("\n")
     return [{"role": "user", "content": task.prompt}, {"role": "assistant", "content": code}]
 
@@ -40,8 +39,7 @@ _SPACE = re.compile(r"\s+")
 
 
 def normalise(prompt: str) -> str:
-    """A prompt in one spelling: two tasks that share it are one task.
-
-    Lower case, one spelling of widths, single spaces. Signs and punctuation stay, as they can be what is asked for.
+    """Lower case, one spelling of widths, single spaces. Signs stay, as they carry meaning. Two prompts with the same
+    result are the same task.
     """
     return _SPACE.sub(" ", unicodedata.normalize("NFKC", prompt).lower()).strip()

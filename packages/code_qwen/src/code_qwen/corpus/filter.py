@@ -1,4 +1,4 @@
-"""From files to texts fit to learn from, each with what is needed to compare it with others; on every core."""
+"""Reads, filters and scrubs files, in parallel, and computes the hashes that find duplicates."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from code_qwen.corpus.content import decoded, objection
+from code_qwen.corpus.content import decoded, rejection_reason
 from code_qwen.corpus.duplicates import fingerprint, signature
 from code_qwen.corpus.file import CodeFile, Dropped
 from code_qwen.corpus.languages import language_named
@@ -26,24 +26,24 @@ from qwen_shared.data.documents import without_lone_surrogates
 if TYPE_CHECKING:
     from rensa import RMinHash
 
-_BATCH_BYTES = 1 << 20  # what a worker gets at once
+_BATCH_BYTES = 1 << 20  # sent to a worker at once
 _BATCH_FILES = 256
-_POOL_FROM = 4 << 20  # bytes; below this, starting workers takes longer than the work
+_POOL_FROM = 4 << 20  # bytes; for less, starting workers takes longer than the work
 
 
 @dataclass(frozen=True, slots=True)
-class Examined:
-    """A file with its text, scrubbed, that has passed every filter but that of duplicates."""
+class FilteredFile:
+    """A file with its scrubbed text that passed every filter except for duplicates."""
 
     file: CodeFile
     fingerprint: int
     signature: RMinHash | None
     imports: tuple[str, ...]
-    secrets: dict[str, int]  # how many of each kind were replaced
+    secrets: dict[str, int]  # kind → number of replacements
 
 
 class Filter:
-    """The recipe's filters, with names looked up once."""
+    """The recipe's filters with resolved names."""
 
     def __init__(self, filters: Filters):
         self.filters = filters
@@ -51,7 +51,7 @@ class Filter:
         self._languages = None if filters.languages is None else {language_named(name) for name in filters.languages}
 
     def by_name(self, file: CodeFile) -> Dropped | None:
-        """What need not be read to be left out. A licence in the file itself can only take away from its folder's."""
+        """Why to drop the file without reading it, or None."""
         if self._languages is not None and file.language not in self._languages:
             return self._dropped(file, "another language")
         if file.size > self.filters.max_bytes:
@@ -60,8 +60,8 @@ class Filter:
             return self._dropped(file, "too small")
         return self._by_licence(file)
 
-    def examine(self, file: CodeFile) -> Examined | Dropped:
-        """Reads the file where it is not read yet. What `by_name` says is not asked again."""
+    def apply(self, file: CodeFile) -> FilteredFile | Dropped:
+        """Read the file if needed and apply the filters after `by_name`. A licence header replaces the folder's."""
         text = file.text
         if text is None:
             try:
@@ -76,10 +76,10 @@ class Filter:
             file = replace(file, licence=header)
             if dropped := self._by_licence(file):
                 return dropped
-        if reason := objection(text, file.language, self.filters):
+        if reason := rejection_reason(text, file.language, self.filters):
             return self._dropped(file, reason)
         text, secrets = scrubbed(text) if self.filters.scrub else (text, {})
-        return Examined(
+        return FilteredFile(
             replace(file, text=text),
             fingerprint(text),
             signature(text) if self.filters.near_duplicate_threshold < 1 else None,
@@ -100,11 +100,11 @@ class Filter:
         return Dropped(reason, file.where, file.language, file.size)
 
 
-def examined(
+def filter_files(
     files: Iterable[CodeFile], filters: Filters, workers: int | None = None
-) -> Iterator[tuple[Examined | Dropped, int]]:
-    """Every file examined, in the order given, and its size; `workers` (default: the CPUs of this process) do not
-    change what comes. About 4 MB of files for each worker are in memory at once."""
+) -> Iterator[tuple[FilteredFile | Dropped, int]]:
+    """Each file's result and size, in order, whatever the number of `workers` (default: the CPUs of this process).
+    Holds about 4 MB of files for each worker in memory."""
     batches = _batches(files)
     workers = workers or _cpus()
     first: list[list[CodeFile]] = []
@@ -115,10 +115,10 @@ def examined(
         if workers > 1 and size >= _POOL_FROM:
             break
         if workers == 1:
-            yield from _examine_all(Filter(filters), first.pop())
+            yield from _filter_all(Filter(filters), first.pop())
     else:
         for batch in first:
-            yield from _examine_all(Filter(filters), batch)
+            yield from _filter_all(Filter(filters), batch)
         return
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(filters,))
@@ -151,8 +151,8 @@ def _cpus() -> int:
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
-def _examine_all(filter: Filter, files: list[CodeFile]) -> list[tuple[Examined | Dropped, int]]:
-    return [(filter.examine(file), file.size) for file in files]
+def _filter_all(filter: Filter, files: list[CodeFile]) -> list[tuple[FilteredFile | Dropped, int]]:
+    return [(filter.apply(file), file.size) for file in files]
 
 
 _filter: Filter | None = None
@@ -160,20 +160,20 @@ _filter: Filter | None = None
 
 def _start_worker(filters: Filters) -> None:
     global _filter
-    # Ctrl-C reaches every process of a terminal; the one that writes decides what to do about it.
+    # Ctrl-C reaches every process of a terminal; the parent handles it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _filter = Filter(filters)
 
 
 def _end_with_parent() -> None:
-    """A parent that is killed cannot end its workers, and they would wait for it forever."""
+    """A killed parent cannot end its workers; without this they would wait forever."""
     parent = multiprocessing.parent_process()
     if parent:
         parent.join()
         os._exit(1)
 
 
-def _in_worker(files: list[CodeFile]) -> list[tuple[Examined | Dropped, int]]:
+def _in_worker(files: list[CodeFile]) -> list[tuple[FilteredFile | Dropped, int]]:
     assert _filter is not None
-    return _examine_all(_filter, files)
+    return _filter_all(_filter, files)

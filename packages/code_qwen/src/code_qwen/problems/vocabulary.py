@@ -1,4 +1,4 @@
-"""The words that tasks are made of: names of arguments and functions, strings, fields, and frames around a task."""
+"""Words of tasks: names of arguments and functions, strings, fields, and sentences around a description."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ def _words(text: str) -> tuple[str, ...]:
     return tuple(text.split())
 
 
-# By the kind of a function's argument: what it is called, and what the second word of the function's name is.
+# By kind of argument: its names, and the second word of the function's name.
 ARGUMENTS = {
     "number": _words("n x value number num"),
     "numbers": _words("scores values items data nums"),
@@ -24,7 +24,7 @@ NOUNS = {
 }
 PLAIN_NAMES = _words("solve solution compute process convert func run helper handle task apply work")
 
-# Few of each, so that a small model meets every one often enough to learn to copy it; most are common in source code.
+# Few of each, so that a small model sees each often enough to learn to copy it; most are common in source code.
 LETTERS = tuple("abcdefghklmnprst")
 STRINGS = _words(
     "open close left right up down new old first last on off top low high long red blue green good bad yes no small"
@@ -34,7 +34,7 @@ FIELDS = _words(
     "name size date time year address code level point color group host port user version state count price age score"
 )
 
-# What stands around the description of what is returned.
+# Sentences around the description of the returned value.
 REQUESTS = {
     "en": (
         "Write a function {name}({x}) that returns {what}.",
