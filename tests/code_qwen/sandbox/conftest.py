@@ -1,8 +1,8 @@
-"""Every way of confining a program that this machine offers: others have only the weaker ones."""
+"""Each test runs with every kind of confinement that this machine offers; other machines have only the weaker ones."""
 
 import pytest
 
-from code_qwen.sandbox.pool import available_mechanisms, with_mechanisms
+from code_qwen.sandbox import pool
 
 TIERS = {
     "namespaces": {},
@@ -12,7 +12,7 @@ TIERS = {
 }
 
 
-LONG = {"seccomp"}  # the tests of these are for the long run: their boxes are Landlock's less its files
+LONG = {"seccomp"}  # marked slow: like Landlock without its rules for files
 
 
 @pytest.fixture(params=[pytest.param(name, marks=[pytest.mark.slow] if name in LONG else []) for name in TIERS])
@@ -21,10 +21,10 @@ def tier_name(request):
 
 
 @pytest.fixture
-def tier(tier_name):
-    """Boxes are of that tier while the test runs."""
-    mechanisms = available_mechanisms()
+def tier(tier_name, monkeypatch):
+    """Boxes use only the mechanisms of this tier while the test runs."""
+    mechanisms = pool.available_mechanisms()
     if tier_name != "bare" and not mechanisms[tier_name]:
         pytest.skip(f"this machine confines no program by {tier_name}")
-    with with_mechanisms(**TIERS[tier_name]):
-        yield tier_name
+    monkeypatch.setattr(pool, "available_mechanisms", lambda: mechanisms | TIERS[tier_name])
+    return tier_name

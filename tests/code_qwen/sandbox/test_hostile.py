@@ -124,7 +124,7 @@ LIMITS = {
     "children that replace themselves": (
         FORK + "end = time.time() + 1000\nfor _ in range(3):\n    if fork() == 0:\n        os.setsid()\n"
         "        while True:\n            if fork() > 0: os._exit(0)\n            time.sleep(.001)\nprint('parent ends')",
-        ENDED,
+        ENDED | {Outcome.CRASH},  # a count may meet more than 12, with the dead that are not reaped yet
     ),
     "stopped children": (
         FORK

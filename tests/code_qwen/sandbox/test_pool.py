@@ -170,7 +170,7 @@ def test_odd_limits():
 
 
 def test_no_proc(monkeypatch):
-    pool._probed.cache_clear()
+    pool.available_mechanisms.cache_clear()
     monkeypatch.setattr(pool.SupervisorProcess, "wait", lambda *_: {"error": "/proc is not mounted"})
     with pytest.raises(UserError, match="/proc is not mounted"):
         run("pass")
@@ -209,7 +209,7 @@ def test_isolation(tier):
 
 
 def test_elsewhere(monkeypatch):
-    pool._probed.cache_clear()
+    pool.available_mechanisms.cache_clear()
     monkeypatch.setattr("sys.platform", "darwin")
     with pytest.raises(UserError, match="needs Linux"):
         run("pass")

@@ -59,7 +59,7 @@ def preface(prompt: str, entry_point: str) -> str:
     if definition is None:
         return prompt
     lines = prompt[: definition.start()].split("\n")
-    while len(lines) > 1 and lines[-2].startswith("@"):  # decorators belong to the function
+    while len(lines) > 1 and lines[-2].startswith("@"):
         del lines[-2]
     return "\n".join(lines)
 
@@ -144,7 +144,7 @@ def _program(text: str, entry_point: str) -> str:
             in_string ^= _toggles(lines[i])
         elif lines[i].strip():
             break
-    while first < at and lines[first][:1].isspace():  # a program begins unindented
+    while first < at and lines[first][:1].isspace():
         first += 1
     return "\n".join(lines[first:last]) + "\n"
 
@@ -159,7 +159,6 @@ def _toggles(line: str) -> bool:
 
 
 def _body_indent(prompt: str, entry_point: str) -> str:
-    """The indentation of the body of the prompt's function."""
     definition = _definition(prompt, entry_point)
     for line in prompt[definition.end() :].split("\n")[1:]:
         if line.strip() and line[0] in " \t" and not line.lstrip().startswith(")"):
@@ -173,7 +172,7 @@ def _as_body(text: str, indent: str) -> str:
     if lines[0][:1] in (" ", "\t"):
         return textwrap.indent(textwrap.dedent("\n".join(lines)), indent) + "\n"
     depths = [len(line) - len(line.lstrip()) for line in lines[1:] if line.strip()]
-    opens = lines[0].rstrip().endswith((":", "(", "[", "{", ",", "\\"))  # then the next line is deeper
+    opens = lines[0].rstrip().endswith((":", "(", "[", "{", ",", "\\"))
     if depths and min(depths) >= len(indent) and (not opens or depths[0] > len(indent)):
         return "\n".join([indent + lines[0], *lines[1:]]) + "\n"
     return textwrap.indent("\n".join(lines), indent) + "\n"

@@ -17,7 +17,7 @@ KIND = "code-pretrain"
 
 def main(invocation: Invocation) -> None:
     plan(invocation)  # reports problems of tokenizer and layout before heavy imports
-    say("loading torch and Megatron")  # takes ten seconds
+    say("loading torch and Megatron")
 
     from qwen_shared.backend.quick_import import quick_import
 
@@ -34,12 +34,11 @@ def plan(invocation: Invocation) -> str:
         from qwen_shared.data.fim import fim_token_ids
         from qwen_shared.tokenizer import load_tokenizer
 
-        fim_token_ids(load_tokenizer(i.origin.tokenizer))  # raises if the tokenizer lacks them
+        fim_token_ids(load_tokenizer(i.origin.tokenizer))
     return plan_run(i.command, i.recipe, i.layout, i.run_dir, i.origin, i.options)
 
 
 def corpora(recipe: CodePretrainRecipe) -> list[Corpus]:
-    """The code corpus and, if any, the text corpus."""
     from code_qwen.corpus import corpus
     from qwen_shared.data.fim import FimStream
     from qwen_shared.training.pretrain import Corpus

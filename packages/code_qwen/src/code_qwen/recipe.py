@@ -26,7 +26,7 @@ from qwen_shared.recipe.sft_schema import SftData
 if TYPE_CHECKING:
     from code_qwen.problems import Task
 
-FUNCTIONS = "functions"  # the source's name
+FUNCTIONS = "functions"
 
 
 class CodeData(TrainingData):
@@ -71,8 +71,6 @@ class CodePretrainRecipe(PretrainRecipe):
 
 
 class FunctionData(SftData):
-    """The source `functions` is generated; others are read."""
-
     builtin: ClassVar[tuple[str, ...]] = (FUNCTIONS,)
 
 
@@ -85,7 +83,6 @@ class Problems(Section):
 
 
 def training_tasks(recipe: CodeSftRecipe) -> Iterator[Task]:
-    """The training tasks of the source `functions`."""
     from code_qwen import problems
 
     settings = recipe.problems

@@ -72,7 +72,6 @@ def main(args: argparse.Namespace) -> int:
 
 
 def show(report: Report, console: Console) -> None:
-    """Print a table of languages and a table of reasons with examples."""
     from rich.markup import escape
     from rich.table import Table
 
@@ -108,7 +107,7 @@ def _reader(args: argparse.Namespace) -> CodeReader:
     from qwen_shared.recipe.yaml_text import parse_yaml
 
     path, words = args.source, list(args.filters)
-    if "=" in path and not Path(path).exists():  # the first word is a filter
+    if "=" in path and not Path(path).exists():
         path, words = STDLIB, [path, *words]
     filters: dict[str, Any] = {}
     for word in words:
@@ -156,7 +155,6 @@ def _rows(reader: CodeReader, meter: Meter) -> Iterator[dict[str, Any]]:
 
 @contextmanager
 def _progress() -> Iterator[Meter]:
-    """A progress bar, on a terminal only."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
     bar = Progress(

@@ -7,7 +7,6 @@ import re
 from code_qwen.corpus.settings import Filters
 
 _HEAD_LINES = 10
-# Headers of generated files.
 _GENERATED = re.compile(
     r"do not (?:edit|modify|change)(?! this (?:line|section|block))|@generated|auto[- ]?generated|"
     r"automatically (?:generated|created)|machine[- ]generated|"

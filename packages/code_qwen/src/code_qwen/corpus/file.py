@@ -21,8 +21,6 @@ class CodeFile:
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """A file, row or whole folder that is left out."""
-
     reason: str
     where: str
     language: str | None = None

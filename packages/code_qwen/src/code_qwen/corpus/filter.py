@@ -26,7 +26,7 @@ from qwen_shared.data.documents import without_lone_surrogates
 if TYPE_CHECKING:
     from rensa import RMinHash
 
-_BATCH_BYTES = 1 << 20  # sent to a worker at once
+_BATCH_BYTES = 1 << 20
 _BATCH_FILES = 256
 _POOL_FROM = 4 << 20  # bytes; for less, starting workers takes longer than the work
 
@@ -39,12 +39,10 @@ class FilteredFile:
     fingerprint: int
     signature: RMinHash | None
     imports: tuple[str, ...]
-    secrets: dict[str, int]  # kind → number of replacements
+    secrets: dict[str, int]
 
 
 class Filter:
-    """The recipe's filters with resolved names."""
-
     def __init__(self, filters: Filters):
         self.filters = filters
         self._licences = None if filters.licences is None else licences_named(filters.licences)

@@ -93,7 +93,6 @@ _BY_EXTENSION = {extension: language for language, line in _EXTENSIONS.items() f
 _BY_NAME = {name: language for language, names in _FILES.items() for name in names}
 
 LANGUAGES = {language.lower(): language for language in (*_EXTENSIONS, *_FILES)}
-# Other names of languages.
 _ALIASES = {"cpp": "C++", "c-sharp": "C#", "csharp": "C#", "golang": "Go", "js": "JavaScript", "ts": "TypeScript"}
 LANGUAGES |= _ALIASES
 

@@ -31,10 +31,10 @@ class Report:
 
     root: str = ""
     kept: dict[str, Tally] = field(default_factory=dict)  # by language
-    held_out: Tally = field(default_factory=Tally)  # part of `kept`
+    held_out: Tally = field(default_factory=Tally)
     dropped: dict[str, Tally] = field(default_factory=dict)  # by reason
-    dropped_languages: dict[str, Counter[str]] = field(default_factory=dict)  # language → reason → files
-    licences: Counter[str] = field(default_factory=Counter)  # of kept files
+    dropped_languages: dict[str, Counter[str]] = field(default_factory=dict)
+    licences: Counter[str] = field(default_factory=Counter)
     repositories: set[str] = field(default_factory=set)
     secrets: Counter[str] = field(default_factory=Counter)
 
@@ -65,7 +65,6 @@ class Report:
         return sum(tally.files for tally in self.dropped.values())
 
     def as_dict(self) -> dict[str, Any]:
-        """The contents of corpus.json, largest first."""
         return {
             "kept": {
                 "files": self.kept_files,

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from code_qwen.corpus.settings import CodeSource
     from qwen_shared.recipe.schema import TrainingData
 
-# Names of a column in different datasets.
 _TEXT = ("content", "text", "code")
 _REPOSITORY = ("max_stars_repo_name", "repository_name", "repo_name", "repository", "repo")
 _PATH = ("max_stars_repo_path", "file_path", "path", "filename", "file_name")

@@ -52,8 +52,6 @@ def _rule(name: str, words: str, pattern: str, placeholder: str = KEY, **more: A
     return Rule(name, tuple(words.lower().split()), re.compile(pattern), placeholder, **more)
 
 
-# ---- checks of a match
-
 _SECRET_WORDS = "secret token passw pwd api access private auth credential signing"
 _SECRET_NAME = re.compile(
     r"(?:secret|token(?!i[sz])|passw(?:or)?d|passwd|pwd|api[_-]?key|access[_-]?key|private[_-]?key|auth(?!or)|credential"
@@ -76,7 +74,6 @@ def _is_secret_value(match: re.Match[str]) -> bool:
 
 
 def _entropy(value: str) -> float:
-    """Bits per character."""
     return -sum(n / len(value) * math.log2(n / len(value)) for n in Counter(value).values())
 
 

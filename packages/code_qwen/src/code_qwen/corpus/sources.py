@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from code_qwen.recipe import CodeData
 
 DATA_SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet")
-_KNOWN_BYTES = 32 << 20  # of a dataset, read before anything is held out
+_KNOWN_BYTES = 32 << 20
 
 Drop = Callable[[Dropped], None]
 ByName = Callable[[CodeFile], Dropped | None]

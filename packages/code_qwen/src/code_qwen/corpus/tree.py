@@ -44,13 +44,11 @@ _LICENCE_BYTES = 40_000
 
 @dataclass
 class Listing:
-    """The files of a tree: `files` by repository and path, `dropped` in the order found."""
-
     root: Path
     files: list[CodeFile] = field(default_factory=list)
     dropped: list[Dropped] = field(default_factory=list)
     data_files: int = 0  # .jsonl, .parquet; a tree with nothing else is a dataset
-    identities: list[FileIdentity] = field(default_factory=list)  # of all files that decide `files`
+    identities: list[FileIdentity] = field(default_factory=list)
 
 
 def list_tree(root: Path, data_suffixes: tuple[str, ...] = ()) -> Listing:
@@ -116,7 +114,6 @@ def _scan(folder: _Folder, listing: Listing, data_suffixes: tuple[str, ...]) -> 
 
 
 def _opened(folder: _Folder, names: set[str], listing: Listing) -> _Folder:
-    """The folder with its own .git, .gitignore and licence applied."""
     path, inside, repository, licence, rules = (
         folder.path, folder.inside, folder.repository, folder.licence, folder.rules,
     )  # fmt: skip
@@ -144,7 +141,7 @@ def _file(entry: os.DirEntry[str], folder: _Folder, listing: Listing, data_suffi
     try:
         about = entry.stat(follow_symlinks=False)
     except OSError:
-        return  # deleted meanwhile
+        return
     if reason := _file_reason(name) or (_ignored(folder, path) and "ignored by git"):
         listing.dropped.append(Dropped(reason, entry.path, language, about.st_size))
     elif language is None:

@@ -33,7 +33,6 @@ CONDITIONS = {
         "odd": ("为奇数",),
     },
 }
-# `k` is the operand.
 OPERATIONS = {
     "en": {
         "+": ("plus {k}", "increased by {k}"),

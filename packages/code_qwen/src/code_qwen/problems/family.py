@@ -60,7 +60,6 @@ class Family:
     valid: Callable[..., bool] = lambda *parameters: True
 
     def draw(self, rng: Random) -> Parameters:
-        """Valid values for the slots."""
         while True:
             space = rng.choices(self.spaces, [space.weight for space in self.spaces])[0]
             parameters = space.draw(rng)
@@ -92,7 +91,6 @@ class Family:
 
 
 def literal(value: Value) -> str:
-    """A value as written in text and code."""
     return f'"{value}"' if isinstance(value, str) else str(value)
 
 

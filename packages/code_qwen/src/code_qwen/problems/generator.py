@@ -23,7 +23,7 @@ HELD_OUT = ("functions", "compositions")
 LANGUAGES = ("en", "zh")
 FORMS = ("instruction", "docstring")
 
-_PLAIN_NAMES_SHARE = 0.15  # functions named "solve" and the like
+_PLAIN_NAMES_SHARE = 0.15
 _TRIES = 1000
 
 

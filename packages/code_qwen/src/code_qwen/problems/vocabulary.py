@@ -34,7 +34,6 @@ FIELDS = _words(
     "name size date time year address code level point color group host port user version state count price age score"
 )
 
-# Sentences around the description of the returned value.
 REQUESTS = {
     "en": (
         "Write a function {name}({x}) that returns {what}.",

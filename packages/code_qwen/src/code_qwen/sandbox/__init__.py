@@ -4,28 +4,28 @@
     passes("def f(x):\\n", "    return x + 1\\n", "def check(f):\\n    assert f(1) == 2\\n", "f", timeout=3.0)
     isolation()                                                  # what this machine guarantees, and how
 
-Needs Linux and Python's standard library: no root, no daemon, no installed binary. Importing it brings in nothing of
-training. `run_many` and `run_tests_many` take lists and use every core; all functions work from any thread.
+Needs Linux and Python's standard library: no root, no daemon, no binary. `run_many` and `run_tests_many` use every
+core; all functions work from any thread.
 
-Why not bubblewrap (or a container, or `exec` with limits as HumanEval's harness)?
+Why not bubblewrap, a container, or `exec` with limits as in HumanEval's harness?
 
-- Those confine a process, but the tests still run in the program's own interpreter. The program can patch `assert`,
-  override `__eq__`, walk the frames to the expected value or exit with 0; a policy trained on this reward learns to.
-  Here the tests run in a second process, call the program's functions from outside, and receive plain values of exact
-  types (`wire`). `tests/code_qwen/sandbox/test_forgery.py` holds 89 such forgeries; none passes.
-- bubblewrap needs its binary and user namespaces, which many containers forbid. Here the strongest mechanism that works
-  is found by trying (`probe`): namespaces, else Landlock and seccomp, else another user. `isolation()` says what is
-  held; `require_isolation()` refuses a machine that holds too little.
-- bubblewrap does not limit CPU and wall time, memory, processes, files or output, nor say which limit ended a program;
+- There the tests run in the program's own interpreter. The program can patch `assert`, override `__eq__`, read the
+  expected value from a frame or exit with 0, and a policy trained on this reward learns to. Here the tests run in a
+  second process, call the program's functions from outside, and receive plain values of exact types.
+  `tests/code_qwen/sandbox/test_forgery.py` holds 89 forgeries; none passes.
+- bubblewrap needs a binary and user namespaces, which many containers forbid. `probe` finds the strongest mechanism
+  that works: namespaces, else Landlock and seccomp, else another user. `isolation()` says what is held, and
+  `require_isolation()` refuses a machine that holds too little.
+- bubblewrap limits neither time, memory, processes, files nor output, and cannot say which limit ended a program;
   `Outcome` and `reason` do. `test_hostile.py` holds 53 programs that break limits and 55 that reach outside.
-- Speed: each worker builds the root directory once and clones it for each program. On 2 cores `run` costs 7.3 ms and
-  `run_tests` 10.2 ms beyond a bare `python -c` (10.5 ms): 65 programs a second. HumanEval's 164 and MBPP's 474
-  reference solutions pass; HumanEval's 164 empty bodies fail. Measured by `uv run benchmarks/sandbox.py --humaneval
-  FILE --mbpp FILE`; see `benchmarks/results/2026-11-21-amd-epyc-family-26-model-2-sandbox.json`.
+- Speed: a worker builds the root directory once and clones it for each program. On 2 cores `run` costs 7.3 ms and
+  `run_tests` 10.2 ms beyond a bare `python -c` (10.5 ms): 65 programs a second. All 164 + 474 reference solutions of
+  HumanEval and MBPP pass, HumanEval's 164 empty bodies fail. (`uv run benchmarks/sandbox.py --humaneval FILE --mbpp
+  FILE`, in `benchmarks/results/2026-11-21-amd-epyc-family-26-model-2-sandbox.json`)
 
-Reading order: `outcome` (the data), `pool` (this process's side), `supervisor` (one trusted process for each worker),
-`box` (one confined process; `namespaces`, `landlock`, `seccomp`, `kernel`), then for tests `tester` (the trusted side),
-`remote` and `wire` (between the two), `guest` (the program's side) and `write_back`.
+Reading order: `outcome` (the data), `pool` (the caller's side), `supervisor` (one trusted process for each worker),
+`box` (one confined process, by `namespaces`, `landlock`, `seccomp`, `kernel`); then for tests `tester`, `remote`,
+`wire`, `write_back` (trusted) and `guest` (the program's side).
 
 Rules that hold throughout: nothing that a program sends is trusted or unpickled; a program that ends, dies or stays
 silent never passes; every box ends with its supervisor, and every supervisor with the process that started it.

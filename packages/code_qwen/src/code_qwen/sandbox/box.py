@@ -38,8 +38,7 @@ class Mechanisms:
 
 
 def environment(temporary: str = "/tmp") -> dict[str, str]:
-    """The whole environment of a supervisor and of a program."""
-    keep = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}  # some interpreters need it
+    keep = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
     fixed = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": temporary, "TMPDIR": temporary}
     fixed["MALLOC_ARENA_MAX"] = "2"  # one arena for each thread would take 64 MB of address space each
     return fixed | keep
@@ -47,7 +46,7 @@ def environment(temporary: str = "/tmp") -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class ExitStatus:
-    status: int | None  # of wait(); None if unknown
+    status: int | None
     cpu_seconds: float
     resident_bytes: int
 
@@ -82,7 +81,7 @@ class Box:
             self._clone(limits, descriptors, work, files or {})
         else:
             self._fork(limits, descriptors, work, files or {})
-        self.descriptor = os.pidfd_open(self.pid)  # readable after the end
+        self.descriptor = os.pidfd_open(self.pid)
 
     def _clone(self, limits: Limits, descriptors: list[int], work: Callable, files: dict[str, bytes]) -> None:
         self._status, status = os.pipe()
@@ -109,7 +108,7 @@ class Box:
 
     def _fork(self, limits: Limits, descriptors: list[int], work: Callable, files: dict[str, bytes]) -> None:
         if self.mechanisms.landlock:
-            _visible()  # cached before the fork
+            _visible()
         self._temporary = tempfile.mkdtemp(prefix=f"box-{os.getpid()}-")
         self._folder = folders.open_folder(self._temporary)
         _write_files(files, self._temporary)
@@ -123,7 +122,6 @@ class Box:
                 _confine(self.mechanisms, limits, descriptors, self._temporary, work)
 
     def end(self, seconds: float = 0.0) -> ExitStatus:
-        """Wait up to `seconds`, then kill."""
         if self._ending is None:
             deadline = time.monotonic() + seconds
             while (left := deadline - time.monotonic()) > 0 and not _has_ended(self.descriptor, left):
@@ -161,7 +159,6 @@ def usage(boxes: list[Box]) -> list[tuple[int, int]]:
 
 
 def close(boxes: list[Box]) -> None:
-    """End the boxes and all adopted orphans, and remove their directories."""
     for box in boxes:
         box.end()
     _sweep()
@@ -188,15 +185,13 @@ def _sweep() -> None:
 
 
 def _children() -> list[int]:
-    """Children of this process, which has one thread."""
     try:
         return [int(word) for word in Path(f"/proc/self/task/{os.getpid()}/children").read_bytes().split()]
-    except FileNotFoundError:  # a kernel without this file
+    except FileNotFoundError:
         return _families().get(os.getpid(), [])
 
 
 def _families() -> dict[int, list[int]]:
-    """Parent → children, for every process."""
     children: dict[int, list[int]] = {}
     for name in os.listdir("/proc"):
         if name.isdigit():
@@ -209,7 +204,7 @@ def _families() -> dict[int, list[int]]:
 
 def _with_descendants(children: dict[int, list[int]], roots: list[int]) -> list[int]:
     found = list(roots)
-    for pid in found:  # the list grows during the loop
+    for pid in found:
         found += children.get(pid, [])
     return found
 
@@ -232,7 +227,6 @@ def _has_ended(descriptor: int, seconds: float) -> bool:
 
 @contextlib.contextmanager
 def _no_return():
-    """For a forked child: it must never continue as a second supervisor."""
     try:
         yield
     except BaseException:
@@ -241,7 +235,6 @@ def _no_return():
 
 
 def _volunteer_for_oom() -> None:
-    """Make this the process that the kernel ends when the machine runs out of memory."""
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
 
@@ -270,7 +263,6 @@ def _init(status: int, start: Callable[[], None]) -> None:
 def _confine(
     mechanisms: Mechanisms, limits: Limits, descriptors: list[int], temporary: str, work: Callable[[str], None]
 ) -> None:
-    """The last steps before untrusted code, in the same process."""
     os.setsid()
     _take_descriptors(descriptors)
     os.umask(0o077)
@@ -339,7 +331,7 @@ def _set_limits(limits: Limits, in_namespace: bool, own_user: bool) -> None:
         **dict.fromkeys(("CORE", "MEMLOCK", "MSGQUEUE", "NICE", "RTPRIO"), (0, 0)),
     }
     if in_namespace:
-        limits_by_name["NPROC"] = (limits.processes + 1,) * 2  # process 1 counts too
+        limits_by_name["NPROC"] = (limits.processes + 1,) * 2
     elif own_user:
         limits_by_name["NPROC"] = (limits.processes,) * 2
     for name, pair in limits_by_name.items():

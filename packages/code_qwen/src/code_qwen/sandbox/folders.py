@@ -17,7 +17,7 @@ def open_folder(path: str) -> int:
 
 def remove(path: str, folder: int) -> None:
     """Empty the open folder and remove what is at `path`: the folder, or a link that replaced it."""
-    with contextlib.suppress(OSError):  # it may be gone
+    with contextlib.suppress(OSError):
         _empty(folder)
     os.chdir("/")
     os.close(folder)
@@ -27,7 +27,6 @@ def remove(path: str, folder: int) -> None:
 
 
 def remove_stale() -> None:
-    """Remove the directories of supervisors that were killed."""
     with os.scandir(tempfile.gettempdir()) as entries:
         found = list(entries)
     for entry in found:
@@ -62,7 +61,6 @@ def _empty(top: int) -> None:
 
 
 def _remove_files() -> list[str]:
-    """Remove the files of the working directory; return the names of its folders."""
     with os.scandir() as entries:
         found = list(entries)
     for entry in found:

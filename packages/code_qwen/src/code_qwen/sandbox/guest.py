@@ -46,9 +46,9 @@ OPERATIONS = {
 class Guest:
     def __init__(self):
         self.module = type(sys)("solution")
-        self.things = []  # objects of which the tester holds handles
+        self.things = []
         self.numbers = {}  # id() → index in `things`
-        self.shared = set()  # names of classes that the tester has too
+        self.shared = set()
         self.calling = _thread.RLock()  # the program's threads may call the tester's functions
 
     def serve(self):
@@ -80,7 +80,7 @@ class Guest:
             before = self.plain(rest[1:])
             value = function(*arguments, **named)
             if before is not None and self.plain(rest[1:]) not in (None, before):
-                return value, arguments, named  # it changed its arguments
+                return value, arguments, named
             return (value,)
         name, thing, *operands = rest
         return (OPERATIONS[name](thing, *operands),)
@@ -141,8 +141,6 @@ class Guest:
 
 
 class Iterator:
-    """An iterator of the tests."""
-
     def __init__(self, following):
         self.following = following
 

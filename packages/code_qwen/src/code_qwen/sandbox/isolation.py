@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from code_qwen.sandbox.pool import available_mechanisms
+from code_qwen.sandbox import pool
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,12 +13,12 @@ class Guarantee:
     name: str
     held: bool
     how: str  # the mechanism, or what is missing
-    needed: bool  # for `require_isolation`
+    needed: bool
 
 
 def isolation() -> list[Guarantee]:
     """All guarantees in a fixed order. Probes the machine once in a process."""
-    mechanisms = available_mechanisms()
+    mechanisms = pool.available_mechanisms()
     boxed, landlock, filtered = mechanisms["namespaces"], mechanisms["landlock"], mechanisms["seccomp"]
     other = mechanisms["user"] is not None
     # A program cannot read /proc/PID of this user's processes; of root's, because it lost root's capabilities.

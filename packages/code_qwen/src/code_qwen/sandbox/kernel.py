@@ -171,7 +171,6 @@ def hide_memory() -> None:
 
 
 def adopt_orphans() -> None:
-    """Orphaned descendants become this process's children."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
@@ -180,7 +179,7 @@ def no_new_privileges() -> None:
 
 
 def drop_capabilities() -> None:
-    header = struct.pack("=Ii", 0x20080522, 0)  # version 3, this thread
+    header = struct.pack("=Ii", 0x20080522, 0)
     call("capset", header, bytes(24))
 
 
@@ -202,6 +201,6 @@ def protect_mount(target: str, attributes: int, recursive: bool = True) -> None:
 def pivot(root: str) -> None:
     """Make the mount `root` the root directory and unmount the old one."""
     os.chdir(root)
-    call("pivot_root", b".", b".")  # the old root now lies over the new one
+    call("pivot_root", b".", b".")
     call("umount2", b".", _MNT_DETACH)
     os.chdir("/")

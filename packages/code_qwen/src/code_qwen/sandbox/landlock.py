@@ -1,6 +1,5 @@
 """Limits which files a process can open, if it cannot have its own file system."""
 
-# Paths as the kernel takes them.
 # ruff: noqa: PTH112
 
 from __future__ import annotations

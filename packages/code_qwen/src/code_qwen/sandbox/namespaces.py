@@ -5,7 +5,6 @@ libraries and a few devices, all read-only. Each box is cloned into new namespac
 empty /tmp that disappears with the box.
 """
 
-# Paths of mounts, joined as strings.
 # ruff: noqa: PTH102, PTH110, PTH112, PTH114, PTH115, PTH120, PTH211
 
 from __future__ import annotations
@@ -22,27 +21,23 @@ FLAGS = (
     else 0
 )
 ROOT = "/dev"  # the supervisor builds it over its own /dev, which every machine has
-USER = 1000  # id inside the box
+USER = 1000
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 _FIXED = kernel.MOUNT_ATTR_RDONLY | kernel.MOUNT_ATTR_NOSUID
 
 
 def visible() -> list[str]:
-    """Paths that a program needs to run: interpreter and libraries."""
     prefix = Path(sys.base_prefix)
     paths = [str(Path(sys.executable).resolve()), str(prefix / "lib"), str(prefix / "lib64")]
     paths += ["/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache", "/usr/share/zoneinfo"]
     paths = [path for path in dict.fromkeys(paths) if os.path.exists(path)]
     maps = Path("/proc/self/maps").read_text().split()
-    loaded = dict.fromkeys(
-        word for word in maps if word.startswith("/") and ".so" in word
-    )  # libraries from other folders
+    loaded = dict.fromkeys(word for word in maps if word.startswith("/") and ".so" in word)
     folders = tuple(os.path.realpath(path) + "/" for path in paths)
     return paths + [path for path in loaded if not path.startswith(folders)]
 
 
 def hidden() -> list[str]:
-    """Folders inside `visible` that hold third-party packages."""
     folders = [Path(sys.base_prefix) / "lib", Path("/usr/lib"), Path("/usr/lib64"), Path(sys.base_prefix) / "lib64"]
     found = [
         path

@@ -29,21 +29,19 @@ class Limits:
 
 
 class Outcome(StrEnum):
-    FINISHED = "finished"  # exit code 0 (`run`)
+    FINISHED = "finished"
     PASSED = "passed"  # all tests ran (`run_tests`)
     FAILED = "failed"  # another exit code, a failed test, or no test reached
     TIMEOUT = "timeout"
     MEMORY = "memory"
-    OUTPUT = "output"  # more than `output_bytes`
+    OUTPUT = "output"
     CRASH = "crash"  # killed by a signal, or never started
 
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """How a program ended."""
-
     outcome: Outcome
-    exit_code: int | None  # None if a signal ended it
+    exit_code: int | None
     signal: int | None
     stdout: str  # cut at the limit; invalid UTF-8 is replaced
     stderr: str
@@ -53,8 +51,6 @@ class Execution:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether a program passes its tests."""
-
     outcome: Outcome
     reason: str  # one short line for people
     wall_seconds: float = 0.0
@@ -81,8 +77,6 @@ class Submission:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A program for `run_many`."""
-
     text: str
     stdin: str = ""
     limits: Limits = Limits()

@@ -24,9 +24,9 @@ from typing import Any
 from code_qwen.sandbox.box import environment
 from code_qwen.sandbox.outcome import Execution, Limits, Outcome, Program, Submission, Verdict
 
-_START_SECONDS = 60.0  # for a supervisor to start on a busy machine
+_START_SECONDS = 60.0
 _SLACK = 60.0  # after a job's own time, before its supervisor is given up
-_IDLE = 8  # idle supervisors that are kept
+_IDLE = 8
 _LONGEST_POLL = 1e5  # seconds; poll() takes milliseconds in 32 bits
 
 
@@ -63,7 +63,6 @@ class SupervisorProcess:
             self.socket.sendall(struct.pack("=I", len(data)) + data, socket.MSG_NOSIGNAL)
 
     def fill(self) -> bool:
-        """Read what the socket holds. False at its end."""
         try:
             data = self.socket.recv(1 << 20)
         except ConnectionResetError:
@@ -90,7 +89,6 @@ class SupervisorProcess:
         return message
 
     def close(self) -> None:
-        """End it gently first, so that it ends its boxes."""
         self.hang_up()
         try:
             self.process.wait(5)
@@ -101,12 +99,10 @@ class SupervisorProcess:
 
     def hang_up(self) -> None:
         with contextlib.suppress(OSError):
-            self.socket.shutdown(socket.SHUT_RDWR)  # also for a forked process that holds a copy
+            self.socket.shutdown(socket.SHUT_RDWR)
 
 
 class _Idle:
-    """Idle supervisors of this process."""
-
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.supervisors: list[SupervisorProcess] = []
@@ -132,7 +128,7 @@ class _Idle:
         with self.lock:
             supervisors, self.supervisors = self.supervisors, []
         for supervisor in supervisors:
-            supervisor.hang_up()  # all at once, then wait for each
+            supervisor.hang_up()
         for supervisor in supervisors:
             supervisor.close()
 
@@ -271,15 +267,9 @@ def _ready_supervisor(mechanisms: dict[str, Any]) -> SupervisorProcess:
     return supervisor
 
 
+@functools.cache
 def available_mechanisms() -> dict[str, Any]:
     """The result of `probe`, found once in a process."""
-    if _forced is not None:
-        return _forced
-    return _probed()
-
-
-@functools.cache
-def _probed() -> dict[str, Any]:
     if sys.platform != "linux":
         from qwen_shared.errors import UserError
 
@@ -296,22 +286,7 @@ def _probed() -> dict[str, Any]:
     return mechanisms
 
 
-_forced: dict[str, Any] | None = None
-
-
-@contextlib.contextmanager
-def with_mechanisms(**mechanisms: Any):
-    """Weaker boxes than this machine offers, for tests of what other machines get."""
-    global _forced
-    before, _forced = _forced, {**available_mechanisms(), **mechanisms}
-    try:
-        yield
-    finally:
-        _forced = before
-
-
 def _readable(supervisors: Iterable[SupervisorProcess], seconds: float) -> list[SupervisorProcess]:
-    """The supervisors with an answer, or an end, to read."""
     poll = select.poll()  # unlike select(), for any number of descriptors
     by_descriptor = {supervisor.fileno(): supervisor for supervisor in supervisors}
     for descriptor in by_descriptor:

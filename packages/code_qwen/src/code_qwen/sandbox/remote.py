@@ -122,13 +122,11 @@ _ITERATORS = {kind.__name__: kind for kind in (types.GeneratorType, map, filter,
 
 
 class Channel:
-    """Sends requests to the program and receives its answers."""
-
     def __init__(self, incoming: int, outgoing: int):
         self._incoming = incoming
         self._outgoing = outgoing
         self._functions: list[Any] = []  # functions of the tests that the program has received
-        self._remotes: dict[int, Remote] = {}  # one proxy for each object of the program
+        self._remotes: dict[int, Remote] = {}
         self.writes_back: Callable[[], bool] = bool  # changed arguments, although the program returned a value
         self.shared: dict[str, type] = {}  # classes of the prompt: both sides have them
         self.has_ended = False

@@ -31,7 +31,7 @@ _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _AND, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x54
 _ALLOW, _ERRNO, _KILL = 0x7FFF0000, 0x00050000, 0x80000000
 _EPERM, _ENOSYS = 1, 38
 _ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
-_NEW_NAMESPACES = 0x7E020080  # CLONE_NEW*
+_NEW_NAMESPACES = 0x7E020080
 _THREAD = 0x00010000
 _STREAM = 1
 
@@ -55,7 +55,7 @@ def _program(is_alone: bool, own_pid: int) -> bytes:
         _line(_LOAD, 0),
     ]
     if kernel.MACHINE == "x86_64":
-        lines += [_line(_AT_LEAST, 0x40000000, 0, 1), _line(_RETURN, _KILL)]  # the x32 calls
+        lines += [_line(_AT_LEAST, 0x40000000, 0, 1), _line(_RETURN, _KILL)]
     denied = _ALWAYS.split() + ([] if is_alone else _SHARED.split())
     for name in denied:
         number = kernel.number(name)

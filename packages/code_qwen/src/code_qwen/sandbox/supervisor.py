@@ -23,7 +23,7 @@ from code_qwen.sandbox.box import Box, ExitStatus, Mechanisms
 from code_qwen.sandbox.outcome import Limits, Outcome, Submission
 
 START_SECONDS = 20.0  # for an interpreter to start on a busy machine, before the program's own time
-_WATCH_SECONDS = 0.1  # between two measurements of memory
+_WATCH_SECONDS = 0.1
 _LAST_WORDS = 0.2  # for a dying program to be reaped, so that its end is known
 _SOURCES = {name: Path(__file__).with_name(f"{name}.py") for name in ("guest", "wire")}
 
@@ -71,7 +71,7 @@ class Supervisor:
             ending = running.end()
         finally:
             box.close([running])
-        while readers and why is None:  # drain the pipes: every writer is dead
+        while readers and why is None:
             why = _read(list(readers), readers, limits, why)
         for read, _ in pipes:
             os.close(read)
@@ -90,7 +90,6 @@ class Supervisor:
         }
 
     def run_tests(self, submission: Submission) -> dict:
-        """Run the program in one box and its tests in another."""
         limits = Limits(cpu_seconds=submission.timeout, wall_seconds=submission.timeout)
         to_guest, to_tester, reports = os.pipe(), os.pipe(), os.pipe()
         null = self.null
@@ -141,7 +140,7 @@ class Supervisor:
             if why is Outcome.TIMEOUT and not lines:
                 return Outcome.CRASH, f"no interpreter started in {START_SECONDS:g} seconds"
             return _explained(guest.end(), limits, why)
-        if lines[-1:] in ([], [[tester.STARTED]]):  # the tester died
+        if lines[-1:] in ([], [[tester.STARTED]]):
             ending = tests.end(_LAST_WORDS)
             outcome, reason = _explained(ending, limits, None)
             return (Outcome.CRASH if outcome is Outcome.FINISHED else outcome), f"the tests: {reason}"
@@ -160,8 +159,6 @@ class Supervisor:
 
 
 class Watch:
-    """Limits the time and memory of a request's boxes."""
-
     def __init__(self, limits: Limits, boxes: list[Box]):
         self.deadline = time.monotonic() + limits.wall_seconds
         self._limits = limits
@@ -185,7 +182,7 @@ class Watch:
             for processes, resident in box.usage(self._boxes):
                 if resident > self._limits.memory_bytes:
                     return list(found), Outcome.MEMORY
-                if processes > self._limits.processes + 1:  # if the kernel does not count them
+                if processes > self._limits.processes + 1:
                     return list(found), Outcome.CRASH
             self._next_measurement = time.monotonic() + _WATCH_SECONDS
         return list(found), None
@@ -226,14 +223,14 @@ def _explained(ending: ExitStatus, limits: Limits, why: Outcome | None) -> tuple
     ):
         return Outcome.TIMEOUT, f"more than {limits.cpu_seconds:g} seconds of CPU time"
     if ending.signal is not None:
-        known = {one.value: one.name for one in signal.Signals}  # real-time signals have no names
+        known = {one.value: one.name for one in signal.Signals}
         return Outcome.CRASH, f"killed by {known.get(ending.signal, f'signal {ending.signal}')}"
     return Outcome.CRASH, "it vanished"
 
 
 def _python(file: str):
     flags = ["-I", "-B"] if file == "program.py" else ["-I", "-S", "-B"]
-    flags += ["-X", f"supervisor={os.getpid()}"]  # shows in a list of processes
+    flags += ["-X", f"supervisor={os.getpid()}"]
 
     def work(temporary: str) -> None:
         os.execve(sys.executable, [sys.executable, *flags, f"{temporary}/{file}"], box.environment(temporary))
@@ -257,7 +254,7 @@ def _compiled(path: Path) -> bytes:
 
 def main() -> int:
     answers = os.dup(1)
-    os.dup2(2, 1)  # no other output may mix with the answers
+    os.dup2(2, 1)
     os.umask(0o022)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles it and closes the socket
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # an inherited SIG_IGN would break wait()

@@ -124,7 +124,7 @@ def _run_tests(submission: Submission, channel: Channel, namespace: dict[str, An
     is_empty = not used and not submission.entry_point
     own_names = {name for name in called if hasattr(builtins, name)}
     if is_empty and len(own_names) == 1:
-        used, is_empty = own_names, False  # the tested function has the name of a builtin
+        used, is_empty = own_names, False
     asked = {submission.entry_point}
     for name in sorted(used - set(namespace)):
         if name in sys.stdlib_module_names and name not in called:
@@ -163,7 +163,6 @@ def _reason(error: BaseException, test: str) -> str:
 
 
 def main(submission: Submission, incoming: int, outgoing: int, report: int) -> None:
-    """The tester's process. Messages to the supervisor are lines of JSON."""
 
     def say(*words: str) -> None:
         os.write(report, json.dumps(words).encode() + b"\n")

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-MAX_BYTES = 32 << 20  # of one message
-MAX_DEPTH = 200  # of nested containers
+MAX_BYTES = 32 << 20
+MAX_DEPTH = 200
 _INLINE_DEPTH = 40  # up to this depth an instance's members follow it directly
 
 # Types of the standard library whose values cross; the types themselves cross too. By name, because a module is
@@ -42,14 +42,13 @@ _IMPORTED = {
 _BUILTIN = {f"builtins.{kind.__name__}": kind for kind in _PLAIN_TYPES}
 _SEQUENCES = {list: b"l", tuple: b"t", set: b"e", frozenset: b"z"}
 _VIEWS = {type({}.keys()): b"k", type({}.values()): b"u", type({}.items()): b"m"}
-_FACTORIES = (int, float, str, bool, list, tuple, dict, set)  # allowed in a defaultdict
+_FACTORIES = (int, float, str, bool, list, tuple, dict, set)
 
 # Operations of the tests on two objects of the program, as named in the module operator.
 OPERATORS = (
     *("eq", "ne", "lt", "le", "gt", "ge", "add", "sub", "mul", "matmul", "truediv", "floordiv", "mod", "pow"),
     *("and_", "or_", "xor", "lshift", "rshift"),
 )
-# Exceptions whose types cross.
 EXCEPTIONS: dict[str, type[Exception]] = {
     name: kind for name, kind in vars(builtins).items() if isinstance(kind, type) and issubclass(kind, Exception)
 }
@@ -82,7 +81,7 @@ def encode(
     """
     encoder = _Encoder(handle, is_shared)
     encoder.add(value, 0)
-    for instance in encoder.waiting:  # the list grows during the loop
+    for instance in encoder.waiting:
         encoder.add(vars(instance), 0)
     return bytes(encoder.out)
 
@@ -98,7 +97,7 @@ class _Encoder:
         self.waiting: list[Any] = []  # instances of shared classes whose members come at the end
         self._handle = handle
         self._is_shared = is_shared or (lambda value: False)
-        self._numbers: dict[int, int] = {}  # id() → number of an instance
+        self._numbers: dict[int, int] = {}
 
     def add(self, value: Any, depth: int) -> None:
         out, kind = self.out, type(value)
@@ -239,7 +238,6 @@ def _name(kind: type) -> str:
 
 
 def _imported(name: str) -> type | None:
-    """The type of this name, if its module is imported."""
     if name not in _IMPORTED:
         return _BUILTIN.get(name)
     module, _, attribute = name.partition(".")
@@ -290,7 +288,7 @@ class Decoder:
     def value(self) -> Any:
         try:
             found = self._value(0)
-            for instance in self._waiting:  # the list grows during the loop
+            for instance in self._waiting:
                 self._fill(instance, 0)
         except DecodeError:
             raise
@@ -437,7 +435,7 @@ def _date(name: str, numbers: list[int]) -> Any:
     if any(type(number) is not int for number in numbers):
         raise DecodeError("no date")
     zone = {}
-    if len(numbers) > len(members):  # with its offset from UTC
+    if len(numbers) > len(members):
         *numbers, offset = numbers
         datetime = importlib.import_module("datetime")
         zone["tzinfo"] = datetime.timezone(datetime.timedelta(microseconds=offset))
@@ -470,7 +468,6 @@ def write_all(descriptor: int, data: bytes) -> None:
 
 
 def read_exactly(descriptor: int, count: int) -> bytes:
-    """`count` bytes, or fewer at the end of the stream."""
     data = bytearray()
     while len(data) < count and (more := os.read(descriptor, min(count - len(data), 1 << 20))):
         data += more

@@ -76,7 +76,6 @@ def _together(node: ast.AST, theirs: set[str]) -> set[str]:
 
 
 def _apart(node: ast.AST, theirs: set[str]) -> list[ast.expr]:
-    """Expressions that a node compares or may compare."""
     if isinstance(node, ast.Compare):
         return [node.left, *node.comparators]
     if isinstance(node, ast.BinOp):
