@@ -128,6 +128,7 @@ def _program(text: str, entry_point: str) -> str:
     """The lines of code around a definition, up to prose on both sides."""
     lines = text.split("\n")
     definition = _definition(text, entry_point)
+    assert definition is not None
     at = text.count("\n", 0, definition.start())
     first, in_string = at, False
     for i in range(at - 1, -1, -1):
@@ -160,6 +161,7 @@ def _toggles(line: str) -> bool:
 
 def _body_indent(prompt: str, entry_point: str) -> str:
     definition = _definition(prompt, entry_point)
+    assert definition is not None
     for line in prompt[definition.end() :].split("\n")[1:]:
         if line.strip() and line[0] in " \t" and not line.lstrip().startswith(")"):
             return line[: len(line) - len(line.lstrip())]

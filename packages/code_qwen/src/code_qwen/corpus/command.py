@@ -88,14 +88,14 @@ def show(report: Report, console: Console) -> None:
         if name not in languages:
             table.add_row(escape(name), "0", "0.0", f"{reasons.total():,}")
     console.print(table)
-    reasons = Table(title="why", title_justify="left")
+    why = Table(title="why", title_justify="left")
     for column, how in (("dropped", "right"), ("MB", "right"), ("because", "left"), ("for example", "left")):
-        reasons.add_column(column, justify=how, overflow="fold")  # type: ignore[arg-type]
+        why.add_column(column, justify=how, overflow="fold")  # type: ignore[arg-type]
     for reason, about in found["dropped"].items():
         examples = escape("\n".join(about["examples"]))
-        reasons.add_row(f"{about['files']:,}", f"{about['bytes'] / 1e6:.1f}", escape(reason), examples)
+        why.add_row(f"{about['files']:,}", f"{about['bytes'] / 1e6:.1f}", escape(reason), examples)
     if found["dropped"]:
-        console.print(reasons)
+        console.print(why)
     if secrets := found["secrets_replaced"]:
         console.print("replaced: " + ", ".join(f"{count:,} × {name}" for name, count in secrets.items()))
 

@@ -124,8 +124,8 @@ def filter_files(
         running = deque(pool.submit(_in_worker, batch) for batch in first)
         del first
         while running:
-            while len(running) < 2 * workers + 2 and (batch := next(batches, None)):
-                running.append(pool.submit(_in_worker, batch))
+            while len(running) < 2 * workers + 2 and (following := next(batches, None)):
+                running.append(pool.submit(_in_worker, following))
             yield from running.popleft().result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

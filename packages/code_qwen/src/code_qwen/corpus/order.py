@@ -49,10 +49,10 @@ def imports_first[T](
         stack = [] if entered[first] else [(first, iter(needs[first]))]
         entered[first] = True
         while stack:
-            file, rest = stack[-1]
+            index, rest = stack[-1]
             following = next((other for other in rest if not entered[other]), None)
             if following is None:
-                order.append(file)
+                order.append(index)
                 stack.pop()
             else:
                 entered[following] = True

@@ -36,7 +36,7 @@ def nearest_training_solutions(asked: Sequence[Task], known: Sequence[Task]) -> 
         best[better] = highest[better]
         nearest[better] = here[better] + start * _BATCH
     return [
-        known[i].solution.replace(f"def {known[i].entry_point}(", f"def {task.entry_point}(", 1)
+        known[int(i)].solution.replace(f"def {known[int(i)].entry_point}(", f"def {task.entry_point}(", 1)
         for task, i in zip(asked, nearest, strict=True)
     ]
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
+from typing import Any
 
 from code_qwen.problems.task import Value
 
@@ -14,7 +15,7 @@ HELD_OUT_TUPLES = 10  # one of this many
 
 Parameters = tuple[Value, ...]
 # Language → value of the slot → phrases to choose from, with slots in braces.
-Phrases = Mapping[str, Mapping[Value, Sequence[str]]]
+Phrases = Mapping[str, Mapping[Any, Sequence[str]]]
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Family:
     body: Callable[..., str]
     reference: Callable[..., object]
     inputs: Callable[..., list]
-    wordings: Mapping[str, Sequence[str] | Mapping[Value, Sequence[str]]]
+    wordings: Mapping[str, Sequence[str] | Mapping[Any, Sequence[str]]]
     phrases: Mapping[str, tuple[str, Phrases]] = field(default_factory=dict)
     valid: Callable[..., bool] = lambda *parameters: True
 

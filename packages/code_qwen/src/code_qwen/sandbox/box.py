@@ -113,7 +113,7 @@ class Box:
         self._folder = folders.open_folder(self._temporary)
         _write_files(files, self._temporary)
         if self.mechanisms.user is not None:
-            for path in (self._temporary, *Path(self._temporary).iterdir()):
+            for path in (Path(self._temporary), *Path(self._temporary).iterdir()):
                 os.chown(path, self.mechanisms.user, self.mechanisms.user)
         self.pid = os.fork()
         if self.pid == 0:

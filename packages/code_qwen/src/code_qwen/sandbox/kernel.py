@@ -141,10 +141,11 @@ def number(name: str) -> int | None:
 
 def call(name: str, *arguments: int | bytes | ctypes.Array | None) -> int:
     """Raises OSError. Pointers are bytes or ctypes arrays."""
-    if _libc is None or number(name) is None:
+    known = number(name)
+    if _libc is None or known is None:
         raise OSError(38, f"no {name} on this machine")
     words = [ctypes.c_long(word) if isinstance(word, int) else word for word in arguments]
-    return _checked(_libc.syscall(ctypes.c_long(number(name)), *words), name)
+    return _checked(_libc.syscall(ctypes.c_long(known), *words), name)
 
 
 def _prctl(option: int, value: int) -> None:

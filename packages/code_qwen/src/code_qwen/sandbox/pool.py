@@ -42,8 +42,8 @@ class SupervisorProcess:
         with theirs:
             self.process = subprocess.Popen(
                 [_python(), "-I", "-S", "-B", "-c", code],
-                stdin=theirs,
-                stdout=theirs,
+                stdin=theirs.fileno(),
+                stdout=theirs.fileno(),
                 stderr=subprocess.DEVNULL,
                 cwd="/",
                 env=environment(_temporary()),

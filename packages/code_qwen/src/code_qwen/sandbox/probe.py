@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import signal
 import sys
@@ -22,7 +23,7 @@ def probe() -> dict:
     if not Path("/proc/self/stat").exists():
         return {"error": "/proc is not mounted"}
     for mechanisms in _from_the_strongest():
-        if _in_child(lambda mechanisms=mechanisms: _try(mechanisms)):
+        if _in_child(functools.partial(_try, mechanisms)):
             return dataclasses.asdict(mechanisms)
     try:
         return {"error": f"no interpreter starts in {tempfile.gettempdir()}"}
@@ -32,7 +33,7 @@ def probe() -> dict:
 
 def _from_the_strongest() -> Iterator[Mechanisms]:
     version = landlock.version()
-    has_filter = kernel.KNOWN and _in_child(lambda: _apply_filter())
+    has_filter = kernel.KNOWN and _in_child(_apply_filter)
     users = [*_other_users(), None]
     for user in users:
         yield Mechanisms(True, version, has_filter, user)

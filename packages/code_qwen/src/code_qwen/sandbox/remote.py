@@ -77,7 +77,7 @@ class Remote:
     def __instancecheck__(self, thing: Any) -> bool:
         return type(thing) is Remote and self._channel.ask("operation", "isinstance", thing, self) is True
 
-    @property
+    @property  # type: ignore[misc]
     def __class__(self) -> type:
         return _ITERATORS.get(self._kind, Remote)
 
@@ -215,7 +215,7 @@ class Channel:
                 with contextlib.suppress(Exception):
                     error = kind.__new__(kind, *values)
                     if name not in self.shared:
-                        error.__init__(*values)
+                        error.__init__(*values)  # type: ignore[misc]
                     vars(error).update(members, theirs=names[0])
                     found = found or error
                     words = str(error)

@@ -62,7 +62,7 @@ def _program(is_alone: bool, own_pid: int) -> bytes:
         if number is not None:
             lines += [_line(_EQUAL, number, 0, 1), _line(_RETURN, _ERRNO | _EPERM)]
     # A filter cannot read clone3's flags, which are in memory; without clone3 the C library uses clone.
-    lines += [_line(_EQUAL, kernel.number("clone3"), 0, 1), _line(_RETURN, _ERRNO | _ENOSYS)]
+    lines += [_line(_EQUAL, _number("clone3"), 0, 1), _line(_RETURN, _ERRNO | _ENOSYS)]
     lines += _if("clone", 0, [_line(_ANY_BIT, _NEW_NAMESPACES, 0, 1)])
     lines += _if(
         "socketpair", 1, [_line(_AND, 0xF), _line(_EQUAL, _STREAM, 1, 0)]
@@ -84,7 +84,14 @@ def _if(name: str, argument: int, *tests: list[bytes]) -> list[bytes]:
     for test in tests:
         body += [*test, _line(_RETURN, _ERRNO | _EPERM)]
     body.append(_line(_LOAD, 0))
-    return [_line(_EQUAL, kernel.number(name), 0, len(body)), *body]
+    return [_line(_EQUAL, _number(name), 0, len(body)), *body]
+
+
+def _number(name: str) -> int:
+    number = kernel.number(name)
+    if number is None:
+        raise OSError(38, f"no {name} on this machine")
+    return number
 
 
 def _line(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:

@@ -249,7 +249,7 @@ def _test(submission: Submission):
 def _compiled(path: Path) -> bytes:
     import importlib._bootstrap_external as loading
 
-    return bytes(loading._code_to_timestamp_pyc(compile(path.read_bytes(), path.name, "exec")))
+    return bytes(loading._code_to_timestamp_pyc(compile(path.read_bytes(), path.name, "exec")))  # type: ignore[attr-defined]
 
 
 def main() -> int:

@@ -40,8 +40,8 @@ _IMPORTED = {
     *("collections.deque", "array.array", "decimal.Decimal", "fractions.Fraction"),
 }
 _BUILTIN = {f"builtins.{kind.__name__}": kind for kind in _PLAIN_TYPES}
-_SEQUENCES = {list: b"l", tuple: b"t", set: b"e", frozenset: b"z"}
-_VIEWS = {type({}.keys()): b"k", type({}.values()): b"u", type({}.items()): b"m"}
+_SEQUENCES: dict[type, bytes] = {list: b"l", tuple: b"t", set: b"e", frozenset: b"z"}
+_VIEWS: dict[type, bytes] = {type({}.keys()): b"k", type({}.values()): b"u", type({}.items()): b"m"}
 _FACTORIES = (int, float, str, bool, list, tuple, dict, set)
 
 # Operations of the tests on two objects of the program, as named in the module operator.
@@ -188,9 +188,9 @@ class _Encoder:
             else:
                 self._add_handle(value)
             return
-        if isinstance(value, tuple) and isinstance(getattr(value, "_fields", None), tuple):
+        if isinstance(value, tuple) and isinstance(fields := getattr(value, "_fields", None), tuple):
             self.out += b"R" + _text(type(value).__name__ if self._is_shared(value) else "")
-            self.add([str(name) for name in value._fields], depth + 1)
+            self.add([str(name) for name in fields], depth + 1)
             self.add(list(tuple.__iter__(value)), depth + 1)
             return
         for base, plain in (

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 import builtins
-from typing import Any
+from typing import Any, TypeGuard
 
 
 def is_safe_to_write_back(tree: ast.Module, theirs: set[str]) -> bool:
@@ -56,7 +56,7 @@ def write_back(ours: Any, theirs: Any) -> Any:
     return ours
 
 
-def _is_check(node: ast.stmt) -> bool:
+def _is_check(node: ast.AST) -> TypeGuard[ast.FunctionDef]:
     return isinstance(node, ast.FunctionDef) and node.name == "check" and len(node.args.args) > 0
 
 
@@ -91,5 +91,5 @@ def _loaded(node: ast.AST) -> set[str]:
 
 def _given(node: ast.AST) -> set[str]:
     """Names in `node` without the called functions."""
-    calls = [inner for inner in ast.walk(node) if isinstance(inner, ast.Call) and isinstance(inner.func, ast.Name)]
-    return _loaded(node) - {call.func.id for call in calls}
+    called = [inner.func for inner in ast.walk(node) if isinstance(inner, ast.Call)]
+    return _loaded(node) - {function.id for function in called if isinstance(function, ast.Name)}
