@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import forked
 import pytest
 
 WORDS = ("the", "model", "reads", "a", "line", "of", "text", "and", "writes", "next", "word", "for", "every", "token")
@@ -63,13 +64,13 @@ def qwen_base(environment, micro):
         return [sys.executable, "-m", "qwen_base", verb, "--config", str(micro), *map(str, words)]
 
     def run(verb: str, *words: str, check: int | None = 0) -> subprocess.CompletedProcess:
-        done = subprocess.run(command(verb, *words), env=environment, capture_output=True, text=True, timeout=240)
+        done = forked.run(command(verb, *words), env=environment, capture_output=True, text=True, timeout=240)
         if check is not None:
             assert done.returncode == check, f"exit {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
         return done
 
     def start(verb: str, *words: str) -> subprocess.Popen:
-        return subprocess.Popen(
+        return forked.Popen(
             command(verb, *words),
             env=environment,
             stdout=subprocess.PIPE,

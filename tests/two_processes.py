@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
+import forked
+
 from qwen_shared.launch.local import reserved_port
 
 _PORTS = "TEST_PORTS"  # one for each layout: a rank that is ahead must not find the store of the layout before
@@ -35,7 +37,7 @@ def run(program: Path, *words: str, layouts: int, timeout_s: float = 240.0) -> N
             environment = os.environ | common | {"RANK": str(rank), "LOCAL_RANK": str(rank)}
             output = held.enter_context(log.open("wb"))
             command = [sys.executable, str(program), *words]
-            ranks.append(subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT))
+            ranks.append(forked.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT))
             held.callback(ranks[-1].kill)
         deadline = time.monotonic() + timeout_s
         while any(rank.poll() is None for rank in ranks) and not any(rank.returncode for rank in ranks):

@@ -1,5 +1,6 @@
 """One finished run of the micro recipe, which tests look at, readers of what runs leave, and a quick way to runs."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -8,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import forked
 import pytest
 
 
@@ -79,45 +81,19 @@ def wait_for_step(steps_done, wait_for):
 
 # ---- many short runs
 
-# Without these rights a read-only file is read-only to root as well.
-OBEY = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"]
-if os.geteuid() or not shutil.which("setpriv") or subprocess.run([*OBEY, "true"], capture_output=True).returncode:
-    OBEY = []
-
 
 @pytest.fixture
 def obeying():
     """For tests of what may not be written or read."""
-    if os.geteuid() == 0 and not OBEY:
+    if os.geteuid() == 0 and not forked.OBEY:
         pytest.skip("nothing is read-only to root here")
-
-
-# Importing Megatron takes longer than all that is tried here: it is done once, and every command gets a fork of that.
-SERVER = """
-import json, os, sys
-from qwen_base.cli import main
-from qwen_shared.backend.quick_import import quick_import
-with quick_import():
-    from qwen_shared.training import pretrain
-for line in sys.stdin:
-    words, environment, *outputs = json.loads(line)
-    child = os.fork()
-    if not child:
-        os.environ.update(environment)
-        for descriptor, path in enumerate(outputs, start=1):
-            os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
-        code = main(words)
-        sys.stdout.flush()
-        os._exit(code)
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
-"""
 
 
 class Command:
     """`qwen-base pretrain --config micro --run-dir RUN …`: what it printed, and that it ended as expected."""
 
-    def __init__(self, server, micro, outputs):
-        self._server, self._micro, self._outputs = server, str(micro), [str(outputs / "out"), str(outputs / "err")]
+    def __init__(self, environment, micro):
+        self._environment, self._micro = environment, str(micro)
 
     def __call__(self, run_dir, *words, stdout: str | None = None, **environment) -> str:
         """A run that comes to its end in silence; returns what it said on stdout."""
@@ -139,28 +115,16 @@ class Command:
         return err
 
     def _run(self, run_dir, words, environment, stdout=None):
-        argv = ["pretrain", "--config", self._micro, "--run-dir", str(run_dir), *map(str, words)]
-        environment = {name: str(value) for name, value in environment.items()}
-        out, err = self._outputs
-        self._server.stdin.write(json.dumps([argv, environment, stdout or out, err]) + "\n")
-        self._server.stdin.flush()
-        code = int(self._server.stdout.readline())
-        return code, "" if stdout else Path(out).read_text(), Path(err).read_text()
+        command = [sys.executable, "-m", "qwen_base", "pretrain", "--config", self._micro, "--run-dir", run_dir, *words]
+        env = self._environment | {name: str(value) for name, value in environment.items()}
+        with Path(stdout).open("w") if stdout else contextlib.nullcontext(subprocess.PIPE) as out:
+            done = forked.run(list(map(str, command)), env=env, stdout=out, stderr=subprocess.PIPE, text=True)
+        return done.returncode, done.stdout or "", done.stderr
 
 
-@pytest.fixture(scope="module")
-def pretrain(environment, micro, tmp_path_factory):
-    server = subprocess.Popen(
-        [*OBEY, sys.executable, "-c", SERVER],
-        env=environment,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    yield Command(server, micro, tmp_path_factory.mktemp("outputs"))
-    server.stdin.close()
-    server.wait()
+@pytest.fixture(scope="session")
+def pretrain(environment, micro):
+    return Command(environment, micro)
 
 
 @pytest.fixture(scope="module")

@@ -3,10 +3,10 @@
 import json
 import signal
 import socket
-import subprocess
 import sys
 import time
 
+import forked
 import pytest
 
 # ---- steps that go wrong
@@ -95,7 +95,7 @@ def two_ranks(environment, tmp_path):
     def run(faults, *words, check=0):
         command = [sys.executable, "-m", "qwen_base", "pretrain", "--nproc", "2", "--run-dir", tmp_path / "run", *words]
         environ = environment | ({"QWEN_FAULTS": faults} if faults else {})
-        done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=240)
+        done = forked.run(command, env=environ, capture_output=True, text=True, timeout=240)
         assert done.returncode == check, done.stdout + done.stderr
         return done.stdout + done.stderr
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 
+import forked
 import pytest
 
 MICRO = """
@@ -36,9 +37,7 @@ def qwen_chat(command, environment):
     """Runs `qwen-chat ppo` with a micro recipe from a micro base run, and returns the finished process."""
 
     def run(*words, check=0):
-        done = subprocess.run(
-            [*command, *map(str, words)], env=environment, capture_output=True, text=True, timeout=240
-        )
+        done = forked.run([*command, *map(str, words)], env=environment, capture_output=True, text=True, timeout=240)
         assert done.returncode == check, f"exit {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
         return done
 
@@ -98,7 +97,7 @@ def test_warm_up_is_seen_in_the_figures(unbroken):
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_run_that_was_stopped_goes_on_exactly(number, unbroken, command, qwen_chat, environment, tmp_path):
     run_dir = tmp_path / "run"
-    process = subprocess.Popen(
+    process = forked.Popen(
         [*command, "--run-dir", str(run_dir)], env=environment, stdout=subprocess.DEVNULL, start_new_session=True
     )
     deadline = time.monotonic() + 120

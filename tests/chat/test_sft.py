@@ -1,9 +1,9 @@
 """`qwen-chat sft` from end to end, on a model too small to learn."""
 
 import json
-import subprocess
 import sys
 
+import forked
 import pytest
 
 MICRO = """
@@ -28,7 +28,7 @@ def qwen_chat(tmp_path_factory, environment, base_run):
 
     def run(*words, check=0):
         command = [sys.executable, "-m", "qwen_chat", "sft", "--config", recipe, "--from", base_run, *words]
-        done = subprocess.run(map(str, command), env=environment, capture_output=True, text=True, timeout=240)
+        done = forked.run(map(str, command), env=environment, capture_output=True, text=True, timeout=240)
         assert done.returncode == check, f"exit {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
         return done
 

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import forked
 import pytest
 
 PRETRAIN = """
@@ -68,14 +69,14 @@ def code_qwen(tmp_path_factory, environment, tree, corpus):
 
     def run(*words: object, check: int | None = 0, cwd: Path | None = None) -> subprocess.CompletedProcess:
         command = [sys.executable, "-m", "code_qwen", *map(str, words)]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, cwd=cwd)
+        done = forked.run(command, env=environment, capture_output=True, text=True, timeout=240, cwd=cwd)
         if check is not None:
             assert done.returncode == check, f"exit {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
         return done
 
     def start(*words: object) -> subprocess.Popen:
         command = [sys.executable, "-m", "code_qwen", *map(str, words)]
-        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        return forked.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
     run.start, run.recipe = start, recipes
     return run

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import forked
 import pytest
 
 # Trains in seconds and learns nothing; divisible as the base model is.
@@ -29,14 +30,14 @@ def math_qwen(tmp_path_factory, environment):
 
     def run(*words: object, check: int | None = 0, cwd: Path | None = None) -> subprocess.CompletedProcess:
         command = [sys.executable, "-m", "math_qwen", *map(str, words)]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, cwd=cwd)
+        done = forked.run(command, env=environment, capture_output=True, text=True, timeout=240, cwd=cwd)
         if check is not None:
             assert done.returncode == check, f"exit {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
         return done
 
     def start(*words: object) -> subprocess.Popen:
         command = [sys.executable, "-m", "math_qwen", *map(str, words)]
-        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        return forked.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
     run.start, run.recipe = start, recipe
     return run

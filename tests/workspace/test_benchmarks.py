@@ -2,10 +2,10 @@
 
 import importlib.util
 import json
-import subprocess
 import sys
 from pathlib import Path
 
+import forked
 import pytest
 
 pytestmark = pytest.mark.slow
@@ -20,7 +20,7 @@ def run(environment, tmp_path):
     def benchmark(script: str, *words: str) -> dict:
         out = tmp_path / "figures.json"
         command = [sys.executable, str(BENCHMARKS / script), "--out", str(out), *map(str, words)]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
+        done = forked.run(command, env=environment, capture_output=True, text=True, timeout=240)
         assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
         return json.loads(out.read_text())
 

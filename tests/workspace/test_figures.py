@@ -1,8 +1,8 @@
 """What a family's goals speak of is known before anything is trained."""
 
-import subprocess
 import sys
 
+import forked
 import pytest
 
 from qwen_shared.errors import UserError
@@ -50,7 +50,7 @@ def test_a_task_that_is_not_asked_has_no_figure(check):
 
 def test_the_command_says_it(tmp_path, environment):
     words = ["pretrain", "--config", "tiny", "--check", "--figure", "val/bits_per_bite"]
-    done = subprocess.run(
+    done = forked.run(
         [sys.executable, "-m", "qwen_base", *words], cwd=tmp_path, env=environment, capture_output=True, text=True
     )
     assert (done.returncode, done.stdout) == (2, "")

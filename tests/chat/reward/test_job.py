@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import forked
 import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, Qwen2Config, Qwen2ForCausalLM
@@ -62,7 +63,7 @@ def command(tmp_path_factory, start):
 @pytest.fixture(scope="module")
 def reward(command, environment):
     def run(*words, check=0):
-        done = subprocess.run(command(*words), env=environment, capture_output=True, text=True, timeout=280)
+        done = forked.run(command(*words), env=environment, capture_output=True, text=True, timeout=280)
         assert done.returncode == check, f"exit {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
         return done
 
@@ -112,7 +113,7 @@ def test_a_run_leaves_a_reward_model_and_a_report(finished, results_are_declared
 @pytest.mark.parametrize("blow", [signal.SIGTERM, signal.SIGKILL])
 def test_a_run_goes_on_exactly(command, reward, environment, finished, tmp_path, blow):
     run_dir = tmp_path / "run"
-    process = subprocess.Popen(
+    process = forked.Popen(
         command("--run-dir", run_dir), env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     deadline = time.monotonic() + 120

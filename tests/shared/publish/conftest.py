@@ -1,11 +1,11 @@
 """A run that was published, a run that says everything by hand, and a hub."""
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import forked
 import pytest
 from shared.publish.fake_hub import TOKEN, FakeHub
 
@@ -56,7 +56,7 @@ def publish(capfd):
 @pytest.fixture(scope="session")
 def published_run(base_run, environment) -> Path:
     """A trained run of two layers, whose RUN/published was written by the command itself."""
-    done = subprocess.run(
+    done = forked.run(
         [sys.executable, "-m", "qwen_base", "publish", str(base_run), "--licence", "mit"],
         env=environment,
         capture_output=True,

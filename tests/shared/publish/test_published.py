@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 
+import forked
 import pytest
 
 pytestmark = pytest.mark.slow  # each trains, or publishes, with all of Megatron
@@ -23,7 +24,7 @@ def call(environment):
 
     def run(*words, code: int = 0, env: dict[str, str] | None = None):
         command = [sys.executable, "-m", "qwen_base", "publish", *map(str, words)]
-        done = subprocess.run(command, env=env or environment, capture_output=True, text=True, timeout=240)
+        done = forked.run(command, env=env or environment, capture_output=True, text=True, timeout=240)
         assert done.returncode == code, done.stdout + done.stderr
         return done
 

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import forked
 import pytest
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -36,11 +37,11 @@ def tuner(folder, environment):
     settings = {"cwd": folder, "env": environment | {"PYTHONPATH": str(Path(__file__).parent)}, "text": True}
 
     def run(*words, check=0):
-        done = subprocess.run([*command, *map(str, words)], capture_output=True, timeout=240, **settings)
+        done = forked.run([*command, *map(str, words)], capture_output=True, timeout=240, **settings)
         assert done.returncode == check, f"exit {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
         return done
 
-    run.start = lambda *words: subprocess.Popen(
+    run.start = lambda *words: forked.Popen(
         [*command, *map(str, words)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
