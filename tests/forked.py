@@ -34,7 +34,7 @@ from pathlib import Path
 from typing import NoReturn
 
 # Libraries read these while they are imported: a command with other values than the server's gets a real start.
-IMPORT_TIME = ("CUDA_", "HF_ENDPOINT", "HF_HOME", "LD_", "MKL_", "OMP_", "PYTHON", "TRANSFORMERS_")
+IMPORT_TIME = ("CUDA_", "HF_ENDPOINT", "HF_HOME", "LD_", "OMP_", "PYTHON", "TRANSFORMERS_")
 SERVER_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
 LOADED = (
     "datasets",
