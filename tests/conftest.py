@@ -1,5 +1,7 @@
 """What several rooms' tests need: a small corpus, a small recipe, Megatron in this process, the real command."""
 
+import functools
+import inspect
 import json
 import os
 import random
@@ -24,6 +26,45 @@ checkpoint: {interval: 5}
 evaluation: {interval: 10, prompts: [the model], sample_tokens: 4}
 tracking: {wandb: disabled}
 """
+
+
+# ---- the quick tier: what neither is marked nor starts a process
+
+STARTS = {"subprocess", "forked", "two_processes", "multiprocessing", "fork", "start_processes", "Popen"}
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        fixtures = [each.func for found in item._fixtureinfo.name2fixturedefs.values() for each in found]
+        marked = item.get_closest_marker("slow") or item.get_closest_marker("heavy")
+        if not marked and not any(_starts(function) for function in [item.function, *fixtures]):
+            item.add_marker("quick")
+
+
+@functools.cache
+def _starts(test_code) -> bool:
+    """Whether a function or class of these tests, or one that it names, starts a process."""
+    if inspect.isclass(test_code):
+        return any(_starts(each) for each in vars(test_code).values() if inspect.isfunction(each))
+    test_code = inspect.unwrap(test_code)
+    names, codes = set(), [test_code.__code__]
+    for code in codes:
+        names |= {*code.co_names, *code.co_freevars}
+        codes += [constant for constant in code.co_consts if inspect.iscode(constant)]
+    named = [test_code.__globals__[name] for name in names & test_code.__globals__.keys()]
+    if names & STARTS or any(_module(each).startswith("code_qwen.sandbox") for each in named):
+        return True
+    ours = [each for each in named if inspect.isfunction(each) or inspect.isclass(each)]
+    return any(_starts(each) for each in ours if each is not test_code and _is_test_code(each))
+
+
+def _module(value) -> str:
+    return value.__name__ if inspect.ismodule(value) else getattr(value, "__module__", None) or ""
+
+
+def _is_test_code(value) -> bool:
+    file = getattr(sys.modules.get(_module(value)), "__file__", None)
+    return file is not None and Path(file).is_relative_to(Path(__file__).parent)
 
 
 @pytest.fixture(scope="session")

@@ -139,6 +139,7 @@ def test_another_policy_is_refused(make_run, start, tokenizer, capsys):
     assert not (run / "published").exists()
 
 
+@pytest.mark.heavy
 def test_adapters(make_run, start, tokenizer):
     run, checkpoint = make_run("chat-ppo", policy={"lr": 1e-5, "lora": {"rank": 4, "alpha": 4}})
     lm = trained(load_policy(start, torch.float32, Lora(rank=4, alpha=4)))

@@ -13,6 +13,8 @@ from qwen_shared.evaluation import examination as shared_examination
 from qwen_shared.generation.sampling import Completion
 from qwen_shared.tokenizer import load_tokenizer
 
+pytestmark = pytest.mark.heavy  # programs run in the sandbox
+
 TOKENIZER = load_tokenizer("default")
 SHOWN = 12
 

@@ -4,6 +4,8 @@ import pytest
 
 from code_qwen.reward import passed
 
+pytestmark = pytest.mark.heavy  # programs run in the sandbox
+
 RIGHT = "def add(a, b):\n    return a + b\n"
 ASSERTS = ["assert add(1, 2) == 3", "assert add('a', 'b') == 'ab'"]
 

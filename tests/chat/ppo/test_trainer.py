@@ -57,6 +57,7 @@ def test_value_warm_up_on_a_shared_trunk_teaches_the_head_alone():
     assert len(changed(trainer.models.policy, before)) > 2
 
 
+@pytest.mark.heavy
 def test_a_rewarded_token_grows_likelier_at_every_step():
     token = 300
 

@@ -140,6 +140,7 @@ def test_progress_reaches_the_end(reader, tree):
     assert meter.done == meter.total == sum(p.stat().st_size for p in tree.rglob("*.py"))
 
 
+@pytest.mark.heavy
 def test_the_standard_library_is_split_like_its_prose(reader):
     made = reader("stdlib", workers=2, validation_share=0.06)
     files = [filtered.file for filtered in made.files(Meter())]

@@ -19,6 +19,8 @@ from qwen_shared.recipe.schema import Tracking
 from qwen_shared.tokenizer import load_tokenizer
 from qwen_shared.tracking import Manifest
 
+pytestmark = pytest.mark.heavy  # programs run in the sandbox
+
 
 class Recipe(SimpleNamespace):
     def model_dump(self, mode):

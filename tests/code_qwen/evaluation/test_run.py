@@ -14,6 +14,8 @@ from qwen_shared.errors import UserError
 from qwen_shared.generation.sampling import Completion
 from qwen_shared.tokenizer import load_tokenizer
 
+pytestmark = pytest.mark.heavy  # programs run in the sandbox
+
 TOKENIZER = load_tokenizer("default")
 HELPER = "import math\n\n\ndef half(n):\n    return n / 2\n"
 HEAD = HELPER + '\n\ndef area{i}(r):\n    """ Half a circle of radius r.\n    """\n'

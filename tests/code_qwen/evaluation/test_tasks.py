@@ -12,6 +12,8 @@ from qwen_shared.data import rows as data_rows
 from qwen_shared.errors import UserError
 from qwen_shared.tokenizer import load_tokenizer
 
+pytestmark = pytest.mark.heavy  # programs run in the sandbox
+
 TOKENIZER = load_tokenizer("default")
 
 HUMANEVAL = {

@@ -26,6 +26,8 @@ from code_qwen.problems.vocabulary import ARGUMENTS
 from qwen_shared.errors import UserError
 from qwen_shared.tokenizer import load_tokenizer
 
+pytestmark = pytest.mark.heavy  # programs run in the sandbox
+
 COUNT = 12_000
 
 

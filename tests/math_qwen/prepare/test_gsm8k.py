@@ -104,6 +104,7 @@ def test_thousands_set_apart_by_spaces_stay_what_they_are():
 @pytest.mark.parametrize(
     "piece", ["1 + ", "(", "1 a ", "2 = ", "<<", "1,", "#### ", "and 1/2 ", "\\boxed{", "=<<1=1>>"]
 )
+@pytest.mark.heavy
 def test_hostile_text_takes_time_in_proportion(piece):
     start = time.process_time()
     check_solution(piece * 20_000 + "\n#### 1")

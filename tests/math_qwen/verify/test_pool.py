@@ -18,6 +18,8 @@ from math_qwen.verify.pool import Worker, _idle
 
 from .cases.hostile import HOSTILE
 
+pytestmark = pytest.mark.heavy  # worker processes
+
 _NEEDS_SYMPY = (r"\sin 30^\circ", r"\frac{1}{2}")
 # Within every size limit, but more than a second of work.
 _SLOW = HOSTILE["sums in sums"]

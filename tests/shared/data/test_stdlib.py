@@ -22,6 +22,8 @@ MODULE = b'''#!/usr/bin/env python
 """
 import os  # a comment beside code does not fill its line, however long it may be
 
+pytestmark = pytest.mark.heavy  # the whole corpus is read
+
 # short one
 
 # for x in range(3):

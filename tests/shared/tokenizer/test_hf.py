@@ -14,6 +14,8 @@ from qwen_shared.tokenizer import HfTokenizer, Tokenizer, load_tokenizer
 from .hard_strings import HARD_STRINGS, random_strings
 from .hf_directories import KINDS, make, write
 
+pytestmark = pytest.mark.heavy  # many tokenizers are trained and saved
+
 PIECES = [name for name, kind in KINDS.items() if kind.pieces]
 BYTES = [name for name, kind in KINDS.items() if not kind.pieces]
 # A `▁` of its own comes back as a space; none of these has one.

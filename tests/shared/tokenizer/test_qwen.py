@@ -96,6 +96,7 @@ def test_ids_outside_the_vocabulary_are_refused(tokenizer, id):
         tokenizer.decode([id])
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("space", [" ", pytest.param("\u3000", marks=pytest.mark.slow)])
 def test_runs_of_spaces_that_tiktoken_alone_cannot_take(tokenizer, space):
     # The last space before a word belongs to the word or stands alone; all before it are one piece.
