@@ -48,7 +48,7 @@ def _load(file: IO[bytes]) -> Any:
     return _Reader(file).load()
 
 
-filesystem.pickle = types.SimpleNamespace(**(vars(pickle) | {"load": _load}))
+filesystem.pickle = types.SimpleNamespace(**(vars(pickle) | {"load": _load}))  # type: ignore[assignment]
 
 
 def check_index(checkpoint: Path) -> None:

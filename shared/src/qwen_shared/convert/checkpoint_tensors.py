@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import cast
 
 import torch
 import torch.distributed.checkpoint as dcp
 from torch import Tensor
+from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 
 from qwen_shared.convert.checkpoint_index import check_index
 from qwen_shared.convert.names import megatron_names
@@ -22,10 +24,10 @@ def read_checkpoint(path: Path, model: Model) -> dict[str, Tensor]:
     """
     check_index(path)
     reader = dcp.FileSystemReader(path)
-    stored = reader.read_metadata().state_dict_metadata
+    stored = cast(dict[str, TensorStorageMetadata], reader.read_metadata().state_dict_metadata)
     layers = re.compile(r"layers\.(\d+)\.")
     places = {name: layers.search(name) for name in megatron_names(model)}
     stacked = {name: name.replace(m[0], "layers.") if m else name for name, m in places.items()}
     tensors = {key: torch.empty(stored[key].size, dtype=stored[key].properties.dtype) for key in set(stacked.values())}
     dcp.load(tensors, storage_reader=reader, no_dist=True)
-    return {name: tensors[key][int(places[name][1])] if places[name] else tensors[key] for name, key in stacked.items()}
+    return {name: tensors[key][int(m[1])] if (m := places[name]) else tensors[key] for name, key in stacked.items()}

@@ -12,6 +12,7 @@ Reading a config.json needs neither torch nor transformers: a model that cannot 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from qwen_shared.recipe.schema import Model, RopeScaling
 
 if TYPE_CHECKING:
     import torch
+    from transformers import PreTrainedConfig
 
     from qwen_shared.tokenizer import Tokenizer
 
@@ -52,6 +54,7 @@ def hf_config(model: Model, vocab_rows: int, seq_length: int, tokenizer: Tokeniz
     from transformers import CONFIG_MAPPING
 
     name = family(model)
+    config: Callable[..., PreTrainedConfig] = CONFIG_MAPPING[name]
     rope: dict[str, Any] = {"rope_type": "default", "rope_theta": model.rope_base}
     if scaling := model.rope_scaling:
         rope |= {
@@ -61,10 +64,10 @@ def hf_config(model: Model, vocab_rows: int, seq_length: int, tokenizer: Tokeniz
             "high_freq_factor": scaling.high_freq_factor,
             "original_max_position_embeddings": scaling.original_positions,
         }
-    own = {} if name == "llama" else {"use_sliding_window": False}
+    own: dict[str, Any] = {} if name == "llama" else {"use_sliding_window": False}
     if name != "qwen2" or model.num_attention_heads * model.head_size != model.hidden_size:
         own["head_dim"] = model.head_size  # Qwen2's config knows it only as an extra
-    return CONFIG_MAPPING[name](
+    return config(
         vocab_size=vocab_rows,
         hidden_size=model.hidden_size,
         intermediate_size=model.ffn_hidden_size,

@@ -71,6 +71,7 @@ def check_weights(directory: Path, model: Model) -> dict[str, StoredTensor]:
 
     Raises UserError that names the first tensor that is missing, has another shape, or is no part of the model.
     """
+    assert model.vocab_rows is not None
     stored = stored_tensors(directory)
     expected = {k: shape for parts in weight_table(model, model.vocab_rows).values() for k, shape in parts.items()}
     missing = [name for name in expected if name not in stored]

@@ -70,6 +70,7 @@ def prove_import(directory: Path, tokenizer: Tokenizer) -> dict:
             f"{directory}: config.json says tie_word_embeddings=true, but {HF_OUTPUT} is not {HF_EMBEDDING}"
         )
     rows = model.vocab_rows
+    assert rows is not None
     return {
         "family": family(model),
         "stored": sorted({tensor.dtype for tensor in stored.values()}),

@@ -31,7 +31,7 @@ def weight_table(model: Model, vocab_rows: int) -> dict[str, dict[str, Shape]]:
 
     A tied output layer is the embedding and has no tensor of its own.
     """
-    table = {EMBEDDING: {HF_EMBEDDING: (vocab_rows, model.hidden_size)}}
+    table: dict[str, dict[str, Shape]] = {EMBEDDING: {HF_EMBEDDING: (vocab_rows, model.hidden_size)}}
     for i in range(model.num_layers):
         for name, parts in _layer_table(model).items():
             table[f"decoder.layers.{i}.{name}"] = {f"model.layers.{i}.{part}": shape for part, shape in parts.items()}

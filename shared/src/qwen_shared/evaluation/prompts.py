@@ -22,7 +22,8 @@ def chat_prompt(turns: Sequence[Message], system: str | None, tokenizer: Tokeniz
 def shown(ids: Sequence[int], tokenizer: Tokenizer) -> str:
     """The text of ids with special tokens by their names, which `decode` leaves out."""
     names = {id: name for name, id in tokenizer.special_tokens.items()}
-    text, plain = "", []
+    text = ""
+    plain: list[int] = []
     for id in ids:
         if id in names:
             text, plain = text + tokenizer.decode(plain) + names[id], []

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,7 +32,7 @@ class VllmGenerator:
     def __init__(self, directory: Path, tokenizer: Tokenizer, memory_share: float | None = None):
         """`memory_share` of the GPU for one that lives beside a model that learns, whose weights it is to `follow`: it
         then runs in this process and on this rank's GPU alone. Without it, vLLM takes the GPU for itself."""
-        beside = {}
+        beside: dict[str, Any] = {}
         if memory_share is not None:
             os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"  # read when the engine is made
             beside["gpu_memory_utilization"] = memory_share

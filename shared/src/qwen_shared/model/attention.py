@@ -23,7 +23,7 @@ class CausalAttention(MegatronModule):
         super().__init__(config=config)
         if attn_mask_type != AttnMaskType.causal or attention_type != "self":
             raise ValueError(f"only causal self-attention is built, not {attn_mask_type} {attention_type}")
-        self.rotary: RotaryTable | None = None  # one table serves all layers; the model sets it
+        self.rotary: RotaryTable  # one table serves all layers; the model sets it
 
     def forward(
         self,
@@ -46,8 +46,8 @@ class CausalAttention(MegatronModule):
             cos, sin = context_slice(cos, 0), context_slice(sin, 0)
         query, key = rotate(query, cos, sin), rotate(key, cos, sin)
         if documents is not None:
-            flat = (x.transpose(0, 1).reshape(B * S, -1, D) for x in (query, key, value))  # [T, N, D]
-            out = document_attention(*flat, documents).view(B, S, N, D).transpose(0, 1)
+            query, key, value = (x.transpose(0, 1).reshape(B * S, -1, D) for x in (query, key, value))  # [T, N, D]
+            out = document_attention(query, key, value, documents).view(B, S, N, D).transpose(0, 1)
         elif context_ranks > 1:
             out = context_attention(query, key, value)
         else:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from megatron.core import parallel_state
@@ -13,7 +15,7 @@ from qwen_shared.model.qwen import QwenModel
 from qwen_shared.model.rope import RotaryTable
 from qwen_shared.recipe.schema import Model, Parallel
 
-_RECOMPUTE = {
+_RECOMPUTE: dict[str, dict[str, Any]] = {
     "none": {},
     # The insides of attention (rotation, scores) and of the MLP. Recomputing norms alone needs Transformer Engine.
     "selective": {"recompute_granularity": "selective", "recompute_modules": ["core_attn", "mlp"]},
@@ -109,6 +111,7 @@ def build_model(
 
 def unwrap(model: torch.nn.Module) -> QwenModel:
     """The QwenModel inside Megatron's wrappers."""
-    while not isinstance(model, QwenModel):
-        model = model.module
-    return model
+    inner: Any = model
+    while not isinstance(inner, QwenModel):
+        inner = inner.module
+    return inner

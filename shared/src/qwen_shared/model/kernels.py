@@ -43,7 +43,7 @@ def document_attention(query: Tensor, key: Tensor, value: Tensor, documents: Doc
             )
         from torch.nn.attention.varlen import varlen_attn
 
-        return varlen_attn(
+        return varlen_attn(  # type: ignore[return-value]  # a tuple only on request
             query,
             key,
             value,

@@ -175,7 +175,8 @@ def _forget(tree: dict, path: list[str]) -> None:
 
 
 def _holds_sources(schema: type[BaseModel], path: list[str]) -> bool:
-    section = inner_section(field_at(schema, path).annotation)
+    field = field_at(schema, path)
+    section = inner_section(field.annotation) if field else None
     return section is not None and "path" in section.model_fields and whole_number(path[-1]) is None
 
 

@@ -6,7 +6,8 @@ depends on the number of processes is checked by `check_layout` once that number
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, model_validator
 
@@ -139,6 +140,13 @@ class TrainingData(Section):
     builtin: ClassVar[tuple[str, ...]] = ()  # source paths that are names of data made here
     suffixes: ClassVar[tuple[str, ...]] = ()
     trees: ClassVar[bool] = False  # whether a directory may hold files of any kind
+
+    if TYPE_CHECKING:
+
+        @property
+        def isolate_documents(self) -> bool: ...
+        @property
+        def sources(self) -> Sequence[Any]: ...
 
     seq_length: Positive = Field(description="tokens per sample")
     validation_share: Share = Field(0.01, description="of the documents, whole; 1 to evaluate on all of them")
@@ -285,10 +293,10 @@ def check_parallel(model: Model, parallel: Parallel, data: TrainingData) -> None
             f"parallel.context_parallel={cp}: documents that are isolated from each other (data.isolate_documents, and "
             "conversations always) are not cut over ranks"
         )
-    pieces = sequence_pieces(parallel)
-    if data.seq_length % pieces:
+    count = sequence_pieces(parallel)
+    if data.seq_length % count:
         raise ValueError(
-            f"data.seq_length={data.seq_length} must be a multiple of {pieces} to be cut for "
+            f"data.seq_length={data.seq_length} must be a multiple of {count} to be cut for "
             f"parallel.context_parallel={cp} and sequence_parallel={str(parallel.sequence_parallel).lower()}"
         )
 
@@ -303,6 +311,13 @@ def sequence_pieces(parallel: Parallel) -> int:
 class RunRecipe(Section):
     """What every run has, whatever trains it. A kind of run adds `training`, with `global_batch_size` and
     `micro_batch_size`, and `parallel`."""
+
+    if TYPE_CHECKING:
+
+        @property
+        def training(self) -> Any: ...
+        @property
+        def parallel(self) -> Parallel: ...
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="names the run's directory")
     seed: Whole = Field(1234, ge=0, le=2**32 - 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -62,7 +62,8 @@ class Stage(Section):
 
 
 class SftRecipe(Recipe):
-    model: Model | None = Field(None, description="the start's, as its tokenizer is; never to be given")
+    if not TYPE_CHECKING:  # it is None only until the start is known
+        model: Model | None = Field(None, description="the start's, as its tokenizer is; never to be given")
     data: SftData
     stages: list[Stage] = Field([], description="one after another; their steps add up to training.steps")
 

@@ -87,7 +87,8 @@ class Chart:
 def charts(records: list[dict[str, Any]]) -> dict[str, list[Chart]]:
     """The charts of a run's metrics by section; a metric that no plan knows has one of its own."""
     names = list(dict.fromkeys(name for record in records for name in record))
-    sections, used = {}, set()
+    sections: dict[str, list[Chart]] = {}
+    used: set[str] = set()
     for section, plans in (("Learning", LEARNING), ("Throughput", THROUGHPUT)):
         found = []
         for plan in plans:
@@ -112,8 +113,8 @@ def _labels(plan: Plan, names: list[str]) -> dict[str, str]:
     return labels
 
 
-def _chart(plan: Plan, curves: list[Curve | None]) -> Chart | None:
-    curves = [curve for curve in curves if curve is not None]
+def _chart(plan: Plan, found: list[Curve | None]) -> Chart | None:
+    curves = [curve for curve in found if curve is not None]
     if not curves:
         return None
     first, last = min(float(c.x[0]) for c in curves), max(float(c.x[-1]) for c in curves)

@@ -42,7 +42,7 @@ def curve(records: list[dict[str, Any]], metric: str, label: str) -> Curve | Non
     if len(points) < 2:
         return None
     x, y = (np.array(column, dtype=np.float64) for column in zip(*points, strict=True))
-    facts = {"label": label, "last": float(y[-1]), "lowest": float(y.min()), "highest": float(y.max())}
+    facts: dict[str, Any] = {"label": label, "last": float(y[-1]), "lowest": float(y.min()), "highest": float(y.max())}
     if len(x) <= FEW:
         return Curve(x=x, y=y, band=None, **facts)
     edges = np.unique(np.linspace(0, len(x), _COLUMNS + 1).astype(int))[:-1]

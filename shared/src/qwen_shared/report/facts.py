@@ -140,7 +140,7 @@ def _row(m: Measure) -> Row:
         bar = {"after": m.after * _BAR}
         if m.before is not None:
             bar["before"] = m.before * _BAR
-        if interval:
+        if m.low is not None and m.high is not None:
             bar |= {"low": m.low * _BAR, "width": (m.high - m.low) * _BAR}
     return Row(m.name, "" if m.before is None else _shown(m, m.before), _shown(m, m.after), interval, bar)
 

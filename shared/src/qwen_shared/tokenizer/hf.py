@@ -217,7 +217,7 @@ class HfTokenizer:
         tokens = [(id, *span) for id, span in zip(encoding.ids, encoding.offsets, strict=True)]
         if self._forbidden.isdisjoint(encoding.ids):
             return tokens
-        return [(id, *span) for old, *span in tokens for id in self._without_specials(fast, [old])]
+        return [(id, start, end) for old, start, end in tokens for id in self._without_specials(fast, [old])]
 
     def _without_specials(self, fast: "FastTokenizer", ids: list[int]) -> list[int]:
         """``ids`` where the ids of special tokens give way to those of their characters.
@@ -230,7 +230,7 @@ class HfTokenizer:
         spelled: list[int] = []
         for id in ids:
             if id in self._forbidden:
-                parts = [part.id for character in fast.id_to_token(id) for part in fast.model.tokenize(character)]
+                parts = [part.id for character in fast.id_to_token(id) or "" for part in fast.model.tokenize(character)]
                 spelled += [part for part in parts if part not in self._forbidden]
             else:
                 spelled.append(id)

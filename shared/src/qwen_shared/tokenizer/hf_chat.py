@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from itertools import pairwise
+from typing import Any
 
 from jinja2 import TemplateError, nodes
 from jinja2.exceptions import SecurityError, TemplateSyntaxError
@@ -260,9 +261,10 @@ def _trained_spans(
     spans = []
     for index, role in enumerate(roles):
         content, prompt = layout.contents[index], layout.prompts[index]
-        if role != "assistant" or (content is None and prompt is None):
+        span = content or (None if prompt is None else (prompt, prompt))
+        if role != "assistant" or span is None:
             continue
-        start, end = content or (prompt, prompt)
+        start, end = span
         if prompt is not None and not any(prompt <= special.start < start for special in specials):
             start = min(start, prompt)
         stop = closing(layout, index, specials)
@@ -303,7 +305,7 @@ def _environment() -> ImmutableSandboxedEnvironment:
     def raise_exception(message: str) -> None:
         raise TemplateError(message)
 
-    def tojson(value: object, indent: int | None = None, ensure_ascii: bool = False, **options: object) -> str:
+    def tojson(value: object, indent: int | None = None, ensure_ascii: bool = False, **options: Any) -> str:
         return json.dumps(value, indent=indent, ensure_ascii=ensure_ascii, **options)
 
     environment = ImmutableSandboxedEnvironment(

@@ -18,10 +18,18 @@ class Tokenizer(Protocol):
     eod_id: int
     """Stands between documents (report section 2)."""
     pad_id: int
-    stop_ids: tuple[int, ...]
-    """Ids that end a generated turn or document."""
-    fingerprint: str
-    """sha256 in hex over everything that decides ids; equal fingerprints give equal ids for every text."""
+
+    @property
+    def stop_ids(self) -> tuple[int, ...]:
+        """Ids that end a generated turn or document."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 in hex over everything that decides ids; equal fingerprints give equal ids for every text."""
+        ...
+
+    def __hash__(self) -> int: ...
 
     def encode(self, text: str) -> list[int]:
         """Ids of ``text`` after the vocabulary's own normalisation; NFC for Qwen's.
