@@ -55,10 +55,10 @@ class Verb:
 
 
 @dataclass(frozen=True)
-class Invocation:
+class Invocation[R: RunRecipe]:
     """What the user asked for, checked."""
 
-    recipe: RunRecipe
+    recipe: R
     overrides: list[str]
     run_dir: Path
     start: str | None  # --from, as typed
