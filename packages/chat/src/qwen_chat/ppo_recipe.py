@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
@@ -174,7 +174,8 @@ class HeldOut(Section):
 
 
 class PpoRecipe(RunRecipe):
-    model: Model | None = Field(None, description="the start's, as its tokenizer is; never to be given")
+    if not TYPE_CHECKING:  # it is None only until the start is known
+        model: Model | None = Field(None, description="the start's, as its tokenizer is; never to be given")
     data: PromptData
     parallel: ClassVar[Parallel] = Parallel()  # data parallelism only; ZeRO divides what else there is
 

@@ -230,7 +230,8 @@ def _licence(facts: Facts) -> str:
 def _tokens_before(facts: Facts) -> int | None:
     """What the models before it saw; None where that is not known of all of them."""
     seen = [forebear.tokens for forebear in facts.forebears]
-    return None if None in seen else sum(seen)
+    known = [tokens for tokens in seen if tokens is not None]
+    return sum(known) if len(known) == len(seen) else None
 
 
 def _length(facts: Facts) -> int:
@@ -253,7 +254,7 @@ def _rates(recipe: dict[str, Any]) -> Iterable[str]:
 def _wandb(facts: Facts) -> str:
     manifest = facts.subject.manifest
     if url := manifest.wandb_url:
-        return f"[{plain(manifest.wandb_run_id)}](<{url}>)" if _WEB.fullmatch(url) else plain(url)
+        return f"[{plain(str(manifest.wandb_run_id))}](<{url}>)" if _WEB.fullmatch(url) else plain(url)
     project = facts.subject.recipe.get("tracking", {}).get("project")
     return f"run {code(manifest.wandb_run_id)} of project {code(str(project))}" if manifest.wandb_run_id else ""
 

@@ -104,8 +104,8 @@ def _answers_that_fit(stored: np.ndarray, limit: int, stop_ids: Sequence[int]) -
     head = np.asarray(stored)[:limit]
     ends = np.flatnonzero(in_loss(head) & np.isin(token_ids(head), stop_ids))
     # A mask may also have the ends of questions in the loss: an answer's end follows another token in the loss.
-    ends = [at for at in ends if at and in_loss(head)[at - 1]]
-    return int(ends[-1]) + 1 if ends else 0
+    answers = [at for at in ends if at and in_loss(head)[at - 1]]
+    return int(answers[-1]) + 1 if answers else 0
 
 
 def pack(lengths: np.ndarray, capacity: int) -> tuple[np.ndarray, np.ndarray]:

@@ -77,8 +77,8 @@ def micro_batch(
     tokens: np.ndarray, labels: np.ndarray, masks: np.ndarray, documents: Documents | None = None
 ) -> MicroBatch:
     """Arrays [B, S], [B, S], [K, B, S] as tensors on this process's device, or this context rank's part of them."""
-    parts = (
+    parts = [
         context_slice(torch.from_numpy(array), dim=-1).to(device(), non_blocking=True)
         for array in (tokens, labels, masks)
-    )
-    return MicroBatch(*parts, documents)
+    ]
+    return MicroBatch(parts[0], parts[1], parts[2], documents)

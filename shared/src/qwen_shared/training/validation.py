@@ -35,8 +35,9 @@ def held_out_sums(
 ) -> Tensor:
     """Sums over all ranks' turns: fp64 [2, K], losses under each of the K masks, and the masks themselves."""
     at_once = _TURNS_AT_ONCE * engine.layout.pipeline_parallel
-    sums = 0.0
+    sums: Tensor | float = 0.0
     for first in range(0, len(turns), at_once):
         some = turns[first : first + at_once]
         sums = sums + engine.loss_sums(micro_batches(some), len(some))
+    assert isinstance(sums, Tensor), "no turns"
     return sums

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import asdict, dataclass
+from typing import Any
 
 Value = int | str
 JSON = str | int | list[str]
@@ -70,8 +71,9 @@ def columns(dialogue: Dialogue) -> dict[str, JSON]:
 
 def target_of(columns: dict[str, JSON]) -> Target:
     """The target in the columns of one dialogue. Raises KeyError where one is missing."""
-    plain = {name: columns[name] for name in Target.__slots__}
-    return Target(**{name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()})
+    plain: dict[str, Any] = {name: columns[name] for name in Target.__slots__}
+    plain |= {name: tuple(value) for name, value in plain.items() if isinstance(value, list)}
+    return Target(**plain)
 
 
 _SPACE = re.compile(r"\s+")

@@ -7,6 +7,7 @@ import copy
 import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -16,11 +17,15 @@ from qwen_chat.ppo_recipe import Lora
 from qwen_shared.backend import device
 from qwen_shared.errors import UserError
 
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel
+
 
 class PolicyModel(nn.Module):
     """A causal language model; with `value_head`, also the value model, on the same trunk."""
 
-    def __init__(self, lm: nn.Module, value_head: bool = False):
+    def __init__(self, lm: PreTrainedModel | PeftModel, value_head: bool = False):
         super().__init__()
         self.lm = lm
         self.head = _zero_head(lm.config.hidden_size) if value_head else None
@@ -33,7 +38,7 @@ class PolicyModel(nn.Module):
         """
         with torch.set_grad_enabled(torch.is_grad_enabled() and learns):
             hidden = _hidden(self.lm, input_ids, attention_mask, columns)
-            output = self.lm.get_output_embeddings()
+            output: Any = self.lm.get_output_embeddings()
             with torch.autocast(
                 hidden.device.type, enabled=False
             ):  # logits rounded to bf16 would be noise in the ratios
@@ -44,7 +49,7 @@ class PolicyModel(nn.Module):
 class ValueModel(nn.Module):
     """A trunk and a linear head."""
 
-    def __init__(self, trunk: nn.Module):
+    def __init__(self, trunk: PreTrainedModel):
         super().__init__()
         self.trunk, self.head = trunk, _zero_head(trunk.config.hidden_size)
 
@@ -53,10 +58,12 @@ class ValueModel(nn.Module):
         return self.head(_hidden(self.trunk, input_ids, attention_mask, columns))[..., 0].float()
 
 
-def _hidden(lm: nn.Module, input_ids: Tensor, attention_mask: Tensor, columns: Tensor) -> Tensor:
+def _hidden(lm: PreTrainedModel | PeftModel, input_ids: Tensor, attention_mask: Tensor, columns: Tensor) -> Tensor:
     """[B, R, H]: the trunk's last hidden states at `columns`."""
-    lm = lm.get_base_model() if hasattr(lm, "get_base_model") else lm  # adapters are inside its layers
-    trunk = getattr(lm, lm.base_model_prefix, lm)
+    model: Any = lm
+    if hasattr(model, "get_base_model"):  # adapters are inside its layers
+        model = model.get_base_model()
+    trunk = getattr(model, model.base_model_prefix, model)
     states = trunk(input_ids=input_ids, attention_mask=attention_mask, use_cache=False).last_hidden_state
     return Rows(input_ids, attention_mask, columns).of_responses(states)
 
@@ -69,25 +76,32 @@ def _zero_head(hidden_size: int) -> nn.Linear:
     return head
 
 
-def value_of(reward: nn.Module) -> ValueModel:
+def value_of(reward: PreTrainedModel) -> ValueModel:
     """A value model on a copy of a reward model's trunk, in fp32.
 
     Not with its head: that gives raw scores, and what is to be foreseen has the running mean taken out.
     """
-    return ValueModel(copy.deepcopy(reward.base_model)).float().requires_grad_(True)
+    trunk: Any = copy.deepcopy(reward.base_model)
+    return ValueModel(trunk).float().requires_grad_(True)
 
 
-def load_policy(directory: Path, dtype: torch.dtype, lora: Lora | None = None) -> nn.Module:
+def load_policy(directory: Path, dtype: torch.dtype, lora: Lora | None = None) -> PreTrainedModel | PeftModel:
     """The causal model in `directory`, all weights in `dtype`, or frozen under new adapters in fp32.
 
     Raises UserError where weights are missing, or bits are asked for that this machine has no library for.
     """
     from transformers import AutoModelForCausalLM
 
-    arguments = {"dtype": dtype, "use_safetensors": True, "local_files_only": True, "trust_remote_code": False}
+    arguments: dict[str, Any] = {
+        "dtype": dtype,
+        "use_safetensors": True,
+        "local_files_only": True,
+        "trust_remote_code": False,
+    }
     if lora and lora.bits:
         arguments["quantization_config"] = _quantised(lora.bits)
-    lm, found = AutoModelForCausalLM.from_pretrained(directory, output_loading_info=True, **arguments)
+    loaded: Any = AutoModelForCausalLM.from_pretrained(directory, output_loading_info=True, **arguments)
+    lm, found = loaded
     if missing := sorted(found["missing_keys"]):
         raise UserError(f"{directory}: no language model, {missing[0]} is missing; is it a reward model?")
     if not (lora and lora.bits):
@@ -111,7 +125,7 @@ def _quantised(bits: int):
 
 
 @contextlib.contextmanager
-def without_adapters(lm: nn.Module) -> Iterator[None]:
+def without_adapters(lm: PeftModel) -> Iterator[None]:
     """Inside, the model under the adapters: the reference."""
     with lm.disable_adapter():
         yield

@@ -143,7 +143,7 @@ class Trainer:
         if self.recipe.advantages.whiten:
             advantages = whiten(advantages, loss_mask, self._merged(advantages, loss_mask))
         errors = self._merged(returns - rollout.values, loss_mask)
-        metrics = {
+        metrics: dict[str, Tensor | float] = {
             "ppo/reward": raw[1],
             "ppo/reward_normalised": self._merged(scores, every)[1],
             "ppo/kl": self._merged(kl.sum(1), every)[1],
@@ -222,6 +222,7 @@ class Trainer:
 
     def _pretrain(self, number: int) -> Tensor:
         """Adds the gradient of pretraining text to the policy's; its loss, unweighted."""
+        assert self._pretraining is not None
         tokens, labels, mask = self._pretraining(number)
         total, size = self._sum(mask.sum()), self.recipe.training.micro_batch_size
         parts = [x.split(size) for x in (tokens, labels, mask)]

@@ -46,9 +46,9 @@ def preferences_of(row: Mapping[str, Any], name: str, max_pairs: int) -> list[Pr
     """
     tag, reason = _tag(row, name), row.get("reason")
     if row.get("chosen") is not None or row.get("rejected") is not None:
-        for key in ("chosen", "rejected"):
-            if row.get(key) is None:
-                raise UserError(f"{name}: no key '{key}', the other of the pair; there are: {_keys(row)}")
+        for side in ("chosen", "rejected"):
+            if row.get(side) is None:
+                raise UserError(f"{name}: no key '{side}', the other of the pair; there are: {_keys(row)}")
         ways = [(_conversation(row, "chosen", name), _conversation(row, "rejected", name))]
     else:
         key = next((key for key in _ANSWERS if row.get(key) is not None), None)

@@ -73,7 +73,7 @@ def load_pairs(recipe: RewardRecipe, stage: str, tokenizer: Tokenizer) -> StageP
     found = StagePairs()
     longest: list[int] = []
     for source in data.pmp_sources if stage == "pmp" else data.sources:
-        train, held_out = [], []
+        train, held_out = list[EncodedPair](), list[EncodedPair]()
         for preference, held in _divided(data, source, recipe.pairs, recipe.seed):
             found.counts.pairs += 1
             if preference.is_identical:
@@ -188,8 +188,8 @@ def _made(settings: Pairs, seed: int) -> Iterator[tuple[Preference, bool]]:
     )
     for held_out, some in sides:
         for pair in some:
-            answers = ([{"role": "assistant", "content": text}] for text in (pair.chosen, pair.rejected))
-            yield Preference(dialogues.prompt(pair.dialogue), *answers, pair.tag, pair.reason), held_out
+            chosen, rejected = ([{"role": "assistant", "content": text}] for text in (pair.chosen, pair.rejected))
+            yield Preference(dialogues.prompt(pair.dialogue), chosen, rejected, pair.tag, pair.reason), held_out
 
 
 def _read(data: RewardData, source: PreferenceSource) -> Iterator[Preference]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -64,8 +64,10 @@ class RewardData(TrainingData):
 
     @property
     def parts(self) -> dict[str, TrainingData]:
-        pmp = {"pmp_sources": self.model_copy(update={"sources": self.pmp_sources})} if self.pmp_sources else {}
-        return ({"sources": self} if self.sources else {}) | pmp
+        parts: dict[str, TrainingData] = {"sources": self} if self.sources else {}
+        if self.pmp_sources:
+            parts["pmp_sources"] = self.model_copy(update={"sources": self.pmp_sources})
+        return parts
 
 
 class Pairs(Section):
@@ -103,7 +105,8 @@ class Evaluation(Section):
 class RewardRecipe(RunRecipe):
     parallel: ClassVar[Parallel] = Parallel()  # data parallelism alone, which DeepSpeed's ZeRO divides the memory of
 
-    model: Model | None = Field(None, description="the start's, as its tokenizer is; never to be given")
+    if not TYPE_CHECKING:  # it is None only until the start is known
+        model: Model | None = Field(None, description="the start's, as its tokenizer is; never to be given")
     stage: Literal["pmp", "finetune", "both"] = Field(
         "finetune", description="preference-model pretraining on data.pmp_sources, fine-tuning on data.sources"
     )

@@ -78,7 +78,7 @@ def evaluate(
 
 def named_figures(results: dict[str, Result]) -> dict[str, float]:
     """All figures under the names that the manifest and W&B have: eval/<task>/pass@1, eval/<task>/<family>/pass@1."""
-    named = {}
+    named: dict[str, float] = {}
     for task, result in results.items():
         named |= {f"eval/{task}/{key}": value for key, value in result.figures.items()}
         for family, figures in result.groups.get("family", {}).items():

@@ -97,7 +97,7 @@ class Task:
         UserError where they cannot be had."""
         if self.name in EMBEDDED and not self.path:
             return Problems(list(islice(_made(self.name, languages), limit or None)), [])
-        rows, shown = list(self._rows()), []
+        rows, shown = list(self._rows()), list[str]()
         if self.name == "mbpp":
             rows, shown = _without_shots(rows, self.path)
         if not rows:

@@ -169,7 +169,7 @@ def _attention_bytes(recipe: Recipe, layout: Layout, e: int, cpu: bool, recomput
         total += 2 * 4 * D + e * q  # each token's cos and sin; the documents' outputs, side by side
     if cp > 1:
         part = recipe.data.seq_length / (2 * cp)
-        whole = 2 * e * k * cp  # key and value of all ranks
+        whole: float = 2 * e * k * cp  # key and value of all ranks
         if cpu:
             whole = e * q * (2 * cp + 1) if grouped else whole  # repeated, for the front and for the back
             whole += e * (2 * cp + 1) * part / 2 / recipe.training.micro_batch_size  # masks
