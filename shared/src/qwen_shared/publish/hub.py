@@ -119,7 +119,7 @@ def _explain(name: str, error: Exception, sending: bool = False) -> NoReturn:
         raise UserError(f"hf://{name}: no token; `hf auth login` keeps one, or set HF_TOKEN") from None
     if isinstance(error, OSError) and (problem := disk_problem(error, Path())):
         raise UserError(f"{error.filename or 'the cache of the hub'}: {problem}") from None
-    cause = error
+    cause: BaseException | None = error
     while cause is not None and not isinstance(cause, HfHubHTTPError):
         cause = cause.__cause__
     status = cause.response.status_code if cause is not None and cause.response is not None else None

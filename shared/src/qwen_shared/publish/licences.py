@@ -90,7 +90,7 @@ def _on_hub(name: str, kind: Literal["dataset", "model"]) -> str | None:
 
     try:
         info = HfApi().repo_info(name, repo_type=kind, timeout=_HUB_TIMEOUT_S)
-        said = (info.card_data or {}).get("license")
+        said = (getattr(info, "card_data", None) or {}).get("license")
         return _short(str(said)) if said else None
     except Exception:  # no network, no such name: nothing is known then
         return None

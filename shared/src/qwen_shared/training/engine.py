@@ -193,15 +193,15 @@ class Engine:
             micro_batch_size=self.recipe.training.micro_batch_size,
             forward_only=forward_only,
         )
-        sums = torch.stack(reports).sum(dim=0) if self.processes.is_last_stage else None
+        if self.layout.pipeline_parallel == 1:
+            sums = torch.stack(reports).sum(dim=0)
+        else:  # other stages have no losses, and do not know K: two masks are the most there are
+            sums = torch.zeros(2, 2, dtype=torch.float64, device=device())
+            if self.processes.is_last_stage:
+                own = torch.stack(reports).sum(dim=0)
+                sums[:, : own.shape[1]] = own
         if self.layout.world_size == 1:
             return sums
-        if self.layout.pipeline_parallel > 1:
-            # Other stages have no losses, and do not know K: two masks are the most there are.
-            padded = torch.zeros(2, 2, dtype=torch.float64, device=device())
-            if sums is not None:
-                padded[:, : sums.shape[1]] = sums
-            sums = padded
         torch.distributed.all_reduce(sums)
         return sums / self.layout.tensor_parallel  # every tensor rank of the last stage added the same
 

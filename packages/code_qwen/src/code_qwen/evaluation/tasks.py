@@ -223,8 +223,9 @@ def _without_shots(rows: list[tuple[Row, str]], path: str | None) -> tuple[list[
     own; the hub keeps them apart; else ours."""
     mine = {row.get("task_id"): (row, where) for row, where in rows if row.get("task_id") in _MBPP_SHOTS}
     if path is None:
-        dataset, config, _ = TASKS["mbpp"].hub
-        apart = hub_rows("mbpp", (dataset, config, "prompt"))
+        hub = TASKS["mbpp"].hub
+        assert hub is not None
+        apart = hub_rows("mbpp", (hub[0], hub[1], "prompt"))
         mine |= {row.get("task_id"): (row, where) for row, where in apart if row.get("task_id") in _MBPP_SHOTS}
     if len(mine) < len(_MBPP_SHOTS):
         return rows, [formats.mbpp(*example) for example in exemplars.MBPP]
