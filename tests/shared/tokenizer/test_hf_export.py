@@ -4,7 +4,9 @@ import random
 import pytest
 
 from qwen_shared.tokenizer import QwenTokenizer, load_tokenizer
-from qwen_shared.tokenizer.hf_export import byte_names, fast_tokenizer, rebuilt_merges
+from qwen_shared.tokenizer.hf_export import fast_tokenizer, rebuild_merges
+from qwen_shared.tokenizer.hf_files import byte_names
+from qwen_shared.tokenizer.qwen import SPECIAL_TOKENS, SPLIT_PATTERN
 
 from .hard_strings import HARD_STRINGS, random_strings
 
@@ -54,7 +56,7 @@ def test_one_merge_a_token_is_enough_for_any_vocabulary():
         tokens = [*singles, *sorted(words)]
         chosen.shuffle(tokens)
         tokenizer = QwenTokenizer({token: rank for rank, token in enumerate(tokens)})
-        fast = fast_tokenizer(tokenizer)
+        fast = fast_tokenizer(tokenizer.ranks, SPLIT_PATTERN, SPECIAL_TOKENS)
         for _ in range(100):
             text = "".join(chosen.choices("abc", weights=(3, 2, 1), k=chosen.randrange(1, 40)))
             assert fast.encode(text).ids == tokenizer.encode(text), (text, tokens)
@@ -108,7 +110,7 @@ def test_byte_names_are_the_usual_ones():
 
 
 def test_merges_join_to_their_token(tokenizer):
-    merges = rebuilt_merges(tokenizer.ranks)
+    merges = rebuild_merges(tokenizer.ranks)
     ranks = [tokenizer.ranks[left + right] for left, right in merges]
     assert ranks == sorted(set(ranks))
     # Every token of the embedded vocabulary was made by a merge, so all but the bytes can be reached.

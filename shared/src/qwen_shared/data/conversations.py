@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from qwen_shared.data.check import HF, source_files
-from qwen_shared.data.documents import BuiltIn, Document, FileIdentity, Meter, without_lone_surrogates
+from qwen_shared.data.documents import BuiltIn, Document, FileIdentity, Meter
 from qwen_shared.data.rows import files_identity, read_hf_rows, read_rows
 from qwen_shared.errors import UserError
 from qwen_shared.recipe.sft_schema import ConversationSource, SftData
+from qwen_shared.text import replace_lone_surrogates
 
 if TYPE_CHECKING:
     from qwen_shared.tokenizer import Tokenizer
@@ -174,7 +175,7 @@ def _text(value: Any, name: str, where: str) -> str:
     if not isinstance(value, str):
         found = "null" if value is None else type(value).__name__
         raise UserError(f"{name}: {where} is {found}, expected a text")
-    return without_lone_surrogates(value)
+    return replace_lone_surrogates(value)
 
 
 def _required(row: Mapping[str, Any], key: str, name: str) -> Any:

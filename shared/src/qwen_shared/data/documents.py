@@ -60,12 +60,3 @@ class Meter:
         if self._report and time.monotonic() - self._reported_at > 0.1:
             self._reported_at = time.monotonic()
             self._report(done, self.total)
-
-
-def without_lone_surrogates(text: str) -> str:
-    """`text` with halves of UTF-16 pairs (JSON's `\\ud800` alone) replaced by U+FFFD: they have no UTF-8 form."""
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return text

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from qwen_shared.data.check import HF, STDLIB, source_files
-from qwen_shared.data.documents import FILE_END, Document, FileIdentity, Meter, TextReader, without_lone_surrogates
+from qwen_shared.data.documents import FILE_END, Document, FileIdentity, Meter, TextReader
 from qwen_shared.data.rows import bad_byte, files_identity, read_hf_rows, read_rows, there_are
 from qwen_shared.data.stdlib import stdlib_identities, stdlib_text
 from qwen_shared.data.token_file import token_dtype
 from qwen_shared.errors import UserError
 from qwen_shared.recipe.schema import Data, Source
+from qwen_shared.text import replace_lone_surrogates
 
 if TYPE_CHECKING:
     from qwen_shared.tokenizer import Tokenizer
@@ -181,4 +182,4 @@ def _text_of(row: dict[str, Any], key: str, where: str) -> str:
     if not isinstance(text, str):
         found = "null" if text is None else type(text).__name__
         raise UserError(f"{where}: '{key}' is {found}, expected a string")
-    return without_lone_surrogates(text)
+    return replace_lone_surrogates(text)

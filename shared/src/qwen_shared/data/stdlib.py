@@ -18,8 +18,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from qwen_shared.data.documents import Document, FileIdentity, Meter, without_lone_surrogates
+from qwen_shared.data.documents import Document, FileIdentity, Meter
 from qwen_shared.errors import UserError
+from qwen_shared.text import replace_lone_surrogates
 
 # Not the library's own prose: other people's packages, tests, build settings, tables made by a program.
 _FOLDERS = {"site-packages", "dist-packages", "test", "tests", "idle_test", "__phello__", "__pycache__", "encodings"}
@@ -115,7 +116,7 @@ def module_prose(source: bytes, told: set[str]) -> str:
         return ""
     kept = []
     for _, piece in sorted(pieces):
-        text = without_lone_surrogates(piece)
+        text = replace_lone_surrogates(piece)
         if text not in told and _is_prose(text):
             told.add(text)
             kept.append(text)

@@ -1,4 +1,8 @@
-"""Text to token ids and back: Qwen's byte-level BPE and its Hugging Face form, others' tokenizers, and ChatML."""
+"""Tokenizers: Qwen's byte-level BPE, Hugging Face's, and their chat templates.
+
+Reading order: `interface`, `qwen` (`vocabulary`, `chatml`, `hf_export`), `hf` (`hf_files`, `hf_spec`, `hf_template`,
+`hf_mask`), `loading`.
+"""
 
 from qwen_shared.tokenizer.chatml import DEFAULT_SYSTEM
 from qwen_shared.tokenizer.hf import HfTokenizer

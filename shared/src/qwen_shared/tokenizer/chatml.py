@@ -1,4 +1,4 @@
-"""ChatML (report section 5): every turn is ``<|im_start|>ROLE\\nCONTENT<|im_end|>\\n``."""
+"""ChatML (report, section 5): each turn is `<|im_start|>ROLE\\nCONTENT<|im_end|>\\n`."""
 
 from collections.abc import Callable, Sequence
 
@@ -7,7 +7,7 @@ from qwen_shared.tokenizer.interface import Message
 
 DEFAULT_SYSTEM = "You are a helpful assistant."
 
-# The same rendering for Hugging Face; `generation` marks what its assistant mask, and ours, sets to 1.
+# The same rendering for Hugging Face. `generation` marks the part that the assistant mask sets to 1.
 CHAT_TEMPLATE = (
     "{%- if messages[0].role != 'system' %}"
     "{{- '<|im_start|>system\\n" + DEFAULT_SYSTEM + "<|im_end|>\\n' }}"
@@ -32,11 +32,10 @@ def render_chatml(
     im_start: int,
     im_end: int,
 ) -> tuple[list[int], list[int]]:
-    """Ids and loss mask of a conversation; see ``Tokenizer.render``.
+    """Ids and loss mask of a conversation; see `Tokenizer.render`.
 
-    Role, newline and content are encoded apart, so that the ids of the first turns are a prefix of the ids of all of
-    them: what a model reads when it answers is exactly what it was trained on, also where content begins with a
-    newline.
+    Role, newline and content are encoded separately. So the ids of a prompt are always a prefix of the ids of the whole
+    conversation: the model reads at inference what it saw in training, even if content begins with a newline.
     """
     if not messages:
         raise UserError("a conversation needs at least one message, got an empty list")
@@ -61,7 +60,7 @@ def render_chatml(
 
 
 def checked_turn(message: Message, index: int) -> tuple[str, str]:
-    """Role and content; UserError, naming the message by ``index``, unless both are text and the role is one line."""
+    """Role and content. Raises UserError unless both are text and the role is one line."""
     where = f"message {index} of the conversation"
     try:
         role, content = message["role"], message["content"]

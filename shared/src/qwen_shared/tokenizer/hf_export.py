@@ -1,80 +1,82 @@
-"""The same vocabulary as a Hugging Face fast tokenizer: `tokenizer.json` with identical ids, and the chat template."""
+"""A tiktoken vocabulary as a Hugging Face fast tokenizer with the same ids, and ChatML as its chat template."""
 
-import json
-import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from qwen_shared.tokenizer import hf_files
 from qwen_shared.tokenizer.chatml import CHAT_TEMPLATE
 from qwen_shared.tokenizer.vocabulary import RANKS_FILE, format_ranks
 
 if TYPE_CHECKING:
-    from qwen_shared.tokenizer.qwen import QwenTokenizer
+    from tokenizers import Tokenizer as FastTokenizer
 
 
-def save_hf(tokenizer: "QwenTokenizer", directory: Path) -> None:
-    """Writes what ``AutoTokenizer.from_pretrained(directory)`` reads, and the ranks that ``load_tokenizer`` reads.
+def save(
+    directory: Path, ranks: dict[bytes, int], split_pattern: str, special_tokens: Sequence[str], *, eos: str, pad: str
+) -> None:
+    """Writes the files for `AutoTokenizer.from_pretrained(directory)`, and the ranks for `load_tokenizer`.
 
-    Each file appears whole or not at all. Where Hugging Face differs from ours:
-    - It parses special tokens in text unless called with ``split_special_tokens=True``.
-    - Its chat template gives the ids of ``render`` except where content begins with a newline, or whitespace and a
-      newline: it tokenises these together with the newline behind the role.
-    - Its NFC knows Unicode 10; it may order several marks on one letter otherwise if one of them is newer.
+    Hugging Face's tokenizer differs from ours in three ways:
+
+    - It parses special tokens in text unless called with `split_special_tokens=True`.
+    - Its chat template gives other ids than `render` if content begins with a newline, or with spaces and a newline: it
+      tokenises these together with the newline behind the role.
+    - Its NFC knows Unicode 10, and may order several marks on one letter differently if one is newer.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    names = {id: token for token, id in tokenizer.special_tokens.items()}
-    end_of_text, im_end = names[tokenizer.eod_id], names[tokenizer.stop_ids[0]]
     config = {
-        # The generic class takes tokenizer.json as it stands; a model's own class may rebuild parts of it.
+        # A model-specific class may rebuild parts of tokenizer.json; this one takes it as it is.
         "tokenizer_class": "PreTrainedTokenizerFast",
-        "eos_token": im_end,
-        "pad_token": end_of_text,
-        "additional_special_tokens": [t for t in tokenizer.special_tokens if t not in (end_of_text, im_end)],
-        "added_tokens_decoder": {str(id): _added_token(token) for id, token in names.items()},
+        "eos_token": eos,
+        "pad_token": pad,
+        "additional_special_tokens": [token for token in special_tokens if token not in (eos, pad)],
+        "added_tokens_decoder": {str(id): _added_token(token) for id, token in enumerate(special_tokens, len(ranks))},
         "chat_template": CHAT_TEMPLATE,
         "clean_up_tokenization_spaces": False,
     }
-    special_tokens_map = {"eos_token": im_end, "pad_token": end_of_text}
-    write_atomic(directory / RANKS_FILE, format_ranks(tokenizer.ranks))
-    write_atomic(directory / "special_tokens_map.json", json_bytes(special_tokens_map))
-    write_atomic(directory / "tokenizer_config.json", json_bytes(config))
-    write_atomic(directory / "tokenizer.json", fast_tokenizer(tokenizer).to_str(pretty=True).encode())
+    fast = fast_tokenizer(ranks, split_pattern, special_tokens)
+    contents = {
+        RANKS_FILE: format_ranks(ranks),
+        hf_files.SPECIAL_MAP_FILE: hf_files.json_bytes({"eos_token": eos, "pad_token": pad}),
+        hf_files.CONFIG_FILE: hf_files.json_bytes(config),
+        hf_files.TOKENIZER_FILE: fast.to_str(pretty=True).encode(),
+    }
+    hf_files.write_files(directory, contents)
 
 
-def fast_tokenizer(tokenizer: "QwenTokenizer"):
-    """The ``tokenizers.Tokenizer`` of equal ids."""
+def fast_tokenizer(ranks: dict[bytes, int], split_pattern: str, special_tokens: Sequence[str]) -> "FastTokenizer":
+    """Regular tokens have their ranks as ids; special tokens follow."""
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
-    from qwen_shared.tokenizer.qwen import SPLIT_PATTERN
-
-    names = byte_names()
+    names = hf_files.byte_names()
 
     def name(token: bytes) -> str:
         return "".join([names[byte] for byte in token])
 
-    vocab = {name(token): rank for token, rank in tokenizer.ranks.items()}
-    merges = [(name(left), name(right)) for left, right in rebuilt_merges(tokenizer.ranks)]
-    # tiktoken takes a piece that is a token as it is, whether or not merges lead there: ignore_merges.
+    vocab = {name(token): rank for token, rank in ranks.items()}
+    merges = [(name(left), name(right)) for left, right in rebuild_merges(ranks)]
+    # ignore_merges: like tiktoken, take a word that is a token as it is, even if no merges lead there.
     fast = Tokenizer(models.BPE(vocab=vocab, merges=merges, ignore_merges=True))
     fast.normalizer = normalizers.NFC()
     fast.pre_tokenizer = pre_tokenizers.Sequence(
         [
-            pre_tokenizers.Split(Regex(SPLIT_PATTERN), behavior="isolated"),
+            pre_tokenizers.Split(Regex(split_pattern), behavior="isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
     fast.decoder = decoders.ByteLevel()
-    fast.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in tokenizer.special_tokens])
+    fast.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in special_tokens])
     return fast
 
 
-def rebuilt_merges(ranks: dict[bytes, int]) -> list[tuple[bytes, bytes]]:
+def rebuild_merges(ranks: dict[bytes, int]) -> list[tuple[bytes, bytes]]:
     """The pair that each token of two or more bytes is merged from, in order of rank.
 
-    tiktoken merges whichever neighbours join to a known token, lowest rank first; Hugging Face wants the pairs listed.
-    One pair a token is enough. As long as no merge crosses the edge of a token-to-be, the merges inside it are those
-    of BPE on its bytes alone, in the same order, so the last two parts are always the same. A token whose bytes stop
-    at three or more parts is never merged at all; it still matches as a whole piece.
+    tiktoken merges any neighbours that join to a known token, lowest rank first; Hugging Face needs a list of pairs.
+    One pair per token is enough: as long as no merge crosses the borders of a future token, the merges inside it are
+    those of BPE on its bytes alone, so its last two parts are always the same. A token whose bytes stop at three or
+    more parts is never merged; it still matches as a whole word.
     """
     merges = []
     for token in sorted(ranks, key=ranks.__getitem__):
@@ -87,7 +89,7 @@ def rebuilt_merges(ranks: dict[bytes, int]) -> list[tuple[bytes, bytes]]:
 
 
 def _last_parts(token: bytes, ranks: dict[bytes, int]) -> list[bytes]:
-    """BPE on the bytes of ``token`` until two parts are left or nothing can be merged."""
+    """BPE on the token's bytes until two parts are left or nothing can be merged."""
     parts = [token[i : i + 1] for i in range(len(token))]
     while len(parts) > 2:
         best, at = None, -1
@@ -101,38 +103,6 @@ def _last_parts(token: bytes, ranks: dict[bytes, int]) -> list[bytes]:
     return parts
 
 
-def byte_names() -> list[str]:
-    """The printable character that stands for each byte in a byte-level `tokenizer.json`.
-
-    Printable Latin-1 characters stand for themselves, the other 68 bytes for the characters from U+0100 on.
-    """
-    names, spare = [], 0x100
-    for byte in range(256):
-        if 0x21 <= byte <= 0x7E or 0xA1 <= byte <= 0xAC or byte >= 0xAE:
-            names.append(chr(byte))
-        else:
-            names.append(chr(spare))
-            spare += 1
-    return names
-
-
-def _added_token(token: str) -> dict:
+def _added_token(token: str) -> dict[str, str | bool]:
     flags = {"lstrip": False, "normalized": False, "rstrip": False, "single_word": False, "special": True}
     return {"content": token, **flags}
-
-
-def json_bytes(value: object) -> bytes:
-    return (json.dumps(value, ensure_ascii=False, indent=2) + "\n").encode()
-
-
-def write_atomic(path: Path, content: bytes) -> None:
-    """Atomic: a temporary file beside it, synced, then renamed."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

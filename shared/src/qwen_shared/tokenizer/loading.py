@@ -1,4 +1,4 @@
-"""From a recipe's `tokenizer` key to a tokenizer."""
+"""Loads the tokenizer that a recipe names."""
 
 import importlib.util
 from functools import cache
@@ -6,22 +6,24 @@ from pathlib import Path
 
 from qwen_shared.errors import UserError
 from qwen_shared.tokenizer.hf import HfTokenizer
-from qwen_shared.tokenizer.hf_files import TOKENIZER_FILE, read_files
+from qwen_shared.tokenizer.hf_files import TOKENIZER_FILE, TokenizerFiles
 from qwen_shared.tokenizer.interface import Tokenizer
 from qwen_shared.tokenizer.qwen import QwenTokenizer
 from qwen_shared.tokenizer.vocabulary import RANKS_FILE, read_ranks
 
-# Vocabularies that need a program of their own to become a tokenizer.json.
+# Other vocabulary formats, which transformers can convert to a tokenizer.json.
 _OTHER_FILES = ("tokenizer.model", "spiece.model", "vocab.json", "vocab.bpe", "merges.txt", "vocab.txt")
 DEFAULT_RANKS = Path(__file__).with_name("default.tiktoken")
 
 
 def load_tokenizer(source: str) -> Tokenizer:
-    """The tokenizer that ``source`` names.
+    """The tokenizer that `source` names.
 
-    "default": the embedded vocabulary of 8,192 ids. "dashscope": Qwen's own, from the installed dashscope package.
-    A path: a `.tiktoken` file, a directory with `qwen.tiktoken` or else a Hugging Face `tokenizer.json`, or a run
-    directory with such an `export/`. Raises UserError where there is no such file or the file is broken.
+    - "default": the embedded vocabulary of 8,192 ids
+    - "dashscope": Qwen's vocabulary, from the installed dashscope package
+    - a `.tiktoken` file, a directory with `qwen.tiktoken` or `tokenizer.json`, or a run directory with an `export/`
+
+    Raises UserError if there is no such file or it is broken.
     """
     source = str(source)
     if source == "default":
@@ -36,7 +38,7 @@ def load_tokenizer(source: str) -> Tokenizer:
             if (directory / RANKS_FILE).is_file():
                 return QwenTokenizer(read_ranks(directory / RANKS_FILE), path.name)
             if (directory / TOKENIZER_FILE).is_file():
-                return HfTokenizer(read_files(directory), path.resolve().name)
+                return HfTokenizer(TokenizerFiles.read(directory, path.resolve().name))
         if other := next((file for file in _OTHER_FILES if (path / file).is_file()), None):
             raise UserError(
                 f"tokenizer: the directory {source} has {other} but no {TOKENIZER_FILE}; to make one, run "
@@ -53,7 +55,7 @@ def _default() -> QwenTokenizer:
 
 
 def _dashscope_ranks() -> Path:
-    # Found without importing the package, which would bring its whole HTTP client.
+    # without importing the package, which would load its HTTP client
     spec = importlib.util.find_spec("dashscope")
     for directory in (spec.submodule_search_locations if spec else None) or ():
         path = Path(directory) / "resources" / RANKS_FILE

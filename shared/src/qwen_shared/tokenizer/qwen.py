@@ -1,4 +1,4 @@
-"""Qwen's tokenizer (report section 1): byte-level BPE by tiktoken, digits one by one, 208 special tokens at the end."""
+"""Qwen's tokenizer (report, section 1): byte-level BPE by tiktoken, digits one by one, 208 special tokens."""
 
 import hashlib
 import json
@@ -11,12 +11,14 @@ from pathlib import Path
 import numpy as np
 import tiktoken
 
+from qwen_shared.text import replace_lone_surrogates
+from qwen_shared.tokenizer import hf_export
 from qwen_shared.tokenizer.chatml import render_chatml
 from qwen_shared.tokenizer.interface import Message
 from qwen_shared.tokenizer.vocabulary import check_ranks
 
-# Merges never cross the pieces this finds: contractions; letters with one leading non-letter; ONE digit; punctuation
-# with its newlines; blank lines; spaces up to the one that leads the next word.
+# Merges never cross these matches: contractions; letters with one leading non-letter; ONE digit; punctuation with its
+# newlines; blank lines; spaces up to the one that leads the next word.
 SPLIT_PATTERN = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
     r"|[^\r\n\p{L}\p{N}]?\p{L}+"
@@ -29,17 +31,16 @@ SPLIT_PATTERN = (
 END_OF_TEXT, IM_START, IM_END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 SPECIAL_TOKENS = (END_OF_TEXT, IM_START, IM_END, *(f"<|extra_{i}|>" for i in range(205)))
 
-# tiktoken's regular expression engine gives up at a million steps of backtracking, which a million spaces reach where
-# no line break follows; shorter runs than this one it handles itself.
+# tiktoken's regular expressions give up after a million backtracking steps, which a million spaces without a line break
+# reach. Runs of half a million spaces or more are therefore encoded here.
 _SPACES = r"[\t\v\f \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
 _LONG_RUN = re.compile(rf"(?<!{_SPACES}){_SPACES}{{500000,}}+(?![\r\n])")
 
 
 class QwenTokenizer:
-    """``Tokenizer`` over a table of ranks; with the ranks of `qwen.tiktoken` the ids are those of Qwen.
+    """`Tokenizer` over a table of ranks; with the ranks of `qwen.tiktoken` the ids are Qwen's.
 
-    ``ranks`` maps the bytes of every regular token to its id, 0 to len(ranks) - 1, with every single byte among them;
-    else UserError. ``name`` appears in messages only.
+    `ranks` maps the bytes of every regular token to its id; see `check_ranks`. `name` is for messages.
     """
 
     def __init__(self, ranks: dict[bytes, int], name: str = "qwen"):
@@ -52,17 +53,18 @@ class QwenTokenizer:
         self.stop_ids = (self.special_tokens[IM_END], self.eod_id)
         self.fingerprint = _fingerprint(ranks, self.special_tokens)
         self._token_bytes = [*sorted(ranks, key=ranks.__getitem__), *([b""] * len(SPECIAL_TOKENS))]
-        # tiktoken is told of no special token at all, so there is nothing that text could spell.
+        # tiktoken knows no special token, so no text can spell one.
         self._encoding = tiktoken.Encoding(name, pat_str=SPLIT_PATTERN, mergeable_ranks=ranks, special_tokens={})
 
     def __repr__(self) -> str:
         return f"QwenTokenizer({self.name!r}, vocab_size={self.vocab_size})"
 
     def encode(self, text: str) -> list[int]:
-        text = _normalised(text)
+        if not text.isascii():
+            text = unicodedata.normalize("NFC", replace_lone_surrogates(text))
         ids: list[int] = []
         while len(text) >= 500_000 and (run := _LONG_RUN.search(text)):
-            # The pattern makes one piece of such a run, less its last space where a word follows.
+            # SPLIT_PATTERN matches such a run as one, without its last space if a word follows.
             end = run.end() if run.end() == len(text) else run.end() - 1
             ids += self._encoding.encode_ordinary(text[: run.start()])
             ids += self._encoding._encode_single_piece(text[run.start() : end])
@@ -85,20 +87,8 @@ class QwenTokenizer:
         return render_chatml(messages, add_generation_prompt, self.encode, im_start, im_end)
 
     def save_hf(self, directory: str | PathLike[str]) -> None:
-        from qwen_shared.tokenizer.hf_export import save_hf  # needs transformers' own libraries, the rest does not
-
-        save_hf(self, Path(directory))
-
-
-def _normalised(text: str) -> str:
-    """NFC. Halves of surrogate pairs become the character they stand for; lone ones, which have no UTF-8, U+FFFD."""
-    if text.isascii():
-        return text
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return unicodedata.normalize("NFC", text)
+        """See `Tokenizer.save_hf`, and `hf_export.save` for the differences."""
+        hf_export.save(Path(directory), self.ranks, SPLIT_PATTERN, SPECIAL_TOKENS, eos=IM_END, pad=END_OF_TEXT)
 
 
 def _fingerprint(ranks: dict[bytes, int], special_tokens: dict[str, int]) -> str:

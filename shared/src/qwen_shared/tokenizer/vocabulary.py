@@ -1,4 +1,4 @@
-"""The `.tiktoken` file: one line per token, its bytes in base64 and its rank, which is its id."""
+"""`.tiktoken` files: a line per token, its bytes in base64 and its rank, which is its id."""
 
 import base64
 import binascii
@@ -6,14 +6,14 @@ from pathlib import Path
 
 from qwen_shared.errors import UserError
 
-RANKS_FILE = "qwen.tiktoken"  # its name in a directory; QwenTokenizer.save_hf leaves it beside tokenizer.json
+RANKS_FILE = "qwen.tiktoken"  # QwenTokenizer.save_hf writes it beside tokenizer.json
 
 
 def read_ranks(path: Path) -> dict[bytes, int]:
-    """Bytes of every regular token to its rank, in order of rank.
+    """Bytes → rank of every regular token, in order of rank.
 
-    Raises UserError, naming the line, for a broken line, a repeated token or rank, a gap in the ranks, or a single
-    byte that is missing: without all 256 bytes some texts would have no ids.
+    Raises UserError for a broken line, a repeated token or rank, a gap in the ranks, or a missing single byte (without
+    all 256, some texts would have no ids).
     """
     try:
         lines = path.read_bytes().splitlines()
@@ -43,7 +43,7 @@ def read_ranks(path: Path) -> dict[bytes, int]:
 
 
 def check_ranks(ranks: dict[bytes, int], name: str) -> None:
-    """Raises UserError unless ``ranks`` numbers its tokens 0, 1, 2, … and knows every single byte."""
+    """Raises UserError unless ranks are 0, 1, 2, … and every single byte has one."""
     missing = [byte for byte in range(256) if bytes([byte]) not in ranks]
     if missing:
         shown = ", ".join(f"0x{byte:02x}" for byte in missing[:4]) + (", …" if len(missing) > 4 else "")
@@ -55,6 +55,6 @@ def check_ranks(ranks: dict[bytes, int], name: str) -> None:
 
 
 def format_ranks(ranks: dict[bytes, int]) -> bytes:
-    """The content of a `.tiktoken` file, in order of rank; ``read_ranks`` reads the same dict from it."""
+    """The content of a `.tiktoken` file; `read_ranks` gives the same dict back."""
     ordered = sorted(ranks.items(), key=lambda item: item[1])
     return b"".join(b"%s %d\n" % (base64.b64encode(token), rank) for token, rank in ordered)

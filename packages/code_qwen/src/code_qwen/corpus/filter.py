@@ -21,7 +21,7 @@ from code_qwen.corpus.licences import is_allowed, licences_named, spdx_header
 from code_qwen.corpus.order import python_imports
 from code_qwen.corpus.scrub import scrubbed
 from code_qwen.corpus.settings import Filters
-from qwen_shared.data.documents import without_lone_surrogates
+from qwen_shared.text import replace_lone_surrogates
 
 if TYPE_CHECKING:
     from rensa import RMinHash
@@ -69,7 +69,7 @@ class Filter:
             if text is None:
                 return self._dropped(file, reason or "")
         else:
-            text = without_lone_surrogates(text).replace("\r\n", "\n")
+            text = replace_lone_surrogates(text).replace("\r\n", "\n")
         if header := spdx_header(text):
             file = replace(file, licence=header)
             if dropped := self._by_licence(file):

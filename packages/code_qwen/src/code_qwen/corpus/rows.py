@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from code_qwen.corpus.file import CodeFile
 from code_qwen.corpus.languages import language_named, language_of
 from qwen_shared.data.check import HF, source_files
-from qwen_shared.data.documents import Meter, without_lone_surrogates
+from qwen_shared.data.documents import Meter
 from qwen_shared.data.rows import read_hf_rows, read_rows
 from qwen_shared.errors import UserError
+from qwen_shared.text import replace_lone_surrogates
 
 if TYPE_CHECKING:
     from code_qwen.corpus.settings import CodeSource
@@ -79,7 +80,7 @@ def _file_of(row: Mapping[str, Any], name: str, text_key: str | None) -> CodeFil
 
 
 def _text(row: Mapping[str, Any], keys: Sequence[str]) -> str:
-    return without_lone_surrogates(next((row[key] for key in keys if isinstance(row.get(key), str)), ""))
+    return replace_lone_surrogates(next((row[key] for key in keys if isinstance(row.get(key), str)), ""))
 
 
 def _licence(row: Mapping[str, Any]) -> str | None:
@@ -87,7 +88,7 @@ def _licence(row: Mapping[str, Any]) -> str | None:
     for key in _LICENCE:
         value = row.get(key)
         if isinstance(value, str) and value:
-            return without_lone_surrogates(value)
+            return replace_lone_surrogates(value)
         if isinstance(value, list | tuple) and value:
-            return without_lone_surrogates(" AND ".join(str(licence) for licence in value))
+            return replace_lone_surrogates(" AND ".join(str(licence) for licence in value))
     return None

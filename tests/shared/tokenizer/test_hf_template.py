@@ -4,7 +4,7 @@ import pytest
 
 from qwen_shared.errors import UserError
 from qwen_shared.tokenizer import load_tokenizer
-from qwen_shared.tokenizer.hf_chat import TODAY
+from qwen_shared.tokenizer.hf_template import TODAY
 
 from .hard_strings import HARD_STRINGS, random_strings
 from .hf_directories import CHATML, KINDS, make
