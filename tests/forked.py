@@ -223,6 +223,7 @@ def _serve(control: socket.socket) -> tuple[dict, list[int]]:
 def _run(request: dict, streams: list[int]) -> NoReturn:
     """As `python -m module …` or `python program.py …`, but that nothing is torn down at the end."""
     code: int | str | None = 0
+    interrupted = False
     try:
         _enter(request, streams)
         _, program, *words = request["command"]
@@ -236,15 +237,19 @@ def _run(request: dict, streams: list[int]) -> NoReturn:
         code = end.code
         if isinstance(code, str):
             print(code, file=sys.stderr)
-    except BaseException:
+    except BaseException as error:
         code = 1
-        sys.excepthook(*sys.exc_info())
+        sys.excepthook(type(error), error, error.__traceback__)
+        interrupted = isinstance(error, KeyboardInterrupt)
     finally:
         with contextlib.suppress(BaseException):
             threading._shutdown()
             atexit._run_exitfuncs()
         with contextlib.suppress(OSError):
             sys.stdout.flush()
+        if interrupted:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGINT)
         os._exit(1 if isinstance(code, str) else code or 0)
 
 
