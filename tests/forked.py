@@ -38,10 +38,12 @@ IMPORT_TIME = ("CUDA_", "HF_ENDPOINT", "HF_HOME", "LD_", "OMP_", "PYTHON", "TRAN
 SERVER_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
 LOADED = (
     "datasets",
+    "deepspeed",
+    "peft",
+    "rich.progress",
     "transformers.models.qwen2.modeling_qwen2",
     "trl",
     "qwen_shared.sft.job",
-    "qwen_shared.training.export",
     "qwen_shared.training.pretrain",
 )
 # Without these rights a read-only file is read-only to root as well.
