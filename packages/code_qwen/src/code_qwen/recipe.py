@@ -67,7 +67,7 @@ class CodeData(TrainingData):
 
 
 class CodePretrainRecipe(PretrainRecipe):
-    data: CodeData
+    data: CodeData  # type: ignore[assignment]  # its sources are code
 
 
 class FunctionData(SftData):

@@ -106,7 +106,7 @@ class _Agent(SimpleElasticAgent):
             super()._rendezvous(worker_group)
 
     def _start_workers(self, worker_group: WorkerGroup) -> dict[int, Any]:
-        store = {"MASTER_ADDR": worker_group.master_addr, "MASTER_PORT": str(worker_group.master_port)}
+        store = {"MASTER_ADDR": str(worker_group.master_addr), "MASTER_PORT": str(worker_group.master_port)}
         first = worker_group.workers[0]
         pids = self._workers.start(
             first.global_rank, len(worker_group.workers), first.world_size, store | self._environment
@@ -142,6 +142,7 @@ def _meet(nodes: int, endpoint: str | None, name: str) -> tuple[RendezvousHandle
     if nodes == 1:
         host, port, own, is_host, environment = "127.0.0.1", 0, "127.0.0.1", True, {}
     else:
+        assert endpoint is not None, "several hosts need one"
         host, port = split_endpoint(endpoint)
         is_host = _can_listen(host, port)
         own = _address(host) if is_host else _wait_for(host, port, nodes)
@@ -156,7 +157,7 @@ def _meet(nodes: int, endpoint: str | None, name: str) -> tuple[RendezvousHandle
 
 def _address(host: str) -> str:
     try:
-        return socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][4][0]
+        return str(socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][4][0])
     except OSError as error:
         raise UserError(f"--rdzv-endpoint {host}: no such host: {error.strerror}") from None
 
@@ -208,7 +209,7 @@ def _telling(words: Callable[[], str] | None) -> Iterator[None]:
         done.set()
 
 
-def _who_is_there(handler: RendezvousHandler, nodes: int, endpoint: str) -> str:
+def _who_is_there(handler: Any, nodes: int, endpoint: str) -> str:
     state = handler._state_holder.state  # torch shows it nowhere else
     there = sorted(node.addr for node in list(state.wait_list if state.complete else state.participants))
     return f"waiting at {endpoint} for the other hosts: {len(there)} of {nodes} are there ({', '.join(there)})"

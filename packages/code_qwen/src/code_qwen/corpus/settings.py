@@ -17,7 +17,9 @@ class CodeSource(Source):
     """
 
     path: str = Field(min_length=1, description="stdlib, a directory tree, a file of rows, or hf:NAME_OR_DIRECTORY")
-    text_key: str | None = Field(None, description="the column that holds the code; default: content, text or code")
+    text_key: str | None = Field(  # type: ignore[assignment]  # None looks for it
+        None, description="the column that holds the code; default: content, text or code"
+    )
     data_dir: str | None = Field(None, description="hf: only; a folder in the dataset, such as The Stack's data/python")
 
 
