@@ -257,7 +257,7 @@ def _onednn_keeps_fp32() -> bool:
 
 def _blend(recipe: PretrainRecipe):
     from qwen_shared.data import prepare, training_blend
-    from qwen_shared.training.run_files import cache_dir
+    from qwen_shared.run.paths import cache_dir
 
     return training_blend(prepare(recipe.data, recipe.tokenizer, cache_dir()), recipe.data.seq_length, recipe.seed)
 

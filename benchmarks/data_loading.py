@@ -27,8 +27,8 @@ from qwen_shared.data import Blend, PackedTokens, TokenFile, TokenFileWriter, pr
 from qwen_shared.errors import UserError
 from qwen_shared.model.sizes import padded_vocab_rows
 from qwen_shared.recipe import PretrainRecipe, check_layout
+from qwen_shared.run.paths import cache_dir
 from qwen_shared.tokenizer import load_tokenizer
-from qwen_shared.training.run_files import cache_dir
 
 if TYPE_CHECKING:
     from qwen_shared.training.batches import PackedBatches

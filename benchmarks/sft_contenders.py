@@ -24,11 +24,11 @@ from contenders import Clock
 from report import ROOT
 
 from math_qwen.recipe import MathRecipe
+from qwen_shared.job.parent import Start, recipe_from, resolve_start
 from qwen_shared.model.sizes import padded_vocab_rows
 from qwen_shared.recipe import check_layout
 from qwen_shared.sft.data import Conversations, load_conversations
 from qwen_shared.tokenizer import load_tokenizer
-from qwen_shared.training.start import Start, recipe_from, resolve_start
 
 _RECIPES = ROOT / "packages" / "math_qwen" / "recipes"
 _NEVER = 1 << 40  # an interval that no run reaches

@@ -32,8 +32,8 @@ from rich.table import Table
 from qwen_shared.data import prepare
 from qwen_shared.errors import UserError
 from qwen_shared.model.sizes import flops_per_token, padded_vocab_rows, parameter_count
+from qwen_shared.run.paths import cache_dir
 from qwen_shared.tokenizer import load_tokenizer
-from qwen_shared.training.run_files import cache_dir
 
 _CONTENDERS = Path(__file__).with_name("contenders.py")
 _SHARES = ("suite", "trainer")

@@ -10,7 +10,7 @@ for byte. Exits with 1 where they are not. Of several processes, any one is hit,
 end by themselves. One that is asked to stop must do so with exit code 75 and lose not a step.
 
 The moments are spread evenly over the steps, and drawn by what the run is doing then, so that short phases are hit as
-well as long ones. What it is doing it says itself (see `qwen_shared.training.faults`).
+well as long ones. What it is doing it says itself (see `qwen_shared.faults`).
 """
 
 from __future__ import annotations

@@ -152,7 +152,7 @@ def results_are_declared(verb_of):
     """Asserts of a finished run that its verb knows beforehand what its results are called."""
     from fnmatch import fnmatchcase
 
-    from qwen_shared.tracking.manifest import Manifest, read_recipe
+    from qwen_shared.run.manifest import Manifest, read_recipe
 
     def check(run_dir: Path) -> None:
         manifest = Manifest.read(run_dir)

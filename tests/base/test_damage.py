@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from qwen_shared.tracking.lock import lock_run
+from qwen_shared.run.lock import lock_run
 
 
 class SmallDisk:

@@ -14,8 +14,8 @@ from qwen_chat.reward.model import load_module, load_reward_model
 from qwen_chat.reward.padding import PaddedBy, padding_id
 from qwen_shared.convert.hf_files import weights_hash
 from qwen_shared.recipe.yaml_text import dump_yaml
+from qwen_shared.run.integrity import write_hashes
 from qwen_shared.tokenizer import load_tokenizer
-from qwen_shared.training.integrity import write_hashes
 
 STEP = 4
 PPO = {

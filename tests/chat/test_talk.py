@@ -28,9 +28,9 @@ from qwen_chat.talk.session import Session
 from qwen_shared.errors import UserError
 from qwen_shared.evaluation.settings import Evaluation
 from qwen_shared.generation.sampling import Sampling
+from qwen_shared.run import Manifest
+from qwen_shared.terminal import escape_control_characters
 from qwen_shared.tokenizer import load_tokenizer
-from qwen_shared.tracking import Manifest
-from qwen_shared.tracking.harmless import harmless
 
 TOKENIZER = load_tokenizer("default")
 
@@ -40,11 +40,11 @@ TOKENIZER = load_tokenizer("default")
 
 def test_what_a_terminal_would_obey_is_only_shown():
     hostile = "\x1b]0;title\x07\x1b[2J\x9b31m\x08\x00\rb\u202eabc\u2066\x7f"
-    text = harmless(hostile)
+    text = escape_control_characters(hostile)
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", text)
     assert text.startswith("␛]0;title␇␛[2J\ufffd31m")
     plain = "tab\tline\n你好 👩‍🔬 é שלום"
-    assert harmless(plain) == plain
+    assert escape_control_characters(plain) == plain
 
 
 def test_trimming_waits_for_nothing():

@@ -5,10 +5,10 @@ import sys
 import forked
 import pytest
 
+from qwen_shared.cli.result_names import check_figures
 from qwen_shared.errors import UserError
 from qwen_shared.family.cli import RECIPES
 from qwen_shared.family.schema import Family
-from qwen_shared.launch.figures import check_figures
 from qwen_shared.recipe import load_recipe
 
 FAMILIES = [load_recipe(Family, path.stem, [], RECIPES) for path in sorted(RECIPES.glob("*.yaml"))]

@@ -5,15 +5,17 @@ from collections import defaultdict
 
 # Low to high. A room imports from its own line and the lines above it here; two rooms never import each other.
 ROOMS = [
-    ["errors", "entry", "gpus", "launched", "text"],
-    ["recipe"],
-    ["backend"],
-    ["tokenizer", "model"],
-    ["convert", "data", "tracking", "generation"],
+    ["errors", "entry", "gpus", "launched", "files", "terminal", "faults", "text"],
+    ["log", "recipe"],
+    ["backend", "launch"],
+    ["tokenizer", "model", "run"],
+    ["convert", "data", "generation", "tracking"],
     ["report"],
-    ["evaluation"],
-    ["training", "sft", "publish"],
-    ["launch", "family"],
+    ["job"],
+    ["evaluation", "training"],
+    ["sft", "publish"],
+    ["cli"],
+    ["family"],
 ]
 LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
 

@@ -25,6 +25,16 @@ class Failure:
     at_ns: int
 
 
+def is_worker() -> bool:
+    """Whether this process was started as one of several, by `launch`, torchrun or a cluster."""
+    return "RANK" in os.environ and "WORLD_SIZE" in os.environ
+
+
+def is_launched() -> bool:
+    """Whether this process is what a launcher started, one of several or alone."""
+    return LAUNCHER_PID in os.environ or is_worker()
+
+
 def is_shown() -> bool:
     """Whether what is left will be shown by a launcher of ours, so that this process need not say it."""
     return LAUNCHER_PID in os.environ and ERROR_FILE in os.environ

@@ -14,8 +14,8 @@ from qwen_shared.errors import UserError
 from qwen_shared.evaluation.settings import Evaluation
 from qwen_shared.generation import decode
 from qwen_shared.generation.sampling import Completion
+from qwen_shared.run import Manifest
 from qwen_shared.tokenizer import load_tokenizer
-from qwen_shared.tracking import Manifest
 
 TOKENIZER = load_tokenizer("default")
 

@@ -12,7 +12,7 @@ from qwen_chat.recipe import ChatSftRecipe
 from qwen_shared.errors import UserError
 from qwen_shared.evaluation.settings import Evaluation
 from qwen_shared.recipe import load_recipe
-from qwen_shared.tracking import Manifest, Parent
+from qwen_shared.run import Manifest, Parent
 
 TINY = Evaluation(interval=5, max_new_tokens=96, temperature=0.0)
 

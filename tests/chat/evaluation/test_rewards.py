@@ -4,8 +4,8 @@ import pytest
 
 from qwen_chat.evaluation.rewards import judged_ids, reward_directory
 from qwen_shared.errors import UserError
+from qwen_shared.run import Manifest
 from qwen_shared.tokenizer import load_tokenizer
-from qwen_shared.tracking import Manifest
 
 TOKENIZER = load_tokenizer("default")
 TURNS = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello."}]

@@ -10,8 +10,8 @@ from qwen_chat.engine import TorchEngine
 from qwen_chat.ppo_run import checkpoint
 from qwen_shared.errors import UserError
 from qwen_shared.recipe.schema import Checkpoint
-from qwen_shared.training.integrity import newest_whole_checkpoint
-from qwen_shared.training.run_files import checkpoint_path, list_checkpoints
+from qwen_shared.run.integrity import newest_whole_checkpoint
+from qwen_shared.run.paths import checkpoint_path, list_checkpoints
 
 SETTINGS = Checkpoint(interval=1, keep_last=2)
 

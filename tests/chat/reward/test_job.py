@@ -15,8 +15,8 @@ import torch
 from transformers import AutoModelForSequenceClassification, Qwen2Config, Qwen2ForCausalLM
 
 from qwen_chat.reward.model import load_reward_model
+from qwen_shared.run import read_metrics
 from qwen_shared.tokenizer import load_tokenizer
-from qwen_shared.tracking import read_metrics
 
 MICRO = """
 name: micro

@@ -16,8 +16,8 @@ from qwen_shared.generation import decode
 from qwen_shared.generation.sampling import Completion
 from qwen_shared.recipe import load_recipe
 from qwen_shared.recipe.schema import Tracking
+from qwen_shared.run import Manifest
 from qwen_shared.tokenizer import load_tokenizer
-from qwen_shared.tracking import Manifest
 
 pytestmark = pytest.mark.heavy  # programs run in the sandbox
 

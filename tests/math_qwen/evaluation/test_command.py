@@ -11,13 +11,13 @@ from math_qwen.cli import RECIPES, VERBS
 from math_qwen.evaluation import command
 from math_qwen.evaluation.settings import Evaluation
 from math_qwen.recipe import MathRecipe
+from qwen_shared.cli import Verb
 from qwen_shared.errors import UserError
 from qwen_shared.generation import decode
 from qwen_shared.generation.sampling import Completion
-from qwen_shared.launch import Verb
 from qwen_shared.recipe import load_recipe
 from qwen_shared.recipe.schema import Tracking
-from qwen_shared.tracking import Manifest
+from qwen_shared.run import Manifest
 
 
 class Recipe(SimpleNamespace):

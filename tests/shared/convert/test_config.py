@@ -133,7 +133,7 @@ def test_reading_needs_no_torch(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(QWEN3))
     code = (
         "import sys; from pathlib import Path\n"
-        "from qwen_shared.training.start import read_model\n"
+        "from qwen_shared.job.parent import read_model\n"
         f"assert read_model(Path({str(tmp_path)!r})).qk_norm\n"
         "assert not {'torch', 'transformers', 'tokenizers', 'datasets', 'wandb'} & set(sys.modules)\n"
     )

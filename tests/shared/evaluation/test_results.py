@@ -10,7 +10,8 @@ from rich.console import Console
 
 from qwen_shared.errors import UserError
 from qwen_shared.evaluation.results import as_the_run_says, figures_table, output_directory, style_of, tell_run
-from qwen_shared.tracking import Manifest, wandb_run
+from qwen_shared.run import Manifest
+from qwen_shared.tracking import wandb_run
 
 
 def test_prompts_by_the_kind_of_model(tmp_path):

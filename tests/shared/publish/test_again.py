@@ -17,8 +17,9 @@ PARITY = {
 @pytest.fixture
 def proofs(make_run, tmp_path, monkeypatch):
     """A run whose export is there, and as many "proofs" as were made of it."""
+    from qwen_shared.job import parent as start
     from qwen_shared.publish import command
-    from qwen_shared.training import integrity, start
+    from qwen_shared.run import integrity
 
     made = []
 

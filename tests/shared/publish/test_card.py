@@ -13,8 +13,8 @@ from qwen_shared.publish.evaluation import Quantised, Variant, by_length, figure
 from qwen_shared.publish.lineage import Forebear, forebears
 from qwen_shared.publish.subject import find_subject
 from qwen_shared.recipe.yaml_text import parse_yaml
-from qwen_shared.tracking import Manifest, Parent
-from qwen_shared.tracking.lineage import ancestor
+from qwen_shared.run import Manifest, Parent
+from qwen_shared.run.lineage import ancestor
 
 CERTIFICATE = {
     "hash": "ab" * 32,

@@ -154,7 +154,7 @@ def test_what_a_file_says_does_not_steer_the_terminal(publish, make_run, tmp_pat
 
 
 def test_a_place_where_another_run_is_being_published(publish, make_run, tmp_path):
-    from qwen_shared.tracking.lock import lock_target
+    from qwen_shared.run.lock import lock_target
 
     with lock_target(tmp_path / "there"):
         refused(publish(make_run(), "--to", tmp_path / "there"), "there is being published by another process")

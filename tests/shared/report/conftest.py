@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from qwen_shared.tracking import Manifest, Parent
+from qwen_shared.run import Manifest, Parent
 
 HOSTILE = "</pre></style><script>alert(1)</script><img src=x onerror=alert(1)> \"' {{ 7*7 }} \ud800 \u202e"
 

@@ -133,7 +133,7 @@ def test_no_run_and_no_room(tmp_path):
 
 
 def test_the_verb(make_run, capsys):
-    from qwen_shared.launch import REPORT, run
+    from qwen_shared.cli import REPORT, run
 
     run_dir = make_run()
     assert run("qwen-x", "x", [REPORT], run_dir, argv=["report", str(run_dir)]) == 0

@@ -5,7 +5,8 @@ import struct
 from tensorboardX.proto.event_pb2 import Event
 
 from qwen_shared.recipe.schema import Tracking
-from qwen_shared.tracking import Manifest, Tracker
+from qwen_shared.run import Manifest
+from qwen_shared.tracking import Tracker
 
 
 def read(run_dir):

@@ -9,7 +9,8 @@ import psutil
 import pytest
 
 from qwen_shared.recipe.schema import Tracking
-from qwen_shared.tracking import Manifest, NoTracker, Tracker, read_metrics, wandb_run
+from qwen_shared.run import Manifest, read_metrics
+from qwen_shared.tracking import NoTracker, Tracker, wandb_run
 
 
 def track(run_dir, recipe, resume_step=0, wandb_id=None, total_steps=10):
@@ -137,7 +138,7 @@ def test_going_back_does_steps_again(tmp_path, recipe):
 def wandb_log(run_dir):
     import wandb
 
-    from qwen_shared.tracking import log_file
+    from qwen_shared.log import log_file
 
     wandb.teardown()  # forgets the settings of an earlier test
     return log_file(run_dir)

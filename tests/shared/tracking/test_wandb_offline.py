@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from wandb.util import get_core_path
 
-from qwen_shared.tracking import Manifest, read_metrics
+from qwen_shared.run import Manifest, read_metrics
 from qwen_shared.tracking.wandb_steps import last_step
 
 pytestmark = pytest.mark.slow  # four processes, each with a W&B of its own

@@ -7,8 +7,9 @@ import types
 import pytest
 
 from qwen_shared.recipe.schema import Tracking
-from qwen_shared.tracking import Manifest, Parent, Tracker, wandb_artifacts, wandb_run
-from qwen_shared.tracking.lineage import lineage_of
+from qwen_shared.run import Manifest, Parent
+from qwen_shared.run.lineage import lineage_of
+from qwen_shared.tracking import Tracker, wandb_artifacts, wandb_run
 
 STEPS = 4
 
@@ -216,7 +217,7 @@ def test_an_outage_is_said_once_and_ends_nothing(broken, said, server, tmp_path,
 
 
 def test_the_judge_of_ppo_is_an_input_too(server, tmp_path):
-    from qwen_shared.tracking.lineage import ancestor
+    from qwen_shared.run.lineage import ancestor
 
     train(tmp_path / "rm" / "tiny", "qwen-chat reward", "chat-reward")
     manifest = Manifest.create("qwen-chat ppo", "chat-ppo", "tiny")

@@ -11,7 +11,7 @@ from torch.distributed.checkpoint.metadata import BytesStorageMetadata
 
 from qwen_shared.errors import UserError
 from qwen_shared.recipe.schema import Checkpoint
-from qwen_shared.training.run_files import checkpoint_path, list_checkpoints
+from qwen_shared.run.paths import checkpoint_path, list_checkpoints
 
 
 def _make(directory, *steps):
@@ -39,7 +39,7 @@ def test_half_written_ones_are_not_listed(tmp_path):
 
 def test_a_damaged_checkpoint_is_passed_over(make_engine, batches, tmp_path, capsys):
     """One bit of the newest is wrong: the one before is taken, and it is said."""
-    from qwen_shared.training.integrity import newest_whole_checkpoint
+    from qwen_shared.run.integrity import newest_whole_checkpoint
     from qwen_shared.training.saving import save_checkpoint
 
     engine = make_engine()
@@ -64,7 +64,7 @@ def test_a_damaged_checkpoint_is_passed_over(make_engine, batches, tmp_path, cap
 
 @pytest.mark.parametrize("missing", ["integrity.json", ".metadata", "metadata.json", "__0_0.distcp"])
 def test_a_checkpoint_without_one_of_its_files_is_passed_over(make_engine, tmp_path, missing):
-    from qwen_shared.training.integrity import newest_whole_checkpoint
+    from qwen_shared.run.integrity import newest_whole_checkpoint
     from qwen_shared.training.saving import save_checkpoint
 
     engine = make_engine()
@@ -108,8 +108,8 @@ class _Program:
 @pytest.mark.parametrize("where", ["the index", "an object"])
 def test_a_program_in_a_checkpoint_whose_hashes_fit_is_not_run(make_engine, tmp_path, where):
     from qwen_shared.convert.checkpoint_tensors import read_checkpoint
+    from qwen_shared.run.integrity import damage, write_hashes
     from qwen_shared.training.checkpoint import load_checkpoint
-    from qwen_shared.training.integrity import damage, write_hashes
     from qwen_shared.training.saving import save_checkpoint
 
     engine, marker = make_engine(), tmp_path / "done"

@@ -133,7 +133,7 @@ def test_losses_that_nobody_wants_change_nothing(make_engine, batches):
 @pytest.mark.parametrize("reason", ["gradient", "hold"])
 def test_a_step_that_cannot_be_used_changes_nothing(reason, make_engine, batches, monkeypatch):
     """Neither weights nor the optimizer's state: what follows is as if it had not been."""
-    from qwen_shared.training.faults import VARIABLE
+    from qwen_shared.faults import VARIABLE
 
     engine, untouched = make_engine(), make_engine()
     for each in (engine, untouched):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from qwen_shared.launch import REPORT, Verb, figures, publish_tool, run
+from qwen_shared.cli import REPORT, Verb, publish_tool, run
+from qwen_shared.cli import result_names as figures
 
 KIND = "base-pretrain"
 RECIPES = Path(__file__).parents[2] / "recipes"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from qwen_shared.launch import Invocation
-from qwen_shared.launch.model_of import hf_directory, is_run
+from qwen_shared.cli import Invocation
+from qwen_shared.cli.model_argument import hf_directory, is_run
 
 
 def main(invocation: Invocation) -> None:
@@ -13,12 +13,13 @@ def main(invocation: Invocation) -> None:
     from rich.table import Table
 
     from qwen_shared.data import ValidationText, prepare
+    from qwen_shared.files import write_atomic
     from qwen_shared.generation.load import load_model
     from qwen_shared.generation.score import score_text
+    from qwen_shared.log import say
+    from qwen_shared.run.paths import cache_dir
     from qwen_shared.tokenizer import load_tokenizer
-    from qwen_shared.tracking import data_progress, say
-    from qwen_shared.tracking.files import write_atomic
-    from qwen_shared.training.run_files import cache_dir
+    from qwen_shared.tracking import data_progress
 
     recipe = invocation.recipe
     directory = hf_directory(invocation)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from qwen_shared.cli import Invocation
+from qwen_shared.cli.model_argument import is_run, step_of
 from qwen_shared.errors import UserError
-from qwen_shared.launch import Invocation
-from qwen_shared.launch.model_of import is_run, step_of
-from qwen_shared.training.integrity import require_whole
-from qwen_shared.training.run_files import export_directory, list_checkpoints
+from qwen_shared.run.integrity import require_whole
+from qwen_shared.run.paths import export_directory, list_checkpoints
 
 
 def main(invocation: Invocation) -> None:
@@ -20,10 +20,10 @@ def main(invocation: Invocation) -> None:
 
     from qwen_shared.backend import start_processes, stop_processes
     from qwen_shared.backend.quick_import import quick_import
-    from qwen_shared.tracking import say
+    from qwen_shared.log import say
 
     with quick_import():
-        from qwen_shared.training.export import export_run
+        from qwen_shared.job.export import export_run
 
     start_processes()
     try:

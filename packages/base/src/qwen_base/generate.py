@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from qwen_shared.cli import Invocation
+from qwen_shared.cli.model_argument import hf_directory
 from qwen_shared.errors import UserError
-from qwen_shared.launch import Invocation
-from qwen_shared.launch.model_of import hf_directory
 
 
 def main(invocation: Invocation) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from qwen_shared.launch import Invocation
-from qwen_shared.tracking import say
+from qwen_shared.cli import Invocation
+from qwen_shared.log import say
 from qwen_shared.training.plan import plan_run
 
 

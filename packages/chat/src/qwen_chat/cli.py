@@ -8,7 +8,8 @@ from pathlib import Path
 from qwen_chat.ppo_recipe import PpoRecipe
 from qwen_chat.recipe import ChatSftRecipe
 from qwen_chat.reward.recipe import STAGES, RewardRecipe
-from qwen_shared.launch import REPORT, Verb, figures, publish_tool, run
+from qwen_shared.cli import REPORT, Verb, publish_tool, run
+from qwen_shared.cli import result_names as figures
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 

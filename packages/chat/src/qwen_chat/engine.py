@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from qwen_chat.ppo_recipe import Learner
 from qwen_chat.zero import know_states
 from qwen_shared.backend import device
-from qwen_shared.tracking import say
+from qwen_shared.log import say
 
 Groups = list[dict[str, Any]]  # parameters with their rates, as torch's optimizers take them
 

@@ -15,18 +15,20 @@ from pathlib import Path
 import torch
 
 from qwen_shared.backend import device, join_processes
+from qwen_shared.cli import Invocation
 from qwen_shared.convert.hf_files import weights_hash
 from qwen_shared.errors import Stopped, UserError
-from qwen_shared.launch import Invocation
-from qwen_shared.launch.local import is_worker
+from qwen_shared.files import replace_directory
+from qwen_shared.job.parent import keep_parent
+from qwen_shared.launched import is_worker
+from qwen_shared.log import say
 from qwen_shared.recipe import RunRecipe
 from qwen_shared.report import refresh_report
+from qwen_shared.run import Manifest, open_run
+from qwen_shared.run.lock import lock_run
+from qwen_shared.run.paths import list_checkpoints
 from qwen_shared.tokenizer import Tokenizer, load_tokenizer
-from qwen_shared.tracking import Manifest, NoTracker, Tracker, open_run, say
-from qwen_shared.tracking.files import replace_directory
-from qwen_shared.tracking.lock import lock_run
-from qwen_shared.training.run_files import list_checkpoints
-from qwen_shared.training.start import keep_parent
+from qwen_shared.tracking import NoTracker, Tracker
 
 _SHARD_BYTES = 4 << 30
 

@@ -55,8 +55,8 @@ def _policy_parity(subject: Subject, directory: Path, tokenizer: Tokenizer) -> d
     from qwen_chat.ppo.models import load_policy
     from qwen_chat.ppo_recipe import PpoRecipe
     from qwen_shared.publish.parity import module_parity, proof_batch
-    from qwen_shared.tracking.manifest import read_recipe
-    from qwen_shared.training.integrity import data_alone
+    from qwen_shared.run.integrity import data_alone
+    from qwen_shared.run.manifest import read_recipe
 
     with data_alone(subject.checkpoint):
         weights = _policy_weights(subject.checkpoint)
@@ -97,7 +97,7 @@ def _policy_weights(checkpoint: Path) -> dict[str, Tensor]:
 def _start(subject: Subject) -> Path:
     """What adapters lie on. Raises RuntimeError where it is not what it was."""
     from qwen_shared.convert.hf_files import weights_hash
-    from qwen_shared.training.start import resolve_start
+    from qwen_shared.job.parent import resolve_start
 
     parent = subject.manifest.parent
     directory = resolve_start(f"{parent.run}@{parent.step}" if parent.step else parent.run).fetch()

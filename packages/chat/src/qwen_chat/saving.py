@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from qwen_shared.errors import UserError
-from qwen_shared.tracking.files import disk_problem, room_problem
-from qwen_shared.training.run_files import checkpoint_path, list_checkpoints
+from qwen_shared.files import disk_problem, room_problem
+from qwen_shared.run.paths import checkpoint_path, list_checkpoints
 
 
 def require_room(directory: Path, step: int) -> None:

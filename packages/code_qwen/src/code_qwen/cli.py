@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 
 from code_qwen.recipe import CodePretrainRecipe, CodeSftRecipe
-from qwen_shared.launch import REPORT, Tool, Verb, figures, publish_tool, run
+from qwen_shared.cli import REPORT, Tool, Verb, publish_tool, run
+from qwen_shared.cli import result_names as figures
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 

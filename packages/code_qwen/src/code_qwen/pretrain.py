@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from code_qwen.recipe import CodePretrainRecipe
-from qwen_shared.launch import Invocation
-from qwen_shared.tracking import say
+from qwen_shared.cli import Invocation
+from qwen_shared.log import say
 from qwen_shared.training.plan import plan_run
 
 if TYPE_CHECKING:

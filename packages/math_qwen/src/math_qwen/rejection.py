@@ -17,14 +17,14 @@ from typing import Any
 from math_qwen.equations import check, distinct_key, equations
 from math_qwen.evaluation.command import style_of
 from math_qwen.evaluation.tasks import TASKS, Item, gold_answer
+from qwen_shared.cli import Invocation
+from qwen_shared.cli.model_argument import hf_directory
 from qwen_shared.errors import UserError
 from qwen_shared.evaluation.progress import counting
 from qwen_shared.evaluation.work import Work
 from qwen_shared.generation.sampling import Generate, Progress, Sampling, until
-from qwen_shared.launch import Invocation
-from qwen_shared.launch.model_of import hf_directory
+from qwen_shared.log import say
 from qwen_shared.tokenizer import Tokenizer
-from qwen_shared.tracking import say
 
 _AT_ONCE = 128  # problems between two saves
 _EMBEDDED = 1000  # problems by default

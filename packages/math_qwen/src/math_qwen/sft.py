@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from math_qwen.evaluation.tasks import find_tasks
 from math_qwen.recipe import PROBLEMS, MathRecipe, training_problems
+from qwen_shared.cli import Invocation
+from qwen_shared.cli.sft_verb import made_here, plan_sft, run_sft
 from qwen_shared.data.documents import BuiltIn
-from qwen_shared.launch import Invocation
-from qwen_shared.launch.sft_verb import made_here, plan_sft, run_sft
 
 
 def main(invocation: Invocation) -> None:

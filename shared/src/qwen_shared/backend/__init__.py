@@ -1,7 +1,7 @@
 """The one place that knows CUDA from CPU."""
 
 from qwen_shared.backend.device import (
-    Moment,
+    Event,
     Processes,
     device,
     join_processes,
@@ -15,7 +15,7 @@ from qwen_shared.backend.device import (
 from qwen_shared.backend.random import capture_rng, restore_rng, seed_everything
 
 __all__ = [
-    "Moment",
+    "Event",
     "Processes",
     "capture_rng",
     "device",

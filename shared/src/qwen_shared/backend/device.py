@@ -44,7 +44,7 @@ def synchronize() -> None:
         torch.cuda.synchronize()
 
 
-class Moment:
+class Event:
     """When this process's device has come to here; asking for it does not wait."""
 
     def __init__(self):
@@ -53,7 +53,7 @@ class Moment:
             self._at = torch.cuda.Event(enable_timing=True)
             self._at.record()
 
-    def since(self, before: Moment) -> float:
+    def since(self, before: Event) -> float:
         """Seconds from another moment to this one; waits for the device to have come here."""
         if isinstance(self._at, float):
             return self._at - before._at

@@ -19,9 +19,9 @@ from qwen_shared.convert.families import hf_config
 from qwen_shared.convert.import_hf import hf_tensors
 from qwen_shared.convert.names import HF_EMBEDDING, HF_OUTPUT, megatron_names, to_hf, to_megatron
 from qwen_shared.convert.proof import bit_equal, proof_tokens, prove_logits
+from qwen_shared.files import replace_directory
 from qwen_shared.recipe.schema import Model
 from qwen_shared.tokenizer import Tokenizer
-from qwen_shared.tracking.files import replace_directory
 
 _SHARD_BYTES = 4 << 30
 

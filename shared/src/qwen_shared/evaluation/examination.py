@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console, RenderableType
 
 from qwen_shared.convert.hf_files import weights_hash
+from qwen_shared.files import write_atomic
 from qwen_shared.generation.decode import load_generator
+from qwen_shared.log import say
 from qwen_shared.tokenizer import load_tokenizer
-from qwen_shared.tracking import Tracker, say
-from qwen_shared.tracking.files import write_atomic
+from qwen_shared.tracking import Tracker
 
 if TYPE_CHECKING:
     from qwen_shared.evaluation.prompts import Style

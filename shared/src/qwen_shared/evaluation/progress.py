@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
-from qwen_shared.tracking import say
+from qwen_shared.log import say
 
 _INTERVAL_S = 10.0
 

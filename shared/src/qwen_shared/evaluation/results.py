@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from qwen_shared.errors import UserError
 from qwen_shared.report import refresh_report
-from qwen_shared.tracking import Manifest
-from qwen_shared.tracking.manifest import own_recipe
+from qwen_shared.run import Manifest
+from qwen_shared.run.manifest import own_recipe
 
 if TYPE_CHECKING:
     from rich.table import Table

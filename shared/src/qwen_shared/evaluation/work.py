@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from qwen_shared.errors import UserError
-from qwen_shared.tracking.files import write_atomic
+from qwen_shared.files import write_atomic
 
 
 class Work:

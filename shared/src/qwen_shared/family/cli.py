@@ -10,7 +10,7 @@ from qwen_shared.errors import EXIT_FAILED, EXIT_FINISHED, EXIT_STOPPED, EXIT_US
 from qwen_shared.family.schema import Family
 from qwen_shared.launch import launchers
 from qwen_shared.recipe import load_recipe
-from qwen_shared.tracking.harmless import harmless
+from qwen_shared.terminal import escape_control_characters
 
 RECIPES = Path(__file__).parents[3] / "recipes" / "family"
 
@@ -33,7 +33,7 @@ def main(argv: list[str] | None = None) -> int:
         launch = launchers.read_flags(args)
         return _run(load_recipe(Family, args.config, args.overrides, RECIPES), launch, _given(args), args.plan)
     except UserError as error:
-        print(harmless(f"qwen-family: error: {error}"), file=sys.stderr)
+        print(escape_control_characters(f"qwen-family: error: {error}"), file=sys.stderr)
         return EXIT_USER_ERROR
     except KeyboardInterrupt:
         print("qwen-family: stopped; the same command goes on", file=sys.stderr)
@@ -59,7 +59,7 @@ def _run(family: Family, launch: launchers.Launch, given: list[str], plan: bool)
     console = Console()
     if found := runner.mistakes(family, given):
         for line in found:
-            print(harmless(f"qwen-family: error: {line}"), file=sys.stderr)
+            print(escape_control_characters(f"qwen-family: error: {line}"), file=sys.stderr)
         return EXIT_USER_ERROR
     if launch.launcher == "slurm" and not plan:
         return runner.submit(family, launch)

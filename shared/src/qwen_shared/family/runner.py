@@ -15,9 +15,9 @@ from qwen_shared.errors import EXIT_FINISHED, UserError
 from qwen_shared.family.schema import Family, Stage, goal_of
 from qwen_shared.launch import slurm
 from qwen_shared.launch.launchers import Launch
-from qwen_shared.tracking import Manifest
-from qwen_shared.tracking.manifest import MANIFEST
-from qwen_shared.training.run_files import export_directory
+from qwen_shared.run import Manifest
+from qwen_shared.run.manifest import MANIFEST
+from qwen_shared.run.paths import export_directory
 
 
 def mistakes(family: Family, launch: list[str]) -> list[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from qwen_shared.errors import EXIT_FINISHED, UserError
 from qwen_shared.launch import local, slurm
-from qwen_shared.launch.plan_flags import PLAN_VALUES, PLAN_WORDS
+from qwen_shared.launched import is_launched
 from qwen_shared.recipe.keys import whole_number
 from qwen_shared.recipe.load import load_settings
 
@@ -24,6 +24,9 @@ _VARIABLES = {
 }
 NAMES = ("launcher", *_VARIABLES, "slurm")  # of the flags, in the parsed arguments
 _MAX_RESTARTS = 3
+# A job that is submitted does not plan.
+PLAN_WORDS = ("--plan", "--json")
+PLAN_VALUES = ("gpu", "mfu", "price")  # flags with a value
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ class Launch:
     @property
     def starts_processes(self) -> bool:
         """Whether this process only starts others. It does not where it was started by a launcher itself."""
-        return not local.is_launched() and (self.launcher != "local" or self.nproc > 1)
+        return not is_launched() and (self.launcher != "local" or self.nproc > 1)
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:

@@ -30,16 +30,6 @@ def reserved_port() -> Iterator[int]:
         yield holder.getsockname()[1]
 
 
-def is_worker() -> bool:
-    """Whether this process was started as one of several, by `launch`, torchrun or a cluster."""
-    return "RANK" in os.environ and "WORLD_SIZE" in os.environ
-
-
-def is_launched() -> bool:
-    """Whether this process is what a launcher started, one of several or alone."""
-    return LAUNCHER_PID in os.environ or is_worker()
-
-
 def die_with_launcher() -> None:
     """Called first in a worker: ties its life to the launcher's, even where that is killed with SIGKILL."""
     launcher = os.environ.get(LAUNCHER_PID)

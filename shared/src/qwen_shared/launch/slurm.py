@@ -19,8 +19,8 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, model_validator
 
 from qwen_shared.errors import EXIT_STOPPED, UserError
+from qwen_shared.files import write_atomic
 from qwen_shared.recipe.schema import Positive, Section, Whole
-from qwen_shared.tracking.files import write_atomic
 
 _TIME = re.compile(r"(?:(\d+)-(\d+)(?::(\d\d))?(?::(\d\d))?)|(\d+)(?::(\d\d))?(?::(\d\d))?")
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from qwen_shared.errors import EXIT_FINISHED, EXIT_STOPPED, UserError
 from qwen_shared.launched import ERROR_FILE, LAUNCHER_PID, TIME_IS_UP, Failure, read_failure
-from qwen_shared.tracking.harmless import harmless
+from qwen_shared.terminal import escape_control_characters
 
 POLL_S = 0.05
 STOP_GRACE_S = 120.0  # after the first worker has stopped, the others may still be writing their part
@@ -195,7 +195,7 @@ def _tail(worker: _Worker) -> str:
             for line in log.read().decode("utf-8", "replace").splitlines():
                 is_warning = "Warning: " in line
                 if not is_warning and not (below and line.startswith("  ")):
-                    lines.append(harmless(line))
+                    lines.append(escape_control_characters(line))
                 below = is_warning
     return "\n  ".join([f"; its last lines ({worker.log}):", *lines[-TAIL_LINES:]]) if lines else ""
 

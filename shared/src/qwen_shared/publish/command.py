@@ -35,7 +35,7 @@ from qwen_shared.publish.lineage import Forebear, forebears
 from qwen_shared.publish.options import BITS
 from qwen_shared.publish.subject import Subject, find_subject
 from qwen_shared.publish.target import Target, check_directory, find_target
-from qwen_shared.tracking.manifest import MANIFEST
+from qwen_shared.run.manifest import MANIFEST
 
 if TYPE_CHECKING:
     from qwen_shared.publish.parity import Parity
@@ -66,8 +66,8 @@ def main(args: argparse.Namespace, kinds: Mapping[str, Kind] | None = None) -> i
         )
     kind = _kind_of(subject, kinds or {})
 
-    from qwen_shared.tracking import say
-    from qwen_shared.tracking.lock import lock_run, lock_target
+    from qwen_shared.log import say
+    from qwen_shared.run.lock import lock_run, lock_target
 
     # Within its run the lock of that is enough; and a plan writes nothing anywhere.
     alone = args.plan or target.directory == subject.default_target
@@ -95,7 +95,7 @@ def _has_variants(directory: Path, subject: Subject, names: Sequence[str]) -> bo
 def _check_held_out(subject: Subject, chain: Sequence[Forebear]) -> None:
     """Raises UserError where nothing could be said of what quantising costs."""
     from qwen_shared.publish.held_out import held_out_files
-    from qwen_shared.training.run_files import cache_dir
+    from qwen_shared.run.paths import cache_dir
 
     held_out_files(subject, chain, cache_dir())
 
@@ -144,11 +144,11 @@ def _receiver(target: Target, subject: Subject, replace: bool):
 def _put_together(subject: Subject, kind: Kind, directory: Path, args: argparse.Namespace) -> dict[str, Any]:
     """The directory, whole; returns its certificate. What lies there already and would come out the same stays."""
     from qwen_shared.convert.hf_files import weights_hash
+    from qwen_shared.files import disk_problem, replace_directory
+    from qwen_shared.job.parent import exported
+    from qwen_shared.log import say
+    from qwen_shared.run.integrity import require_whole
     from qwen_shared.tokenizer import load_tokenizer
-    from qwen_shared.tracking import say
-    from qwen_shared.tracking.files import disk_problem, replace_directory
-    from qwen_shared.training.integrity import require_whole
-    from qwen_shared.training.start import exported
 
     source = exported(subject.run_dir, None if subject.is_last else subject.step)
     chain = forebears(subject)
@@ -216,8 +216,8 @@ def _put_together(subject: Subject, kind: Kind, directory: Path, args: argparse.
 
 
 def _certify(subject: Subject, kind: Kind, directory: Path, source: Path, tokenizer) -> dict[str, Any]:
+    from qwen_shared.files import disk_problem
     from qwen_shared.publish.parity import certify
-    from qwen_shared.tracking.files import disk_problem
 
     try:
         return certify(subject, directory, tokenizer, kind.parity)

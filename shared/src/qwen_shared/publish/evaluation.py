@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from qwen_shared.publish.subject import Subject
-from qwen_shared.tracking import read_metrics
-from qwen_shared.tracking.lineage import tokens_seen
+from qwen_shared.run import read_metrics
+from qwen_shared.run.lineage import tokens_seen
 
 Figures = dict[str, float]
 

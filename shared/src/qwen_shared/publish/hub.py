@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from qwen_shared.errors import Stopped, UserError, first_line
+from qwen_shared.files import disk_problem
+from qwen_shared.log import say
 from qwen_shared.publish.card import CARD
 from qwen_shared.publish.files import CERTIFICATE, CHECKSUMS, files_of, is_certificate, read_checksums, sha256
 from qwen_shared.publish.target import refuse_newer
-from qwen_shared.tracking import say
-from qwen_shared.tracking.files import disk_problem
 
 _SERVERS_OWN = {".gitattributes", CARD}  # what a repository may have that was only just made by hand
 _DENIED = (401, 403)

@@ -8,9 +8,9 @@ from pathlib import Path
 from qwen_shared.errors import UserError
 from qwen_shared.publish.licences import of_model
 from qwen_shared.publish.subject import Subject
-from qwen_shared.tracking import Manifest
-from qwen_shared.tracking.lineage import lineage_of
-from qwen_shared.tracking.manifest import MANIFEST, Ancestor
+from qwen_shared.run import Manifest
+from qwen_shared.run.lineage import lineage_of
+from qwen_shared.run.manifest import MANIFEST, Ancestor
 
 
 @dataclass(frozen=True)

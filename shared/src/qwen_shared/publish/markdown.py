@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from qwen_shared.tracking.harmless import harmless
+from qwen_shared.terminal import escape_control_characters
 
 _MARKUP = re.compile(r"[\\`*\[\]~$!]|(?<!\w)_|_(?!\w)")
 _NAME = re.compile(r"[\w .,:/=@+-]+")
@@ -13,7 +13,8 @@ _NAME = re.compile(r"[\w .,:/=@+-]+")
 
 def plain(text: str) -> str:
     """Words that are not ours, such as names of files and licences of data: one line on which nothing is markup."""
-    words = harmless(" ".join(text.split())).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    words = escape_control_characters(" ".join(text.split()))
+    words = words.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     words = _MARKUP.sub(r"\\\g<0>", words)
     return re.sub(r"^(?=[-+#=])", r"\\", re.sub(r"^(\d+)([.)])", r"\1\\\2", words))
 

@@ -9,8 +9,8 @@ from qwen_shared.model.sizes import padded_vocab_rows
 from qwen_shared.publish.parity import proof_batch
 from qwen_shared.publish.subject import Subject
 from qwen_shared.recipe import TrainedModel
+from qwen_shared.run.manifest import read_recipe
 from qwen_shared.tokenizer import Tokenizer
-from qwen_shared.tracking.manifest import read_recipe
 
 
 def megatron_parity(subject: Subject, directory: Path, tokenizer: Tokenizer) -> dict[str, Any]:

@@ -17,13 +17,13 @@ from torch import Tensor, nn
 from qwen_shared.convert.hf_files import weight_files
 from qwen_shared.errors import UserError
 from qwen_shared.generation.load import load_model
+from qwen_shared.log import say
 from qwen_shared.publish.evaluation import Quantised, Variant
 from qwen_shared.publish.held_out import held_out_documents
 from qwen_shared.publish.lineage import Forebear
 from qwen_shared.publish.loss import mean_loss
 from qwen_shared.publish.subject import Subject
-from qwen_shared.tracking import say
-from qwen_shared.training.run_files import cache_dir
+from qwen_shared.run.paths import cache_dir
 
 _GROUPS = (128, 64, 32)  # what kernels are made for
 _BESIDES = ("tokenizer", "special_tokens", "chat_template", "qwen.tiktoken", "vocab", "merges")

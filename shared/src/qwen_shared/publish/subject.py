@@ -7,16 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from qwen_shared.errors import UserError
-from qwen_shared.tracking import read_metrics
-from qwen_shared.tracking.manifest import Manifest, own_recipe
-from qwen_shared.training.run_files import (
-    checkpoint_path,
-    export_directory,
-    exported_step,
-    find_export,
-    list_checkpoints,
-)
-from qwen_shared.training.start import split_start
+from qwen_shared.job.parent import split_start
+from qwen_shared.run import read_metrics
+from qwen_shared.run.manifest import Manifest, own_recipe
+from qwen_shared.run.paths import checkpoint_path, export_directory, exported_step, find_export, list_checkpoints
 
 
 @dataclass(frozen=True)

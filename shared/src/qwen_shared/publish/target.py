@@ -11,7 +11,7 @@ from qwen_shared.errors import UserError
 from qwen_shared.publish.card import CARD
 from qwen_shared.publish.files import CHECKSUMS, files_of, read_certificate, read_checksums, sha256
 from qwen_shared.publish.subject import Subject
-from qwen_shared.tracking.manifest import MANIFEST, RECIPE
+from qwen_shared.run.manifest import MANIFEST, RECIPE
 
 _SCHEMES = {"hf": "hf://ORG/NAME", "wandb": "wandb://ENTITY/PROJECT/NAME"}
 _HUB = re.compile(r"hf://([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)/?")

@@ -12,9 +12,9 @@ _log = logging.getLogger("qwen.report")
 def write_report(run_dir: Path) -> Path:
     """Writes RUN/report.html from what the run directory holds. Raises UserError where that is no run, OSError where it
     cannot be written."""
+    from qwen_shared.files import write_atomic
     from qwen_shared.report.page import render
     from qwen_shared.report.record import read_record
-    from qwen_shared.tracking.files import write_atomic
 
     write_atomic(run_dir / REPORT, render(read_record(run_dir)))
     return run_dir / REPORT

@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 
 from qwen_shared.errors import EXIT_FINISHED, UserError
+from qwen_shared.log import say
 from qwen_shared.report import write_report
-from qwen_shared.tracking import say
 
 
 def options(parser: argparse.ArgumentParser) -> None:

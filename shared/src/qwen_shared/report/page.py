@@ -17,7 +17,7 @@ from markupsafe import Markup
 from qwen_shared.report import facts, samples
 from qwen_shared.report.charts import charts
 from qwen_shared.report.record import Record
-from qwen_shared.tracking.harmless import harmless
+from qwen_shared.terminal import escape_control_characters
 
 
 def render(record: Record) -> str:
@@ -50,4 +50,4 @@ def render(record: Record) -> str:
 
 def _visible(value: Any) -> Any:
     """Control characters, and those that turn the direction of writing, as what a reader sees."""
-    return harmless(value) if type(value) is str else value
+    return escape_control_characters(value) if type(value) is str else value

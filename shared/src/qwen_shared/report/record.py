@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from qwen_shared.tracking import Manifest, read_metrics
-from qwen_shared.tracking.lineage import lineage_of
-from qwen_shared.tracking.manifest import RECIPE, Ancestor
+from qwen_shared.run import Manifest, read_metrics
+from qwen_shared.run.lineage import lineage_of
+from qwen_shared.run.manifest import RECIPE, Ancestor
 from qwen_shared.tracking.tracker import SAMPLES, TABLES
 
 _ROWS = 1000  # of each file of answers: some of the first are shown, no more are read

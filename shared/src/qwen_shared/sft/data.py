@@ -9,12 +9,12 @@ from pathlib import Path
 from qwen_shared.data import Blend, PreparedSource, TokenFile, prepare
 from qwen_shared.data.documents import BuiltIn
 from qwen_shared.data.prepare import Progress
+from qwen_shared.log import say
 from qwen_shared.recipe import SftRecipe
+from qwen_shared.run.paths import cache_dir
 from qwen_shared.sft.checks import check_conversations
 from qwen_shared.sft.packing import PackedConversations
 from qwen_shared.tokenizer import Tokenizer, load_tokenizer
-from qwen_shared.tracking import say
-from qwen_shared.training.run_files import cache_dir
 
 
 @dataclass(frozen=True)

@@ -9,16 +9,17 @@ from pathlib import Path
 from qwen_shared.data import PreparedSource
 from qwen_shared.data.documents import BuiltIn
 from qwen_shared.data.prepare import Progress
+from qwen_shared.job.parent import Start
+from qwen_shared.log import say
 from qwen_shared.recipe import Layout, SftRecipe
 from qwen_shared.sft.batches import PackedBatches, held_out_loss
 from qwen_shared.sft.data import Conversations, load_conversations
 from qwen_shared.sft.stages import StagedBatches, staged_rate, stages_of
 from qwen_shared.tokenizer import Tokenizer
-from qwen_shared.tracking import Tracker, say
+from qwen_shared.tracking import Tracker
 from qwen_shared.training.engine import Engine
 from qwen_shared.training.job import Work, run_job
 from qwen_shared.training.sampling import Prompt
-from qwen_shared.training.start import Start
 
 Evaluate = Callable[[Path, str, Tracker], dict[str, float]]
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from qwen_shared.tracking.log import say, show
+from qwen_shared.log import say, show
 
 if TYPE_CHECKING:
     from rich.progress import TaskID

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
+from qwen_shared.log import say
 from qwen_shared.recipe.schema import Tracking
+from qwen_shared.run.manifest import Manifest
+from qwen_shared.run.metrics_file import MetricsFile, read_metrics
+from qwen_shared.terminal import escape_control_characters
 from qwen_shared.tracking.console import ConsoleProgress
-from qwen_shared.tracking.harmless import harmless
-from qwen_shared.tracking.log import say
-from qwen_shared.tracking.manifest import Manifest
-from qwen_shared.tracking.metrics_file import MetricsFile, read_metrics
 from qwen_shared.tracking.results import result_rows
 from qwen_shared.tracking.tensorboard import TensorBoard
 from qwen_shared.tracking.wandb_run import WandbRun
@@ -149,7 +149,7 @@ class Tracker:
 
 
 def _one_line(text: str) -> str:
-    return harmless(text).replace("\n", "⏎")
+    return escape_control_characters(text).replace("\n", "⏎")
 
 
 class NoTracker:

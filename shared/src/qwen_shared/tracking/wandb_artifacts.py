@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from qwen_shared.tracking.manifest import Manifest
+from qwen_shared.run.manifest import Manifest
 
 TYPE = "model"
 UPLOAD_BYTES = 2 << 30  # more than this is named by its checksums and stays where it is

@@ -13,12 +13,12 @@ from typing import Any
 import psutil
 
 from qwen_shared.errors import first_line
+from qwen_shared.log import say
 from qwen_shared.recipe.schema import Tracking
-from qwen_shared.tracking.aside import Aside
-from qwen_shared.tracking.harmless import harmless
-from qwen_shared.tracking.lineage import family
-from qwen_shared.tracking.log import say
-from qwen_shared.tracking.manifest import Manifest
+from qwen_shared.run.lineage import family
+from qwen_shared.run.manifest import Manifest
+from qwen_shared.terminal import escape_control_characters
+from qwen_shared.tracking.background import BackgroundQueue
 from qwen_shared.tracking.wandb_artifacts import log_model, use_models
 from qwen_shared.tracking.wandb_steps import last_step
 
@@ -48,7 +48,7 @@ class WandbRun:
         self._step = 0  # the step that is being logged
         if self.mode == "disabled":
             return
-        self._aside = Aside("wandb")
+        self._queue = BackgroundQueue("wandb")
         if self.id:
             self._known = last_step(run_dir, self.id)
         self.id = self.id or uuid.uuid4().hex[:8]
@@ -96,7 +96,7 @@ class WandbRun:
 
     def _warn(self, words: str) -> None:
         """On the console once, whatever more goes wrong: W&B is not the run."""
-        (_log.warning if self._warned else say)(harmless(words))
+        (_log.warning if self._warned else say)(escape_control_characters(words))
         self._warned = True
 
     def _join_online(self) -> None:
@@ -143,7 +143,7 @@ class WandbRun:
     def finish(self, failed: bool) -> None:
         if self._run is not None:
             self._ask(lambda run: run.finish(exit_code=int(failed)))
-            if not self._aside.close(2 * FINISH_TIMEOUT_S):
+            if not self._queue.close(2 * FINISH_TIMEOUT_S):
                 self._warn(f"W&B does not answer: what it was told last may be missing there; {self._sync()}")
                 self._end_service()
             self._run = None
@@ -165,7 +165,7 @@ class WandbRun:
             if self._run is not None:
                 self._attempt(lambda: call(run))
 
-        if not self._aside.ask(attempt):
+        if not self._queue.ask(attempt):
             self._warn(f"W&B does not answer: the run goes on without it; {self._sync()}")
             self._run = None
 

@@ -21,10 +21,10 @@ from qwen_shared.backend import capture_rng, restore_rng
 from qwen_shared.convert.checkpoint_index import check_index
 from qwen_shared.errors import UserError
 from qwen_shared.recipe.schema import Checkpoint
+from qwen_shared.run.integrity import data_alone, newest_whole_checkpoint
+from qwen_shared.run.paths import checkpoint_path, list_checkpoints
 from qwen_shared.training import torch_adam
 from qwen_shared.training.engine import Engine
-from qwen_shared.training.integrity import data_alone, newest_whole_checkpoint
-from qwen_shared.training.run_files import checkpoint_path, list_checkpoints
 
 METADATA = {
     # Optimizer state in a form that any data-parallel size can read.

@@ -15,14 +15,15 @@ from megatron.core.optimizer import OptimizerConfig, get_megatron_optimizer
 from megatron.core.pipeline_parallel import get_forward_backward_func
 from torch import Tensor
 
-from qwen_shared.backend import Moment, Processes, device
+from qwen_shared import faults
+from qwen_shared.backend import Event, Processes, device
 from qwen_shared.model.builder import build_model, unwrap
 from qwen_shared.model.context import context_slice, whole_sequence
 from qwen_shared.model.documents import Documents
 from qwen_shared.model.sizes import parameter_count
 from qwen_shared.model.weights import fill
 from qwen_shared.recipe import Layout, Recipe
-from qwen_shared.training import faults, torch_adam
+from qwen_shared.training import torch_adam
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ class Engine:
         # Megatron's `step` does everything up to there; the weights move when the gradients' norm has been looked at.
         self._move_weights = self.optimizer.step_with_ready_grads
         self.optimizer.step_with_ready_grads = lambda: False
-        self._step, self._ready = 0, Moment()
+        self._step, self._ready = 0, Event()
         self.config.finalize_model_grads_func = self._finalize
         self.config.grad_scale_func = self.optimizer.scale_loss
         self._schedule = get_forward_backward_func()
@@ -105,7 +106,7 @@ class Engine:
         The weights and the optimizer's state stay as they were where the loss or the gradient is not finite on any
         rank, and with `hold`. `step` is for faults on demand.
         """
-        self._step, began = step, Moment()
+        self._step, began = step, Event()
         for piece in self.pieces:
             piece.train()
             piece.zero_grad_buffer()
@@ -125,7 +126,7 @@ class Engine:
     def _finalize(self, *args, **kwargs) -> None:
         """Between a rank's own work and the first that waits for all."""
         faults.spoil_gradients([buffer.grad_data for piece in self.pieces for buffer in piece.buffers], self._step)
-        self._ready = Moment()
+        self._ready = Event()
         finalize_model_grads(*args, **kwargs)
 
     @torch.no_grad()

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qwen_shared.errors import UserError
+from qwen_shared.files import write_atomic
+from qwen_shared.log import say
 from qwen_shared.recipe.schema import GuardSettings
-from qwen_shared.tracking import say
-from qwen_shared.tracking.files import write_atomic
 
 if TYPE_CHECKING:
     from qwen_shared.training.engine import StepResult

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from qwen_shared import faults
 from qwen_shared.backend import (
     Processes,
     device,
@@ -24,24 +25,25 @@ from qwen_shared.convert.import_hf import hf_source
 from qwen_shared.data import PreparedSource
 from qwen_shared.data.prepare import Progress
 from qwen_shared.errors import Stopped, UserError
+from qwen_shared.job.export import export_run
+from qwen_shared.job.parent import Start, carries_optimizer, keep_start
+from qwen_shared.job.watchdog import Watchdog
+from qwen_shared.log import say
 from qwen_shared.model.sizes import padded_vocab_rows, parameter_count
 from qwen_shared.model.weights import random_source
 from qwen_shared.recipe import Layout, Recipe
 from qwen_shared.report import refresh_report
+from qwen_shared.run import Manifest, open_run, read_metrics
+from qwen_shared.run.integrity import newest_whole_checkpoint, require_whole
+from qwen_shared.run.lock import lock_run
+from qwen_shared.run.paths import list_checkpoints
 from qwen_shared.tokenizer import Tokenizer, load_tokenizer
-from qwen_shared.tracking import Manifest, NoTracker, Tracker, data_progress, open_run, read_metrics, say
-from qwen_shared.tracking.lock import lock_run
-from qwen_shared.training import faults
+from qwen_shared.tracking import NoTracker, Tracker, data_progress
 from qwen_shared.training.checkpoint import load_checkpoint
 from qwen_shared.training.engine import Engine
-from qwen_shared.training.export import export_run
-from qwen_shared.training.integrity import newest_whole_checkpoint, require_whole
 from qwen_shared.training.loop import Batches, Hooks, train
-from qwen_shared.training.run_files import list_checkpoints
 from qwen_shared.training.sampling import Prompt, continue_prompts
 from qwen_shared.training.schedule import rate_of
-from qwen_shared.training.start import Start, carries_optimizer, keep_start
-from qwen_shared.training.watchdog import Watchdog
 
 
 @dataclass(frozen=True)

@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from qwen_shared import faults
 from qwen_shared.backend import matmul_peak, synchronize
 from qwen_shared.errors import Stopped
+from qwen_shared.job.signals import StopRequest
 from qwen_shared.model.sizes import flops_per_token
 from qwen_shared.recipe import Recipe
-from qwen_shared.training import faults
 from qwen_shared.training.checkpoint import go_back, prune_checkpoints
 from qwen_shared.training.engine import Engine, MicroBatch
 from qwen_shared.training.guards import Guards
 from qwen_shared.training.ranks import exchange
 from qwen_shared.training.saving import Saver
-from qwen_shared.training.signals import StopRequest
 
 
 class Batches(Protocol):

@@ -10,16 +10,17 @@ from typing import Any
 from qwen_shared.data import Blend, PackedTokens, PreparedSource, TokenFile, ValidationText, prepare
 from qwen_shared.data.documents import TextReader
 from qwen_shared.data.prepare import Progress
+from qwen_shared.job.parent import Start
+from qwen_shared.log import say
 from qwen_shared.recipe import Layout, PretrainRecipe
 from qwen_shared.recipe.schema import Source, TrainingData
+from qwen_shared.run.paths import cache_dir
 from qwen_shared.tokenizer import Tokenizer
-from qwen_shared.tracking import Tracker, say
+from qwen_shared.tracking import Tracker
 from qwen_shared.training.batches import PackedBatches
 from qwen_shared.training.engine import Engine
 from qwen_shared.training.job import Work, run_job
-from qwen_shared.training.run_files import cache_dir
 from qwen_shared.training.sampling import Prompt
-from qwen_shared.training.start import Start
 from qwen_shared.training.validation import validate
 
 

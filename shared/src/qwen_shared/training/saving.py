@@ -21,12 +21,12 @@ from megatron.core.dist_checkpointing.strategies import filesystem_async
 from megatron.core.dist_checkpointing.strategies.async_utils import AsyncRequest
 from torch.distributed.checkpoint.api import CheckpointException
 
+from qwen_shared import faults
 from qwen_shared.errors import UserError
-from qwen_shared.tracking.files import disk_problem, flush, room_problem
-from qwen_shared.training import faults
+from qwen_shared.files import disk_problem, flush, room_problem
+from qwen_shared.run.paths import checkpoint_path, list_checkpoints
 from qwen_shared.training.checkpoint import METADATA, sharded_state
 from qwen_shared.training.engine import Engine
-from qwen_shared.training.run_files import checkpoint_path, list_checkpoints
 
 
 @dataclass

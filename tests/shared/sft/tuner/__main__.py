@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from qwen_shared.launch import Verb, run
+from qwen_shared.cli import Verb, run
 from qwen_shared.recipe import SftRecipe
 
 VERBS = [

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from qwen_shared.errors import UserError
+from qwen_shared.job.parent import Start
 from qwen_shared.model.sizes import flops_per_token
 from qwen_shared.recipe import PretrainRecipe, SftRecipe, check_layout
 from qwen_shared.recipe.schema import Model
 from qwen_shared.training.plan import plan_run
 from qwen_shared.training.plan.machines import Machine, cpu_precision, named_machine
-from qwen_shared.training.start import Start
 
 MODEL = {"num_layers": 2, "hidden_size": 16, "num_attention_heads": 2, "ffn_hidden_size": 32, "vocab_rows": 8192}
 RECIPE = {
@@ -186,7 +186,7 @@ def test_the_beginning_of_data_is_looked_at(make, tmp_path):
 
 def test_data_that_was_read_before_is_counted(make, tmp_path):
     from qwen_shared.data import prepare
-    from qwen_shared.training.run_files import cache_dir
+    from qwen_shared.run.paths import cache_dir
 
     file = tmp_path / "text.jsonl"
     file.write_text("".join(json.dumps({"text": f"Line {i} of this file, and no other."}) + "\n" for i in range(50)))

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from qwen_chat.evaluation import model as models
 from qwen_chat.evaluation.model import Asked
 from qwen_chat.evaluation.tasks import find_tasks
+from qwen_shared.cli import Invocation
 from qwen_shared.errors import UserError
 from qwen_shared.evaluation.results import as_the_run_says, output_directory, tell_run
 from qwen_shared.evaluation.settings import Evaluation
-from qwen_shared.launch import Invocation
-from qwen_shared.tracking import say
-from qwen_shared.tracking.files import write_atomic
+from qwen_shared.files import write_atomic
+from qwen_shared.log import say
 
 if TYPE_CHECKING:
     from qwen_chat.evaluation.compare import Comparison

@@ -8,7 +8,7 @@ from typing import Any
 from qwen_chat.evaluation.model import Asked
 from qwen_chat.reward.recipe import STAGES, RewardRecipe
 from qwen_shared.errors import UserError
-from qwen_shared.tracking.manifest import read_recipe
+from qwen_shared.run.manifest import read_recipe
 
 _AT_ONCE = 512  # conversations between two signs of progress
 

@@ -8,14 +8,14 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from qwen_shared.cli import Invocation
+from qwen_shared.cli.model_argument import is_run, step_of
 from qwen_shared.errors import UserError
 from qwen_shared.evaluation.settings import Evaluation
-from qwen_shared.launch import Invocation
-from qwen_shared.launch.model_of import is_run, step_of
+from qwen_shared.job import parent as start
 from qwen_shared.recipe.schema import Tracking
-from qwen_shared.tracking.manifest import MANIFEST, RECIPE, Manifest, read_recipe
-from qwen_shared.training import start
-from qwen_shared.training.run_files import find_export
+from qwen_shared.run.manifest import MANIFEST, RECIPE, Manifest, read_recipe
+from qwen_shared.run.paths import find_export
 
 SFT, REWARD, PPO = "chat-sft", "chat-reward", "chat-ppo"
 _DEFAULT_TASKS = ["dialogues"]

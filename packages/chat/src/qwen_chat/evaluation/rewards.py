@@ -8,9 +8,9 @@ from qwen_chat.evaluation.model import REWARD, kind_of, run_recipe
 from qwen_chat.evaluation.run import Scorer
 from qwen_shared.data.conversations import Messages
 from qwen_shared.errors import UserError
+from qwen_shared.run.manifest import RECIPE
+from qwen_shared.run.paths import find_export
 from qwen_shared.tokenizer import Tokenizer
-from qwen_shared.tracking.manifest import RECIPE
-from qwen_shared.training.run_files import find_export
 
 _AT_ONCE = 512  # conversations between two signs of progress
 

@@ -17,9 +17,9 @@ from qwen_shared.evaluation.progress import counting
 from qwen_shared.evaluation.prompts import chat_prompt, check_room
 from qwen_shared.evaluation.scoring import parts, wilson
 from qwen_shared.evaluation.settings import Evaluation
+from qwen_shared.files import write_atomic
 from qwen_shared.generation.sampling import Completion, Generate, Sampling
 from qwen_shared.tokenizer import Tokenizer
-from qwen_shared.tracking.files import write_atomic
 
 # Rewards of conversations that end with an assistant's turn.
 Scorer = Callable[[list[Messages]], list[float]]

@@ -15,7 +15,7 @@ from qwen_chat.evaluation.run import Result
 from qwen_chat.evaluation.tasks import GROUPS
 from qwen_shared.data.conversations import Messages
 from qwen_shared.evaluation.results import figures_table, percent
-from qwen_shared.tracking.harmless import harmless
+from qwen_shared.terminal import escape_control_characters
 
 _ROWS = 1000  # of a W&B table
 _SHOWN = 4  # pairs of answers on the console
@@ -150,4 +150,4 @@ def _value(measure: str, value: float) -> str:
 
 
 def _for_people(text: str) -> Text:
-    return Text(harmless(text if len(text) <= _LONGEST else text[:_LONGEST] + " …"))
+    return Text(escape_control_characters(text if len(text) <= _LONGEST else text[:_LONGEST] + " …"))

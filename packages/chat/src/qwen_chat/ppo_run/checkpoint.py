@@ -12,10 +12,10 @@ import torch
 
 from qwen_chat.engine import Engine
 from qwen_chat.saving import refusing_disk, require_room
+from qwen_shared.files import flush
 from qwen_shared.recipe.schema import Checkpoint
-from qwen_shared.tracking.files import flush
-from qwen_shared.training.integrity import data_alone, write_hashes
-from qwen_shared.training.run_files import checkpoint_path, list_checkpoints
+from qwen_shared.run.integrity import data_alone, write_hashes
+from qwen_shared.run.paths import checkpoint_path, list_checkpoints
 
 _STATE = "state.json"
 

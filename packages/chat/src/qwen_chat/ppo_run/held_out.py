@@ -15,8 +15,8 @@ from qwen_chat.engine import Engine
 from qwen_chat.ppo.rollout import Sampler, VllmSampler
 from qwen_chat.prompts import Query
 from qwen_chat.scorer import RewardFunction, Scorer, score_by
+from qwen_shared.files import write_atomic
 from qwen_shared.generation.sampling import Sampling
-from qwen_shared.tracking.files import write_atomic
 
 Row = dict[str, Any]  # prompt, text, ended, tokens, and a score by every measure's name
 

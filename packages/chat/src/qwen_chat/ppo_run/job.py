@@ -27,18 +27,20 @@ from qwen_chat.prompts import Query, load_queries
 from qwen_chat.reward.model import RewardModel, load_reward_model
 from qwen_chat.scorer import Scorer, find_function
 from qwen_shared.backend import device, peak_memory_bytes, resolve_precision
+from qwen_shared.cli import Invocation
 from qwen_shared.convert.hf_files import weights_hash
 from qwen_shared.errors import Stopped, UserError
 from qwen_shared.generation import vllm_backend
 from qwen_shared.generation.sampling import Sampling
-from qwen_shared.launch import Invocation
+from qwen_shared.job.signals import StopRequest
+from qwen_shared.log import say
+from qwen_shared.run import Parent
+from qwen_shared.run.integrity import newest_whole_checkpoint
+from qwen_shared.run.lineage import ancestor
+from qwen_shared.run.manifest import MANIFEST, Ancestor
+from qwen_shared.run.paths import list_checkpoints
 from qwen_shared.tokenizer import load_tokenizer
-from qwen_shared.tracking import Parent, data_progress, say
-from qwen_shared.tracking.lineage import ancestor
-from qwen_shared.tracking.manifest import MANIFEST, Ancestor
-from qwen_shared.training.integrity import newest_whole_checkpoint
-from qwen_shared.training.run_files import list_checkpoints
-from qwen_shared.training.signals import StopRequest
+from qwen_shared.tracking import data_progress
 
 _BEFORE, _AFTER = "evaluation-before/answers.jsonl", "evaluation/answers.jsonl"
 
@@ -165,7 +167,7 @@ class _Job:
     def _pretraining(self) -> Callable[[int], tuple[Tensor, Tensor, Tensor]]:
         """This rank's tokens, labels and loss mask [B, S] of the n-th optimizer step (from 0)."""
         from qwen_shared.data import Blend, PackedTokens, TokenFile, batch, prepare
-        from qwen_shared.training.run_files import cache_dir
+        from qwen_shared.run.paths import cache_dir
 
         settings, run = self._recipe.pretraining, self._hf
         with data_progress() as progress:

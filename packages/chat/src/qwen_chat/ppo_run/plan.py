@@ -7,15 +7,15 @@ from pathlib import Path
 
 from qwen_chat.ppo_recipe import PpoRecipe
 from qwen_chat.scorer import find_function
+from qwen_shared.cli import Invocation
 from qwen_shared.convert.hf_files import stored_tensors
 from qwen_shared.errors import UserError
-from qwen_shared.launch import Invocation
+from qwen_shared.job.parent import Start
 from qwen_shared.model.sizes import flops_per_token, padded_vocab_rows, parameter_count
+from qwen_shared.run.manifest import MANIFEST, Manifest
+from qwen_shared.run.paths import find_export, list_checkpoints
 from qwen_shared.tokenizer import load_tokenizer
-from qwen_shared.tracking.manifest import MANIFEST, Manifest
 from qwen_shared.training.plan.lines import GIB, Terms, TextPlan, cost, cost_lines, table
-from qwen_shared.training.run_files import find_export, list_checkpoints
-from qwen_shared.training.start import Start
 
 KIND = "chat-ppo"
 # Bytes per parameter at bf16: weights, gradients, and AdamW's two moments with the fp32 weights.

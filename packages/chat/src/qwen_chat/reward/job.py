@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qwen_chat.reward.recipe import STAGES
+from qwen_shared.cli import Invocation
 from qwen_shared.errors import Stopped, UserError
-from qwen_shared.launch import Invocation
-from qwen_shared.tracking import say
-from qwen_shared.training.integrity import data_alone, newest_whole_checkpoint
-from qwen_shared.training.run_files import checkpoint_path, list_checkpoints
+from qwen_shared.log import say
+from qwen_shared.run.integrity import data_alone, newest_whole_checkpoint
+from qwen_shared.run.paths import checkpoint_path, list_checkpoints
 
 if TYPE_CHECKING:
     import torch
@@ -62,7 +62,7 @@ class _Job:
         import torch
 
         from qwen_shared.backend import cpu
-        from qwen_shared.training.signals import StopRequest
+        from qwen_shared.job.signals import StopRequest
 
         if not torch.cuda.is_available():
             cpu.keep_memory()
@@ -187,7 +187,7 @@ class _Job:
         import torch
 
         from qwen_shared.backend import resolve_precision
-        from qwen_shared.tracking import Manifest
+        from qwen_shared.run import Manifest
 
         if self.hf.manifest is not None:
             self.hf.manifest.precision = self.hf.manifest.precision or resolve_precision(self.recipe.training.precision)

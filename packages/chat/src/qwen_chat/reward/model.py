@@ -20,7 +20,7 @@ from transformers.modeling_outputs import SequenceClassifierOutputWithPast
 from qwen_shared.backend import device
 from qwen_shared.convert.hf_files import stored_tensors
 from qwen_shared.errors import UserError
-from qwen_shared.training.run_files import export_directory
+from qwen_shared.run.paths import export_directory
 
 HEAD = "score.weight"
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 
+from qwen_shared.files import write_atomic
 from qwen_shared.tokenizer import Tokenizer
-from qwen_shared.tracking.files import write_atomic
 
 
 def padding_id(tokenizer: Tokenizer, end_id: int) -> int:

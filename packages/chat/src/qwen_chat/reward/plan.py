@@ -5,11 +5,11 @@ from __future__ import annotations
 from qwen_chat.reward.pairs import load_pairs
 from qwen_chat.reward.recipe import STAGES, RewardRecipe
 from qwen_chat.reward.stages import stages_of
-from qwen_shared.launch import Invocation
+from qwen_shared.cli import Invocation
 from qwen_shared.model.sizes import flops_per_token, padded_vocab_rows, parameter_count
+from qwen_shared.run.paths import list_checkpoints
 from qwen_shared.tokenizer import load_tokenizer
 from qwen_shared.training.plan.lines import GIB, Terms, TextPlan, cost, cost_lines, table
-from qwen_shared.training.run_files import list_checkpoints
 
 
 def plan_reward(invocation: Invocation) -> TextPlan:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from qwen_shared.evaluation.results import percent
 from qwen_shared.evaluation.scoring import by_group, wilson
+from qwen_shared.files import write_atomic
 from qwen_shared.tokenizer import Tokenizer
-from qwen_shared.tracking.files import write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

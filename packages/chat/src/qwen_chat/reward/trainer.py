@@ -18,13 +18,13 @@ from transformers import PrinterCallback, TrainerCallback
 from qwen_chat.reward.recipe import RewardRecipe
 from qwen_chat.reward.stages import Stage
 from qwen_chat.saving import require_room
+from qwen_shared.files import flush
+from qwen_shared.job.signals import StopRequest
 from qwen_shared.recipe.schema import Checkpoint
+from qwen_shared.run.integrity import write_hashes
+from qwen_shared.run.paths import checkpoint_path, list_checkpoints
 from qwen_shared.tracking import NoTracker, Tracker
-from qwen_shared.tracking.files import flush
-from qwen_shared.training.integrity import write_hashes
-from qwen_shared.training.run_files import checkpoint_path, list_checkpoints
 from qwen_shared.training.schedule import learning_rate
-from qwen_shared.training.signals import StopRequest
 
 PROGRESS = "progress.json"
 

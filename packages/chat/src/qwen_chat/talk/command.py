@@ -9,9 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from qwen_chat.evaluation import model as models
+from qwen_shared.cli import Invocation
 from qwen_shared.errors import UserError
-from qwen_shared.launch import Invocation
-from qwen_shared.tracking.manifest import MANIFEST, Manifest
+from qwen_shared.run.manifest import MANIFEST, Manifest
 
 
 def options(parser: argparse.ArgumentParser) -> None:

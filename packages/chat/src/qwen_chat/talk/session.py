@@ -13,9 +13,9 @@ from qwen_chat.talk.chat import Chat
 from qwen_chat.talk.interrupts import Interrupts
 from qwen_chat.talk.pieces import trimmed
 from qwen_shared.errors import UserError
+from qwen_shared.files import write_atomic
 from qwen_shared.recipe import nearest
-from qwen_shared.tracking.files import write_atomic
-from qwen_shared.tracking.harmless import harmless
+from qwen_shared.terminal import escape_control_characters
 
 HELP = """\
 /system TEXT   a system prompt from here on; without TEXT the model's own again
@@ -119,7 +119,8 @@ class Session:
             self._commands[name](rest.strip())
         else:
             hint = nearest(name, [*self._commands, "quit"])
-            self._tell(f"(no command /{harmless(name)}{f'; nearest: /{hint}' if hint else ''}; /help lists them)")
+            nearby = f"; nearest: /{hint}" if hint else ""
+            self._tell(f"(no command /{escape_control_characters(name)}{nearby}; /help lists them)")
         return True
 
     def _system(self, text: str) -> None:
@@ -128,7 +129,7 @@ class Session:
             self._tell("(from here on that is the system prompt; what was said stays, /reset forgets it)")
         else:
             own = self._own_system
-            self._tell(f"(the model's own system prompt again{': ' + harmless(own) if own else ''})")
+            self._tell(f"(the model's own system prompt again{': ' + escape_control_characters(own) if own else ''})")
 
     def _undo(self, _: str) -> None:
         self._tell("(taken back)" if self._chat.undo() else "(there is nothing to take back)")
@@ -144,19 +145,19 @@ class Session:
             return
         path = Path(name).expanduser()
         if path.exists() and path.resolve() not in self._saved:
-            self._tell(f"({harmless(name)} is there already: another name keeps both)")
+            self._tell(f"({escape_control_characters(name)} is there already: another name keeps both)")
             return
         try:
             write_atomic(path, json.dumps({"messages": self._chat.messages}, ensure_ascii=False) + "\n")
         except OSError as error:
-            self._tell(f"({harmless(name)} cannot be written: {error.strerror})")
+            self._tell(f"({escape_control_characters(name)} cannot be written: {error.strerror})")
             return
         self._saved.add(path.resolve())
-        self._tell(f"({len(self._chat.turns)} turns saved to {harmless(name)})")
+        self._tell(f"({len(self._chat.turns)} turns saved to {escape_control_characters(name)})")
 
     def _write(self, piece: str) -> None:
         if piece:
-            self._out.write(harmless(piece))
+            self._out.write(escape_control_characters(piece))
             self._out.flush()
 
     def _end_line(self) -> None:
@@ -167,7 +168,7 @@ class Session:
 def say_once(chat: Chat, text: str, out: TextIO) -> None:
     """One answer and nothing else. Raises UserError for a text that is too long for the model."""
     for piece in trimmed(chat.ask(text)):
-        out.write(harmless(piece))
+        out.write(escape_control_characters(piece))
         out.flush()
     out.write("\n")
     out.flush()

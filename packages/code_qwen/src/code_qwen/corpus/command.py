@@ -48,7 +48,7 @@ def main(args: argparse.Namespace) -> int:
     """Returns the exit code. Raises UserError, before anything is written, for a user's mistake."""
     from rich.console import Console
 
-    from qwen_shared.tracking.files import write_atomic
+    from qwen_shared.files import write_atomic
 
     out, report = (Path(name).expanduser() if name else None for name in (args.to, args.report))
     reader = _reader(args)

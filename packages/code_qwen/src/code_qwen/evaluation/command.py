@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from code_qwen.evaluation.settings import Evaluation
 from code_qwen.evaluation.tasks import OUTCOMES, find_tasks
+from qwen_shared.cli import Invocation
+from qwen_shared.cli.model_argument import hf_directory, is_run, step_of
 from qwen_shared.evaluation.prompts import Style
 from qwen_shared.evaluation.results import (
     as_the_run_says,
@@ -19,9 +21,7 @@ from qwen_shared.evaluation.results import (
     style_of,
     tell_run,
 )
-from qwen_shared.launch import Invocation
-from qwen_shared.launch.model_of import hf_directory, is_run, step_of
-from qwen_shared.tracking import say
+from qwen_shared.log import say
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -61,9 +61,9 @@ def main(invocation: Invocation) -> None:
 
     from code_qwen.evaluation.run import evaluate, named_figures
     from qwen_shared.convert.hf_files import weights_hash
+    from qwen_shared.files import write_atomic
     from qwen_shared.generation.decode import load_generator
     from qwen_shared.tokenizer import load_tokenizer
-    from qwen_shared.tracking.files import write_atomic
 
     isolation = sandbox.isolation()
     say_what_is_not_held(isolation)

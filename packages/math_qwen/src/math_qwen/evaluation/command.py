@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from math_qwen.evaluation.settings import Evaluation
 from math_qwen.evaluation.tasks import OUTCOMES, find_tasks
+from qwen_shared.cli import Invocation
+from qwen_shared.cli.model_argument import hf_directory, is_run, step_of
 from qwen_shared.evaluation import results as shared
 from qwen_shared.evaluation.prompts import Style
 from qwen_shared.evaluation.results import as_the_run_says, figures_table, percent, tell_run
-from qwen_shared.launch import Invocation
-from qwen_shared.launch.model_of import hf_directory, is_run, step_of
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -38,10 +38,10 @@ def main(invocation: Invocation) -> None:
     from rich.console import Console
 
     from math_qwen.evaluation.run import evaluate, named_figures
+    from qwen_shared.files import write_atomic
     from qwen_shared.generation.decode import load_generator
+    from qwen_shared.log import say
     from qwen_shared.tokenizer import load_tokenizer
-    from qwen_shared.tracking import say
-    from qwen_shared.tracking.files import write_atomic
 
     directory = hf_directory(invocation)
     tokenizer = load_tokenizer(str(directory))

@@ -17,9 +17,9 @@ from math_qwen.evaluation.votes import majority_right
 from qwen_shared.evaluation.progress import counting
 from qwen_shared.evaluation.prompts import Style, check_room, shown
 from qwen_shared.evaluation.scoring import by_group, parts, wilson
+from qwen_shared.files import write_atomic
 from qwen_shared.generation.sampling import Completion, Generate, Sampling, until
 from qwen_shared.tokenizer import Tokenizer
-from qwen_shared.tracking.files import write_atomic
 
 
 @dataclass(frozen=True)

@@ -148,7 +148,7 @@ def _progress(args: argparse.Namespace) -> Iterator[tuple[Any, Iterator[Sample]]
 
 
 def _write(path: Path, text: str) -> None:
-    from qwen_shared.tracking.files import write_atomic
+    from qwen_shared.files import write_atomic
 
     write_atomic(path, text)
 

@@ -58,7 +58,7 @@ def _one(args: argparse.Namespace) -> int:
 
 def _many(args: argparse.Namespace) -> int:
     from math_qwen.verify import verify_many
-    from qwen_shared.tracking.files import write_atomic
+    from qwen_shared.files import write_atomic
 
     if args.to is not None:
         _check_target(args.to, args.file)

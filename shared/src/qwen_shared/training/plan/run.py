@@ -10,9 +10,11 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
+from qwen_shared.job.parent import Start, carries_optimizer
 from qwen_shared.model.sizes import flops_per_token, padded_vocab_rows, parameter_count
 from qwen_shared.recipe import Layout, Recipe, SftRecipe
 from qwen_shared.recipe.schema import Schedule
+from qwen_shared.run.paths import list_checkpoints
 from qwen_shared.tokenizer import load_tokenizer
 from qwen_shared.training.plan.fit import suggest
 from qwen_shared.training.plan.lines import GIB, Terms, cost, cost_lines, gib, table
@@ -28,8 +30,6 @@ from qwen_shared.training.plan.machines import (
 )
 from qwen_shared.training.plan.memory import RECOMPUTE, Memory, rank_memory
 from qwen_shared.training.plan.sources import SourceFacts, look_at
-from qwen_shared.training.run_files import list_checkpoints
-from qwen_shared.training.start import Start, carries_optimizer
 
 _MOST_LINES = 5  # of sources
 # Without a GPU and too large for this machine.

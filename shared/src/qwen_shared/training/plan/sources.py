@@ -11,8 +11,8 @@ from qwen_shared.data.prepare import find_prepared
 from qwen_shared.recipe import Recipe
 from qwen_shared.recipe.schema import Data, Source, TrainingData
 from qwen_shared.recipe.sft_schema import ConversationSource, SftData
+from qwen_shared.run.paths import cache_dir
 from qwen_shared.tokenizer import Tokenizer
-from qwen_shared.training.run_files import cache_dir
 
 _LOOK_BYTES, _LOOK_DOCUMENTS = 256 * 1024, 64
 

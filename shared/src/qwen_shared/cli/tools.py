@@ -1,0 +1,26 @@
+"""The verbs `report` and `publish`, the same for every command. They need no recipe: the run has its own."""
+
+from __future__ import annotations
+
+import argparse
+
+from qwen_shared.cli.verb import Tool
+from qwen_shared.publish.options import options
+
+
+def _report_options(parser: argparse.ArgumentParser) -> None:
+    from qwen_shared.report.command import options
+
+    options(parser)
+
+
+REPORT = Tool(
+    "report",
+    "write a run's report.html: curves, samples, evaluation and lineage on one page",
+    "qwen_shared.report.command:main",
+    _report_options,
+)
+
+
+def publish_tool(target: str = "qwen_shared.publish.command:main") -> Tool:
+    return Tool("publish", "write a finished run's model for others: proved, described, and sent", target, options)

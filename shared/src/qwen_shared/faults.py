@@ -1,0 +1,106 @@
+"""Faults on demand, for tests and scripts that prove what a run survives. Inert where QWEN_FAULTS is not set.
+
+QWEN_FAULTS holds words with blanks between them:
+
+    KIND@STEP[-STEP][/RANK][#PHASE]    what happens in these steps, on this rank (default: 0), at the begin of the phase
+    tell=PATH                          rank 0 writes into PATH what it begins: a phase and a step
+
+Kinds are `kill` (SIGKILL), `term` (SIGTERM) and `hang`, each at the begin of a phase (default: training); `nan` in the
+gradients, `slow` reading of data, and, on every rank, `spike`: samples whose labels are not theirs, whenever they are
+read. Phases are start-up (step 0), training, evaluation, generation, checkpointing and export.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+VARIABLE = "QWEN_FAULTS"
+_WORD = re.compile(r"(kill|term|hang|nan|slow|spike)@(\d+)(?:-(\d+))?(?:/(\d+))?(?:#([a-z-]+))?$")
+_SLOW_S = 0.5
+
+
+class Batch(Protocol):
+    """A dataclass with labels, int64 [B, S]."""
+
+    labels: Tensor
+
+
+@dataclass(frozen=True)
+class _Fault:
+    kind: str
+    first: int
+    last: int
+    rank: int
+    phase: str
+
+
+def reach(phase: str, step: int) -> None:
+    """A phase of a run begins."""
+    if VARIABLE not in os.environ:
+        return
+    faults, told = _read(os.environ[VARIABLE])
+    if told and _rank() == 0:
+        told.write_text(f"{phase} {step}")
+    for fault in faults:
+        if fault.phase == phase and fault.first <= step <= fault.last and fault.rank == _rank():
+            if fault.kind == "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
+            if fault.kind == "term":
+                os.kill(os.getpid(), signal.SIGTERM)
+            while fault.kind == "hang":
+                time.sleep(1.0)
+
+
+def spoil_samples[B: Batch](micro_batches: Iterator[B], number: int) -> Iterator[B]:
+    """The micro-batches of batch `number`, or what becomes of them."""
+    if VARIABLE not in os.environ:
+        return micro_batches
+    return _spoiled(micro_batches, number)
+
+
+def _spoiled[B: Batch](micro_batches: Iterator[B], number: int) -> Iterator[B]:
+    time.sleep(_SLOW_S if _strikes("slow", number) else 0.0)
+    spike = _strikes("spike", number, on_every_rank=True)
+    for batch in micro_batches:
+        yield replace(batch, labels=batch.labels * 31 % 97) if spike else batch
+
+
+def spoil_gradients(gradients: list[Tensor], step: int) -> None:
+    if VARIABLE in os.environ and _strikes("nan", step):
+        gradients[0].view(-1)[0] = float("nan")
+
+
+def _strikes(kind: str, step: int, on_every_rank: bool = False) -> bool:
+    return any(
+        fault.kind == kind and fault.first <= step <= fault.last and (on_every_rank or fault.rank == _rank())
+        for fault in _read(os.environ[VARIABLE])[0]
+    )
+
+
+def _rank() -> int:
+    return int(os.environ.get("RANK", "0"))
+
+
+@lru_cache
+def _read(text: str) -> tuple[list[_Fault], Path | None]:
+    faults, told = [], None
+    for word in text.split():
+        if word.startswith("tell="):
+            told = Path(word.removeprefix("tell="))
+            continue
+        if not (found := _WORD.match(word)):
+            raise ValueError(f"{VARIABLE}: {word}: no fault")
+        kind, first, last, rank, phase = found.groups()
+        faults.append(_Fault(kind, int(first), int(last or first), int(rank or 0), phase or "training"))
+    return faults, told

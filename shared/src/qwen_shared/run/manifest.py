@@ -1,0 +1,268 @@
+"""What a run directory says about its run: `recipe.yaml`, resolved, and `manifest.json`."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from qwen_shared.errors import Stopped, UserError, first_line
+from qwen_shared.files import write_atomic
+from qwen_shared.recipe import RESULT_NEUTRAL, RunRecipe, TrainedModel, differing_keys, load_recipe, recipe_text
+from qwen_shared.recipe.yaml_text import parse_yaml
+
+RECIPE, MANIFEST = "recipe.yaml", "manifest.json"
+TOKENIZER = "tokenizer"  # the directory of a tokenizer that the run keeps for itself
+State = Literal["new", "resume", "finished"]
+
+_REASON = 300  # characters; the log has the rest
+# What communication says where another rank is gone; that one, or its launcher, knows why.
+_CONSEQUENCES = re.compile(r"gloo/|nccl|connection (closed|reset) by peer", re.IGNORECASE)
+_LOST_RANK = "another rank was lost: the console and logs/ say how"
+_NAME_BYTES = 255  # what Linux gives the name of a file
+_OWN_TOKENIZER = f"./{TOKENIZER}"  # as the run's recipe names it
+_WITHOUT = "delete it: the run goes on from its checkpoints without it"
+
+# What may lie in a directory before its run began: the launcher's and the library log, half-written files.
+_BEFORE_A_RUN = {"logs", "log.txt"}
+_LIBRARIES = ("torch", "megatron-core", "transformers", "datasets", "tiktoken", "numpy", "safetensors", "wandb")
+
+
+class Parent(BaseModel):
+    """The checkpoint that a run started from."""
+
+    run: str
+    step: int | None = None
+    hash: str | None = None
+
+
+class Ancestor(Parent):
+    """A checkpoint that went into a run, with what is to be known of its own run; see `lineage`."""
+
+    kind: str | None = None  # None: from elsewhere
+    name: str
+    created: str | None = None  # another time in that directory's manifest is another run
+    tokens: int | None = None  # that its run had seen by then, where those were counted
+    wandb_run_id: str | None = None
+    wandb_artifact: str | None = None
+
+
+class Manifest(BaseModel):
+    model_config = ConfigDict(extra="allow", validate_assignment=True, defer_build=True)
+
+    command: str
+    kind: str
+    name: str
+    status: Literal["running", "stopped", "failed", "finished"] = "running"
+    reason: str | None = None  # why it stopped or failed
+    created: str
+    updated: str
+    git_commit: str | None = None
+    machine: str | None = None  # where it began
+    versions: dict[str, str] = {}
+    data: list[dict[str, Any]] = []
+    tokenizer: str | None = None  # fingerprint
+    precision: str | None = None  # what `auto` was on the machine where the run began
+    wandb_run_id: str | None = None
+    wandb_url: str | None = None
+    wandb_artifacts: dict[int, str] = {}  # entity/project/name:version of the checkpoints that W&B has, by step
+    parent: Parent | None = None
+    lineage: list[Ancestor] = []  # the parent, its parent, …
+    reward_model: Ancestor | None = None  # that judged, where one did
+    results: dict[str, int | float] = {}
+
+    @classmethod
+    def create(cls, command: str, kind: str, name: str) -> Manifest:
+        """A new run's manifest, with what can be known of the software that makes it."""
+        now = _now()
+        return cls(
+            command=command,
+            kind=kind,
+            name=name,
+            created=now,
+            updated=now,
+            git_commit=_git_commit(),
+            machine=_machine(),
+            versions=_versions(),
+        )
+
+    @classmethod
+    def read(cls, run_dir: Path) -> Manifest:
+        """Raises UserError where there is none or it cannot be read."""
+        path = run_dir / MANIFEST
+        try:
+            return cls.model_validate(json.loads(path.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            raise UserError(f"{run_dir}: not a run, it has no {MANIFEST}") from None
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+        except ValidationError as error:
+            problem = error.errors(include_url=False)[0]
+            key = ".".join(map(str, problem["loc"])) or "the file"
+            raise UserError(f"{path}: damaged: {key}: {problem['msg']}; {_WITHOUT}") from None
+        except ValueError as error:  # not JSON, not UTF-8
+            raise UserError(f"{path}: damaged: {error}; {_WITHOUT}") from None
+
+    def break_off(self, error: BaseException) -> None:
+        """The run ends by this error. That it failed before stays as it is: the error is what came of it."""
+        if self.status != "failed":
+            self.status = "stopped" if isinstance(error, Stopped | KeyboardInterrupt) else "failed"
+            reason = first_line(error)[:_REASON]
+            self.reason = _LOST_RANK if _CONSEQUENCES.search(reason) else reason
+
+    def write(self, run_dir: Path) -> None:
+        self.updated = _now()
+        write_atomic(run_dir / MANIFEST, self.model_dump_json(indent=2) + "\n")
+
+
+def inspect_run(run_dir: Path, recipe: RunRecipe) -> State:
+    """Whether this recipe would begin, go on with or find finished the run in `run_dir`; nothing is written.
+
+    Raises UserError where the directory holds something else, another recipe's run, or cannot be used.
+    """
+    for part in run_dir.parts:
+        if (size := len(os.fsencode(part))) > _NAME_BYTES:
+            raise UserError(f"{_show(part)}: a name of {size} bytes; files and directories have {_NAME_BYTES} at most")
+    try:
+        if not run_dir.exists():
+            return "new"
+        if not run_dir.is_dir():
+            raise UserError(f"{run_dir}: a file, not a run directory; choose another --run-dir")
+        present = {path.name for path in run_dir.iterdir() if not path.name.startswith(".")}
+    except OSError as error:
+        raise UserError(f"{run_dir}: cannot be read: {error.strerror}") from None
+    if RECIPE not in present:
+        if strangers := sorted(present - _BEFORE_A_RUN):
+            raise UserError(
+                f"{run_dir}: not a run (it holds {', '.join(strangers[:3])}{', …' if len(strangers) > 3 else ''} "
+                f"but no {RECIPE}); choose another --run-dir"
+            )
+        return "new"
+    # The recipe is written first: where the manifest is missing, the run was killed between the two.
+    status = Manifest.read(run_dir).status if MANIFEST in present else "running"
+    try:
+        old = read_recipe(run_dir, type(recipe))
+    except UserError as error:
+        raise UserError(
+            f"{run_dir}: its {RECIPE} is damaged ({error}); put it back, or choose another --run-dir"
+        ) from None
+    changed = [(key, a, b) for key, a, b in differing_keys(old, recipe) if not key.startswith(RESULT_NEUTRAL)]
+    if changed and status != "finished" and not has_trained(run_dir):
+        return "new"  # it failed before its first step: nothing is lost
+    if changed:
+        shown = "; ".join(f"{key}: {_show(a)} → {_show(b)}" for key, a, b in changed[:5])
+        more = f" and {len(changed) - 5} more" if len(changed) > 5 else ""
+        raise UserError(
+            f"{run_dir} holds a run with another recipe ({shown}{more}): use the same values, move it away, "
+            f"or start a new run with --run-dir {_sibling(run_dir)}"
+        )
+    return "finished" if status == "finished" else "resume"
+
+
+def open_run(run_dir: Path, recipe: RunRecipe, command: str, kind: str) -> tuple[State, Manifest]:
+    """Makes `run_dir` a run with this recipe, or finds the run that it is. One process per run calls this.
+
+    A new or resumed run is marked running; a finished one is left as it is. Raises UserError as `inspect_run` does,
+    and where the directory cannot be written.
+    """
+    state = inspect_run(run_dir, recipe)
+    if state == "finished":
+        return state, Manifest.read(run_dir)
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        own = recipe.tokenizer == str(run_dir / TOKENIZER)
+        text = recipe_text(recipe.model_copy(update={"tokenizer": _OWN_TOKENIZER}) if own else recipe)
+        if state == "new" or (run_dir / RECIPE).read_text(encoding="utf-8") != text:  # neutral keys may have changed
+            write_atomic(run_dir / RECIPE, text)
+        known = state == "resume" and (run_dir / MANIFEST).exists()
+        manifest = Manifest.read(run_dir) if known else Manifest.create(command, kind, recipe.name)
+        manifest.status, manifest.reason = "running", None
+        manifest.write(run_dir)
+    except OSError as error:
+        raise UserError(f"{error.filename or run_dir}: cannot be written: {error.strerror}") from None
+    return state, manifest
+
+
+def read_recipe[R: RunRecipe | TrainedModel](run_dir: Path, schema: type[R], overrides: Sequence[str] = ()) -> R:
+    """A run's own recipe. A tokenizer that the run keeps is found wherever the run now is. Raises UserError."""
+    recipe = load_recipe(schema, str(run_dir / RECIPE), list(overrides), run_dir)
+    if recipe.tokenizer != _OWN_TOKENIZER:
+        return recipe
+    return recipe.model_copy(update={"tokenizer": str(run_dir / TOKENIZER)})
+
+
+def own_recipe(run_dir: Path) -> dict[str, Any]:
+    """A run's own recipe as it is written, of whatever kind the run is. A tokenizer as `read_recipe` has it.
+
+    Raises UserError where that cannot be read."""
+    path = run_dir / RECIPE
+    try:
+        tree = parse_yaml(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); put it back") from None
+    if not isinstance(tree, dict) or not tree:
+        raise UserError(f"{path}: no recipe of a run; put it back")
+    return tree | ({"tokenizer": str(run_dir / TOKENIZER)} if tree.get("tokenizer") == _OWN_TOKENIZER else {})
+
+
+def has_trained(run_dir: Path) -> bool:
+    """Whether a run has steps to lose."""
+    metrics = run_dir / "metrics.jsonl"
+    return any(run_dir.glob("checkpoints/step-*")) or (metrics.is_file() and metrics.stat().st_size > 0)
+
+
+def _sibling(run_dir: Path) -> Path:
+    number = 2
+    while (other := run_dir.with_name(f"{run_dir.name}-{number}")).exists():
+        number += 1
+    return other
+
+
+def _show(value: Any) -> str:
+    text = "nothing" if value is None else str(value)
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _machine() -> str:
+    words = f"{platform.system()} {platform.release()}, {platform.machine()}, {os.cpu_count()} CPU cores"
+    torch = sys.modules.get("torch")  # not loaded for this: who trains has it
+    if torch is not None and torch.cuda.is_available():
+        words += f", {torch.cuda.device_count()} × {torch.cuda.get_device_name()}"
+    return words
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": platform.python_version()}
+    for name in _LIBRARIES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def _git_commit() -> str | None:
+    """The commit of the checkout that this code is in, with a `+` where files were changed since."""
+    git = ["git", "-C", str(Path(__file__).parent)]
+    try:
+        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10)
+        if head.returncode:
+            return None
+        status = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return head.stdout.strip() + ("+" if status.stdout.strip() else "")

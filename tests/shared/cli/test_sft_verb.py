@@ -1,0 +1,55 @@
+"""What the packages' verb `sft` has in common."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from qwen_shared.cli import sft_verb
+from qwen_shared.cli.sft_verb import made_here, plan_sft
+from qwen_shared.errors import UserError
+from qwen_shared.recipe.schema import Section
+
+
+class Settings(Section):
+    languages: list[str]
+
+
+@pytest.fixture
+def maker(tmp_path):
+    """Stands for a package that makes examples: two to train on, and one of each held-out set in each language."""
+    (tmp_path / "__init__.py").write_text("")
+    return SimpleNamespace(
+        __file__=str(tmp_path / "__init__.py"),
+        HELD_OUT=("a", "b"),
+        held_out=lambda name, languages: [f"{name} {language}" for language in languages],
+        messages=lambda one: [{"role": "user", "content": one}],
+    )
+
+
+def test_what_is_made_here_is_on_its_side(maker):
+    made = made_here(maker, lambda: ["x", "y"], Settings(languages=["en", "zh"]), seed=1)
+    found = [(messages[0]["content"], held_out) for messages, held_out in made.read()]
+    assert found == [("x", False), ("y", False), *((f"{n} {la}", True) for n in "ab" for la in ("en", "zh"))]
+
+
+def test_settings_seed_and_code_decide_it(maker, tmp_path):
+    identity = lambda language="en", seed=1: made_here(maker, list, Settings(languages=[language]), seed).identity
+    first = identity()
+    assert identity() == first
+    others = {identity("zh"), identity(seed=2)}
+    (tmp_path / "more.py").write_text("x = 1\n")
+    assert len({first, identity(), *others}) == 4
+
+
+def test_a_plan_asks_whether_the_tasks_can_be_asked(monkeypatch):
+    monkeypatch.setattr(sft_verb, "plan_run", lambda *_: "the plan")
+    asked = []
+
+    def plan(**recipe) -> str:
+        given = {"command": "toy sft", "layout": None, "run_dir": None, "origin": None, "options": None}
+        return plan_sft(SimpleNamespace(recipe=SimpleNamespace(**recipe), **given), asked.append)
+
+    assert plan(tasks=[], export="none") == "the plan" and asked == []
+    assert plan(tasks=["a"], export="final") == "the plan" and asked[0].tasks == ["a"]
+    with pytest.raises(UserError, match="export=none leaves no model to ask"):
+        plan(tasks=["a"], export="none")
