@@ -1,4 +1,4 @@
-"""What several rooms' tests need: a small recipe, no W&B of this machine's, a command of two verbs that trains nothing."""
+"""For several rooms: a small recipe, no W&B settings of this machine, a command of two verbs that trains nothing."""
 
 import os
 import sys
@@ -21,7 +21,7 @@ evaluation: {interval: 2}
 MAIN = """
 import sys
 from pathlib import Path
-from qwen_shared.launch import Verb, run
+from qwen_shared.cli import Verb, run
 
 VERBS = [
     Verb("train", "train it", "toy.work:train", "toy", plan="toy.work:plan"),
