@@ -70,7 +70,7 @@ def test_a_file_in_the_way(tmp_path):
 
 def test_importing_the_trainer_s_libraries_is_silent(tmp_path):
     code = (
-        "from pathlib import Path\nfrom qwen_shared.tracking import log_file\n"
+        "from pathlib import Path\nfrom qwen_shared.log import log_file\n"
         f"with log_file(Path({str(tmp_path)!r})):\n    import torch, megatron.core, transformers\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)

@@ -181,7 +181,7 @@ def test_a_reading_verb_needs_neither_the_run_s_processes_nor_a_whole_recipe(cal
 TUNING = """
 import sys
 from pathlib import Path
-from qwen_shared.launch import Tool, Verb, run
+from qwen_shared.cli import Tool, Verb, run
 from qwen_shared.recipe import SftRecipe
 
 def options(parser):

@@ -23,7 +23,7 @@ def test_a_signal_is_noted_and_handlers_come_back(megatron):
 
 def test_a_second_request_seconds_later_ends_the_process():
     script = (
-        "import os, signal\nfrom qwen_shared.training import signals\nsignals._SAME_REQUEST_S = 0.0\n"
+        "import os, signal\nfrom qwen_shared.job import signals\nsignals._SAME_REQUEST_S = 0.0\n"
         "with signals.StopRequest():\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n    os.kill(os.getpid(), signal.SIGINT)\n    print('still here')\n"
     )

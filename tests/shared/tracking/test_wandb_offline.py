@@ -20,7 +20,8 @@ PROCESS = """
 import os, signal, sys, time
 from pathlib import Path
 from qwen_shared.recipe.schema import Tracking
-from qwen_shared.tracking import Manifest, Tracker
+from qwen_shared.run import Manifest
+from qwen_shared.tracking import Tracker
 from qwen_shared.tracking.wandb_steps import last_step
 
 run_dir, resume, last, ending = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
