@@ -121,7 +121,7 @@ def test_every_recipe_is_valid(members):
             assert recipe.name == path.stem
 
 
-@pytest.mark.parametrize("module", ["pydantic", "qwen_shared.cli.command"])
+@pytest.mark.parametrize("module", ["pydantic", "qwen_shared.recipe"])
 def test_an_interrupt_during_the_imports_is_one_line(module, members, tmp_path):
     """As if Ctrl-C came when this is imported: before any verb hears signals."""
     scripts = {name: target for m in members for name, target in m.project.get("scripts", {}).items()}

@@ -17,10 +17,10 @@ import re
 import signal
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import Field, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,6 +33,7 @@ _SLOW_S = 0.5
 class Batch(Protocol):
     """A dataclass with labels, int64 [B, S]."""
 
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
     labels: Tensor
 
 

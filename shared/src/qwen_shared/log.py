@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 from qwen_shared.errors import Stopped, UserError
 from qwen_shared.launched import LAUNCHER_PID
@@ -68,7 +69,7 @@ def log_file(run_dir: Path | None) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _open(run_dir: Path | None) -> Iterator[io.TextIOBase]:
+def _open(run_dir: Path | None) -> Iterator[TextIO | _Log]:
     if run_dir is None:
         with Path(os.devnull).open("w", encoding="utf-8", errors="backslashreplace") as nowhere:
             yield nowhere
@@ -85,7 +86,7 @@ def _open(run_dir: Path | None) -> Iterator[io.TextIOBase]:
 
 
 @contextlib.contextmanager
-def _native_stderr(log: io.TextIOBase) -> Iterator[None]:
+def _native_stderr(log: TextIO | _Log) -> Iterator[None]:
     """What libraries write without Python, and helpers of theirs that outlive this process, goes to the log as well
     where a launcher says what became of it."""
     if LAUNCHER_PID not in os.environ or not isinstance(log, _Log):
@@ -103,7 +104,7 @@ def _native_stderr(log: io.TextIOBase) -> Iterator[None]:
 class _Log(io.TextIOBase):
     """A log file that stands in for stderr; what asks for a file descriptor (faulthandler) gets the real one."""
 
-    def __init__(self, file: io.TextIOBase, stderr: io.TextIOBase):
+    def __init__(self, file: TextIO, stderr: TextIO):
         self._file, self._stderr = file, stderr
 
     def write(self, text: str) -> int:
