@@ -110,7 +110,7 @@ class Popen(subprocess.Popen):
 
     def _fork(self, request: dict, streams: list[int]) -> int:
         server, log = _server()
-        self._status, theirs = socket.socketpair()
+        self._status, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             socket.send_fds(server, [json.dumps(request).encode()], [*streams, theirs.fileno()])
         pid = self._status.recv(16)
@@ -150,10 +150,17 @@ class _ForkingPopen(Popen):
         for stream in (sys.__stdout__, sys.__stderr__):
             stream.flush()
         before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        reading, writing = os.pipe()
         pid = os.fork()
         if pid:
+            os.close(writing)
+            os.read(reading, 1)
+            os.close(reading)
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
             return pid
+        if request["session"]:
+            os.setsid()
+        os.close(writing)  # only now is there somebody for its parent to signal
         for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
             if callable(signal.getsignal(number)):
                 signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
@@ -213,11 +220,14 @@ def _serve(control: socket.socket) -> tuple[dict, list[int]]:
                 os._exit(0)
             descriptors = array.array("i", ancillary[0][2]).tolist()
             pid = os.fork()
-            if not pid:
-                return json.loads(message), descriptors[:3]
             status = socket.socket(fileno=descriptors[3])
+            if not pid:
+                request = json.loads(message)
+                if request["session"]:
+                    os.setsid()
+                status.send(str(os.getpid()).encode())
+                return request, descriptors[:3]
             running[os.pidfd_open(pid)] = pid, status
-            status.send(str(pid).encode())
             for descriptor in descriptors[:3]:
                 os.close(descriptor)
 
@@ -263,8 +273,6 @@ def _enter(request: dict, streams: list[int]) -> None:
         os.dup2(descriptor, number)
     os.closerange(3, max(int(path.name) for path in Path("/proc/self/fd").iterdir()) + 1)
     sys.stdout.reconfigure(line_buffering=os.isatty(1))
-    if request["session"]:
-        os.setsid()
     os.chdir(request["cwd"])
     os.environ.clear()
     os.environ.update(request["env"])
