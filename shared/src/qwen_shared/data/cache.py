@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
+
+from qwen_shared.files import flush
 
 _ALIVE = ".alive"
 
@@ -33,14 +34,14 @@ def build_once(directory: Path, build: Callable[[Path], None], is_whole: Callabl
         _lock(alive, fcntl.LOCK_EX)
     try:
         build(temporary)
-        _sync(temporary)
+        flush(temporary)
         with _locked(parent / ".lock"):
             if is_whole(directory):
                 return
             shutil.rmtree(directory, ignore_errors=True)  # there but damaged
             (temporary / _ALIVE).unlink()
             temporary.rename(directory)
-        _sync(parent)
+        flush(parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         alive.close()
@@ -68,11 +69,3 @@ def _lock(file: IO, how: int) -> None:
     # without; only leftovers stay.
     with contextlib.suppress(OSError):
         fcntl.flock(file, how)
-
-
-def _sync(directory: Path) -> None:
-    fd = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

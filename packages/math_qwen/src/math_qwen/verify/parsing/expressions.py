@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from fractions import Fraction
 
 from math_qwen.verify.limits import TooLarge, Unparsable
@@ -22,12 +23,14 @@ _CLOSING = {"(": ")", "[": "]", "{": "}", "\\{": "\\}", "langle": "rangle", "lfl
 _APPLIED = frozenset("fghFGH")
 
 
-class ExpressionParser(TokenStream):
-    def items(self) -> Tree:
-        raise NotImplementedError  # brackets may hold a whole answer, which `Parser` reads
+class ExpressionParser(TokenStream, ABC):
+    # Brackets may hold a whole answer, which `Parser` reads.
 
-    def relation(self) -> Tree:
-        raise NotImplementedError
+    @abstractmethod
+    def items(self) -> Tree: ...
+
+    @abstractmethod
+    def relation(self) -> Tree: ...
 
     # Sums, products and signs
 
