@@ -54,7 +54,7 @@ def main(argv: list[str] | None = None) -> int:
         for name in ("first", "again"):
             with Memory() as memory, data_progress() as progress:
                 began, used = time.perf_counter(), cpu_seconds()
-                (prepared,) = prepare(data, "default", cache, progress, builtin=corpus(data))
+                (prepared,) = prepare(data, "default", cache, progress, readers=corpus(data))
                 figures[name] = {"seconds": time.perf_counter() - began, "cpu_seconds": cpu_seconds() - used}
             figures[name]["peak_memory_bytes"] = memory.peak
             found = figures[name]

@@ -23,7 +23,15 @@ from report import base_recipe, cpu_name, machine, median, save
 from rich.console import Console
 from rich.table import Table
 
-from qwen_shared.data import Blend, PackedTokens, TokenFile, TokenFileWriter, prepare, token_dtype, training_blend
+from qwen_shared.data import (
+    BlendedDataset,
+    PackedDataset,
+    TokenFile,
+    TokenFileWriter,
+    prepare,
+    token_dtype,
+    training_blend,
+)
 from qwen_shared.errors import UserError
 from qwen_shared.model.sizes import padded_vocab_rows
 from qwen_shared.recipe import PretrainRecipe, check_layout
@@ -73,13 +81,13 @@ def main(argv: list[str] | None = None) -> int:
         prefix = Path(folder, "documents")
         figures["documents"] = write_documents(prefix, args.documents, load_tokenizer(recipe.tokenizer).vocab_size)
         began = time.perf_counter()
-        stream = PackedTokens(TokenFile(prefix), recipe.data.seq_length, recipe.seed)
+        stream = PackedDataset(TokenFile(prefix), recipe.data.seq_length, recipe.seed)
         figures["large"] = {"open_seconds": time.perf_counter() - began}
-        figures["large"] |= reading(batches(recipe, Blend([stream], [1.0], recipe.seed)), args.steps)
+        figures["large"] |= reading(batches(recipe, BlendedDataset([stream], [1.0], recipe.seed)), args.steps)
         figures["large"]["share_of_step"] = figures["large"]["mean_seconds"] / step
         per_step = recipe.training.global_batch_size * recipe.data.seq_length
         figures["large"]["epoch_step_seconds"] = one_step(
-            batches(recipe, Blend([stream], [1.0], recipe.seed)), stream.tokens_per_epoch // per_step + 1
+            batches(recipe, BlendedDataset([stream], [1.0], recipe.seed)), stream.tokens_per_epoch // per_step + 1
         )
     stop_processes()
     path = save(figures, f"data-{Path(args.config).stem}", cpu_name(), args.out)
@@ -88,7 +96,7 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def batches(recipe: PretrainRecipe, blend: Blend) -> PackedBatches:
+def batches(recipe: PretrainRecipe, blend: BlendedDataset) -> PackedBatches:
     """The recipe's batches of one process."""
     from qwen_shared.training.batches import PackedBatches
 
@@ -123,7 +131,7 @@ def reading(source: PackedBatches, steps: int) -> dict[str, Any]:
     }
 
 
-def training_step_seconds(recipe: PretrainRecipe, blend: Blend, steps: int) -> float:
+def training_step_seconds(recipe: PretrainRecipe, blend: BlendedDataset, steps: int) -> float:
     """Median seconds of a step without its data: the batches are made before."""
     from qwen_shared.backend import device, resolve_precision, seed_everything, synchronize
     from qwen_shared.backend.device import Processes

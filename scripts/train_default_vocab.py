@@ -20,7 +20,7 @@ from pydoc_data.topics import topics
 
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
 
-from qwen_shared.tokenizer.hf_files import write_atomic
+from qwen_shared.files import write_atomic
 from qwen_shared.tokenizer.loading import DEFAULT_RANKS
 from qwen_shared.tokenizer.qwen import SPECIAL_TOKENS, SPLIT_PATTERN, QwenTokenizer
 from qwen_shared.tokenizer.vocabulary import format_ranks

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,9 @@ import pytest
 from code_qwen.corpus import corpus
 from code_qwen.corpus.duplicates import signature
 from code_qwen.recipe import CodeData
-from qwen_shared.data import Meter, TokenFile, prepare, stdlib_text
-from qwen_shared.data.stdlib import shingles
+from qwen_shared.data import Meter, TokenFile, prepare
+from qwen_shared.data.near_duplicates import shingles
+from qwen_shared.data.stdlib import stdlib_text
 from qwen_shared.errors import UserError
 from qwen_shared.tokenizer import load_tokenizer
 
@@ -20,7 +22,7 @@ from .programs import program
 
 def build(reader, path, cache, **settings):
     data = reader(path, **settings).data
-    return prepare(data, "default", cache, builtin=corpus(data), for_training=False)[0]
+    return prepare(data, "default", cache, readers=corpus(data), for_training=False)[0]
 
 
 def texts(prepared, part):
@@ -57,7 +59,7 @@ def test_two_sources_of_one_dataset_are_two(rows, tmp_path):
     path = rows("a.jsonl", [{"new": program(i), "old": program(100 + i)} for i in range(6)])
     sources = [{"path": str(path), "text_key": key} for key in ("new", "old")]
     data = CodeData(sources=sources, seq_length=64, validation_share=0.0)
-    new, old = prepare(data, "default", tmp_path / "cache", builtin=corpus(data))
+    new, old = prepare(data, "default", tmp_path / "cache", readers=corpus(data))
     assert set(texts(new, "train")) == {program(i) for i in range(6)}
     assert set(texts(old, "train")) == {program(100 + i) for i in range(6)}
 
@@ -168,6 +170,6 @@ def test_changes_while_reading_are_noticed(reader, tree, tmp_path):
         yield from made.read(meter)
         (tree / "pkg" / "m05.py").write_text("x = 1\n" * 99)
 
-    changing = {str(tree): type(made)(read, made.files, made.settings, made.report)}
+    changing = {str(tree): replace(made, read=read)}
     with pytest.raises(UserError, match="changed while it was being read"):
-        prepare(data, "default", tmp_path / "cache", builtin=changing)
+        prepare(data, "default", tmp_path / "cache", readers=changing)

@@ -1,11 +1,13 @@
 """What the packages' verb `sft` has in common."""
 
+import json
 from types import SimpleNamespace
 
 import pytest
 
 from qwen_shared.cli import sft_verb
-from qwen_shared.cli.sft_verb import made_here, plan_sft
+from qwen_shared.cli.sft_verb import generated_source, plan_sft
+from qwen_shared.data import Meter
 from qwen_shared.errors import UserError
 from qwen_shared.recipe.schema import Section
 
@@ -15,7 +17,7 @@ class Settings(Section):
 
 
 @pytest.fixture
-def maker(tmp_path):
+def generator(tmp_path):
     """Stands for a package that makes examples: two to train on, and one of each held-out set in each language."""
     (tmp_path / "__init__.py").write_text("")
     return SimpleNamespace(
@@ -26,14 +28,17 @@ def maker(tmp_path):
     )
 
 
-def test_what_is_made_here_is_on_its_side(maker):
-    made = made_here(maker, lambda: ["x", "y"], Settings(languages=["en", "zh"]), seed=1)
-    found = [(messages[0]["content"], held_out) for messages, held_out in made.read()]
+def test_generated_conversations_are_on_their_side(generator):
+    source = generated_source("made", generator, lambda: ["x", "y"], Settings(languages=["en", "zh"]), seed=1)
+    found = [(json.loads(d.text)[0]["content"], d.held_out) for d in source["made"].read(Meter())]
     assert found == [("x", False), ("y", False), *((f"{n} {la}", True) for n in "ab" for la in ("en", "zh"))]
 
 
-def test_settings_seed_and_code_decide_it(maker, tmp_path):
-    identity = lambda language="en", seed=1: made_here(maker, list, Settings(languages=[language]), seed).identity
+def test_settings_seed_and_code_decide_it(generator, tmp_path):
+    def identity(language="en", seed=1):
+        source = generated_source("made", generator, list, Settings(languages=[language]), seed)
+        return source["made"].settings["conversations"]
+
     first = identity()
     assert identity() == first
     others = {identity("zh"), identity(seed=2)}

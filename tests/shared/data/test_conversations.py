@@ -10,7 +10,7 @@ import tiktoken
 
 from qwen_shared.data import Meter, TokenFile, prepare
 from qwen_shared.data import conversations as forms
-from qwen_shared.data.documents import BuiltIn, Document
+from qwen_shared.data.documents import Document
 from qwen_shared.data.token_file import in_loss, token_ids
 from qwen_shared.errors import UserError
 from qwen_shared.recipe.sft_schema import SftData
@@ -36,7 +36,7 @@ def data(*paths, **settings):
 def read(path, **settings):
     """Messages and names of what a source holds."""
     recipe = data(path, **settings)
-    return [(json.loads(d.text), d.name) for d in forms.read(recipe, recipe.sources[0], Meter(), None)]
+    return [(json.loads(d.text), d.name) for d in forms.conversation_reader(recipe, recipe.sources[0]).read(Meter())]
 
 
 # ---- forms
@@ -224,11 +224,14 @@ def test_conversations_made_by_a_package(tmp_path):
     class Made(SftData):
         builtin = ("made",)
 
-    made = BuiltIn(lambda: [(messages(*PAIR, ("user", str(i))), i % 3 == 0) for i in range(9)], "first")
+    def made(identity):
+        conversations = [(messages(*PAIR, ("user", str(i))), i % 3 == 0) for i in range(9)]
+        return {"made": forms.generated_conversations("made", lambda: conversations, identity)}
+
     recipe = Made(sources=["made"], seq_length=64, documents=2)  # the limit is for files
-    (source,) = prepare(recipe, "default", tmp_path, builtin={"made": made})
+    (source,) = prepare(recipe, "default", tmp_path, readers=made("first"))
     assert [source.meta[part]["documents"] for part in ("train", "validation")] == [6, 3]
-    (again,) = prepare(recipe, "default", tmp_path, builtin={"made": BuiltIn(made.read, "second")})
+    (again,) = prepare(recipe, "default", tmp_path, readers=made("second"))
     assert again.directory != source.directory
 
 

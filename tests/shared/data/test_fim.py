@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from qwen_shared.data.fim import SPECIAL_TOKENS, FimStream, fim_token_ids
-from qwen_shared.data.samples import batch
+from qwen_shared.data.samples import collate
 from qwen_shared.errors import UserError
 from qwen_shared.tokenizer import load_tokenizer
 
@@ -24,7 +24,7 @@ def tokenizer():
 
 
 class Stream:
-    """Packed samples of random documents, as PackedTokens gives them: cut anywhere, also within a character."""
+    """Packed samples of random documents, as PackedDataset gives them: cut anywhere, also within a character."""
 
     def __init__(self, tokenizer, seed, words=WORDS, longest=60):
         draw = random.Random(seed)
@@ -76,7 +76,7 @@ def test_order_of_documents_and_places_of_the_loss(tokenizer):
         originals = np.split(stream.sample(k), np.flatnonzero(stream.sample(k) == tokenizer.eod_id) + 1)
         for document, original in zip(documents[:-1], originals, strict=False):  # the last may be cut short
             assert content(tokenizer, filled.undo(document)) == content(tokenizer, original)
-        made = batch([changed], tokenizer.eod_id)
+        made = collate([changed], tokenizer.eod_id)
         assert np.array_equal(made["loss_mask"][0] == 0, changed[:-1] == tokenizer.eod_id)
         assert np.array_equal(made["labels"][0], changed[1:])
 

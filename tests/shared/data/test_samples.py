@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from qwen_shared.data import Blend, PackedTokens, TokenFile, TokenFileWriter, batch, samples_digest
+from qwen_shared.data import BlendedDataset, PackedDataset, TokenFile, TokenFileWriter, collate, samples_digest
 from qwen_shared.errors import UserError
 
 EOD = 0
@@ -27,7 +27,7 @@ LENGTHS = [3, 1, 17, 40, 2, 8, 9, 120, 5]
 @pytest.mark.parametrize("seq_length", [1, 7, 64, 205, 1000])
 def test_epochs_hold_every_document_once_and_whole(tmp_path, seq_length):
     file = token_file(tmp_path / "a", LENGTHS)
-    packed = PackedTokens(file, seq_length, seed=3)
+    packed = PackedDataset(file, seq_length, seed=3)
     total = sum(LENGTHS)
     samples = [packed.sample(i) for i in range(4 * total // seq_length + 2)]
     for sample, following in itertools.pairwise(samples):
@@ -45,11 +45,11 @@ def test_epochs_hold_every_document_once_and_whole(tmp_path, seq_length):
 
 def test_packed_samples_do_not_depend_on_what_was_asked_before(tmp_path):
     file = token_file(tmp_path / "a", LENGTHS)
-    wanted = [PackedTokens(file, 16, seed=3).sample(i) for i in range(200)]
-    packed = PackedTokens(file, 16, seed=3)
+    wanted = [PackedDataset(file, 16, seed=3).sample(i) for i in range(200)]
+    packed = PackedDataset(file, 16, seed=3)
     for i in random.Random(0).sample(range(200), 200):
         assert np.array_equal(packed.sample(i), wanted[i])
-    other = PackedTokens(file, 16, seed=4)
+    other = PackedDataset(file, 16, seed=4)
     assert any(not np.array_equal(other.sample(i), wanted[i]) for i in range(200))
     far = 10**12
     assert packed.sample(far)[-1] == packed.sample(far + 1)[0]
@@ -57,18 +57,18 @@ def test_packed_samples_do_not_depend_on_what_was_asked_before(tmp_path):
 
 def test_order_is_the_same_on_every_machine_and_release(tmp_path):
     # Drawn once and written down: if these change, runs that were stopped no longer go on as they were.
-    packed = PackedTokens(token_file(tmp_path / "a", [2] * 8), 16, seed=1234)
+    packed = PackedDataset(token_file(tmp_path / "a", [2] * 8), 16, seed=1234)
     assert packed.sample(0)[::2].tolist() == [6, 7, 4, 8, 5, 2, 3, 1, 8]
     assert packed.sample(1)[::2].tolist() == [8, 4, 1, 3, 5, 7, 6, 2, 8]
 
 
 def test_no_tokens_are_refused(tmp_path):
     with pytest.raises(UserError, match="no tokens"):
-        PackedTokens(token_file(tmp_path / "a", []), 4, 0)
+        PackedDataset(token_file(tmp_path / "a", []), 4, 0)
 
 
 def blend(weights, seed=1, streams=None):
-    return Blend(streams or [None] * len(weights), weights, seed)
+    return BlendedDataset(streams or [None] * len(weights), weights, seed)
 
 
 WEIGHTS = [[1.0], [3.0, 1.0], [0.7, 0.2, 0.1], [1e6, 1.0, 1.0, 1.0], [1, 1e-9], [1 / 3] * 3]
@@ -111,7 +111,7 @@ def test_located_alike_whatever_is_asked_first():
 
 
 def test_sample_comes_from_the_located_place(tmp_path):
-    streams = [PackedTokens(token_file(tmp_path / name, LENGTHS), 8, seed=5) for name in "ab"]
+    streams = [PackedDataset(token_file(tmp_path / name, LENGTHS), 8, seed=5) for name in "ab"]
     mixed = blend([2.0, 1.0], streams=streams)
     for k in range(50):
         source, index = mixed.locate(k)
@@ -131,7 +131,7 @@ def test_weights_must_be_positive():
 
 
 def test_loss_mask_is_zero_only_where_the_input_ends_a_document():
-    got = batch([np.array([5, EOD, 7, 8]), np.array([EOD, EOD, 3, EOD])], EOD)
+    got = collate([np.array([5, EOD, 7, 8]), np.array([EOD, EOD, 3, EOD])], EOD)
     assert got["tokens"].tolist() == [[5, EOD, 7], [EOD, EOD, 3]]
     assert got["labels"].tolist() == [[EOD, 7, 8], [EOD, 3, EOD]]
     assert got["loss_mask"].tolist() == [[1, 0, 1], [0, 0, 1]]

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from qwen_shared.data.documents import Document
-from qwen_shared.data.split import Split
+from qwen_shared.data.split import Split, held_out_names
 
 
 def divide(texts, share, max_bytes=10**9):
@@ -71,3 +71,10 @@ def test_something_is_always_left_to_train_on(count):
 def test_all_is_held_out_where_that_is_asked_for():
     documents = [Document(f"text {i}", f"{i}") for i in range(3)]
     assert [held for _, held in Split(1.0, 10**6)(documents)] == [True] * 3
+
+
+def test_if_every_name_is_too_large_the_smallest_is_held_out():
+    for name in "abcdefgh":
+        sizes = dict.fromkeys("abcdefgh", 1000) | {name: 900}
+        assert held_out_names(sizes, 0.01, 4_000_000) == {name}
+    assert held_out_names({"\ud800": 2, "b": 3}, 0.01, 4_000_000) == {"\ud800"}

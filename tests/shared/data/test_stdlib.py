@@ -6,39 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from qwen_shared.data import read_documents, stdlib, stdlib_text
+from qwen_shared.data import Meter, stdlib
+from qwen_shared.data.stdlib import stdlib_text
+from qwen_shared.data.texts import text_reader
 from qwen_shared.errors import UserError
 from qwen_shared.recipe.schema import Data
 
-MODULE = b'''#!/usr/bin/env python
-# -*- coding: utf-8 -*-
-#
-# A comment of two lines that tells something
-# about this module.
-# ---------------
-"""Docstring of the module, first of all.
-
-    Indented.
-"""
-import os  # a comment beside code does not fill its line, however long it may be
-
 pytestmark = pytest.mark.heavy  # the whole corpus is read
-
-# short one
-
-# for x in range(3):
-#     print(x, "commented-out code is no prose and stays out")
-
-class Thing:
-    """What a thing is and does."""
-
-    # A single line that is long enough to be read as a remark of its own.
-    def method(self):
-        """Docstring of the method: caf\xc3\xa9 \\ud800."""
-        text = """
-        # not a comment but a string, although it looks like a comment line
-        """
-'''
 
 
 def words_of(text, n=8):
@@ -48,24 +22,6 @@ def words_of(text, n=8):
 
 def num_bytes(documents):
     return sum(len(d.text.encode()) for d in documents)
-
-
-def test_prose_of_a_module_in_source_order():
-    assert stdlib.module_prose(MODULE, set()).split("\n\n") == [
-        "A comment of two lines that tells something\nabout this module.",
-        "Docstring of the module, first of all.",
-        "Indented.",
-        "What a thing is and does.",
-        "A single line that is long enough to be read as a remark of its own.",
-        "Docstring of the method: café \ufffd.",
-    ]
-
-
-def test_a_piece_is_told_once_and_broken_modules_are_passed_over():
-    told = set()
-    assert stdlib.module_prose(MODULE, told)
-    assert stdlib.module_prose(MODULE, told) == ""
-    assert stdlib.module_prose(b"def broken(:\n", set()) == stdlib.module_prose(b"\x00\xff", set()) == ""
 
 
 @pytest.fixture(scope="module")
@@ -133,19 +89,12 @@ def test_near_duplicates_leave_training_and_the_split_is_by_name(small_library):
     assert len(again ^ held) <= 2  # a new module hardly moves the split
 
 
-def test_where_everything_is_too_large_it_is_the_smallest():
-    for name in "abcdefgh":
-        sizes = dict.fromkeys("abcdefgh", 1000) | {name: 900}
-        assert stdlib.choose_by_name(sizes, 0.01, 4_000_000) == {name}
-    assert stdlib.choose_by_name({"\ud800": 2, "b": 3}, 0.01, 4_000_000) == {"\ud800"}
-
-
 def test_limits(small_library):
     assert stdlib_text(0.0, 4_000_000).held_out == []
     assert len(stdlib_text(1e-9, 4_000_000).held_out) == 1
     assert num_bytes(stdlib_text(0.5, 10_000).held_out) < 13_000
     data = Data(sources="stdlib", seq_length=8, validation_share=0.0, documents=5)
-    assert len(list(read_documents(data, data.sources[0]))) == 5
+    assert len(list(text_reader(data, data.sources[0]).read(Meter()))) == 5
 
 
 def test_an_installation_without_text_is_told(tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from qwen_shared.data import Document, TokenFile, prepare
-from qwen_shared.data.documents import FILE_END, TextReader
+from qwen_shared.data.documents import FILE_END, SourceReader
 from qwen_shared.errors import UserError
 from qwen_shared.recipe.schema import Data
 from qwen_shared.tokenizer import load_tokenizer
@@ -20,7 +20,7 @@ def reader(documents, files=(("x", 1, 2),), **settings):
             yield document
             meter.at(i)
 
-    return TextReader(read, lambda: list(files), settings, lambda: {"kept": len(documents)})
+    return SourceReader(read, settings, lambda: list(files), lambda: {"kept": len(documents)})
 
 
 def test_each_file_has_its_end_and_they_stay_together(tmp_path):
@@ -35,7 +35,7 @@ def test_each_file_has_its_end_and_they_stay_together(tmp_path):
     data = Data(sources="stdlib", seq_length=8, documents=2)  # the reader's own business
     told = []
     made = {"stdlib": reader(documents)}
-    (source,) = prepare(data, "default", tmp_path, lambda *call: told.append(call), builtin=made)
+    (source,) = prepare(data, "default", tmp_path, lambda *call: told.append(call), readers=made)
     tokenizer = load_tokenizer("default")
     encoded = [[*tokenizer.encode(text), tokenizer.eod_id] for text in texts]
     file = TokenFile(source.train)
@@ -52,7 +52,7 @@ def test_each_file_has_its_end_and_they_stay_together(tmp_path):
 def test_found_again_by_its_files_and_settings(tmp_path):
     data = Data(sources="stdlib", seq_length=8)
     documents = [Document(f"text {i} " * 9, str(i)) for i in range(40)]
-    get = lambda made: prepare(data, "default", tmp_path, builtin={"stdlib": made})[0].directory
+    get = lambda made: prepare(data, "default", tmp_path, readers={"stdlib": made})[0].directory
     first = get(reader(documents, key=1))
     assert get(reader([], key=1)) == first  # not read again
     assert len({first, get(reader(documents, key=2)), get(reader(documents, [("x", 1, 3)], key=1))}) == 3
@@ -62,11 +62,11 @@ def test_sources_of_one_path_are_read_apart(tmp_path):
     data = Data(sources=[{"path": "stdlib", "text_key": key} for key in ("a", "b")], seq_length=8)
     documents = {key: [Document(f"{key} {i} " * 9, f"{key} {i}", False) for i in range(9)] for key in ("a", "b")}
     made = {source: reader(documents[source.text_key], key=source.text_key) for source in data.sources}
-    sources = prepare(data, "default", tmp_path, builtin=made)
+    sources = prepare(data, "default", tmp_path, readers=made)
     tokenizer = load_tokenizer("default")
     assert [tokenizer.decode(TokenFile(source.train)[0].tolist())[0] for source in sources] == ["a", "b"]
 
 
 def test_nothing_to_read_is_told(tmp_path):
     with pytest.raises(UserError, match="data source stdlib: no text in it"):
-        prepare(Data(sources="stdlib", seq_length=8), "default", tmp_path, builtin={"stdlib": reader([])})
+        prepare(Data(sources="stdlib", seq_length=8), "default", tmp_path, readers={"stdlib": reader([])})

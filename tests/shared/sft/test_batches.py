@@ -211,11 +211,11 @@ def test_the_global_batch_is_normalised_as_a_whole(make_engine, stream):
 
 def test_micro_batches_of_all_ranks_are_the_global_batch(megatron, stream):
     """However the work is divided, each sample of a step is read once."""
-    from qwen_shared.data import Blend
+    from qwen_shared.data import BlendedDataset
     from qwen_shared.recipe import check_layout
     from qwen_shared.sft.batches import PackedBatches
 
-    blend = Blend([stream([conversation(i, 40, 5) for i in range(30)])], [1.0], 0)
+    blend = BlendedDataset([stream([conversation(i, 40, 5) for i in range(30)])], [1.0], 0)
     expected = {step: sorted(tuple(blend.sample(8 * (step - 1) + k).tokens) for k in range(8)) for step in (1, 2, 5)}
     digests = set()
     for micro, ranks in ((1, 1), (2, 1), (8, 1), (1, 2), (2, 2), (1, 8)):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from qwen_chat.recipe import DIALOGUES, ChatSftRecipe, training_dialogues
 from qwen_shared.cli import Invocation
-from qwen_shared.cli.sft_verb import made_here, plan_sft, run_sft
-from qwen_shared.data.documents import BuiltIn
+from qwen_shared.cli.sft_verb import generated_source, plan_sft, run_sft
+from qwen_shared.data.documents import SourceReader
 
 
 def main(invocation: Invocation) -> None:
     plan(invocation)  # what the tokenizer and the layout make impossible shows here, before anything heavy
-    run_sft(invocation, "chat-sft", builtin(invocation.recipe), "qwen_chat.examination:Examination")
+    run_sft(invocation, "chat-sft", readers(invocation.recipe), "qwen_chat.examination:Examination")
 
 
 def plan(invocation: Invocation) -> str:
@@ -22,11 +22,11 @@ def plan(invocation: Invocation) -> str:
 def show_batch(invocation: Invocation, count: int) -> None:
     from qwen_shared.sft import show
 
-    show.show_batch(invocation.recipe, invocation.origin.tokenizer, builtin(invocation.recipe), count)
+    show.show_batch(invocation.recipe, invocation.origin.tokenizer, readers(invocation.recipe), count)
 
 
-def builtin(recipe: ChatSftRecipe) -> dict[str, BuiltIn]:
+def readers(recipe: ChatSftRecipe) -> dict[str, SourceReader]:
     """The dialogues made here, as conversations."""
     from qwen_chat import dialogues
 
-    return {DIALOGUES: made_here(dialogues, lambda: training_dialogues(recipe), recipe.dialogues, recipe.seed)}
+    return generated_source(DIALOGUES, dialogues, lambda: training_dialogues(recipe), recipe.dialogues, recipe.seed)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from code_qwen.evaluation.tasks import find_tasks
 from code_qwen.recipe import FUNCTIONS, CodeSftRecipe, training_tasks
 from qwen_shared.cli import Invocation
-from qwen_shared.cli.sft_verb import made_here, plan_sft, run_sft
-from qwen_shared.data.documents import BuiltIn
+from qwen_shared.cli.sft_verb import generated_source, plan_sft, run_sft
+from qwen_shared.data.documents import SourceReader
 
 
 def main(invocation: Invocation) -> None:
@@ -15,7 +15,7 @@ def main(invocation: Invocation) -> None:
         from code_qwen import sandbox
 
         sandbox.require_isolation()
-    run_sft(invocation, "code-sft", builtin(invocation.recipe), "code_qwen.examination:Examination")
+    run_sft(invocation, "code-sft", readers(invocation.recipe), "code_qwen.examination:Examination")
 
 
 def plan(invocation: Invocation) -> str:
@@ -25,11 +25,11 @@ def plan(invocation: Invocation) -> str:
 def show_batch(invocation: Invocation, count: int) -> None:
     from qwen_shared.sft import show
 
-    show.show_batch(invocation.recipe, invocation.origin.tokenizer, builtin(invocation.recipe), count)
+    show.show_batch(invocation.recipe, invocation.origin.tokenizer, readers(invocation.recipe), count)
 
 
-def builtin(recipe: CodeSftRecipe) -> dict[str, BuiltIn]:
+def readers(recipe: CodeSftRecipe) -> dict[str, SourceReader]:
     """The functions made here, as conversations."""
     from code_qwen import problems
 
-    return {FUNCTIONS: made_here(problems, lambda: training_tasks(recipe), recipe.problems, recipe.seed)}
+    return generated_source(FUNCTIONS, problems, lambda: training_tasks(recipe), recipe.problems, recipe.seed)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from math_qwen.evaluation.tasks import find_tasks
 from math_qwen.recipe import PROBLEMS, MathRecipe, training_problems
 from qwen_shared.cli import Invocation
-from qwen_shared.cli.sft_verb import made_here, plan_sft, run_sft
-from qwen_shared.data.documents import BuiltIn
+from qwen_shared.cli.sft_verb import generated_source, plan_sft, run_sft
+from qwen_shared.data.documents import SourceReader
 
 
 def main(invocation: Invocation) -> None:
     plan(invocation)  # what the tokenizer and the layout make impossible shows here, before anything heavy
-    run_sft(invocation, "math-sft", builtin(invocation.recipe), "math_qwen.examination:Examination")
+    run_sft(invocation, "math-sft", readers(invocation.recipe), "math_qwen.examination:Examination")
 
 
 def plan(invocation: Invocation) -> str:
@@ -21,11 +21,11 @@ def plan(invocation: Invocation) -> str:
 def show_batch(invocation: Invocation, count: int) -> None:
     from qwen_shared.sft import show
 
-    show.show_batch(invocation.recipe, invocation.origin.tokenizer, builtin(invocation.recipe), count)
+    show.show_batch(invocation.recipe, invocation.origin.tokenizer, readers(invocation.recipe), count)
 
 
-def builtin(recipe: MathRecipe) -> dict[str, BuiltIn]:
+def readers(recipe: MathRecipe) -> dict[str, SourceReader]:
     """The problems made here, as conversations."""
     from math_qwen import problems
 
-    return {PROBLEMS: made_here(problems, lambda: training_problems(recipe), recipe.problems, recipe.seed)}
+    return generated_source(PROBLEMS, problems, lambda: training_problems(recipe), recipe.problems, recipe.seed)

@@ -11,7 +11,8 @@ from types import ModuleType
 from typing import Any
 
 from qwen_shared.cli.verb import Invocation
-from qwen_shared.data.documents import BuiltIn
+from qwen_shared.data.conversations import generated_conversations
+from qwen_shared.data.documents import SourceReader
 from qwen_shared.errors import UserError
 from qwen_shared.log import say
 from qwen_shared.recipe.schema import Section
@@ -29,7 +30,7 @@ def plan_sft(invocation: Invocation, check_tasks: Callable[[Any], Any]) -> str:
     return plan_run(i.command, i.recipe, i.layout, i.run_dir, i.origin, i.options)
 
 
-def run_sft(invocation: Invocation, kind: str, builtin: Mapping[str, BuiltIn], examination: str) -> None:
+def run_sft(invocation: Invocation, kind: str, readers: Mapping[str, SourceReader], examination: str) -> None:
     """The whole job. `examination` is "module:class", of `qwen_shared.evaluation.examination.Examination`'s kind, which
     is imported where the recipe has tasks."""
     say("loading torch and Megatron")  # the next ten seconds would be silent
@@ -43,24 +44,26 @@ def run_sft(invocation: Invocation, kind: str, builtin: Mapping[str, BuiltIn], e
     if i.recipe.tasks:
         module, _, name = examination.partition(":")
         evaluate = getattr(importlib.import_module(module), name)(i.recipe, i.run_dir)
-    fine_tune(i.recipe, i.layout, i.run_dir, i.command, kind, i.origin, builtin, evaluate)
+    fine_tune(i.recipe, i.layout, i.run_dir, i.command, kind, i.origin, readers, evaluate)
 
 
-def made_here(maker: ModuleType, training: Callable[[], Iterable[Any]], settings: Section, seed: int) -> BuiltIn:
-    """Conversations that a package makes: those of `training` to train on, and all that `maker` holds out.
+def generated_source(
+    name: str, generator: ModuleType, training: Callable[[], Iterable[Any]], settings: Section, seed: int
+) -> dict[str, SourceReader]:
+    """The source `name`: conversations of `training` to train on, and all that `generator` holds out.
 
-    `maker` is the package's room that makes them, with `messages(one)`, `held_out(name, languages=…)` and its names
-    HELD_OUT; `settings` is the recipe's section on it, with `languages`.
+    `generator` is a package's module with `messages(one)`, `held_out(name, languages=…)` and its names HELD_OUT;
+    `settings` is its section of the recipe, with `languages`.
     """
 
     def conversations() -> Iterator[tuple[list[dict[str, str]], bool]]:
         for one in training():
-            yield maker.messages(one), False
-        for name in maker.HELD_OUT:
-            for one in maker.held_out(name, languages=tuple(settings.languages)):
-                yield maker.messages(one), True
+            yield generator.messages(one), False
+        for held_out in generator.HELD_OUT:
+            for one in generator.held_out(held_out, languages=tuple(settings.languages)):
+                yield generator.messages(one), True
 
-    # The code that makes them decides them as much as the settings do.
-    code = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(Path(maker.__file__).parent.glob("*.py"))))
+    # The generator's code decides the conversations as much as the settings do.
+    code = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(Path(generator.__file__).parent.glob("*.py"))))
     decisive = settings.model_dump(mode="json") | {"seed": seed, "code": code.hexdigest()}
-    return BuiltIn(conversations, json.dumps(decisive, sort_keys=True))
+    return {name: generated_conversations(name, conversations, json.dumps(decisive, sort_keys=True))}

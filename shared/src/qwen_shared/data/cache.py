@@ -1,4 +1,4 @@
-"""Directories that are built once and are whole or absent, whoever else builds or dies."""
+"""Directories that are built once, and are complete or absent, even if several processes build them or die."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from qwen_shared.files import flush
 _ALIVE = ".alive"
 
 
-def build_once(directory: Path, build: Callable[[Path], None], is_whole: Callable[[Path], bool]) -> None:
-    """Makes `directory` by `build(temporary directory)` unless `is_whole(directory)` already.
+def build_once(directory: Path, build: Callable[[Path], None], is_complete: Callable[[Path], bool]) -> None:
+    """Makes `directory` by `build(temporary directory)`, unless `is_complete(directory)` already.
 
-    The temporary directory lies beside it and takes its name when everything is on disk. Its builder holds a file
-    lock in it, which ends with the process however that ends; what builders left that are dead is removed here. Of
-    two processes that build the same directory the first to finish leaves it, and both go on with it.
+    The temporary directory is a sibling and is renamed when everything is on disk. Its builder holds a file lock in it,
+    which ends with the process; directories of dead builders are removed here. If two processes build the same
+    directory, the first to finish leaves it, and both use it.
     """
-    if is_whole(directory):
+    if is_complete(directory):
         return
     parent = directory.parent
     parent.mkdir(parents=True, exist_ok=True)
@@ -31,14 +31,14 @@ def build_once(directory: Path, build: Callable[[Path], None], is_whole: Callabl
         _remove_leftovers(parent)
         temporary.mkdir()
         alive = (temporary / _ALIVE).open("w")
-        _lock(alive, fcntl.LOCK_EX)
+        _lock(alive)
     try:
         build(temporary)
         flush(temporary)
         with _locked(parent / ".lock"):
-            if is_whole(directory):
+            if is_complete(directory):
                 return
-            shutil.rmtree(directory, ignore_errors=True)  # there but damaged
+            shutil.rmtree(directory, ignore_errors=True)  # damaged
             (temporary / _ALIVE).unlink()
             temporary.rename(directory)
         flush(parent)
@@ -49,7 +49,7 @@ def build_once(directory: Path, build: Callable[[Path], None], is_whole: Callabl
 
 def _remove_leftovers(parent: Path) -> None:
     for path in parent.glob(".*.tmp"):
-        # The lock is free only if the builder is gone. Without a lock file it died before it could make one.
+        # The lock is free only if the builder is dead. Without a lock file, it died before it could make one.
         with contextlib.suppress(OSError):
             if (path / _ALIVE).exists():
                 with (path / _ALIVE).open("w") as file:
@@ -60,12 +60,12 @@ def _remove_leftovers(parent: Path) -> None:
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
     with path.open("w") as file:
-        _lock(file, fcntl.LOCK_EX)
+        _lock(file)
         yield
 
 
-def _lock(file: IO, how: int) -> None:
-    # Some network file systems know no locks. Names are unique and the last step is one rename, so work goes on
-    # without; only leftovers stay.
+def _lock(file: IO) -> None:
+    # Some network file systems have no locks. Names are unique and the last step is one rename, so building goes on
+    # without; only leftovers may stay.
     with contextlib.suppress(OSError):
-        fcntl.flock(file, how)
+        fcntl.flock(file, fcntl.LOCK_EX)

@@ -1,4 +1,4 @@
-"""What can be said about data sources in milliseconds, before anything heavy is imported."""
+"""Checks of data sources in milliseconds, before anything heavy is imported."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SHARD = re.compile(r"(?P<name>.*?)(?P<number>\d{4,})-of-(?P<total>\d{4,})")
 def check_sources(data: TrainingData) -> None:
     """Raises UserError for the first source that cannot be read: missing, a shard missing, empty, unreadable, unknown.
 
-    Contents are not looked at, and a dataset name on a hub is not looked up.
+    Does not read contents, nor look up datasets on a hub.
     """
     for key, part in data.parts.items():
         _check_part(part, f"data.{key}")
@@ -43,7 +43,7 @@ def _check_part(data: TrainingData, key: str) -> None:
 
 
 def source_files(data: TrainingData, written: str, where: str | None = None) -> list[Path]:
-    """The files of a path source: itself, or what a directory holds below it, sorted, without hidden and empty ones."""
+    """The file, or the files below the directory, sorted, without hidden and empty ones."""
     where = where or f"data source {written}"
     path = Path(written).expanduser()
     suffixes = data.suffixes
@@ -69,7 +69,7 @@ def source_files(data: TrainingData, written: str, where: str | None = None) -> 
 
 
 def hf_directory(written: str) -> Path | None:
-    """The directory that `hf:…` means, or None where it is a dataset's name on a hub."""
+    """The directory that `hf:…` names; None for a dataset on a hub."""
     name = written.removeprefix(HF)
     path = Path(name).expanduser()
     return path if path.exists() or name.startswith(("/", "./", "../", "~")) or name.count("/") > 1 else None
@@ -89,14 +89,14 @@ def _check_hf(written: str, where: str) -> None:
 
 
 def _check_shards(files: list[Path], where: str) -> None:
-    """Of files that count themselves, as `train-00001-of-00003.parquet` does, none may be missing."""
+    """Raises UserError if a file of a series such as `train-00001-of-00003.parquet` is missing."""
     shards: dict[tuple[Path, str, str], set[int]] = {}
     for path in files:
         if match := _SHARD.match(path.name):
             shards.setdefault((path.parent, match["name"], match["total"]), set()).add(int(match["number"]))
     for (parent, name, total), numbers in sorted(shards.items()):
         if len(numbers) < int(total):
-            start = 1 if int(total) in numbers else 0  # some count from one
+            start = 1 if int(total) in numbers else 0  # some series begin with 1
             missing = next(number for number in itertools.count(start) if number not in numbers)
             raise UserError(
                 f"{where}: {len(numbers)} of {int(total)} shards are there, not "
@@ -123,7 +123,6 @@ def _check_readable(path: Path, where: str) -> None:
 
 
 def _missing(path: Path, written: str, builtin: tuple[str, ...]) -> str:
-    """'no such file …', with the nearest name that is there."""
     while not path.parent.is_dir():
         path = path.parent  # the first part that does not exist
     names = {p.name: str(p) for p in path.parent.iterdir()}

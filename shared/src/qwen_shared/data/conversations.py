@@ -1,40 +1,40 @@
-"""Conversations in the forms that people publish them in, and how they are stored as tokens.
+"""Conversations: the forms in which they are published, and how they are stored as tokens.
 
-A conversation travels as a `Document` whose text is its messages as JSON, so that splitting, dropping copies and
-tokenising are those of texts. In a token file a token that is in the loss is stored as its complement, `~id`, which is
-negative; `token_file.token_ids` and `in_loss` take the two apart again.
+A conversation is a `Document` whose text is its messages as JSON, so that splitting, dropping copies and tokenising are
+the same as for texts. A token that is in the loss is stored as its complement, `~id`, which is negative; see
+`token_file.token_ids` and `in_loss`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from qwen_shared.data.check import HF, source_files
-from qwen_shared.data.documents import BuiltIn, Document, FileIdentity, Meter
+from qwen_shared.data.documents import Document, Meter, SourceReader
 from qwen_shared.data.rows import files_identity, read_hf_rows, read_rows
 from qwen_shared.errors import UserError
 from qwen_shared.recipe.sft_schema import ConversationSource, SftData
 from qwen_shared.text import replace_lone_surrogates
 
 if TYPE_CHECKING:
-    from qwen_shared.tokenizer import Tokenizer
+    from qwen_shared.tokenizer import Message, Tokenizer
 
 Messages = list[dict[str, str]]
 
-# Remarks of the encoder; `sft.checks` decides what follows from them.
+# The encoder's remarks; `sft.checks` decides what follows.
 NOTHING_TO_LEARN = "nothing to learn"
 NO_END = "no end"
 SPELLED_SPECIALS = "spelled specials"
 DOUBLE_SPECIALS = "double specials"
 
-# What the forms call the roles.
+# What the forms call the roles → ours.
 _ROLES = {
     "system": "system",
     "developer": "system",
@@ -57,58 +57,68 @@ _IM_START, _IM_END = "<|im_start|>", "<|im_end|>"
 # ---- from rows to messages
 
 
-def read(data: SftData, source: ConversationSource, meter: Meter, made: BuiltIn | None) -> Iterator[Document]:
-    """The conversations of one source, in the same order on every machine; at most `data.documents` of them.
+def conversation_reader(data: SftData, source: ConversationSource, own: SourceReader | None = None) -> SourceReader:
+    """Reads at most `data.documents` conversations of a source; `own` is a package's reader, which counts for itself.
 
-    Raises UserError, naming file and line, for a row in none of the forms, and for a source without conversations.
+    Reading raises UserError for a row in none of the forms and for a source without conversations.
     """
-    count = 0
-    for messages, name, held_out in _read(data, source, meter, made):
-        yield Document(_as_text(messages), name, held_out)
-        count += 1
-        if count == data.documents and made is None:
-            return
-    if not count:
-        raise UserError(f"data source {source.path}: no conversation in it")
+    settings = {"conversations": None, **(own.settings if own else {}), "mask": data.mask, "system": data.system}
+    if source.path.startswith(HF):
+        settings |= {"config": source.config, "split": source.split}
+    limit = None if own else data.documents
+    read_all = own.read if own else partial(_read_rows, data, source)
+
+    def read(meter: Meter) -> Iterator[Document]:
+        count = 0
+        for document in read_all(meter):
+            yield document
+            count += 1
+            if count == limit:
+                return
+        if not count:
+            raise UserError(f"data source {source.path}: no conversation in it")
+
+    return SourceReader(read, settings, own.files if own else partial(files_identity, data, source.path))
 
 
-def source_identity(data: SftData, source: ConversationSource, made: BuiltIn | None) -> list[FileIdentity]:
-    return [] if made else files_identity(data, source.path)
+def generated_conversations(
+    name: str, generate: Callable[[], Iterable[tuple[Sequence[Message], bool]]], identity: str
+) -> SourceReader:
+    """A reader of conversations that a package generates: (messages, held out?). `identity` stands for everything that
+    decides them."""
 
-
-def settings(data: SftData, source: ConversationSource, made: BuiltIn | None) -> dict[str, Any]:
-    """What decides the conversations besides the contents of files."""
-    about = {"conversations": made.identity if made else None, "mask": data.mask, "system": data.system}
-    return about | ({"config": source.config, "split": source.split} if source.path.startswith(HF) else {})
-
-
-def _read(
-    data: SftData, source: ConversationSource, meter: Meter, made: BuiltIn | None
-) -> Iterator[tuple[Messages, str, bool | None]]:
-    if made:
-        for number, (messages, held_out) in enumerate(made.read(), start=1):
+    def read(meter: Meter) -> Iterator[Document]:
+        for number, (messages, held_out) in enumerate(generate(), start=1):
             meter.at(number)
-            yield [dict(message) for message in messages], f"{source.path} {number}", held_out
-    elif source.path.startswith(HF):
+            yield Document(_as_text([dict(message) for message in messages]), f"{name} {number}", held_out)
+
+    return SourceReader(read, {"conversations": identity})
+
+
+def _read_rows(data: SftData, source: ConversationSource, meter: Meter) -> Iterator[Document]:
+    if source.path.startswith(HF):
         for number, (row, name) in enumerate(read_hf_rows(source.path, source.config, source.split), start=1):
             meter.at(number)
-            yield messages_of(row, name), name, None
-    else:
-        files: list[Path] = source_files(data, source.path)
-        sizes = [path.stat().st_size for path in files]
-        meter.total = sum(sizes)
-        for i, path in enumerate(files):
-            for row, name, position in read_rows(path):
-                meter.at(sum(sizes[:i]) + position)
-                yield messages_of(row, name), name, None
+            yield Document(_as_text(messages_of(row, name)), name)
+        return
+    files = source_files(data, source.path)
+    sizes = [path.stat().st_size for path in files]
+    meter.total = sum(sizes)
+    for i, path in enumerate(files):
+        for row, name, position in read_rows(path):
+            meter.at(sum(sizes[:i]) + position)
+            yield Document(_as_text(messages_of(row, name)), name)
 
 
 def messages_of(row: Mapping[str, Any], name: str) -> Messages:
-    """A row's conversation as messages {role, content}; the keys tell the form. Raises UserError that names `name`.
+    """A row's conversation as messages {role, content}. Its keys tell the form:
 
-    `messages`: OpenAI's form. `conversations`: ShareGPT's, {from, value}. `instruction`, `input`, `output`: Alpaca's,
-    with a `history` of pairs before it. `prompt` and `completion`: texts or lists of messages. In each a `system`
-    stands before all, where no turn of that role does.
+    - `messages`: OpenAI's
+    - `conversations`: ShareGPT's, {from, value}
+    - `instruction`, `input`, `output`: Alpaca's, with a `history` of pairs before
+    - `prompt` and `completion`: texts or lists of messages
+
+    In each a `system` comes first, unless the first turn has that role. Raises UserError that names `name`.
     """
     if row.get("messages") is not None:
         turns = _turns(row["messages"], name, "messages", "role", "content")
@@ -153,7 +163,7 @@ def _turns(value: Any, name: str, key: str, role_key: str, content_key: str) -> 
     turns = []
     for i, turn in enumerate(value):
         where = f"{key}.{i}"
-        if isinstance(turn, dict) and role_key not in turn and {"role", "from"} & set(turn):  # one form in the other
+        if isinstance(turn, dict) and role_key not in turn and {"role", "from"} & set(turn):  # the other form's keys
             role_key, content_key = ("role", "content") if "role" in turn else ("from", "value")
         if not isinstance(turn, dict) or role_key not in turn or content_key not in turn:
             raise UserError(f"{name}: {where} must have the keys '{role_key}' and '{content_key}'")
@@ -185,7 +195,6 @@ def _required(row: Mapping[str, Any], key: str, name: str) -> Any:
 
 
 def _keys(row: Mapping[str, Any]) -> str:
-    """At most eight, on one line."""
     shown = [key if key.isprintable() else repr(key) for key in map(str, row)]
     return ", ".join([*shown[:8], *(["…"] if len(shown) > 8 else [])]) or "none"
 
@@ -199,8 +208,8 @@ def _as_text(messages: Messages) -> str:
 
 @dataclass(frozen=True)
 class ConversationEncoder:
-    """A conversation's rendered ids, those in the loss complemented, up to the last that is in the loss; of one without
-    an answer nothing."""
+    """A conversation's rendered ids up to the last one in the loss; ids in the loss are stored as complements. Nothing
+    if there is no answer."""
 
     mask: str
     system: str | None
@@ -225,14 +234,10 @@ class ConversationEncoder:
         return [~id if inside else id for id, inside in zip(ids[: last + 1], mask, strict=False)], remark
 
 
-def encoder(data: SftData) -> ConversationEncoder:
-    return ConversationEncoder(data.mask, data.system)
-
-
 def _remark(tokenizer: Tokenizer, messages: Messages, ids: list[int], mask: list[int]) -> str | None:
     if not any(message["role"] == "assistant" and message["content"].strip() for message in messages) or not any(mask):
         return NOTHING_TO_LEARN
-    # Each stretch in the loss is an answer, and must show the model where answers end.
+    # Each run of tokens in the loss is an answer and must show the model where answers end.
     ends = [id for id, inside, after in zip(ids, mask, [*mask[1:], 0], strict=True) if inside and not after]
     if not all(id in tokenizer.stop_ids for id in ends):
         return NO_END
@@ -246,8 +251,8 @@ def _remark(tokenizer: Tokenizer, messages: Messages, ids: list[int], mask: list
 
 
 def _qwen_mask(tokenizer: Tokenizer, ids: list[int], assistant: list[int]) -> list[int]:
-    """The mask of the released Qwen chat models (report, section 5; QwenLM/Qwen issue 41): besides what assistants say
-    every turn's opening and closing token, and the line end after it."""
+    """The mask of the released Qwen chat models (report, section 5; QwenLM/Qwen issue 41): the assistants' turns, and
+    the opening token, closing token and following line end of every turn."""
     try:
         marks = {tokenizer.special_tokens[_IM_START], tokenizer.special_tokens[_IM_END]}
     except KeyError:

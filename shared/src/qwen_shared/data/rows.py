@@ -1,4 +1,4 @@
-"""Rows of files and datasets, one after the other. Every error names the file and the line or row."""
+"""Rows of files and datasets. Errors name the file and the line or row."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ Row = tuple[dict[str, Any], str, int]  # the row, its name for error messages, b
 
 
 def read_rows(path: Path, columns: list[str] | None = None) -> Iterator[Row]:
-    """Rows of a .jsonl (.gz, .zst), .json (a list) or .parquet file; of a Parquet file only `columns`, where given.
+    """Rows of a .jsonl (.gz, .zst), .json (a list) or .parquet file (only `columns`, if given).
 
-    Raises UserError for what cannot be read, and for a Parquet file without one of `columns`.
+    Raises UserError if it cannot be read, or if a Parquet file lacks one of `columns`.
     """
     suffix = path.suffix.lower()
     try:
         yield from {".parquet": _read_parquet, ".json": _read_json}.get(suffix, _read_jsonl)(path, columns)
-    except OSError as error:  # taken away since it was listed, or the disk fails
+    except OSError as error:  # removed since it was listed, or the disk fails
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
 
 
 def files_identity(data: TrainingData, written: str) -> list[FileIdentity]:
-    """What a cache key knows of a source's contents: its files with sizes and times. A hub's dataset has none."""
+    """A source's part of the cache key; empty for a dataset on a hub."""
     if written.startswith(HF):
         directory = hf_directory(written)
         files = sorted(p for p in directory.rglob("*") if p.is_file()) if directory else []
@@ -78,7 +78,7 @@ def _parsed(content: bytes, name: str, encoding: str) -> Any:
 
 
 def _lines(path: Path, raw: BinaryIO) -> Iterator[tuple[int, bytes]]:
-    """Numbered lines that are not blank, decompressed as the file's name says."""
+    """Numbered lines that are not blank, decompressed by the file's suffix."""
     suffix = path.suffix.lower()
     file: Any = raw
     damage: tuple[type[Exception], ...] = (EOFError, OSError, zlib.error)
@@ -101,7 +101,7 @@ def _lines(path: Path, raw: BinaryIO) -> Iterator[tuple[int, bytes]]:
 
 
 class _ZstdReader(io.RawIOBase):
-    """Frames of zstd, decompressed. Unlike the library's own reader it tells a cut-off frame from the end."""
+    """Decompresses zstd frames. Unlike the library's own reader, it detects a cut-off last frame."""
 
     def __init__(self, raw: BinaryIO):
         self._raw = raw
@@ -122,7 +122,7 @@ class _ZstdReader(io.RawIOBase):
                     raise EOFError("the file ends within a zstd frame")
                 return 0
             if self._frame is None:
-                # Corpora packed with --long need windows up to 2 GiB.
+                # Corpora compressed with --long need windows of up to 2 GiB.
                 self._frame = zstandard.ZstdDecompressor(max_window_size=1 << 31).decompressobj()
             self._out = memoryview(self._frame.decompress(block))
             self._rest = b""
@@ -141,10 +141,10 @@ def _read_parquet(path: Path, columns: list[str] | None) -> Iterator[Row]:
     number = 0
     try:
         with pq.ParquetFile(path) as file:
-            there = file.schema_arrow.names
+            names = file.schema_arrow.names
             for column in columns or ():
-                if column not in there:
-                    raise UserError(f"{path}: no column '{column}'; {there_are(there, column)}")
+                if column not in names:
+                    raise UserError(f"{path}: no column '{column}'; {known_keys(names, column)}")
             rows = max(1, file.metadata.num_rows)
             for batch in file.iter_batches(batch_size=256, columns=columns):
                 for values in zip(*batch.columns, strict=True):
@@ -160,8 +160,10 @@ def _read_parquet(path: Path, columns: list[str] | None) -> Iterator[Row]:
 def read_hf_rows(
     written: str, config: str | None, split: str, data_dir: str | None = None
 ) -> Iterator[tuple[dict[str, Any], str]]:
-    """(row, name) of a dataset on a hub or in a directory, streamed; with `data_dir`, only that folder in it. Raises
-    UserError for what cannot be read."""
+    """(row, name) of a dataset on a hub or in a directory, streamed; with `data_dir`, only of that folder.
+
+    Raises UserError if it cannot be read.
+    """
     import datasets
 
     directory = hf_directory(written)
@@ -180,14 +182,14 @@ def read_hf_rows(
             yield row, f"{written} row {number}"
     except UserError:
         raise
-    except Exception as error:  # a hub, a network and file formats of every kind: the error types are without number
+    except Exception as error:  # hubs, networks and file formats raise errors of any type
         after = f", after row {number}" if number else ""
         what = f"config={config}, split={split}" + (f", data_dir={data_dir}" if data_dir else "")
         raise UserError(f"data source {written} ({what}){after}: {type(error).__name__}: {first_line(error)}") from None
 
 
-def there_are(keys: list[str], key: str, row: dict[str, Any] | None = None) -> str:
-    """The keys there are, and the one most likely meant: of a similar name, else the one with the longest text."""
+def known_keys(keys: list[str], key: str, row: dict[str, Any] | None = None) -> str:
+    """The keys, and the most likely `text_key`: of a similar name, else with the longest text."""
     if not keys:
         return "there are no keys at all"
     texts = {k: len(v) for k, v in (row or {}).items() if isinstance(v, str)}

@@ -1,7 +1,7 @@
-"""Which tokens a training step sees: endless shuffled streams, packed to seq_length and blended by weight.
+"""Which tokens a training step sees: endless shuffled datasets, packed to seq_length and blended by weight.
 
-Everything here is a function of seed, data and sample number. Nothing is kept from call to call but caches, so any
-process can ask for any sample in any order, and every parallel layout and every resumed run sees the same.
+Every sample is a function of seed, data and its number. There is no state but caches: any process can read any sample
+in any order, and every parallel layout and every resumed run sees the same.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from qwen_shared.data.prepare import PreparedSource
 from qwen_shared.data.token_file import TokenFile
 from qwen_shared.errors import UserError
 
-# What a random stream is for, so that no two uses share one.
+# Numbers of random streams, one per use.
 _DOCUMENTS, _BLOCKS = 0, 1
 _BLOCK = 1024  # samples over which a blend keeps its shares
-_ONE = 1 << 32  # weights are counted in 2^-32, so that positions are exact integers however long a run is
+_ONE = 1 << 32  # weights are multiples of 2^-32, so that positions are exact integers in runs of any length
 
 
-class PackedTokens:
-    """An endless stream of a file's documents, in an order drawn anew each epoch, cut into samples.
+class PackedDataset:
+    """An endless sequence of a file's documents, shuffled anew each epoch, cut into samples.
 
-    Documents follow each other without padding (report, section 2), each ending in its `<|endoftext|>`. Sample i is
-    tokens [i·S, i·S + S] of the stream: neighbours share one token, which is the last label here and the first input
-    there. Samples cross document and epoch borders. In memory are the order and the cumulative lengths of two epochs.
+    Documents follow each other without padding (report, section 2), each with its `<|endoftext|>`. Sample i is tokens
+    [i·S, i·S + S]: its last label is the next sample's first input. Samples cross document and epoch borders. In memory
+    are the order and the cumulative lengths of two epochs.
     """
 
     def __init__(self, token_file: TokenFile, seq_length: int, seed: int):
@@ -62,37 +62,37 @@ class PackedTokens:
         return sample
 
     def _draw_order(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
-        """Document numbers in this epoch's order, and where each ends in the epoch: two int64 [documents]."""
+        """Document numbers in the epoch's order, and each one's end in the epoch: two int64 [documents]."""
         order = permutation(len(self._file), self.seed, _DOCUMENTS, epoch)
         return order, np.cumsum(self._file.lengths[order], dtype=np.int64)
 
 
-class Blend:
-    """Several streams mixed by weight, each read in its own order from its start, no sample left out or seen twice.
+class BlendedDataset:
+    """Several datasets mixed by weight; each is read from its start in its own order, without gaps or repeats.
 
-    Samples come in blocks of about 1,024. Up to the end of block b source s has given floor((b+1)·1024·w_s + φ_s)
-    samples, so its share is within one sample of its weight at every border; which place within the block is whose is
-    drawn by (seed, b). With one stream sample k is that stream's sample k.
+    Samples come in blocks of about 1,024. By the end of block b, dataset s has given floor((b+1)·1024·w_s + φ_s)
+    samples, so its share is within one sample of its weight at every border. The order within a block is drawn by
+    (seed, b). With one dataset, sample k is that dataset's sample k.
 
-    A stream is anything with `sample(i)`. `weights` are positive and need not add up to 1.
+    A dataset is anything with `sample(i)`. `weights` are positive and need not add up to 1.
     """
 
-    def __init__(self, streams: Sequence[Any], weights: Sequence[float], seed: int):
-        if len(streams) != len(weights) or not streams:
-            raise ValueError(f"{len(streams)} streams but {len(weights)} weights")
+    def __init__(self, datasets: Sequence[Any], weights: Sequence[float], seed: int):
+        if len(datasets) != len(weights) or not datasets:
+            raise ValueError(f"{len(datasets)} datasets but {len(weights)} weights")
         if min(weights) <= 0:
             raise UserError(f"a source's weight must be positive, found {min(weights)}")
-        self.streams = list(streams)
+        self.datasets = list(datasets)
         self.seed = seed
         total = sum(weights)
         self._weights = [max(1, round(w / total * _ONE)) for w in weights]
         self._weights[int(np.argmax(weights))] += _ONE - sum(self._weights)
-        # Phases, spread evenly: without them all small sources would come in the same block.
+        # Phases, spread evenly: without them all small datasets would come in the same block.
         self._phases = [(2 * s + 1) * _ONE // (2 * len(weights)) for s in range(len(weights))]
         self._block = lru_cache(maxsize=4)(self._draw_block)
 
     def locate(self, k: int) -> tuple[int, int]:
-        """(source, sample number within that source) of the blend's sample k."""
+        """(dataset, sample number within that dataset) of sample k."""
         block = k // _BLOCK
         while self._start(block + 1) <= k:
             block += 1
@@ -103,12 +103,11 @@ class Blend:
         return int(sources[place]), int(indices[place])
 
     def sample(self, k: int) -> Any:
-        """The blend's sample k, as its stream gives it."""
         source, index = self.locate(k)
-        return self.streams[source].sample(index)
+        return self.datasets[source].sample(index)
 
     def _starts(self, block: int) -> list[int]:
-        """How many samples each source has given before this block."""
+        """How many samples each dataset has given before this block."""
         return [
             (block * _BLOCK * weight + phase) // _ONE for weight, phase in zip(self._weights, self._phases, strict=True)
         ]
@@ -117,7 +116,7 @@ class Blend:
         return sum(self._starts(block))
 
     def _draw_block(self, block: int) -> tuple[np.ndarray, np.ndarray]:
-        """Source and number within the source of each place in the block: two int64 [samples of this block]."""
+        """Dataset and number within the dataset of each sample in the block: two int64 [samples in this block]."""
         starts, ends = self._starts(block), self._starts(block + 1)
         counts = [end - start for start, end in zip(starts, ends, strict=True)]
         sources = np.repeat(np.arange(len(counts)), counts)
@@ -128,25 +127,25 @@ class Blend:
         return sources, indices
 
 
-def training_blend(sources: Sequence[PreparedSource], seq_length: int, seed: int) -> Blend:
+def training_blend(sources: Sequence[PreparedSource], seq_length: int, seed: int) -> BlendedDataset:
     """The training parts of prepared sources, blended by their weights."""
-    streams = [PackedTokens(TokenFile(source.train), seq_length, seed) for source in sources]
-    return Blend(streams, [source.weight for source in sources], seed)
+    datasets = [PackedDataset(TokenFile(source.train), seq_length, seed) for source in sources]
+    return BlendedDataset(datasets, [source.weight for source in sources], seed)
 
 
-def samples_digest(blend: Blend, first: int, count: int) -> str:
-    """16 hex digits over the (source, index) pairs of samples [first, first + count), whatever their order.
+def samples_digest(blend: BlendedDataset, first: int, count: int) -> str:
+    """16 hex digits over the (dataset, number) pairs of samples [first, first + count), in any order.
 
-    Two runs that agree here have seen the same data at that step, on whatever layout.
+    Runs that agree here have seen the same data at that step, on any layout.
     """
     pairs = sorted(blend.locate(k) for k in range(first, first + count))
     return hashlib.sha256(repr(pairs).encode()).hexdigest()[:16]
 
 
-def batch(samples: Sequence[np.ndarray], eod_id: int) -> dict[str, np.ndarray]:
+def collate(samples: Sequence[np.ndarray], eod_id: int) -> dict[str, np.ndarray]:
     """Samples [S + 1] as `tokens` int64 [B, S], `labels` int64 [B, S] and `loss_mask` float32 [B, S].
 
-    The mask is 0 where the input is `<|endoftext|>`: what follows it is another document. Predicting `<|endoftext|>`
+    The mask is 0 where the input is `<|endoftext|>`: the next token begins another document. Predicting `<|endoftext|>`
     itself counts (report, section 2).
     """
     stacked = np.stack(samples)
@@ -157,7 +156,7 @@ def batch(samples: Sequence[np.ndarray], eod_id: int) -> dict[str, np.ndarray]:
 def permutation(n: int, *key: int) -> np.ndarray:
     """A permutation of n drawn by `key`: int64 [n].
 
-    Sorted raw words instead of `Generator.permutation`: NumPy promises to keep the former from release to release.
+    By sorting raw words instead of `Generator.permutation`: NumPy promises to keep only the former in all releases.
     """
     words = np.random.PCG64(np.random.SeedSequence(key)).random_raw(n)
     return np.argsort(words, kind="stable")

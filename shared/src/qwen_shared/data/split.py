@@ -1,21 +1,23 @@
-"""Which documents are held out, decided while they stream by."""
+"""Which documents are held out: by the hash of their text, or of their name."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from qwen_shared.data.documents import Document
 
+_LARGEST_HELD_OUT = 0.25  # of the held-out bytes: many small items say more than one giant
+
 
 @dataclass
 class Split:
-    """Holds out documents whose hash64(text) / 2^64 < `share`: the same ones everywhere, in whatever order they come.
+    """Holds out documents with hash64(text) / 2^64 < `share`: the same ones everywhere, in any order.
 
-    Past `max_bytes` of held-out text the rest goes to training. Copies of a held-out document are dropped
-    (`copies_dropped`), so that no text is on both sides and none is validated twice. Where `share` would hold out
-    nothing at all, the document with the lowest hash is held out, if there are at least two different ones.
+    Beyond `max_bytes` of held-out text the rest goes to training. Copies of a held-out document are dropped
+    (`copies_dropped`), so that no text is on both sides and none is validated twice. If `share` would hold out nothing,
+    the document with the lowest hash is held out, provided there are at least two different ones.
     """
 
     share: float
@@ -23,13 +25,13 @@ class Split:
     copies_dropped: int = 0
 
     def __call__(self, documents: Iterable[Document]) -> Iterator[tuple[Document, bool]]:
-        """(document, held out?), each once; the order is the input's but for documents that wait."""
+        """(document, held out?), each once, in the input's order except for documents that wait."""
         held: set[int] = set()
         held_bytes = 0
         trained = False
-        # While nothing is held out, the text with the lowest hash so far (and its copies) waits to be it.
+        # While nothing is held out, the text with the lowest hash so far (and its copies) waits.
         waiting: list[Document] = []
-        # What would be held out before there is anything to train on waits too: a corpus of one document is trained on.
+        # Until there is something to train on, held-out documents wait too: a corpus of one document is trained on.
         early: list[tuple[int, Document]] = []
         waiting_hash = 2**64
         for document in documents:
@@ -60,7 +62,7 @@ class Split:
                 yield from ((first, True) for _, first in early)
                 early = []
                 yield document, False
-        if early:  # and no other: all but the highest hash are held out
+        if early:  # and nothing else: all but the highest hash are held out
             early.sort(key=lambda entry: entry[0])
             yield from ((document, True) for _, document in early[:-1])
             yield early[-1][1], False
@@ -69,3 +71,29 @@ class Split:
             yield waiting[0], True
         else:
             yield from ((document, False) for document in waiting)
+
+
+def held_out_names(
+    sizes: Mapping[str, int], share: float, max_bytes: int, largest: float = _LARGEST_HELD_OUT
+) -> set[str]:
+    """Names that together have `share` of the bytes of `sizes`, or `max_bytes`, chosen by a hash of the name.
+
+    None has more than `largest` of those bytes; if all have more, none has more than all of them; else the smallest is
+    chosen alone.
+    """
+    limit = min(share * sum(sizes.values()), max_bytes)
+    if limit <= 0 or len(sizes) < 2:
+        return set()
+    # By name, so that a new release of Python hardly changes the choice.
+    order = sorted(sizes, key=lambda name: hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest())
+    for bound in (largest * limit, limit, min(sizes.values())):
+        if fitting := [name for name in order if sizes[name] <= bound]:
+            break
+    chosen: set[str] = set()
+    held = 0
+    for name in fitting:
+        if held >= limit:
+            break
+        chosen.add(name)
+        held += sizes[name]
+    return chosen

@@ -1,6 +1,6 @@
 """Token files in Megatron's indexed format, written and read without Megatron.
 
-`PREFIX.bin` holds nothing but tokens. `PREFIX.idx`, little-endian:
+`PREFIX.bin` holds only tokens. `PREFIX.idx`, little-endian:
 
     9 bytes   b"MMIDIDX\\0\\0"
     uint64    version, 1
@@ -11,13 +11,12 @@
     int64[n]  byte at which each sequence begins in the .bin
     int64[d]  first sequence of each document, and n at the end
 
-Here one sequence is one document, and it ends with the token that ends documents.
+Here each sequence is one document and ends with the end-of-document token.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
 import struct
 from array import array
 from pathlib import Path
@@ -26,6 +25,7 @@ from types import TracebackType
 import numpy as np
 
 from qwen_shared.errors import UserError
+from qwen_shared.files import atomic_file, flush
 
 _MAGIC = b"MMIDIDX\x00\x00"
 _HEADER = struct.Struct("<9sQBQQ")
@@ -39,21 +39,21 @@ def token_dtype(vocab_size: int) -> np.dtype:
 
 
 def token_ids(stored: np.ndarray) -> np.ndarray:
-    """Ids of stored tokens, which may be complements of ids: int64 of the same shape."""
+    """Ids of stored tokens, which may be complements: int64, same shape."""
     stored = stored.astype(np.int64)
     return np.where(stored < 0, ~stored, stored)
 
 
 def in_loss(stored: np.ndarray) -> np.ndarray:
-    """Which stored tokens of conversations are in the loss: bool of the same shape."""
+    """Which stored tokens of conversations are in the loss: bool, same shape."""
     return stored < 0
 
 
 class TokenFileWriter:
     """Writes `PREFIX.bin` as documents come and `PREFIX.idx` at the end of the `with` block.
 
-    Without an error both files are on disk when the block ends; with one there is no `.idx`, and the `.bin` alone
-    is not readable. `num_documents`, `num_tokens` and `sha256` (of the .bin, hex) can be asked for at any time.
+    Both files are on disk when the block ends. After an error there is no `.idx`, and the `.bin` alone is not readable.
+    `num_documents`, `num_tokens` and `sha256` (of the .bin, hex) are valid at any time.
     """
 
     def __init__(self, prefix: Path, dtype: np.dtype):
@@ -62,7 +62,8 @@ class TokenFileWriter:
             raise ValueError(f"token type {dtype}: expected uint16 or int32")
         self._idx = prefix.with_name(prefix.name + ".idx")
         self._idx.unlink(missing_ok=True)
-        self._bin = prefix.with_name(prefix.name + ".bin").open("wb")
+        self._bin_path = prefix.with_name(prefix.name + ".bin")
+        self._bin = self._bin_path.open("wb")
         self._lengths = array("i")
         self._hash = hashlib.sha256()
         self.num_tokens = 0
@@ -76,7 +77,7 @@ class TokenFileWriter:
         return self._hash.hexdigest()
 
     def add(self, tokens: np.ndarray, lengths: list[int] | None = None) -> None:
-        """Documents that lie one after another in `tokens` [T], of so many tokens each; by default one document."""
+        """Adds the documents in `tokens` [T], of `lengths` tokens each; by default one document."""
         lengths = [len(tokens)] if lengths is None else lengths
         if sum(lengths) != len(tokens):
             raise ValueError(f"{len(tokens)} tokens, but the lengths add up to {sum(lengths)}")
@@ -90,34 +91,29 @@ class TokenFileWriter:
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        with self._bin:
-            self._bin.flush()
-            os.fsync(self._bin.fileno())
+        self._bin.close()
         if kind is None:
+            flush(self._bin_path)
             self._write_index()
 
     def _write_index(self) -> None:
         lengths = np.frombuffer(self._lengths, np.int32) if self._lengths else np.zeros(0, np.int32)
         ends = np.cumsum(lengths, dtype=np.int64) * self.dtype.itemsize
         n = len(lengths)
-        temporary = self._idx.with_suffix(".idx.tmp")
-        with temporary.open("wb") as file:
+        with atomic_file(self._idx) as file:
             file.write(_HEADER.pack(_MAGIC, 1, _CODES[self.dtype], n, n + 1))
             file.write(lengths.astype("<i4").tobytes())
             file.write((ends - lengths * self.dtype.itemsize).astype("<i8").tobytes())
             file.write(np.arange(n + 1, dtype="<i8").tobytes())
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self._idx)
 
 
 class TokenFile:
-    """A token file mapped into memory: nothing is read before it is asked for.
+    """A token file mapped into memory.
 
-    - `tokens` [T], uint16 or int32: everything, in file order.
-    - `lengths` int32 [n] and `starts` int64 [n]: each sequence's number of tokens and its first token's place.
+    - `tokens` [T], uint16 or int32, in file order
+    - `lengths` int32 [n] and `starts` int64 [n]: each sequence's number of tokens and position in `tokens`
 
-    Raises UserError where a file is missing, is no token file, or is shorter or longer than the other one says.
+    Raises UserError if a file is missing, is no token file, or does not have the size that the index says.
     """
 
     def __init__(self, prefix: Path | str):
@@ -149,7 +145,7 @@ class TokenFile:
         return len(self.lengths)
 
     def __getitem__(self, i: int) -> np.ndarray:
-        """The tokens of sequence `i`, a view."""
+        """Sequence `i`, a view."""
         start = int(self.starts[i])
         return self.tokens[start : start + int(self.lengths[i])]
 

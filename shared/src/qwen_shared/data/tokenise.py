@@ -1,5 +1,5 @@
-"""Documents ► chunks of one part ► workers ► token files. Chunks are cut and written in reading order, so the files do
-not depend on who tokenises what."""
+"""Tokenises documents in worker processes. Chunks are cut and written in reading order, so that the token files do not
+depend on the number of workers."""
 
 from __future__ import annotations
 
@@ -26,21 +26,19 @@ if TYPE_CHECKING:
 
 PARTS = ("train", "validation")
 
-_CHUNK = 256 * 1024  # characters that a worker gets at once
-_POOL_FROM = 1_000_000  # characters; below this, starting workers takes longer than the work
+_CHUNK = 256 * 1024  # characters per task
+_POOL_FROM = 1_000_000  # characters; with fewer, starting workers takes longer than the work
 
 Chunk = tuple[str, list[Document]]  # part, documents
 
 
 class Encoder(Protocol):
-    """How a document becomes what is stored of it. Pickled to workers."""
+    """Turns a document into stored tokens. Pickled to workers."""
 
-    def dtype(self, tokenizer: Tokenizer) -> np.dtype:
-        """Of the stored tokens."""
-        ...
+    def dtype(self, tokenizer: Tokenizer) -> np.dtype: ...
 
     def __call__(self, tokenizer: Tokenizer, document: Document) -> tuple[list[int], str | None]:
-        """The stored tokens, ids or their complements, and a remark to be counted, or None."""
+        """Ids or their complements, and a remark to count or None."""
         ...
 
 
@@ -48,10 +46,10 @@ class Encoder(Protocol):
 class Tokens:
     """Several documents, encoded."""
 
-    tokens: np.ndarray  # one document after another [T]
+    tokens: np.ndarray  # [T], one document after another
     lengths: list[int]
-    num_bytes: int = 0  # of UTF-8 text that the tokens stand for
-    remarks: dict[str, list] = field(default_factory=dict)  # remark: [how many documents, the first one's name]
+    num_bytes: int = 0  # of the documents' UTF-8 text
+    remarks: dict[str, list] = field(default_factory=dict)  # remark → [number of documents, name of the first]
 
 
 def write_parts(
@@ -62,7 +60,7 @@ def write_parts(
     tokenizer_source: str,
     workers: int | None,
 ) -> dict[str, dict[str, Any]]:
-    """Writes both parts; returns documents, tokens, bytes, remarks and sha256 of each."""
+    """Writes the token files of each part; returns its documents, tokens, bytes, remarks and sha256."""
     dtype = encoder.dtype(tokenizer)
     num_bytes = dict.fromkeys(PARTS, 0)
     remarks: dict[str, dict[str, list]] = {part: {} for part in PARTS}
@@ -103,7 +101,6 @@ def _chunks(documents: Iterable[tuple[Document, bool]]) -> Iterator[Chunk]:
 def _tokenised(
     chunks: Iterator[Chunk], encoder: Encoder, tokenizer: Tokenizer, tokenizer_source: str, workers: int | None
 ) -> Iterator[tuple[str, Tokens]]:
-    """(part, its tokens) of every chunk, in order."""
     workers = workers or _cpus()
     if workers == 1:
         for part, documents in chunks:
@@ -130,7 +127,7 @@ def _tokenised(
         running = deque((part, pool.submit(_encode_in_worker, documents)) for part, documents in first)
         del first
         while running:
-            # Read ahead only so far that every worker has its next chunk: the corpus need not fit in memory.
+            # Read ahead just enough that every worker has a next chunk: the corpus need not fit in memory.
             while len(running) < 2 * workers + 2 and (chunk := next(chunks, None)):
                 running.append((chunk[0], pool.submit(_encode_in_worker, chunk[1])))
             part, future = running.popleft()
@@ -165,14 +162,14 @@ def _start_worker(tokenizer_source: str, encoder: Encoder) -> None:
     global _worker
     from qwen_shared.tokenizer import load_tokenizer
 
-    # Ctrl-C reaches every process of a terminal; the one that reads decides what to do about it.
+    # Ctrl-C reaches every process of a terminal; the parent handles it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _worker = encoder, load_tokenizer(tokenizer_source)
 
 
 def _end_with_parent() -> None:
-    """A parent that is killed cannot end its workers, and they would wait for it forever."""
+    """A killed parent cannot stop its workers, which would wait for it forever."""
     parent = multiprocessing.parent_process()
     if parent:
         parent.join()

@@ -1,4 +1,4 @@
-"""Held-out text as windows, and what it costs gzip: the bar that bits per byte is held against."""
+"""Held-out text as windows, and gzip's bits per byte for comparison."""
 
 from __future__ import annotations
 
@@ -19,16 +19,15 @@ if TYPE_CHECKING:
 class ValidationText:
     """The held-out documents of all sources, in order: `<|endoftext|>`, then every document with its own at the end.
 
-    The first window begins with that opening token, so the model is asked for every token of the text, the first of
-    each document and the end of each document included. Then
+    Thanks to the opening token the model predicts every token, the first and the end of each document included. So
 
         bits per byte = (sum of -ln p over `all_mask`) / ln 2 / `num_bytes`
 
-    charges the model for everything that a reader needs to get the text back, documents' borders included, and may
-    honestly be compared with `gzip_bits_per_byte()`, which pays for the same documents with a line feed between them.
-    Windows do not overlap: what a model knows of the text before a window is lost to it, which counts against it.
+    counts everything needed to restore the text and its document borders, and is comparable with
+    `gzip_bits_per_byte()`, which compresses the same documents with a line feed between them. Windows do not overlap:
+    the model sees no text before its window, which makes bits per byte worse.
 
-    `limit_tokens` keeps the first so many tokens only, for validation at intervals; bytes and text follow suit.
+    `limit_tokens` keeps only the first tokens, for validation at intervals; bytes and text are those of these tokens.
     """
 
     def __init__(
@@ -56,21 +55,21 @@ class ValidationText:
     def window(self, j: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Window j: tokens int64 [S], labels int64 [S], loss_mask float32 [S], all_mask float32 [S].
 
-        `loss_mask` is the one of training (0 where the input is `<|endoftext|>`); `all_mask` is 1 on every target of
-        the text. The last window is filled up with `<|endoftext|>`, masked in both.
+        `loss_mask` is that of training (0 where the input is `<|endoftext|>`); `all_mask` is 1 on every target. The
+        last window is padded with `<|endoftext|>`, masked in both.
         """
         if not 0 <= j < self.num_windows:
             raise IndexError(f"window {j} of {self.num_windows}")
         start = j * self.seq_length
-        piece = self._stream[start : start + self.seq_length + 1].astype(np.int64)
-        real = len(piece) - 1
-        piece = np.pad(piece, (0, self.seq_length - real), constant_values=self.eod_id)
-        tokens, labels = piece[:-1], piece[1:]
+        window = self._stream[start : start + self.seq_length + 1].astype(np.int64)
+        real = len(window) - 1
+        window = np.pad(window, (0, self.seq_length - real), constant_values=self.eod_id)
+        tokens, labels = window[:-1], window[1:]
         all_mask = (np.arange(self.seq_length) < real).astype(np.float32)
         return tokens, labels, all_mask * (tokens != self.eod_id), all_mask
 
     def text(self) -> str:
-        """The documents, decoded, with a line feed between them."""
+        """The documents, joined by line feeds."""
         targets = self._stream[1:]
         ends = np.flatnonzero(targets == self.eod_id)
         documents = np.split(targets, ends + 1)

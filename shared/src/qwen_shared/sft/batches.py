@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from qwen_shared.backend import device
-from qwen_shared.data import Blend, samples_digest
+from qwen_shared.data import BlendedDataset, samples_digest
 from qwen_shared.model.documents import Documents
 from qwen_shared.recipe import Layout
 from qwen_shared.sft.packing import PackedConversations, PackedSample
@@ -22,7 +22,7 @@ from qwen_shared.training.validation import held_out_sums
 class PackedBatches:
     """Step s (from 1) of global batch size G sees samples [(s−1)·G, s·G) of the blend."""
 
-    def __init__(self, blend: Blend, layout: Layout, data_rank: int, global_batch: int, micro_batch: int):
+    def __init__(self, blend: BlendedDataset, layout: Layout, data_rank: int, global_batch: int, micro_batch: int):
         self._blend, self._layout, self._data_rank = blend, layout, data_rank
         self._global_batch, self._micro_batch = global_batch, micro_batch
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from qwen_shared.data import Blend, PreparedSource, TokenFile, prepare
-from qwen_shared.data.documents import BuiltIn
+from qwen_shared.data import BlendedDataset, PreparedSource, TokenFile, prepare
+from qwen_shared.data.documents import SourceReader
 from qwen_shared.data.prepare import Progress
 from qwen_shared.log import say
 from qwen_shared.recipe import SftRecipe
@@ -25,7 +25,7 @@ class Conversations:
     train: list[PackedConversations]
     held_out: list[PackedConversations]  # of the sources that hold any out
 
-    def blend(self, recipe: SftRecipe, stage: int = 0) -> Blend:
+    def blend(self, recipe: SftRecipe, stage: int = 0) -> BlendedDataset:
         """A stage's training streams, mixed by weight; without weights every sample is seen equally often."""
         wanted = recipe.stages[stage].sources if recipe.stages else None
         streams, weights = [], []
@@ -34,7 +34,7 @@ class Conversations:
                 # In another order each time: a later stage must not begin with what an earlier one has just seen.
                 streams.append(packed.shuffled(recipe.seed + stage))
                 weights.append(packed.num_samples if source.weight is None else source.weight)
-        return Blend(streams, weights, recipe.seed + stage)
+        return BlendedDataset(streams, weights, recipe.seed + stage)
 
     @property
     def real_share(self) -> float:
@@ -45,14 +45,14 @@ class Conversations:
 def load_conversations(
     recipe: SftRecipe,
     tokenizer_source: str,
-    builtin: Mapping[str, BuiltIn],
+    readers: Mapping[str, SourceReader],
     progress: Progress | None = None,
 ) -> Conversations:
     """Tokenised where they are not in the cache yet. With `progress`, also checked, and remarks said.
 
     Raises UserError for what cannot be read, or would be trained on in vain (`check_conversations`).
     """
-    prepared = prepare(recipe.data, tokenizer_source, cache_dir(), progress, builtin=builtin)
+    prepared = prepare(recipe.data, tokenizer_source, cache_dir(), progress, readers=readers)
     tokenizer = load_tokenizer(tokenizer_source)
     train = [_packed(recipe, source.train, tokenizer) for source in prepared]
     held_out = [

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qwen_shared.data import PreparedSource
-from qwen_shared.data.documents import BuiltIn
+from qwen_shared.data.documents import SourceReader
 from qwen_shared.data.prepare import Progress
 from qwen_shared.job.parent import Start
 from qwen_shared.log import say
@@ -31,28 +31,28 @@ def fine_tune(
     command: str,
     kind: str,
     origin: Start,
-    builtin: Mapping[str, BuiltIn] | None = None,
+    readers: Mapping[str, SourceReader] | None = None,
     evaluate: Evaluate | None = None,
 ) -> None:
     """Run the whole job, or what is left of it.
 
-    `builtin` are the conversations a package makes itself. `evaluate(model directory, "before" or "after", tracker)`
+    `readers` are the conversations a package makes itself. `evaluate(model directory, "before" or "after", tracker)`
     gives final figures; it is called on rank 0 for the model that training starts from and for the one it makes.
     Every process calls this; raises Stopped after a signal.
     """
-    job = _FineTuning(recipe, builtin or {}, evaluate)
+    job = _FineTuning(recipe, readers or {}, evaluate)
     run_job(job, recipe, layout, run_dir, command, kind, origin)
 
 
 @dataclass
 class _FineTuning:
     recipe: SftRecipe
-    builtin: Mapping[str, BuiltIn]
+    readers: Mapping[str, SourceReader]
     evaluate: Evaluate | None
     _conversations: Conversations | None = None
 
     def prepare(self, tokenizer_source: str, progress: Progress | None) -> list[PreparedSource]:
-        self._conversations = load_conversations(self.recipe, tokenizer_source, self.builtin, progress)
+        self._conversations = load_conversations(self.recipe, tokenizer_source, self.readers, progress)
         return self._conversations.sources
 
     def work(self, prepared: list[PreparedSource], tokenizer: Tokenizer, layout: Layout, data_rank: int) -> Work:

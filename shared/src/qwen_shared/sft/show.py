@@ -9,7 +9,7 @@ import numpy as np
 from rich.console import Console
 from rich.text import Text
 
-from qwen_shared.data.documents import BuiltIn
+from qwen_shared.data.documents import SourceReader
 from qwen_shared.recipe import SftRecipe
 from qwen_shared.sft.data import load_conversations
 from qwen_shared.sft.packing import PackedSample
@@ -21,10 +21,10 @@ _NOT_IN_LOSS = ("dim", "dim underline")
 _SPECIAL, _PADDING = "bold", "dim strike"
 
 
-def show_batch(recipe: SftRecipe, tokenizer_source: str, builtin: Mapping[str, BuiltIn], count: int) -> None:
+def show_batch(recipe: SftRecipe, tokenizer_source: str, readers: Mapping[str, SourceReader], count: int) -> None:
     """Prints the first `count` samples of the first step."""
     with data_progress() as progress:
-        conversations = load_conversations(recipe, tokenizer_source, builtin, progress)
+        conversations = load_conversations(recipe, tokenizer_source, readers, progress)
     tokenizer = load_tokenizer(tokenizer_source)
     blend = conversations.blend(recipe)
     console = Console(highlight=False)

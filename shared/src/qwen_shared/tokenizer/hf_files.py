@@ -1,11 +1,11 @@
 """The files of a Hugging Face tokenizer. Only JSON and text are read: no code, no pickle, no `auto_map`."""
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from qwen_shared.errors import UserError
+from qwen_shared.files import write_atomic
 
 TOKENIZER_FILE = "tokenizer.json"
 CONFIG_FILE = "tokenizer_config.json"
@@ -128,18 +128,6 @@ def write_files(directory: Path, contents: dict[str, bytes]) -> None:
     """Each file appears whole or not at all."""
     for name, content in contents.items():
         write_atomic(directory / name, content)
-
-
-def write_atomic(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def byte_names() -> list[str]:

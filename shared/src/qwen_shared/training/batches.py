@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from qwen_shared.backend import device
-from qwen_shared.data import Blend, ValidationText, batch, samples_digest
+from qwen_shared.data import BlendedDataset, ValidationText, collate, samples_digest
 from qwen_shared.model.context import context_slice
 from qwen_shared.model.documents import Documents
 from qwen_shared.recipe import Layout
@@ -20,7 +20,7 @@ class PackedBatches:
 
     def __init__(
         self,
-        blend: Blend,
+        blend: BlendedDataset,
         eod_id: int,
         layout: Layout,
         data_rank: int,
@@ -38,7 +38,7 @@ class PackedBatches:
         first = (step - 1) * self._global_batch
         for m in range(self._layout.num_microbatches):
             start = first + (m * self._layout.data_parallel + self._data_rank) * self._micro_batch
-            rows = batch([self._blend.sample(k) for k in range(start, start + self._micro_batch)], self._eod_id)
+            rows = collate([self._blend.sample(k) for k in range(start, start + self._micro_batch)], self._eod_id)
             yield _text_batch(rows["tokens"], rows["labels"], rows["loss_mask"][None], self._isolate_at)
 
     def digest(self, step: int) -> str:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from qwen_shared.data import Blend, PackedTokens, PreparedSource, TokenFile, ValidationText, prepare
-from qwen_shared.data.documents import TextReader
+from qwen_shared.data import BlendedDataset, PackedDataset, PreparedSource, TokenFile, ValidationText, prepare
+from qwen_shared.data.documents import SourceReader
 from qwen_shared.data.prepare import Progress
 from qwen_shared.job.parent import Start
 from qwen_shared.log import say
@@ -31,8 +31,8 @@ class Corpus:
     name: str
     data: TrainingData
     share: float = 1.0
-    builtin: Mapping[Source, TextReader] = field(default_factory=dict)
-    transform: Callable[[PackedTokens, Tokenizer], Any] | None = None  # of each source's samples, to a like stream
+    readers: Mapping[Source, SourceReader] = field(default_factory=dict)
+    transform: Callable[[PackedDataset, Tokenizer], Any] | None = None  # of each source's samples
 
 
 def pretrain(
@@ -61,7 +61,7 @@ class _Pretraining:
 
     def prepare(self, tokenizer_source: str, progress: Progress | None) -> list[PreparedSource]:
         self._prepared = [
-            prepare(corpus.data, tokenizer_source, cache_dir(), progress, builtin=corpus.builtin)
+            prepare(corpus.data, tokenizer_source, cache_dir(), progress, readers=corpus.readers)
             for corpus in self.corpora
         ]
         return [source for sources in self._prepared for source in sources]
@@ -95,16 +95,16 @@ class _Pretraining:
         ]
         return Work(batches, held_out, self._said(), prompts, results)
 
-    def _blend(self, tokenizer: Tokenizer) -> Blend:
+    def _blend(self, tokenizer: Tokenizer) -> BlendedDataset:
         """All sources as streams of samples, each corpus with its share, divided in it by the sources' weights."""
         streams, weights = [], []
         for corpus, sources in zip(self.corpora, self._prepared, strict=True):
             whole = sum(source.weight for source in sources)
             for source in sources:
-                packed = PackedTokens(TokenFile(source.train), self.recipe.data.seq_length, self.recipe.seed)
+                packed = PackedDataset(TokenFile(source.train), self.recipe.data.seq_length, self.recipe.seed)
                 streams.append(corpus.transform(packed, tokenizer) if corpus.transform else packed)
                 weights.append(corpus.share * source.weight / whole)
-        return Blend(streams, weights, self.recipe.seed)
+        return BlendedDataset(streams, weights, self.recipe.seed)
 
     def _said(self) -> str:
         parts = []

@@ -166,19 +166,18 @@ class _Job:
 
     def _pretraining(self) -> Callable[[int], tuple[Tensor, Tensor, Tensor]]:
         """This rank's tokens, labels and loss mask [B, S] of the n-th optimizer step (from 0)."""
-        from qwen_shared.data import Blend, PackedTokens, TokenFile, batch, prepare
+        from qwen_shared.data import collate, prepare, training_blend
         from qwen_shared.run.paths import cache_dir
 
         settings, run = self._recipe.pretraining, self._hf
         with data_progress() as progress:
             prepared = prepare(settings.data, self._recipe.tokenizer, cache_dir(), progress if run.rank == 0 else None)
-        streams = [PackedTokens(TokenFile(s.train), settings.data.seq_length, self._recipe.seed) for s in prepared]
-        blend = Blend(streams, [source.weight for source in prepared], self._recipe.seed)
+        blend = training_blend(prepared, settings.data.seq_length, self._recipe.seed)
         share = settings.global_batch_size // run.world_size
 
         def samples(number: int) -> tuple[Tensor, Tensor, Tensor]:
             first = number * settings.global_batch_size + run.rank * share
-            rows = batch([blend.sample(k) for k in range(first, first + share)], self._tokenizer.eod_id)
+            rows = collate([blend.sample(k) for k in range(first, first + share)], self._tokenizer.eod_id)
             tokens, labels, mask = (torch.from_numpy(rows[name]) for name in ("tokens", "labels", "loss_mask"))
             return tokens.to(device()), labels.to(device()), mask.bool().to(device())
 

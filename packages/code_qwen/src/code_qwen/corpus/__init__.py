@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from code_qwen.corpus.settings import CodeSource
     from code_qwen.recipe import CodeData
-    from qwen_shared.data.documents import TextReader
+    from qwen_shared.data.documents import SourceReader
 
 
-def corpus(data: CodeData) -> dict[CodeSource, TextReader]:
-    """A reader for each of `data.sources`, for `qwen_shared.data.prepare(data, …, builtin=corpus(data))`.
+def corpus(data: CodeData) -> dict[CodeSource, SourceReader]:
+    """A reader for each of `data.sources`, for `qwen_shared.data.prepare(data, …, readers=corpus(data))`.
 
     Raises UserError for a directory without code.
     """
     from code_qwen.corpus.reading import CodeReader  # imports numpy, which a recipe does not need
 
-    return {source: CodeReader(data, source).as_text_reader() for source in data.sources}
+    return {source: CodeReader(data, source).as_source_reader() for source in data.sources}

@@ -14,8 +14,8 @@ from code_qwen.corpus.order import imports_first
 from code_qwen.corpus.report import Report
 from code_qwen.corpus.sources import open_source
 from qwen_shared.data.check import HF
-from qwen_shared.data.documents import FILE_END, Document, FileIdentity, Meter, TextReader
-from qwen_shared.data.stdlib import is_near, shingles
+from qwen_shared.data.documents import FILE_END, Document, FileIdentity, Meter, SourceReader
+from qwen_shared.data.near_duplicates import is_near_duplicate, shingles
 from qwen_shared.errors import UserError
 
 if TYPE_CHECKING:
@@ -35,8 +35,8 @@ class CodeReader:
         self.report = Report()
         self._opened = open_source(data, source)
 
-    def as_text_reader(self) -> TextReader:
-        return TextReader(self.documents, self.identity, self.settings(), lambda: self.report.as_dict())
+    def as_source_reader(self) -> SourceReader:
+        return SourceReader(self.documents, self.settings(), self.identity, lambda: self.report.as_dict())
 
     def identity(self) -> list[FileIdentity]:
         return self._opened.identity()
@@ -88,7 +88,7 @@ class CodeReader:
             if not reason and self._opened.splits_by_text:
                 if file.held_out:
                     held_out_shingles.update(shingles(file.text or ""))
-                elif is_near(file.text or "", held_out_shingles):
+                elif is_near_duplicate(file.text or "", held_out_shingles):
                     reason = "near held-out text"
             if reason:
                 report.drop(Dropped(reason, file.where, file.language, size))

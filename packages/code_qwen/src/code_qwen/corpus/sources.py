@@ -16,7 +16,8 @@ from code_qwen.corpus.tree import Listing, list_tree
 from qwen_shared.data.check import HF, STDLIB
 from qwen_shared.data.documents import FileIdentity, Meter
 from qwen_shared.data.rows import files_identity
-from qwen_shared.data.stdlib import choose_by_name, held_out_modules, stdlib_identities, stdlib_modules
+from qwen_shared.data.split import held_out_names
+from qwen_shared.data.stdlib import held_out_modules, stdlib_identities, stdlib_modules
 from qwen_shared.errors import UserError
 
 if TYPE_CHECKING:
@@ -183,9 +184,9 @@ def _split(files: list[CodeFile], share: float, max_bytes: int) -> list[CodeFile
             names[_name(file)] = names.get(_name(file), 0) + file.size
     limit = min(share * sum(repositories.values()), max_bytes)
     if len(repositories) > 1 and min(repositories.values()) <= limit:
-        chosen = choose_by_name(repositories, share, max_bytes, largest=max(1.0, largest))
+        chosen = held_out_names(repositories, share, max_bytes, largest=max(1.0, largest))
         return [replace(file, held_out=file.repository in chosen) if file.repository else file for file in files]
-    chosen = choose_by_name(names, share, max_bytes, largest)
+    chosen = held_out_names(names, share, max_bytes, largest)
     return [replace(file, held_out=_name(file) in chosen) if file.repository else file for file in files]
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from qwen_shared.data import conversations, sources
 from qwen_shared.data.check import HF, STDLIB, source_files
 from qwen_shared.data.documents import Meter
-from qwen_shared.data.prepare import find_prepared
+from qwen_shared.data.prepare import find_prepared, open_source
 from qwen_shared.recipe import Recipe
 from qwen_shared.recipe.schema import Data, Source, TrainingData
 from qwen_shared.recipe.sft_schema import ConversationSource, SftData
@@ -54,11 +53,10 @@ def _look(data: TrainingData, source: Source | ConversationSource, key: str, tok
 
 def _estimate(data: Data | SftData, source: Source | ConversationSource, tokenizer: Tokenizer) -> int:
     """Training tokens, by those of the first documents and the part of the files that these take."""
-    kind, meter = (conversations if isinstance(data, SftData) else sources), Meter()
-    encode = kind.encoder(data)
+    (reader, encode), meter = open_source(data, source), Meter()
     tokens = size = documents = 0
     share = 1.0
-    for document in kind.read(data, source, meter, None):
+    for document in reader.read(meter):
         # The meter stands at the end of the document before, or beyond it where files are read in blocks.
         if documents >= _LOOK_DOCUMENTS or size >= _LOOK_BYTES:
             share = meter.done / meter.total

@@ -6,7 +6,8 @@ import json
 import pytest
 import zstandard
 
-from qwen_shared.data import Meter, read_documents
+from qwen_shared.data import Meter
+from qwen_shared.data.texts import text_reader
 from qwen_shared.errors import UserError
 from qwen_shared.recipe.schema import Data
 
@@ -16,7 +17,7 @@ TEXTS = ["First.\n\nSecond paragraph.", "naïve 你好 🙂", "x" * 5000, "last"
 def read(path, **source):
     documents = source.pop("documents", None)
     data = Data(sources={"path": str(path), **source}, seq_length=8, documents=documents)
-    return [d.text for d in read_documents(data, data.sources[0])]
+    return [d.text for d in text_reader(data, data.sources[0]).read(Meter())]
 
 
 def refusal(path, **source):
@@ -150,7 +151,7 @@ def test_progress_ends_at_the_size_of_all_files(tmp_path):
     (tmp_path / "d.txt").write_text("text " * 50_000)
     data = Data(sources=str(tmp_path), seq_length=8)
     meter, seen = Meter(), []
-    for _ in read_documents(data, data.sources[0], meter):
+    for _ in text_reader(data, data.sources[0]).read(meter):
         seen.append(meter.done)
     assert seen == sorted(seen)
     assert seen[-1] == meter.total == sum(p.stat().st_size for p in tmp_path.iterdir())
