@@ -76,16 +76,16 @@ def test_a_stage_reads_its_sources_in_an_order_of_its_own(packed, conversations)
     a, b = packed(conversations(60), 64, seed=1234), packed(conversations(90)[60:], 64, seed=1234)
     found = Conversations([], [a, b], [])
     first, second = (found.blend(recipe(BROAD, FINE), stage) for stage in (0, 1))
-    assert len(first.streams) == 2
-    assert len(second.streams) == 1
+    assert len(first.datasets) == 2
+    assert len(second.datasets) == 1
 
     def epoch(stream):
         return [stream.sample(i).tokens.tobytes() for i in range(stream.num_samples)]
 
-    before, after = epoch(first.streams[1]), epoch(second.streams[0])
+    before, after = epoch(first.datasets[1]), epoch(second.datasets[0])
     assert sorted(before) == sorted(after)
     assert before != after
-    assert epoch(first.streams[0]) == epoch(a)  # the first stage is what a run without stages would see
+    assert epoch(first.datasets[0]) == epoch(a)  # the first stage is what a run without stages would see
 
 
 @pytest.mark.parametrize(

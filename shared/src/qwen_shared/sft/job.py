@@ -73,7 +73,7 @@ class _FineTuning:
             f"{sum(packed.num_conversations for packed in found.held_out):,} held out; "
             + ", ".join(
                 (f"stage {stage.name} " if self.recipe.stages else "")
-                + f"{stage.steps * training.global_batch_size / sum(s.num_samples for s in blend.streams):.3g} epochs"
+                + f"{stage.steps * training.global_batch_size / sum(s.num_samples for s in blend.datasets):.3g} epochs"
                 for stage, blend in zip(stages, blends, strict=True)
             )
         )
