@@ -87,14 +87,14 @@ def _prompts(count: int) -> list[list[dict[str, str]]]:
 def ppo(job: dict[str, Any]) -> dict[str, Any]:
     import torch
 
-    from qwen_chat.engine import frozen, make_engine
+    from qwen_chat.ppo.engine import frozen, make_engine
     from qwen_chat.ppo.models import PolicyModel, load_policy, value_of
+    from qwen_chat.ppo.prompts import Query
+    from qwen_chat.ppo.recipe import PpoRecipe
     from qwen_chat.ppo.rollout import Sampler
+    from qwen_chat.ppo.scorer import Scorer
     from qwen_chat.ppo.trainer import Models, Trainer
-    from qwen_chat.ppo_recipe import PpoRecipe
-    from qwen_chat.prompts import Query
     from qwen_chat.reward.model import load_reward_model
-    from qwen_chat.scorer import Scorer
     from qwen_shared.recipe import validate
     from qwen_shared.tokenizer import load_tokenizer
 

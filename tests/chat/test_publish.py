@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 from qwen_chat.cli import main
 from qwen_chat.hf_run import export_hf
 from qwen_chat.ppo.models import load_policy
-from qwen_chat.ppo_recipe import Lora
+from qwen_chat.ppo.recipe import Lora
 from qwen_chat.reward.model import load_module, load_reward_model
 from qwen_chat.reward.padding import PaddedBy, padding_id
 from qwen_shared.convert.hf_files import weights_hash

@@ -6,13 +6,13 @@ import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM, Qwen2Model
 
 from qwen_chat import dialogues
-from qwen_chat.engine import frozen, make_engine
+from qwen_chat.ppo.engine import frozen, make_engine
 from qwen_chat.ppo.models import PolicyModel, ValueModel
+from qwen_chat.ppo.prompts import Query
+from qwen_chat.ppo.recipe import PpoRecipe
 from qwen_chat.ppo.rollout import Sampler
+from qwen_chat.ppo.scorer import Scorer
 from qwen_chat.ppo.trainer import Models, Trainer
-from qwen_chat.ppo_recipe import PpoRecipe
-from qwen_chat.prompts import Query
-from qwen_chat.scorer import Scorer
 from qwen_shared.recipe import validate
 from qwen_shared.tokenizer import load_tokenizer
 

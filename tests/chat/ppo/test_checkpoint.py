@@ -6,8 +6,8 @@ import subprocess
 import pytest
 import torch
 
-from qwen_chat.engine import TorchEngine
-from qwen_chat.ppo_run import checkpoint
+from qwen_chat.ppo import checkpoint
+from qwen_chat.ppo.engine import TorchEngine
 from qwen_shared.errors import UserError
 from qwen_shared.recipe.schema import Checkpoint
 from qwen_shared.run.integrity import newest_whole_checkpoint

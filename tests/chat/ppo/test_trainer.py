@@ -5,9 +5,9 @@ import itertools
 import pytest
 import torch
 
-from qwen_chat.ppo.batch import join, pad
+from qwen_chat.ppo.math.batch import join, pad
+from qwen_chat.ppo.math.probabilities import log_probabilities
 from qwen_chat.ppo.models import PolicyModel
-from qwen_chat.ppo.probabilities import log_probabilities
 from qwen_shared.tokenizer import load_tokenizer
 
 from .small import changed, make_trainer, small_lm, weights

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from qwen_chat import zero
+from qwen_chat import deepspeed_config
 from qwen_chat.reward.plan import memory_by_stage
 from qwen_chat.reward.recipe import RewardRecipe
 from qwen_chat.reward.stages import stages_of
 from qwen_shared.errors import UserError
 from qwen_shared.recipe import check_layout, load_recipe
 
-RECIPES = Path(zero.CONFIGS).parent / "reward"
+RECIPES = Path(deepspeed_config.CONFIGS).parent / "reward"
 SOURCES = ["data.sources=[pairs]", "data.pmp_sources=[pairs]"]
 
 
@@ -48,7 +48,7 @@ def test_stages_have_their_own_rates_and_steps():
 
 @pytest.mark.parametrize("name", ["zero0", "zero1", "zero2", "zero3"])
 def test_deepspeeds_files_leave_the_recipe_what_is_the_recipes(name):
-    config = zero.load_config(name, 2, 4, 1.0, "bf16")
+    config = deepspeed_config.load_config(name, 2, 4, 1.0, "bf16")
     assert config["zero_optimization"]["stage"] == int(name[-1])
     assert config["train_micro_batch_size_per_gpu"] == 2
     assert config["gradient_accumulation_steps"] == 4
@@ -60,9 +60,9 @@ def test_a_file_that_says_what_the_recipe_says_is_refused(tmp_path):
     for content, said in (("{", "JSON"), ("[]", "expected an object"), ('{"fp16": {}}', "'fp16' is said by")):
         path.write_text(content)
         with pytest.raises(UserError, match=said):
-            zero.load_config(str(path), 1, 1, 1.0, "fp32")
+            deepspeed_config.load_config(str(path), 1, 1, 1.0, "fp32")
     path.write_text(json.dumps({"zero_optimization": {"stage": 1}}))
-    assert zero.load_config(str(path), 1, 1, 1.0, "fp32")["zero_optimization"] == {"stage": 1}
+    assert deepspeed_config.load_config(str(path), 1, 1, 1.0, "fp32")["zero_optimization"] == {"stage": 1}
     with pytest.raises(UserError, match="nearest: 'zero2'"):
         load_recipe(RewardRecipe, "tiny", ["deepspeed=zero-2"], RECIPES)
 
@@ -70,7 +70,7 @@ def test_a_file_that_says_what_the_recipe_says_is_refused(tmp_path):
 def test_a_missing_compiler_is_one_line(monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
     with pytest.raises(UserError, match="no-such-compiler"):
-        zero.check_compiler()
+        deepspeed_config.check_compiler()
 
 
 def test_zero_divides_more_and_more():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from qwen_chat.ppo_recipe import PpoRecipe
+from qwen_chat.ppo.recipe import PpoRecipe
 from qwen_chat.recipe import ChatSftRecipe
 from qwen_chat.reward.recipe import STAGES, RewardRecipe
 from qwen_shared.cli import REPORT, Verb, publish_tool, run
@@ -87,13 +87,13 @@ VERBS = [
     Verb(
         "ppo",
         "teach a chat model what a reward model, or reward functions, prefer",
-        "qwen_chat.ppo_run.job:main",
+        "qwen_chat.ppo.job:main",
         "chat-ppo",
         schema=PpoRecipe,
         takes_start=True,
         parent=("chat-sft", "qwen-chat sft"),
         recipes="ppo",
-        plan="qwen_chat.ppo_run.plan:plan",
+        plan="qwen_chat.ppo.plan:plan",
         figures=_ppo_figures,
     ),
     Verb(

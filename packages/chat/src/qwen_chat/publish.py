@@ -53,7 +53,7 @@ def _policy_parity(subject: Subject, directory: Path, tokenizer: Tokenizer) -> d
     from transformers import AutoConfig, AutoModelForCausalLM
 
     from qwen_chat.ppo.models import load_policy
-    from qwen_chat.ppo_recipe import PpoRecipe
+    from qwen_chat.ppo.recipe import PpoRecipe
     from qwen_shared.publish.parity import module_parity, proof_batch
     from qwen_shared.run.integrity import data_alone
     from qwen_shared.run.manifest import read_recipe
@@ -86,7 +86,7 @@ def _policy_weights(checkpoint: Path) -> dict[str, Tensor]:
     else:
         from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
 
-        from qwen_chat.zero import know_states
+        from qwen_chat.deepspeed_config import know_states
 
         know_states()
         weights = get_fp32_state_dict_from_zero_checkpoint(str(checkpoint), tag="policy")

@@ -1,4 +1,4 @@
-"""The chat recipes: supervised fine-tuning on dialogues, and the prompts of PPO."""
+"""The recipe of `qwen-chat sft`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pydantic import BeforeValidator, Field
 
 from qwen_shared.evaluation.settings import Evaluation
 from qwen_shared.recipe import SftRecipe
-from qwen_shared.recipe.schema import Positive, Section, TrainingData, source_from_text, sources_from_text
-from qwen_shared.recipe.sft_schema import ConversationSource, SftData
+from qwen_shared.recipe.schema import Positive, Section
+from qwen_shared.recipe.sft_schema import SftData
 
 if TYPE_CHECKING:
     from qwen_chat.dialogues import Dialogue
@@ -22,22 +22,6 @@ class ChatData(SftData):
     """`dialogues` are made here; everything else is read."""
 
     builtin: ClassVar[tuple[str, ...]] = (DIALOGUES,)
-
-
-class PromptData(TrainingData):
-    """Rows with a `prompt` (a text or messages), or conversations in any form, whose last answer is left out. Every
-    other key of a row is a column for reward functions."""
-
-    builtin: ClassVar[tuple[str, ...]] = (DIALOGUES,)
-    suffixes: ClassVar[tuple[str, ...]] = SftData.suffixes
-    isolate_documents: ClassVar[bool] = True
-
-    sources: Annotated[
-        list[Annotated[ConversationSource, BeforeValidator(source_from_text)]],
-        BeforeValidator(sources_from_text),
-        Field(min_length=1, description="one source or a list; a path alone is short for {path: …}"),
-    ]
-    system: str | None = Field(None, description="for prompts without a system turn; default: the template's")
 
 
 class Dialogues(Section):

@@ -36,7 +36,7 @@ class Task:
         if self.path is None:
             made = dialogues.held_out(self.name)[: limit or None]
             return [Question(dialogues.prompt(d), {"kind": d.kind, "language": d.language}, d) for d in made]
-        from qwen_chat.prompts import prompt_of
+        from qwen_chat.ppo.prompts import prompt_of
         from qwen_shared.data.rows import read_rows
 
         questions = []

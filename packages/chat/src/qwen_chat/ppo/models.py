@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from qwen_chat.ppo.batch import Rows
-from qwen_chat.ppo_recipe import Lora
+from qwen_chat.ppo.math.batch import Rows
+from qwen_chat.ppo.recipe import Lora
 from qwen_shared.backend import device
 from qwen_shared.errors import UserError
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from qwen_chat.ppo.batch import pad
-from qwen_chat.prompts import Query
+from qwen_chat.ppo.math.batch import pad
+from qwen_chat.ppo.prompts import Query
 from qwen_shared.generation.decode import generate
 from qwen_shared.generation.sampling import Completion, Sampling
 from qwen_shared.generation.vllm_backend import VllmGenerator

@@ -9,19 +9,19 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from qwen_chat.engine import Engine, autocast
-from qwen_chat.ppo.advantages import advantages_and_returns, whiten
-from qwen_chat.ppo.batch import Rollout, join
-from qwen_chat.ppo.kl import KlController, kl_per_token
-from qwen_chat.ppo.losses import policy_loss, pretraining_loss, value_loss
-from qwen_chat.ppo.moments import merge, moments
-from qwen_chat.ppo.probabilities import entropy, log_probabilities
-from qwen_chat.ppo.rewards import RewardNormaliser, token_rewards, treat_truncated
+from qwen_chat.ppo.engine import Engine, autocast
+from qwen_chat.ppo.math.advantages import advantages_and_returns, whiten
+from qwen_chat.ppo.math.batch import Rollout, join
+from qwen_chat.ppo.math.kl import KlController, kl_per_token
+from qwen_chat.ppo.math.losses import policy_loss, pretraining_loss, value_loss
+from qwen_chat.ppo.math.moments import merge, moments
+from qwen_chat.ppo.math.probabilities import entropy, log_probabilities
+from qwen_chat.ppo.math.rewards import RewardNormaliser, token_rewards, treat_truncated
+from qwen_chat.ppo.math.statistics import combine, explained_variance, policy_statistics
+from qwen_chat.ppo.prompts import Query, queries_of
+from qwen_chat.ppo.recipe import PpoRecipe
 from qwen_chat.ppo.rollout import Responses, Sampler, VllmSampler
-from qwen_chat.ppo.statistics import combine, explained_variance, policy_statistics
-from qwen_chat.ppo_recipe import PpoRecipe
-from qwen_chat.prompts import Query, queries_of
-from qwen_chat.scorer import Scorer
+from qwen_chat.ppo.scorer import Scorer
 from qwen_shared.backend import device
 from qwen_shared.generation.sampling import Sampling
 

@@ -129,12 +129,12 @@ class _Job:
         import torch
         from transformers import AutoTokenizer
 
+        from qwen_chat.deepspeed_config import know_states
         from qwen_chat.reward.model import load_module, read_at_end
         from qwen_chat.reward.order import training_order
         from qwen_chat.reward.padding import padding_id
         from qwen_chat.reward.trainer import Watch, arguments_of, make_trainer
         from qwen_chat.saving import refusing_disk
-        from qwen_chat.zero import know_states
 
         run, recipe, training = self.hf, self.recipe, self.recipe.training
         writing = self.checkpoints / WRITING
@@ -199,7 +199,7 @@ class _Job:
     def _deepspeed(self, precision: str) -> dict | None:
         import torch
 
-        from qwen_chat.zero import check_compiler, load_config
+        from qwen_chat.deepspeed_config import check_compiler, load_config
 
         recipe, world_size = self.recipe, self.hf.world_size
         if recipe.deepspeed is None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from qwen_chat.zero import check_name
+from qwen_chat.deepspeed_config import check_name
 from qwen_shared.recipe import RunRecipe
 from qwen_shared.recipe.schema import (
     Model,

@@ -6,10 +6,10 @@ import random
 import pytest
 import torch
 
-from qwen_chat.ppo.kl import kl_per_token
-from qwen_chat.ppo.losses import policy_loss, value_loss
-from qwen_chat.ppo.moments import moments
-from qwen_chat.ppo.rewards import RewardNormaliser, last_token, token_rewards, treat_truncated
+from qwen_chat.ppo.math.kl import kl_per_token
+from qwen_chat.ppo.math.losses import policy_loss, value_loss
+from qwen_chat.ppo.math.moments import moments
+from qwen_chat.ppo.math.rewards import RewardNormaliser, last_token, token_rewards, treat_truncated
 
 LAYOUTS = [("right", 0), ("left", 0), ("right", 3), ("left", 3)]
 

@@ -1,10 +1,7 @@
-"""Alarms sound when they must, once; gains are paired."""
+"""Alarms sound when they must, once."""
 
-import pytest
-
-from qwen_chat.ppo_recipe import Alarms
-from qwen_chat.ppo_run.alarms import AlarmBell
-from qwen_chat.ppo_run.held_out import figures, gains, read_answers, write_answers
+from qwen_chat.ppo.alarms import AlarmBell
+from qwen_chat.ppo.recipe import Alarms
 
 
 def step(entropy=1.0, kl=0.0):
@@ -44,25 +41,3 @@ def test_a_resumed_bell_remembers():
     other.load_state_dict(bell.state_dict())
     assert other.step(step(kl=6.0)) == []
     assert other.held_out(held_out(1.0, 1.0))
-
-
-def test_gains_are_paired():
-    before = [{"reward": float(i), "ended": True, "tokens": 3} for i in range(10)]
-    after = [row | {"reward": row["reward"] + 1.0} for row in before]
-    found = gains(before, after, ["reward"])
-    assert found["gain/reward"] == pytest.approx(1.0)
-    assert found["gain/reward_low"] == pytest.approx(found["gain/reward_high"])  # every one by the same
-    assert found["gain_sd/reward"] == pytest.approx(1.0 / figures(before, ["reward"])["val/reward_std"])
-
-
-def test_answers_come_back_whatever_they_say(tmp_path):
-    rows = [
-        {"prompt": [], "text": f"a{separator}b"} for separator in ("\n", "\u2028", "\u2029", "\u0085", "\r", "\x1c")
-    ]
-    write_answers(tmp_path / "answers.jsonl", rows)
-    assert read_answers(tmp_path / "answers.jsonl") == rows
-
-
-def test_one_prompt_has_no_interval():
-    before, after = [{"reward": 1.0}], [{"reward": 2.0}]
-    assert gains(before, after, ["reward"]) == {"gain/reward": 1.0}

@@ -14,8 +14,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from qwen_chat.ppo_recipe import Learner
-from qwen_chat.zero import know_states
+from qwen_chat.deepspeed_config import know_states
+from qwen_chat.ppo.recipe import Learner
 from qwen_shared.backend import device
 from qwen_shared.log import say
 

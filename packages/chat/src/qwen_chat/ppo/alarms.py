@@ -1,14 +1,14 @@
-"""What tells that a run goes wrong, said once."""
+"""Warnings that a run goes wrong, each given once."""
 
 from __future__ import annotations
 
-from qwen_chat import ppo_recipe
+from qwen_chat.ppo.recipe import Alarms
 
 
 class AlarmBell:
     """Fed with figures as they come; returns what there is to say. Its state is part of a checkpoint."""
 
-    def __init__(self, limits: ppo_recipe.Alarms, watched: str | None):
+    def __init__(self, limits: Alarms, watched: str | None):
         """`watched` is the held-out reward's name among the figures of held-out prompts."""
         self._limits, self._watched = limits, watched
         self._state: dict[str, float] = {}

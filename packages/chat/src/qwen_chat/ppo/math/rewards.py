@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from qwen_chat.ppo.moments import merge, variance
+from qwen_chat.ppo.math.moments import merge, variance
 
 
 class RewardNormaliser:

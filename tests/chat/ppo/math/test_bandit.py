@@ -5,12 +5,12 @@ from itertools import pairwise
 import pytest
 import torch
 
-from qwen_chat.ppo.advantages import advantages_and_returns, whiten
-from qwen_chat.ppo.kl import kl_per_token
-from qwen_chat.ppo.losses import policy_loss, value_loss
-from qwen_chat.ppo.moments import moments
-from qwen_chat.ppo.probabilities import log_probabilities
-from qwen_chat.ppo.rewards import RewardNormaliser, token_rewards
+from qwen_chat.ppo.math.advantages import advantages_and_returns, whiten
+from qwen_chat.ppo.math.kl import kl_per_token
+from qwen_chat.ppo.math.losses import policy_loss, value_loss
+from qwen_chat.ppo.math.moments import moments
+from qwen_chat.ppo.math.probabilities import log_probabilities
+from qwen_chat.ppo.math.rewards import RewardNormaliser, token_rewards
 
 VOCABULARY, WANTED, RESPONSES, EPOCHS = 8, 5, 256, 2
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import torch
 
-from qwen_chat.recipe import DIALOGUES, PromptData
+from qwen_chat.ppo.recipe import PromptData
+from qwen_chat.recipe import DIALOGUES
 from qwen_shared.data.check import HF, source_files
 from qwen_shared.data.conversations import Messages, messages_of
 from qwen_shared.data.documents import Document

@@ -5,7 +5,7 @@ from dataclasses import fields
 import pytest
 import torch
 
-from qwen_chat.ppo.batch import Rollout, join, pad
+from qwen_chat.ppo.math.batch import Rollout, join, pad
 
 PROMPTS = [[5, 6, 7], [8], [9, 10, 11, 12, 5]]
 RESPONSES = [[3, 4], [6, 7, 8, 2], [2]]

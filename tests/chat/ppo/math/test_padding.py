@@ -3,14 +3,14 @@
 import pytest
 import torch
 
-from qwen_chat.ppo.advantages import advantages_and_returns, whiten
-from qwen_chat.ppo.batch import join
-from qwen_chat.ppo.kl import kl_per_token
-from qwen_chat.ppo.losses import policy_loss, pretraining_loss, value_loss
-from qwen_chat.ppo.moments import moments
-from qwen_chat.ppo.probabilities import entropy, log_probabilities
-from qwen_chat.ppo.rewards import token_rewards
-from qwen_chat.ppo.statistics import explained_variance, policy_statistics
+from qwen_chat.ppo.math.advantages import advantages_and_returns, whiten
+from qwen_chat.ppo.math.batch import join
+from qwen_chat.ppo.math.kl import kl_per_token
+from qwen_chat.ppo.math.losses import policy_loss, pretraining_loss, value_loss
+from qwen_chat.ppo.math.moments import moments
+from qwen_chat.ppo.math.probabilities import entropy, log_probabilities
+from qwen_chat.ppo.math.rewards import token_rewards
+from qwen_chat.ppo.math.statistics import explained_variance, policy_statistics
 
 from .layouts import LENGTHS, lay_out
 

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from qwen_chat.ppo.kl import kl_per_token
-from qwen_chat.ppo.losses import ratios, token_mean
-from qwen_chat.ppo.moments import variance
+from qwen_chat.ppo.math.kl import kl_per_token
+from qwen_chat.ppo.math.losses import ratios, token_mean
+from qwen_chat.ppo.math.moments import variance
 
 
 @torch.no_grad()

@@ -13,19 +13,19 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from qwen_chat import zero
-from qwen_chat.engine import Engine, frozen, make_engine
+from qwen_chat import deepspeed_config
 from qwen_chat.hf_run import HfRun, export_hf, hf_run
+from qwen_chat.ppo import checkpoint
+from qwen_chat.ppo.alarms import AlarmBell
+from qwen_chat.ppo.engine import Engine, frozen, make_engine
+from qwen_chat.ppo.held_out import HeldOutPrompts, Row, figures, gains, read_answers, write_answers
 from qwen_chat.ppo.models import PolicyModel, ValueModel, load_policy, value_of, without_adapters
+from qwen_chat.ppo.plan import KIND, check
+from qwen_chat.ppo.prompts import Query, load_queries
 from qwen_chat.ppo.rollout import Sampler, VllmSampler
+from qwen_chat.ppo.scorer import Scorer, find_function
 from qwen_chat.ppo.trainer import Models, Trainer
-from qwen_chat.ppo_run import checkpoint
-from qwen_chat.ppo_run.alarms import AlarmBell
-from qwen_chat.ppo_run.held_out import HeldOutPrompts, Row, figures, gains, read_answers, write_answers
-from qwen_chat.ppo_run.plan import KIND, check
-from qwen_chat.prompts import Query, load_queries
 from qwen_chat.reward.model import RewardModel, load_reward_model
-from qwen_chat.scorer import Scorer, find_function
 from qwen_shared.backend import device, peak_memory_bytes, resolve_precision
 from qwen_shared.cli import Invocation
 from qwen_shared.convert.hf_files import weights_hash
@@ -160,7 +160,7 @@ class _Job:
             return None  # one process has nobody to divide with
 
         def config(clip_grad: float = 0.0) -> dict[str, Any]:
-            return zero.load_config(name, recipe.training.micro_batch_size, 1, clip_grad, self._precision)
+            return deepspeed_config.load_config(name, recipe.training.micro_batch_size, 1, clip_grad, self._precision)
 
         return config
 

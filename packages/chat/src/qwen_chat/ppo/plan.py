@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from qwen_chat.ppo_recipe import PpoRecipe
-from qwen_chat.scorer import find_function
+from qwen_chat.ppo.recipe import PpoRecipe
+from qwen_chat.ppo.scorer import find_function
 from qwen_shared.cli import Invocation
 from qwen_shared.convert.hf_files import stored_tensors
 from qwen_shared.errors import UserError

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from qwen_chat.ppo.kl import KlController, kl_per_token
+from qwen_chat.ppo.math.kl import KlController, kl_per_token
 
 EVERY = torch.ones(1, 6, dtype=torch.bool)  # one response token for each of six words
 

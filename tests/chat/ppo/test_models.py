@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from qwen_chat.ppo.models import PolicyModel, load_policy, without_adapters
-from qwen_chat.ppo_recipe import Lora
+from qwen_chat.ppo.recipe import Lora
 from qwen_shared.errors import UserError
 from qwen_shared.tokenizer import load_tokenizer
 

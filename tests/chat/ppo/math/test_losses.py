@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
-from qwen_chat.ppo.losses import policy_loss, pretraining_loss, value_loss
-from qwen_chat.ppo.moments import moments
-from qwen_chat.ppo.statistics import combine, explained_variance, policy_statistics
+from qwen_chat.ppo.math.losses import policy_loss, pretraining_loss, value_loss
+from qwen_chat.ppo.math.moments import moments
+from qwen_chat.ppo.math.statistics import combine, explained_variance, policy_statistics
 
 CLIP = 0.2
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import torch
 
-from qwen_chat.engine import Engine
+from qwen_chat.ppo.engine import Engine
+from qwen_chat.ppo.prompts import Query
 from qwen_chat.ppo.rollout import Sampler, VllmSampler
-from qwen_chat.prompts import Query
-from qwen_chat.scorer import RewardFunction, Scorer, score_by
+from qwen_chat.ppo.scorer import RewardFunction, Scorer, score_by
 from qwen_shared.files import write_atomic
 from qwen_shared.generation.sampling import Sampling
 

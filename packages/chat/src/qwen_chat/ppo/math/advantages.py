@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from qwen_chat.ppo.moments import variance
+from qwen_chat.ppo.math.moments import variance
 
 
 @torch.no_grad()

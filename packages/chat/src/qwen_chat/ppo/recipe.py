@@ -6,10 +6,24 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from qwen_chat.recipe import PromptData
-from qwen_chat.zero import check_name
+from qwen_chat.deepspeed_config import check_name
+from qwen_chat.recipe import DIALOGUES
 from qwen_shared.recipe import RunRecipe
-from qwen_shared.recipe.schema import Data, Flag, Model, Number, Parallel, Positive, Section, Share, Whole
+from qwen_shared.recipe.schema import (
+    Data,
+    Flag,
+    Model,
+    Number,
+    Parallel,
+    Positive,
+    Section,
+    Share,
+    TrainingData,
+    Whole,
+    source_from_text,
+    sources_from_text,
+)
+from qwen_shared.recipe.sft_schema import ConversationSource, SftData
 
 
 class Function(Section):
@@ -171,6 +185,22 @@ class HeldOut(Section):
     prompts: Positive = Field(700, description="at most; the same ones every time")
     shown: Positive = Field(3, description="answers on the console and in W&B")
     functions: list[str] = Field([], description="reward functions that also measure the answers")
+
+
+class PromptData(TrainingData):
+    """Rows with a `prompt` (a text or messages), or conversations in any form, whose last answer is left out. Every
+    other key of a row is a column for reward functions."""
+
+    builtin: ClassVar[tuple[str, ...]] = (DIALOGUES,)
+    suffixes: ClassVar[tuple[str, ...]] = SftData.suffixes
+    isolate_documents: ClassVar[bool] = True
+
+    sources: Annotated[
+        list[Annotated[ConversationSource, BeforeValidator(source_from_text)]],
+        BeforeValidator(sources_from_text),
+        Field(min_length=1, description="one source or a list; a path alone is short for {path: …}"),
+    ]
+    system: str | None = Field(None, description="for prompts without a system turn; default: the template's")
 
 
 class PpoRecipe(RunRecipe):

@@ -2,9 +2,9 @@
 
 import pytest
 
+from qwen_chat.ppo.prompts import Query
 from qwen_chat.ppo.rollout import Responses
-from qwen_chat.prompts import Query
-from qwen_chat.scorer import Scorer, find_function, score_by
+from qwen_chat.ppo.scorer import Scorer, find_function, score_by
 from qwen_shared.errors import UserError
 
 

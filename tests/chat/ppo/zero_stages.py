@@ -1,4 +1,4 @@
-"""Two ranks go through the ZeRO stages with one trainer's settings: `zero.py FOLDER`. Losses are left in FOLDER."""
+"""Two ranks train under each ZeRO stage with the same settings: `zero_stages.py FOLDER`, which gets the losses."""
 
 import json
 import os
@@ -30,7 +30,7 @@ def main(folder: Path) -> None:
     os.environ["DS_ACCELERATOR"] = "cpu"
     from chat.ppo.small import make_trainer
 
-    from qwen_chat import zero
+    from qwen_chat import deepspeed_config
     from qwen_shared.backend import join_processes
 
     os.environ["MASTER_PORT"] = os.environ["TEST_PORTS"]
@@ -39,7 +39,7 @@ def main(folder: Path) -> None:
     for stage in STAGES:
 
         def config(clip_grad: float = 0.0, stage: int = stage) -> dict:
-            return zero.load_config(f"zero{stage}", 1, 1, clip_grad, "fp32")
+            return deepspeed_config.load_config(f"zero{stage}", 1, 1, clip_grad, "fp32")
 
         trainer = make_trainer(config=config, rank=rank, world_size=world_size, **settings())
         found[stage] = losses(trainer)

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from qwen_chat.prompts import load_queries, prompt_of
-from qwen_chat.recipe import PromptData
+from qwen_chat.ppo.prompts import load_queries, prompt_of
+from qwen_chat.ppo.recipe import PromptData
 from qwen_shared.errors import UserError
 from qwen_shared.recipe import validate
 from qwen_shared.tokenizer import load_tokenizer

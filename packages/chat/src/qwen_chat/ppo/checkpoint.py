@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import torch
 
-from qwen_chat.engine import Engine
+from qwen_chat.ppo.engine import Engine
 from qwen_chat.saving import refusing_disk, require_room
 from qwen_shared.files import flush
 from qwen_shared.recipe.schema import Checkpoint

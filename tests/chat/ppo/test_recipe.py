@@ -6,7 +6,7 @@ import sys
 import pytest
 from pydantic import ValidationError
 
-from qwen_chat.ppo_recipe import Advantages, Losses, Reward
+from qwen_chat.ppo.recipe import Advantages, Losses, Reward
 
 
 def test_the_reports_numbers_are_the_defaults():
@@ -31,5 +31,5 @@ def test_what_cannot_be_meant_is_refused(keys, word):
 
 
 def test_settings_bring_no_torch():
-    code = "import sys, qwen_chat.ppo_recipe; sys.exit('torch' in sys.modules)"
+    code = "import sys, qwen_chat.ppo.recipe; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

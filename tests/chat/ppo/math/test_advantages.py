@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from qwen_chat.ppo.advantages import advantages_and_returns, whiten
-from qwen_chat.ppo.moments import merge, moments
+from qwen_chat.ppo.math.advantages import advantages_and_returns, whiten
+from qwen_chat.ppo.math.moments import merge, moments
 
 GAMMAS_AND_LAMBDAS = [(1.0, 0.95), (0.99, 0.9), (1.0, 1.0), (0.9, 0.0), (0.0, 0.5)]
 

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from qwen_chat.ppo import probabilities
-from qwen_chat.ppo.probabilities import entropy, log_probabilities
+from qwen_chat.ppo.math import probabilities
+from qwen_chat.ppo.math.probabilities import entropy, log_probabilities
 
 
 @pytest.fixture(params=[3, 8, 64])
