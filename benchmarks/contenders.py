@@ -89,7 +89,7 @@ def suite(job: dict[str, Any]) -> dict[str, Any]:
     rows = padded_vocab_rows(recipe.model, tokenizer.vocab_size, 1)
     weights = random_source(recipe.seed, recipe.model.num_layers, recipe.model.init_std, device())
     engine = Engine(recipe, layout, processes, job["precision"], rows, weights)
-    parameters = sum(p.numel() for piece in engine.pieces for p in piece.parameters())
+    parameters = sum(p.numel() for chunk in engine.model_chunks for p in chunk.parameters())
     batches = PackedBatches(
         _blend(recipe),
         tokenizer.eod_id,

@@ -114,7 +114,7 @@ def batches(recipe: PretrainRecipe, blend: BlendedDataset) -> PackedBatches:
 def one_step(source: PackedBatches, step: int) -> float:
     """Seconds for all that the training loop asks of data in one step."""
     began = time.perf_counter()
-    for _ in source.step(step):
+    for _ in source.micro_batches(step):
         pass
     source.digest(step)
     return time.perf_counter() - began
@@ -150,7 +150,7 @@ def training_step_seconds(recipe: PretrainRecipe, blend: BlendedDataset, steps: 
     )
     seconds, source = [], batches(recipe, blend)
     for step in range(1, steps + 3):
-        ready = list(source.step(step))
+        ready = list(source.micro_batches(step))
         began = time.perf_counter()
         engine.train_step(iter(ready), recipe.optimizer.lr)
         synchronize()

@@ -193,7 +193,7 @@ def _suite(recipe, rows: int, job: dict[str, Any]):
         MicroBatch(tokens[:, :-1], tokens[:, 1:], torch.ones(1, *tokens[:, 1:].shape, device=tokens.device))
         for tokens in _tokens(recipe, rows, job["accumulate"])
     ]
-    parameters = sum(p.numel() for piece in engine.pieces for p in piece.parameters())
+    parameters = sum(p.numel() for chunk in engine.model_chunks for p in chunk.parameters())
     return lambda: engine.train_step(iter(batches), recipe.optimizer.lr).loss, parameters
 
 

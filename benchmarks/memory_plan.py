@@ -243,7 +243,7 @@ def _train(recipe: PretrainRecipe, processes: Any, rows: int, steps: int) -> dic
 
 def engine_bytes(engine: Any) -> dict[str, int]:
     """Bytes of an engine's weights, gradients and optimizer, as its tensors have them."""
-    buffers = [buffer for piece in engine.pieces for buffer in piece.buffers]
+    buffers = [buffer for chunk in engine.model_chunks for buffer in chunk.buffers]
     optimizers = getattr(engine.optimizer, "chained_optimizers", [engine.optimizer])
     state = [
         tensor

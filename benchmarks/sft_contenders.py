@@ -96,7 +96,7 @@ def suite(job: dict[str, Any]) -> dict[str, Any]:
 
     with quick_import():
         from qwen_shared.backend import peak_memory_bytes, seed_everything, start_processes, stop_processes
-        from qwen_shared.sft.batches import PackedBatches, conversation_batch
+        from qwen_shared.sft.batches import ConversationBatches, conversation_batch
         from qwen_shared.sft.show import padded
         from qwen_shared.training.engine import Engine
         from qwen_shared.training.loop import Hooks, train
@@ -113,7 +113,7 @@ def suite(job: dict[str, Any]) -> dict[str, Any]:
 
     training, S = recipe.training, recipe.data.seq_length
     G = training.global_batch_size
-    batches = PackedBatches(blend, layout, processes.data_rank, G, training.micro_batch_size)
+    batches = ConversationBatches(blend, layout, processes.data_rank, G, training.micro_batch_size)
 
     class Log:
         def log(self, step: int, metrics: dict[str, Any]) -> None:
@@ -138,7 +138,7 @@ def suite(job: dict[str, Any]) -> dict[str, Any]:
         train(recipe, engine, batches, rate_of(recipe), hooks, Log(), Path(folder), 0, rows)
     stop_processes()
     return seen.figures(recipe) | {
-        "parameters": sum(p.numel() for piece in engine.pieces for p in piece.parameters()),
+        "parameters": sum(p.numel() for chunk in engine.model_chunks for p in chunk.parameters()),
         "supervised_per_epoch": sum(
             int(packed.packed(j).mask.sum()) for packed in found.train for j in range(packed.num_samples)
         ),

@@ -37,8 +37,8 @@ def test_the_export_is_the_model_in_plain_transformers(finished_run, megatron):
 
     recipe = load_recipe(PretrainRecipe, str(finished_run / "recipe.yaml"), [], finished_run)
     whole = read_checkpoint(finished_run / "checkpoints/step-00000020", recipe.model)
-    (ours,) = pieces = build_model(recipe.model, 8192, Parallel(), "fp32")
-    fill(pieces, lambda name, shape: whole[name])
+    (ours,) = chunks = build_model(recipe.model, 8192, Parallel(), "fp32")
+    fill(chunks, lambda name, shape: whole[name])
     ours.eval()
     theirs = AutoModelForCausalLM.from_pretrained(finished_run / "export", dtype=torch.float32)
     tokenizer = AutoTokenizer.from_pretrained(finished_run / "export")

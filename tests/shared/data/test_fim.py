@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from qwen_shared.data.fim import SPECIAL_TOKENS, FimStream, fim_token_ids
+from qwen_shared.data.fim import SPECIAL_TOKENS, FimDataset, fim_token_ids
 from qwen_shared.data.samples import collate
 from qwen_shared.errors import UserError
 from qwen_shared.tokenizer import load_tokenizer
@@ -23,7 +23,7 @@ def tokenizer():
     return load_tokenizer("default")
 
 
-class Stream:
+class Dataset:
     """Packed samples of random documents, as PackedDataset gives them: cut anywhere, also within a character."""
 
     def __init__(self, tokenizer, seed, words=WORDS, longest=60):
@@ -46,11 +46,11 @@ def content(tokenizer, ids):
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize(("rate", "spm_rate"), [(1.0, 0.0), (1.0, 1.0), (0.5, 0.5)])
 def test_undone_exactly_and_of_the_same_length(tokenizer, seed, rate, spm_rate):
-    stream = Stream(tokenizer, seed, longest=(3, 30, 60, 400)[seed])
-    filled = FimStream(stream, tokenizer, rate, spm_rate, seed)
+    dataset = Dataset(tokenizer, seed, longest=(3, 30, 60, 400)[seed])
+    filled = FimDataset(dataset, tokenizer, rate, spm_rate, seed)
     prefix, middle, suffix = fim_token_ids(tokenizer)
     for k in range(50):
-        original, changed = stream.sample(k), filled.sample(k)
+        original, changed = dataset.sample(k), filled.sample(k)
         assert changed.shape == original.shape and changed.dtype == original.dtype
         restored = content(tokenizer, filled.undo(changed))
         whole = content(tokenizer, original)
@@ -68,12 +68,12 @@ def _texts(tokenizer, marked):
 
 
 def test_order_of_documents_and_places_of_the_loss(tokenizer):
-    stream = Stream(tokenizer, 7)
-    filled = FimStream(stream, tokenizer, 1.0, 0.5, 7)
+    dataset = Dataset(tokenizer, 7)
+    filled = FimDataset(dataset, tokenizer, 1.0, 0.5, 7)
     for k in range(30):
         changed = filled.sample(k)
         documents = np.split(changed, np.flatnonzero(changed == tokenizer.eod_id) + 1)
-        originals = np.split(stream.sample(k), np.flatnonzero(stream.sample(k) == tokenizer.eod_id) + 1)
+        originals = np.split(dataset.sample(k), np.flatnonzero(dataset.sample(k) == tokenizer.eod_id) + 1)
         for document, original in zip(documents[:-1], originals, strict=False):  # the last may be cut short
             assert content(tokenizer, filled.undo(document)) == content(tokenizer, original)
         made = collate([changed], tokenizer.eod_id)
@@ -94,12 +94,12 @@ def test_the_two_forms_literally(tokenizer):
 
     decode = lambda ids: tokenizer.decode(ids, errors="strict")
     for k in range(20):
-        psm = FimStream(One(), tokenizer, 1.0, 0.0, 3).sample(k).tolist()
+        psm = FimDataset(One(), tokenizer, 1.0, 0.0, 3).sample(k).tolist()
         end, s, m = psm.index(tokenizer.eod_id), psm.index(suffix), psm.index(middle)
         assert psm[0] == prefix and 0 < s < m < end
         first, second, last = decode(psm[1:s]), decode(psm[m + 1 : end]), decode(psm[s + 1 : m])
         assert first + second + last == text
-        spm = FimStream(One(), tokenizer, 1.0, 1.0, 3).sample(k).tolist()
+        spm = FimDataset(One(), tokenizer, 1.0, 1.0, 3).sample(k).tolist()
         end, m = spm.index(tokenizer.eod_id), spm.index(middle)
         assert spm[:2] == [prefix, suffix]
         # The same cuts, drawn by the same numbers.
@@ -115,7 +115,7 @@ def test_cuts_are_uniform_over_characters_and_seldom_at_borders_of_tokens(tokeni
             return np.array((document * LENGTH)[: LENGTH + 1], np.int64)
 
     _, middle, suffix = fim_token_ids(tokenizer)
-    filled = FimStream(One(), tokenizer, 1.0, 0.0, 5)
+    filled = FimDataset(One(), tokenizer, 1.0, 0.0, 5)
     counts = np.zeros(len(text) + 1)
     for k in range(1500):
         ids = filled.sample(k).tolist()
@@ -128,11 +128,11 @@ def test_cuts_are_uniform_over_characters_and_seldom_at_borders_of_tokens(tokeni
 
 
 def test_share_is_as_set(tokenizer):
-    stream = Stream(tokenizer, 1, longest=12)
+    dataset = Dataset(tokenizer, 1, longest=12)
     prefix, _, suffix = fim_token_ids(tokenizer)
     pieces = rearranged = spm = 0
     for seed in range(10):
-        filled = FimStream(stream, tokenizer, 0.3, 0.25, seed)
+        filled = FimDataset(dataset, tokenizer, 0.3, 0.25, seed)
         for k in range(50):
             ids = filled.sample(k)
             parts = [p for p in np.split(ids, np.flatnonzero(ids == tokenizer.eod_id) + 1)[:-1] if len(p) > 1]
@@ -146,13 +146,13 @@ def test_share_is_as_set(tokenizer):
 
 
 def test_rate_zero_is_the_stream_itself_and_the_rest_depends_on_seed_and_number_only(tokenizer):
-    stream = Stream(tokenizer, 2)
+    dataset = Dataset(tokenizer, 2)
     for k in range(10):
-        assert np.array_equal(FimStream(stream, tokenizer, 0.0, 0.5, 1).sample(k), stream.sample(k))
-    one, two = FimStream(stream, tokenizer, 0.7, 0.5, 1), FimStream(stream, tokenizer, 0.7, 0.5, 1)
+        assert np.array_equal(FimDataset(dataset, tokenizer, 0.0, 0.5, 1).sample(k), dataset.sample(k))
+    one, two = FimDataset(dataset, tokenizer, 0.7, 0.5, 1), FimDataset(dataset, tokenizer, 0.7, 0.5, 1)
     backwards = {k: two.sample(k) for k in reversed(range(10))}
     assert all(np.array_equal(one.sample(k), backwards[k]) for k in range(10))
-    other = FimStream(stream, tokenizer, 0.7, 0.5, 2)
+    other = FimDataset(dataset, tokenizer, 0.7, 0.5, 2)
     assert any(not np.array_equal(one.sample(k), other.sample(k)) for k in range(10))
 
 

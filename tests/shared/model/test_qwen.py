@@ -23,8 +23,8 @@ def pair(megatron):
     from qwen_shared.tokenizer import load_tokenizer
 
     generator = torch.Generator().manual_seed(3)
-    (ours,) = pieces = build_model(MODEL, ROWS, Parallel(), "fp32")
-    fill(pieces, lambda name, shape: torch.randn(shape, generator=generator) * 0.2)
+    (ours,) = chunks = build_model(MODEL, ROWS, Parallel(), "fp32")
+    fill(chunks, lambda name, shape: torch.randn(shape, generator=generator) * 0.2)
     theirs = Qwen2ForCausalLM(hf_config(MODEL, ROWS, 64, load_tokenizer("default"), torch.float32)).eval()
     state = {}
     for spec in global_parameters(unwrap(ours)):

@@ -75,7 +75,7 @@ BAD_OVERRIDES = {
         "parallel.virtual_pipeline=2",
         ["virtual_pipeline=2", "pipeline_parallel", "2 or more"],
     ),
-    "pieces do not divide": (
+    "chunks do not divide": (
         "parallel={pipeline_parallel: 2, virtual_pipeline: 3}",
         ["num_layers=4", "pipeline_parallel=2", "virtual_pipeline=3"],
     ),

@@ -51,7 +51,7 @@ def results(processes, parallel: dict, folder: Path) -> dict:
     from qwen_shared.data import BlendedDataset, TokenFile
     from qwen_shared.model.weights import random_source
     from qwen_shared.recipe import SftRecipe, check_layout
-    from qwen_shared.sft.batches import PackedBatches, held_out_loss
+    from qwen_shared.sft.batches import ConversationBatches, held_out_loss
     from qwen_shared.sft.packing import PackedConversations
     from qwen_shared.training.engine import Engine
 
@@ -70,8 +70,8 @@ def results(processes, parallel: dict, folder: Path) -> dict:
     layout = check_layout(recipe, processes.world_size)
     engine = Engine(recipe, layout, processes, "fp32", ROWS, random_source(5, 2, 0.1, torch.device("cpu")))
     packed = PackedConversations(TokenFile(folder / "tokens"), SEQ_LENGTH, [END], 0, 0)
-    batches = PackedBatches(BlendedDataset([packed], [1.0], 0), layout, processes.data_rank, 8, 2)
-    steps = [engine.train_step(batches.step(step), 1e-2) for step in (1, 2, 3)]
+    batches = ConversationBatches(BlendedDataset([packed], [1.0], 0), layout, processes.data_rank, 8, 2)
+    steps = [engine.train_step(batches.micro_batches(step), 1e-2) for step in (1, 2, 3)]
     return {
         "losses": [step.loss for step in steps],
         "tokens": [step.tokens for step in steps],

@@ -120,7 +120,7 @@ def test_a_step_on_packed_samples_is_the_step_on_each_alone(make_engine, stream)
     for samples in (all_of(packed), rows):
         engine = make_engine(micro=1, global_batch=len(samples))
         step = engine.train_step(iter(batch(samples, 1)), 1e-2)
-        results.append((step, [p.detach().clone() for piece in engine.pieces for p in piece.parameters()]))
+        results.append((step, [p.detach().clone() for chunk in engine.model_chunks for p in chunk.parameters()]))
     (ours, weights), (theirs, other_weights) = results
     assert ours.tokens == theirs.tokens
     assert ours.loss == pytest.approx(theirs.loss, rel=1e-5)
@@ -166,13 +166,13 @@ def test_a_change_in_one_document_leaves_the_others_bit_equal(precision, megatro
 
 
 def test_logits_that_nobody_asked_for_change_nothing(make_engine, stream):
-    """Loss, gradient and validation with only the wanted positions' logits are those with all."""
+    """Loss, gradient and validation with the logits of loss positions only are those with all."""
     batches = batch(all_of(stream(STORED)), 1)
-    everything = [replace(one, wanted=None) for one in batches]
+    everything = [replace(one, loss_positions=None) for one in batches]
     for one in batches:
-        wanted = one.wanted.tolist()
-        assert set(one.masks[0].flatten().nonzero().flatten().tolist()) <= set(wanted)
-        assert len(set(wanted)) == len(wanted)
+        positions = one.loss_positions.tolist()
+        assert set(one.masks[0].flatten().nonzero().flatten().tolist()) <= set(positions)
+        assert len(set(positions)) == len(positions)
     ours, theirs = (make_engine(global_batch=len(batches)) for _ in range(2))
     sums = [engine.loss_sums(iter(some), len(some)) for engine, some in ((ours, batches), (theirs, everything))]
     torch.testing.assert_close(sums[0], sums[1], rtol=1e-6, atol=0)
@@ -213,16 +213,16 @@ def test_micro_batches_of_all_ranks_are_the_global_batch(megatron, stream):
     """However the work is divided, each sample of a step is read once."""
     from qwen_shared.data import BlendedDataset
     from qwen_shared.recipe import check_layout
-    from qwen_shared.sft.batches import PackedBatches
+    from qwen_shared.sft.batches import ConversationBatches
 
     blend = BlendedDataset([stream([conversation(i, 40, 5) for i in range(30)])], [1.0], 0)
     expected = {step: sorted(tuple(blend.sample(8 * (step - 1) + k).tokens) for k in range(8)) for step in (1, 2, 5)}
     digests = set()
     for micro, ranks in ((1, 1), (2, 1), (8, 1), (1, 2), (2, 2), (1, 8)):
         layout = check_layout(recipe_of(micro, 8), ranks)
-        readers = [PackedBatches(blend, layout, rank, 8, micro) for rank in range(ranks)]
+        readers = [ConversationBatches(blend, layout, rank, 8, micro) for rank in range(ranks)]
         for step, samples in expected.items():
-            found = [micro_batch for reader in readers for micro_batch in reader.step(step)]
+            found = [micro_batch for reader in readers for micro_batch in reader.micro_batches(step)]
             assert all(tuple(one.tokens.shape) == (micro, SEQ_LENGTH) for one in found)
             assert sorted(tuple(row) for one in found for row in one.tokens.tolist()) == samples
         digests.add(tuple(readers[-1].digest(step) for step in expected))

@@ -51,11 +51,12 @@ def test_without_stages_the_run_is_one():
 def test_batches_begin_anew_with_each_stage():
     asked = []
     batches = [
-        SimpleNamespace(step=lambda s, i=i: asked.append((i, s)), digest=lambda s, i=i: f"{i}.{s}") for i in (0, 1)
+        SimpleNamespace(micro_batches=lambda s, i=i: asked.append((i, s)), digest=lambda s, i=i: f"{i}.{s}")
+        for i in (0, 1)
     ]
     staged = StagedBatches(recipe(BROAD, FINE).stages, batches)
     for step in (1, 5, 6, 9):
-        staged.step(step)
+        staged.micro_batches(step)
     assert asked == [(0, 1), (0, 5), (1, 1), (1, 4)]
     assert staged.digest(6) == "1.1"
 
@@ -63,10 +64,10 @@ def test_batches_begin_anew_with_each_stage():
 def test_spare_batches_are_of_their_step_s_stage_and_of_no_other_step():
     """The run has nine steps: batch 9·n + s is the n-th in place of step s (see `training.guards`)."""
     asked = []
-    batches = [SimpleNamespace(step=lambda s, i=i: asked.append((i, s))) for i in (0, 1)]
+    batches = [SimpleNamespace(micro_batches=lambda s, i=i: asked.append((i, s))) for i in (0, 1)]
     staged = StagedBatches(recipe(BROAD, FINE).stages, batches)
     for number in range(1, 28):
-        staged.step(number)
+        staged.micro_batches(number)
     assert len(set(asked)) == 27
     assert [stage for stage, _ in asked] == 3 * (5 * [0] + 4 * [1])
     assert asked[9 + 5] == (1, 4 + 1)

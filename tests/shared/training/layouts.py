@@ -66,10 +66,10 @@ def results(processes, parallel: dict, folder: Path, saves: bool = False) -> dic
         engine, batches = make(processes, parallel, isolate)
         steps = []
         for step in (1, 2, 3):
-            steps.append(engine.train_step(batches.step(step), 1e-2))
+            steps.append(engine.train_step(batches.micro_batches(step), 1e-2))
             if saves and step == 2 and not isolate:
                 save_checkpoint(folder, 2, engine, {"step": 2, "world_size": engine.layout.world_size})
-        sums = engine.loss_sums(batches.step(4), engine.layout.num_microbatches)[:, 0].tolist()
+        sums = engine.loss_sums(batches.micro_batches(4), engine.layout.num_microbatches)[:, 0].tolist()
         logits = engine.logits(torch.arange(7)[None])  # a length that no layout can cut evenly
         told["isolated" if isolate else "together"] = {
             "losses": [step.loss for step in steps],
@@ -80,7 +80,7 @@ def results(processes, parallel: dict, folder: Path, saves: bool = False) -> dic
     if (folder / "step-00000002").exists():
         engine, batches = make(processes, parallel, False)
         load_checkpoint(folder, 2, engine)
-        told["resumed"] = engine.train_step(batches.step(3), 1e-2).loss
+        told["resumed"] = engine.train_step(batches.micro_batches(3), 1e-2).loss
     return told
 
 

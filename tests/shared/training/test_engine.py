@@ -5,7 +5,7 @@ import torch
 
 
 def _weights(engine) -> dict[str, torch.Tensor]:
-    return {name: p.detach().float().clone() for name, p in engine.pieces[0].named_parameters()}
+    return {name: p.detach().float().clone() for name, p in engine.model_chunks[0].named_parameters()}
 
 
 def test_micro_batches_do_not_change_a_step(make_engine, batches):
@@ -26,7 +26,7 @@ def test_a_step_is_torchs_adamw_on_the_same_gradient(make_engine, batches):
     from qwen_shared.model.builder import unwrap
 
     reference = make_engine()
-    model = unwrap(reference.pieces[0])
+    model = unwrap(reference.model_chunks[0])
     matrices = [p for p in model.parameters() if p.dim() > 1]
     vectors = [p for p in model.parameters() if p.dim() == 1]
     adamw = torch.optim.AdamW(
@@ -85,7 +85,7 @@ def test_logits_are_those_of_the_model(make_engine, batches):
 
     engine = make_engine()
     tokens = torch.arange(12)[None]
-    assert torch.equal(engine.logits(tokens), unwrap(engine.pieces[0])(tokens).float())
+    assert torch.equal(engine.logits(tokens), unwrap(engine.model_chunks[0])(tokens).float())
 
 
 def test_dropout_is_drawn_in_training_only_and_goes_on_from_a_saved_state(make_engine, batches):
@@ -120,7 +120,7 @@ def test_losses_that_nobody_wants_change_nothing(make_engine, batches):
 
     def picked(size):
         for batch in batches(size):
-            yield replace(batch, wanted=batch.masks[0].flatten().nonzero()[:, 0])
+            yield replace(batch, loss_positions=batch.masks[0].flatten().nonzero()[:, 0])
 
     whole, parts = make_engine(micro=4), make_engine(micro=4)
     for _ in range(3):

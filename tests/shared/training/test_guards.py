@@ -144,8 +144,10 @@ def test_a_damaged_memory_is_refused(text, tmp_path):
 
 
 def test_the_slowest_rank():
-    from qwen_shared.training.ranks import Told, exchange
+    from qwen_shared.training.ranks import RankReports, gather_reports
 
-    told = Told(False, False, [1.0, 1.0, 3.0, 1.0])
-    assert told.timing(4.0) == {"time/slowest_rank": 2, "time/slowest_share": 0.75, "time/median_share": 0.25}
-    assert exchange(True, False, 1.5) == Told(True, False, [1.5]) and not exchange(True, False, 1.5).timing(2.0)
+    reports = RankReports(False, False, [1.0, 1.0, 3.0, 1.0])
+    assert reports.timing(4.0) == {"time/slowest_rank": 2, "time/slowest_share": 0.75, "time/median_share": 0.25}
+    assert gather_reports(True, False, 1.5) == RankReports(True, False, [1.5]) and not gather_reports(
+        True, False, 1.5
+    ).timing(2.0)

@@ -40,13 +40,13 @@ def plan(invocation: Invocation) -> str:
 
 def corpora(recipe: CodePretrainRecipe) -> list[Corpus]:
     from code_qwen.corpus import corpus
-    from qwen_shared.data.fim import FimStream
+    from qwen_shared.data.fim import FimDataset
     from qwen_shared.training.pretrain import Corpus
 
     data = recipe.data
 
-    def rearranged(stream, tokenizer):
-        return FimStream(stream, tokenizer, data.fim_rate, data.fim_spm_rate, recipe.seed)
+    def rearranged(dataset, tokenizer):
+        return FimDataset(dataset, tokenizer, data.fim_rate, data.fim_spm_rate, recipe.seed)
 
     code = Corpus("code", data, 1 - data.text_share, corpus(data), rearranged if data.fim_rate else None)
     return [code, *(Corpus(name, part, data.text_share) for name, part in data.parts.items() if name != "sources")]

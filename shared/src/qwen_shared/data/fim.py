@@ -27,7 +27,7 @@ _FIM_STREAM = 2  # the random stream's number; `samples` uses 0 and 1
 _CONTEXT = 4  # tokens on each side of a cut that are encoded again
 
 
-class SampleStream(Protocol):
+class TokenDataset(Protocol):
     def sample(self, k: int) -> np.ndarray: ...  # int64 [S + 1]
 
 
@@ -43,8 +43,8 @@ def fim_token_ids(tokenizer: Tokenizer) -> tuple[int, int, int]:
     )
 
 
-class FimStream:
-    """Samples of `stream` in which each document is rearranged with probability `fim_rate`, of these as SPM with
+class FimDataset:
+    """Samples of `dataset` in which each document is rearranged with probability `fim_rate`, of these as SPM with
     probability `fim_spm_rate`.
 
     Documents are the parts of a sample between `<|endoftext|>`. Their order, their `<|endoftext|>` and the sample's
@@ -55,11 +55,11 @@ class FimStream:
     tokenizer cannot encode the two sides (bytes that are not whole characters), the cut moves to the token border
     before it.
 
-    The result is a function of `seed`, `k` and the stream's sample.
+    The result is a function of `seed`, `k` and the dataset's sample.
     """
 
-    def __init__(self, stream: SampleStream, tokenizer: Tokenizer, fim_rate: float, fim_spm_rate: float, seed: int):
-        self.stream = stream
+    def __init__(self, dataset: TokenDataset, tokenizer: Tokenizer, fim_rate: float, fim_spm_rate: float, seed: int):
+        self.dataset = dataset
         self.fim_rate = fim_rate
         self.fim_spm_rate = fim_spm_rate
         self.seed = seed
@@ -69,7 +69,7 @@ class FimStream:
 
     def sample(self, k: int) -> np.ndarray:
         """Sample k: int64 [S + 1]."""
-        original = self.stream.sample(k)
+        original = self.dataset.sample(k)
         if not self.fim_rate:
             return original
         eod = self._tokenizer.eod_id

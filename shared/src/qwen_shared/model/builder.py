@@ -80,19 +80,19 @@ def build_model(
     materialize: bool = True,
     dropout: float = 0.0,
 ) -> list[torch.nn.Module]:
-    """This rank's pieces of the model, weights not yet drawn, on this process's device.
+    """This rank's model chunks, weights not yet drawn, on this process's device.
 
-    One piece, or `virtual_pipeline` of them. bf16 models come wrapped in Megatron's Float16Module (bf16 parameters;
+    One chunk, or `virtual_pipeline` of them. bf16 models come wrapped in Megatron's Float16Module (bf16 parameters;
     logits and losses leave in fp32). With `materialize=False` nothing is allocated (meta tensors): for counting.
     """
     config = transformer_config(model, parallel, precision, dropout)
     rotary = RotaryTable(model)
     first = parallel_state.is_pipeline_first_stage(ignore_virtual=True)
     last = parallel_state.is_pipeline_last_stage(ignore_virtual=True)
-    pieces: list[torch.nn.Module] = []
+    chunks: list[torch.nn.Module] = []
     with torch.device(device() if materialize else "meta"):
         for i in range(parallel.virtual_pipeline):
-            pieces.append(
+            chunks.append(
                 QwenModel(
                     config,
                     vocab_rows,
@@ -104,9 +104,9 @@ def build_model(
                 )
             )
     if materialize and torch.cuda.is_available():
-        for piece in pieces:
-            piece.cuda(torch.cuda.current_device())
-    return [Float16Module(config, piece) for piece in pieces] if precision == "bf16" else pieces
+        for chunk in chunks:
+            chunk.cuda(torch.cuda.current_device())
+    return [Float16Module(config, chunk) for chunk in chunks] if precision == "bf16" else chunks
 
 
 def unwrap(model: torch.nn.Module) -> QwenModel:

@@ -1,4 +1,4 @@
-"""Qwen, one piece of its pipeline, from Megatron-core blocks.
+"""Qwen, one chunk of its pipeline, from Megatron-core blocks.
 
 Megatron's own GPTModel is deprecated and its successor needs Transformer Engine, so the thin outer module is here:
 embedding, Megatron's TransformerBlock, output layer. Everything with parallelism inside it is Megatron's.
@@ -59,7 +59,7 @@ def layer_spec(qk_norm: bool) -> ModuleSpec:
 
 
 class QwenModel(LanguageModule):
-    """The layers of one piece of the pipeline; the first piece also embeds, the last also predicts.
+    """The layers of one model chunk; the first chunk also embeds, the last also predicts.
 
     Raises nothing of its own: the recipe has checked the sizes.
     """
@@ -74,7 +74,7 @@ class QwenModel(LanguageModule):
         is_last: bool = True,
         vp_stage: int | None = None,
     ):
-        """`vp_stage` is which of this process's pieces this is, None where it has one."""
+        """`vp_stage` is which of this process's chunks this is, None where it has one."""
         super().__init__(config=config)
         # These names are what Megatron's schedules and state dicts look for.
         self.model_type = ModelType.encoder_or_decoder
@@ -85,11 +85,11 @@ class QwenModel(LanguageModule):
             self.embedding = LanguageModelEmbedding(
                 config=config, vocab_size=vocab_rows, max_sequence_length=0, position_embedding_type="rope"
             )
-        pieces = config.pipeline_model_parallel_size * (self.vp_size or 1)
+        chunks = config.pipeline_model_parallel_size * (self.vp_size or 1)
         self.decoder = TransformerBlock(
             config=config,
             spec=TransformerBlockSubmodules(
-                layer_specs=[layer_spec(config.qk_layernorm)] * (config.num_layers // pieces),
+                layer_specs=[layer_spec(config.qk_layernorm)] * (config.num_layers // chunks),
                 layer_norm=RMSNorm,
             ),
             pre_process=is_first,
@@ -121,10 +121,10 @@ class QwenModel(LanguageModule):
         tokens: Tensor,
         labels: Tensor | None = None,
         documents: Documents | None = None,
-        wanted: Tensor | None = None,
+        loss_positions: Tensor | None = None,
     ) -> Tensor:
-        """tokens, labels: [B, S] int64; with `documents`, each is by itself. `wanted`, int64 [T]: which of the B·S
-        positions' losses are wanted; those of others come out as 0, at no cost.
+        """tokens, labels: [B, S] int64; with `documents`, each is by itself. `loss_positions`, int64 [T]: the only ones
+        of the B·S positions whose losses are computed; other losses are 0.
 
         Returns, on the last stage, the loss of each position [B, S] fp32 where labels are given, else the logits
         [B, S, V] of all tensor ranks; on other stages the hidden states [S, B, H], or this tensor rank's part of S
@@ -138,13 +138,13 @@ class QwenModel(LanguageModule):
         if labels is None:
             logits, _ = self.output_layer(hidden, weight=tied)  # [S, B, V / tensor_parallel]
             return tensor_parallel.gather_from_tensor_model_parallel_region(logits).transpose(0, 1)
-        if wanted is None or self.config.sequence_parallel:  # divided over ranks, positions cannot be picked
+        if loss_positions is None or self.config.sequence_parallel:  # divided over ranks, positions cannot be picked
             logits, _ = self.output_layer(hidden, weight=tied)
             return self._losses(logits, labels)
-        picked = hidden.transpose(0, 1).flatten(0, 1)[wanted]  # [T, H]
+        picked = hidden.transpose(0, 1).flatten(0, 1)[loss_positions]  # [T, H]
         logits, _ = self.output_layer(picked[:, None], weight=tied)  # [T, 1, V / tensor_parallel]
-        losses = self._losses(logits, labels.flatten()[wanted][None])  # [1, T]
-        return losses.new_zeros(labels.numel()).index_copy(0, wanted, losses[0]).view_as(labels)
+        losses = self._losses(logits, labels.flatten()[loss_positions][None])  # [1, T]
+        return losses.new_zeros(labels.numel()).index_copy(0, loss_positions, losses[0]).view_as(labels)
 
     def _losses(self, logits: Tensor, labels: Tensor) -> Tensor:
         """[S, B, V / tensor_parallel] and [B, S] → [B, S] fp32."""

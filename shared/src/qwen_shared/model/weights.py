@@ -69,10 +69,10 @@ def local_slice(whole: Tensor, spec: GlobalParameter) -> Tensor:
 
 
 @torch.no_grad()
-def fill(pieces: list[torch.nn.Module], source: Callable[[str, tuple[int, ...]], Tensor]) -> None:
-    """Set every parameter of this rank's pieces from `source(global name, whole shape)`."""
-    for piece in pieces:
-        for spec in global_parameters(unwrap(piece)):
+def fill(chunks: list[torch.nn.Module], source: Callable[[str, tuple[int, ...]], Tensor]) -> None:
+    """Set every parameter of this rank's model chunks from `source(global name, whole shape)`."""
+    for chunk in chunks:
+        for spec in global_parameters(unwrap(chunk)):
             spec.parameter.copy_(local_slice(source(spec.name, spec.shape), spec))
 
 

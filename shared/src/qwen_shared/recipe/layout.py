@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from qwen_shared.errors import UserError
-from qwen_shared.recipe.schema import RunRecipe, sequence_pieces
+from qwen_shared.recipe.schema import RunRecipe, sequence_divisor
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Layout:
     pipeline_parallel: int
     data_parallel: int
     num_microbatches: int  # forward passes per step and data-parallel rank
-    sequence_pieces: int  # a sequence's length must be a multiple of this
+    sequence_divisor: int  # a sequence's length must be a multiple of this
 
 
 def check_layout(recipe: RunRecipe, world_size: int) -> Layout:
@@ -47,4 +47,4 @@ def check_layout(recipe: RunRecipe, world_size: int) -> Layout:
             f"nearest: {max(1, round(recipe.training.global_batch_size / per_round)) * per_round}"
         )
     num_microbatches = recipe.training.global_batch_size // per_pass
-    return Layout(world_size, tp, cp, pp, dp, num_microbatches, sequence_pieces(parallel))
+    return Layout(world_size, tp, cp, pp, dp, num_microbatches, sequence_divisor(parallel))

@@ -177,7 +177,7 @@ class Parallel(Section):
     tensor_parallel: Positive = 1
     sequence_parallel: Flag = Field(False, description="tensor ranks also divide the sequence where nothing else is")
     pipeline_parallel: Positive = 1
-    virtual_pipeline: Positive = Field(1, description="pieces of the model per pipeline stage: a smaller bubble")
+    virtual_pipeline: Positive = Field(1, description="model chunks per pipeline stage: a smaller bubble")
     context_parallel: Positive = Field(1, description="processes that share each sample's sequence")
     recompute: Literal["none", "selective", "full"] = Field(
         "none", description="computed again instead of kept: the insides of attention and MLP, or whole layers"
@@ -284,8 +284,8 @@ def check_parallel(model: Model, parallel: Parallel, data: TrainingData) -> None
     if vp > 1 and pp == 1:
         raise ValueError(f"parallel.virtual_pipeline={vp} needs parallel.pipeline_parallel of 2 or more")
     if model.num_layers % (pp * vp):
-        pieces = f"parallel.pipeline_parallel={pp}" + (f" × parallel.virtual_pipeline={vp}" if vp > 1 else "")
-        raise ValueError(f"model.num_layers={model.num_layers} is not divisible by {pieces}")
+        sizes = f"parallel.pipeline_parallel={pp}" + (f" × parallel.virtual_pipeline={vp}" if vp > 1 else "")
+        raise ValueError(f"model.num_layers={model.num_layers} is not divisible by {sizes}")
     if parallel.sequence_parallel and tp == 1:
         raise ValueError("parallel.sequence_parallel=true needs parallel.tensor_parallel of 2 or more")
     if cp > 1 and data.isolate_documents:
@@ -293,7 +293,7 @@ def check_parallel(model: Model, parallel: Parallel, data: TrainingData) -> None
             f"parallel.context_parallel={cp}: documents that are isolated from each other (data.isolate_documents, and "
             "conversations always) are not cut over ranks"
         )
-    count = sequence_pieces(parallel)
+    count = sequence_divisor(parallel)
     if data.seq_length % count:
         raise ValueError(
             f"data.seq_length={data.seq_length} must be a multiple of {count} to be cut for "
@@ -301,11 +301,11 @@ def check_parallel(model: Model, parallel: Parallel, data: TrainingData) -> None
         )
 
 
-def sequence_pieces(parallel: Parallel) -> int:
-    """Into how many equal pieces a layout cuts a sequence. Each context rank takes one from the front and one from the
-    back, so that all have as much to attend to."""
-    pieces = 2 * parallel.context_parallel if parallel.context_parallel > 1 else 1
-    return pieces * (parallel.tensor_parallel if parallel.sequence_parallel else 1)
+def sequence_divisor(parallel: Parallel) -> int:
+    """Number of equal parts that a layout cuts a sequence into. Each context rank takes one from the front and one from
+    the back, so that all have equal work."""
+    parts = 2 * parallel.context_parallel if parallel.context_parallel > 1 else 1
+    return parts * (parallel.tensor_parallel if parallel.sequence_parallel else 1)
 
 
 class RunRecipe(Section):

@@ -19,14 +19,14 @@ from qwen_shared.training.engine import Engine, MicroBatch
 from qwen_shared.training.validation import held_out_sums
 
 
-class PackedBatches:
+class ConversationBatches:
     """Step s (from 1) of global batch size G sees samples [(s−1)·G, s·G) of the blend."""
 
     def __init__(self, blend: BlendedDataset, layout: Layout, data_rank: int, global_batch: int, micro_batch: int):
         self._blend, self._layout, self._data_rank = blend, layout, data_rank
         self._global_batch, self._micro_batch = global_batch, micro_batch
 
-    def step(self, step: int) -> Iterator[MicroBatch]:
+    def micro_batches(self, step: int) -> Iterator[MicroBatch]:
         """This data rank's micro-batches of one step."""
         first = (step - 1) * self._global_batch
         for m in range(self._layout.num_microbatches):
@@ -45,12 +45,12 @@ def conversation_batch(samples: Sequence[PackedSample], real: Sequence[bool] | N
     )
     if real is not None:
         masks = masks * np.array(real, dtype=np.float32)[:, None]
-    wanted = torch.from_numpy(_wanted(masks)).to(device(), non_blocking=True)
+    loss_positions = torch.from_numpy(_loss_positions(masks)).to(device(), non_blocking=True)
     batch = micro_batch(tokens, labels, masks[None], Documents.beginning_at(begins, device()))
-    return replace(batch, wanted=wanted)
+    return replace(batch, loss_positions=loss_positions)
 
 
-def _wanted(masks: np.ndarray) -> np.ndarray:
+def _loss_positions(masks: np.ndarray) -> np.ndarray:
     """Which of the B·S positions have their logits computed: int64 [T]. Half of what is read is in no loss.
 
     Others are added until T is a multiple of 256. Matrix products of ever new sizes have ever new kernels prepared for

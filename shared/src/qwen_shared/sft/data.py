@@ -27,10 +27,10 @@ class Conversations:
 
     def blend(self, recipe: SftRecipe, stage: int = 0) -> BlendedDataset:
         """A stage's training streams, mixed by weight; without weights every sample is seen equally often."""
-        wanted = recipe.stages[stage].sources if recipe.stages else None
+        chosen = recipe.stages[stage].sources if recipe.stages else None
         streams, weights = [], []
         for source, packed in zip(recipe.data.sources, self.train, strict=True):
-            if wanted is None or source.path in wanted:
+            if chosen is None or source.path in chosen:
                 # In another order each time: a later stage must not begin with what an earlier one has just seen.
                 streams.append(packed.shuffled(recipe.seed + stage))
                 weights.append(packed.num_samples if source.weight is None else source.weight)

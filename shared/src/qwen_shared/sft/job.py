@@ -12,7 +12,7 @@ from qwen_shared.data.prepare import Progress
 from qwen_shared.job.parent import Start
 from qwen_shared.log import say
 from qwen_shared.recipe import Layout, SftRecipe
-from qwen_shared.sft.batches import PackedBatches, held_out_loss
+from qwen_shared.sft.batches import ConversationBatches, held_out_loss
 from qwen_shared.sft.data import Conversations, load_conversations
 from qwen_shared.sft.stages import StagedBatches, staged_rate, stages_of
 from qwen_shared.tokenizer import Tokenizer
@@ -60,7 +60,7 @@ class _FineTuning:
         stages = stages_of(self.recipe)
         blends = [found.blend(self.recipe, i) for i in range(len(stages))]
         sizes = training.global_batch_size, training.micro_batch_size
-        batches = StagedBatches(stages, [PackedBatches(blend, layout, data_rank, *sizes) for blend in blends])
+        batches = StagedBatches(stages, [ConversationBatches(blend, layout, data_rank, *sizes) for blend in blends])
 
         def validate(engine: Engine, final: bool) -> dict[str, float]:
             limit = None if final else evaluation.max_tokens

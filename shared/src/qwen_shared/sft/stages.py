@@ -48,9 +48,9 @@ class StagedBatches:
     def __init__(self, stages: Sequence[Stage], batches: Sequence[Batches]):
         self._stages, self._batches = stages, batches
 
-    def step(self, number: int) -> Iterator[MicroBatch]:
+    def micro_batches(self, number: int) -> Iterator[MicroBatch]:
         i, own_number = self._locate(number)
-        return self._batches[i].step(own_number)
+        return self._batches[i].micro_batches(own_number)
 
     def digest(self, number: int) -> str:
         i, own_number = self._locate(number)

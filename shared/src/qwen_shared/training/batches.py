@@ -33,7 +33,7 @@ class PackedBatches:
         self._layout, self._data_rank = layout, data_rank
         self._global_batch, self._micro_batch = global_batch, micro_batch
 
-    def step(self, step: int) -> Iterator[MicroBatch]:
+    def micro_batches(self, step: int) -> Iterator[MicroBatch]:
         """This data rank's micro-batches of one step."""
         first = (step - 1) * self._global_batch
         for m in range(self._layout.num_microbatches):

@@ -46,8 +46,8 @@ def load_checkpoint(directory: Path, step: int, engine: Engine, random_states: b
     with data_alone(path), _own_failures():
         wanted = sharded_state(engine, is_loading=True, saved_ranks=_saved_ranks(path))
         state = dist_checkpointing.load(wanted, str(path))
-    for i, piece in enumerate(engine.pieces):
-        piece.module.load_state_dict(state[f"piece {i}"])
+    for i, chunk in enumerate(engine.model_chunks):
+        chunk.module.load_state_dict(state[f"chunk {i}"])
     engine.optimizer.load_state_dict(state["optimizer"])
     torch_adam.after_load(engine.optimizer)
     if random_states and "rng" in state:
@@ -102,9 +102,11 @@ def _delete(directory: Path, step: int) -> None:
 def sharded_state(engine: Engine, is_loading: bool, saved_ranks: int | None = None) -> dict[str, Any]:
     """What this rank saves, or wants to load: model, optimizer and random states."""
     processes = engine.processes
-    # What is stored goes by global names; in which piece of which stage a layer is does not matter.
+    # What is stored goes by global names; in which chunk of which stage a layer is does not matter.
     metadata = dict(METADATA)  # Megatron puts its process groups into it
-    model = {f"piece {i}": piece.module.sharded_state_dict(metadata=metadata) for i, piece in enumerate(engine.pieces)}
+    model = {
+        f"chunk {i}": chunk.module.sharded_state_dict(metadata=metadata) for i, chunk in enumerate(engine.model_chunks)
+    }
     state = {
         **model,
         "optimizer": engine.optimizer.sharded_state_dict(model, is_loading=is_loading, metadata=metadata),

@@ -35,7 +35,7 @@ class MicroBatch:
     labels: Tensor  # int64 [B, S]
     masks: Tensor  # fp32 [K, B, S]
     documents: Documents | None = None  # where documents are isolated
-    wanted: Tensor | None = None  # int64 [T]: which of the B·S positions any mask has; None where most are
+    loss_positions: Tensor | None = None  # int64 [T]: which of the B·S positions any mask has; None where most are
 
 
 @dataclass(frozen=True)
@@ -64,15 +64,15 @@ class Engine:
         """`weights(global name, whole shape)` gives the initial weights (qwen_shared.model.weights)."""
         self.recipe, self.layout, self.processes = recipe, layout, processes
         self._vocab_rows = vocab_rows
-        pieces = build_model(recipe.model, vocab_rows, recipe.parallel, precision, dropout=recipe.training.dropout)
-        fill(pieces, weights)
-        self.config = unwrap(pieces[0]).config
+        chunks = build_model(recipe.model, vocab_rows, recipe.parallel, precision, dropout=recipe.training.dropout)
+        fill(chunks, weights)
+        self.config = unwrap(chunks[0]).config
         # Each data-parallel rank keeps its part of the optimizer's state; with one rank that is all of it.
         ddp_config = DistributedDataParallelConfig(
             grad_reduce_in_fp32=True, overlap_grad_reduce=False, use_distributed_optimizer=True
         )
-        # One piece, or as many as parallel.virtual_pipeline says.
-        self.pieces = [DistributedDataParallel(self.config, ddp_config, piece) for piece in pieces]
+        # One chunk, or as many as parallel.virtual_pipeline says.
+        self.model_chunks = [DistributedDataParallel(self.config, ddp_config, chunk) for chunk in chunks]
         self.optimizer = get_megatron_optimizer(
             OptimizerConfig(
                 optimizer="adam",
@@ -86,7 +86,7 @@ class Engine:
                 params_dtype=self.config.params_dtype,
                 use_distributed_optimizer=True,
             ),
-            self.pieces,
+            self.model_chunks,
         )
         torch_adam.make_loadable(self.optimizer)
         # Megatron's `step` does everything up to there; the weights move when the gradients' norm has been looked at.
@@ -107,9 +107,9 @@ class Engine:
         rank, and with `hold`. `step` is for faults on demand.
         """
         self._step, began = step, Event()
-        for piece in self.pieces:
-            piece.train()
-            piece.zero_grad_buffer()
+        for chunk in self.model_chunks:
+            chunk.train()
+            chunk.zero_grad_buffer()
         self.optimizer.zero_grad()
         loss, tokens = self._run(micro_batches, self.layout.num_microbatches, forward_only=False)[:, 0].tolist()
         for group in self.optimizer.param_groups:
@@ -125,7 +125,9 @@ class Engine:
 
     def _finalize(self, *args, **kwargs) -> None:
         """Between a rank's own work and the first that waits for all."""
-        faults.spoil_gradients([buffer.grad_data for piece in self.pieces for buffer in piece.buffers], self._step)
+        faults.spoil_gradients(
+            [buffer.grad_data for chunk in self.model_chunks for buffer in chunk.buffers], self._step
+        )
         self._ready = Event()
         finalize_model_grads(*args, **kwargs)
 
@@ -142,15 +144,15 @@ class Engine:
         self._set_eval()
         B, S = tokens.shape
         # Filled up on the right, which changes no logits, until the layout can cut the sequence.
-        tokens = F.pad(tokens, (0, -S % self.layout.sequence_pieces)).to(device())
+        tokens = F.pad(tokens, (0, -S % self.layout.sequence_divisor)).to(device())
         part = context_slice(tokens, dim=1)
         self.alive()
         # The interleaved schedule wants as many micro-batches as there are stages.
-        count = self.layout.pipeline_parallel if len(self.pieces) > 1 else 1
+        count = self.layout.pipeline_parallel if len(self.model_chunks) > 1 else 1
         outputs = self._schedule(
             forward_step_func=lambda iterator, model: (model(next(iterator)), lambda output, **_: output),
-            data_iterator=[iter([part] * count) for _ in self.pieces],
-            model=self.pieces,
+            data_iterator=[iter([part] * count) for _ in self.model_chunks],
+            model=self.model_chunks,
             num_microbatches=count,
             seq_length=tokens.shape[1],
             micro_batch_size=B,
@@ -177,18 +179,18 @@ class Engine:
         return each * parameter_count(self.recipe.model, self._vocab_rows)
 
     def _set_eval(self) -> None:
-        for piece in self.pieces:
-            piece.eval()
+        for chunk in self.model_chunks:
+            chunk.eval()
 
     def _run(self, micro_batches: Iterator[MicroBatch], count: int, forward_only: bool) -> Tensor:
         """Forward (and backward) over `count` micro-batches: the global sums [2, K] of losses and masks, everywhere."""
         self.alive()
-        # Each piece reads all micro-batches, in its own time.
-        readers = itertools.tee(micro_batches, len(self.pieces))
+        # Each chunk reads all micro-batches, in its own time.
+        readers = itertools.tee(micro_batches, len(self.model_chunks))
         reports = self._schedule(
             forward_step_func=_forward_step,
             data_iterator=list(readers),
-            model=self.pieces,
+            model=self.model_chunks,
             num_microbatches=count,
             seq_length=self.recipe.data.seq_length,
             micro_batch_size=self.recipe.training.micro_batch_size,
@@ -210,7 +212,7 @@ class Engine:
 def _forward_step(micro_batches: Iterator[MicroBatch], model: torch.nn.Module):
     """Megatron's contract: the stage's output, and the function that turns the last stage's into a loss."""
     batch = next(micro_batches)
-    output = model(batch.tokens, batch.labels, batch.documents, batch.wanted)
+    output = model(batch.tokens, batch.labels, batch.documents, batch.loss_positions)
 
     def loss_function(losses: Tensor):  # losses: [B, S] fp32
         masks = batch.masks

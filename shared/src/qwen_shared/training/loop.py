@@ -17,7 +17,7 @@ from qwen_shared.recipe import Recipe
 from qwen_shared.training.checkpoint import go_back, prune_checkpoints
 from qwen_shared.training.engine import Engine, MicroBatch
 from qwen_shared.training.guards import Guards
-from qwen_shared.training.ranks import exchange
+from qwen_shared.training.ranks import gather_reports
 from qwen_shared.training.saving import Saver
 
 
@@ -25,7 +25,7 @@ class Batches(Protocol):
     """What the loop asks of data: a pure function of a batch's number, which is its step's. Numbers after the last
     step are spare (see `guards`)."""
 
-    def step(self, number: int, /) -> Iterator[MicroBatch]: ...
+    def micro_batches(self, number: int, /) -> Iterator[MicroBatch]: ...
 
     def digest(self, number: int, /) -> str: ...
 
@@ -104,12 +104,12 @@ def train(
             faults.reach("training", step)
             began = time.perf_counter()
             lr, number = rate(step), guards.batch(step)
-            samples = faults.spoil_samples(batches.step(number), number)
+            samples = faults.spoil_samples(batches.micro_batches(number), number)
             result = engine.train_step(samples, lr, step, hold=guards.holds(step))
             synchronize()
             seconds = time.perf_counter() - began
-            told = exchange(stop.asked, result.updated and guards.is_spike(result.loss), result.own_seconds)
-            if told.spike and (back := go_back_from(step, result.loss)) is not None:
+            reports = gather_reports(stop.asked, result.updated and guards.is_spike(result.loss), result.own_seconds)
+            if reports.spike and (back := go_back_from(step, result.loss)) is not None:
                 step = back
                 continue
             try:
@@ -125,7 +125,7 @@ def train(
                 "train/lr": lr,
                 "train/loss_tokens": result.tokens,
                 "train/tokens_per_second": speed,
-                **told.timing(seconds),
+                **reports.timing(seconds),
                 **guarded,
             }
             if peak:
@@ -137,7 +137,7 @@ def train(
                 tracker.log(step, {**metrics, "data/samples": batches.digest(number)})
 
             # A validation may have taken long: what was asked since is heard now, not a step later.
-            stopping = step < steps and (stop.agreed() if validating else told.stop)
+            stopping = step < steps and (stop.agreed() if validating else reports.stop)
             if (step % interval == 0 and not guards.in_doubt) or step == steps or stopping:
                 settle(wait=True)
                 saver.begin(step, {"step": step, "world_size": engine.layout.world_size, "guards": guards.state()})

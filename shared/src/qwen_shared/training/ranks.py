@@ -10,7 +10,7 @@ import torch
 
 
 @dataclass(frozen=True)
-class Told:
+class RankReports:
     stop: bool  # any rank was asked to stop
     spike: bool  # any rank takes the step's loss for a spike
     seconds: list[float]  # each rank's own work in the step
@@ -27,13 +27,13 @@ class Told:
         }
 
 
-def exchange(stop: bool, spike: bool, seconds: float) -> Told:
+def gather_reports(stop: bool, spike: bool, seconds: float) -> RankReports:
     """Every rank calls this once a step."""
     if not torch.distributed.is_initialized() or torch.distributed.get_world_size() == 1:
-        return Told(stop, spike, [seconds])
+        return RankReports(stop, spike, [seconds])
     # A host tensor travels over gloo, which is set up beside nccl: no wait for the GPU.
     rows = torch.zeros(torch.distributed.get_world_size(), 3, dtype=torch.float64)
     rows[torch.distributed.get_rank()] = torch.tensor([stop, spike, seconds], dtype=torch.float64)
     torch.distributed.all_reduce(rows)
     stops, spikes, times = rows.T.tolist()
-    return Told(any(stops), any(spikes), times)
+    return RankReports(any(stops), any(spikes), times)

@@ -10,7 +10,7 @@ import torch
 
 from qwen_shared.model.sizes import parameter_count
 from qwen_shared.recipe import PretrainRecipe, check_layout
-from qwen_shared.training.plan.memory import piece_parameters, rank_memory, stage_memory
+from qwen_shared.training.plan.memory import chunk_parameters, rank_memory, stage_memory
 
 LARGER = {"num_layers": 2, "hidden_size": 96, "num_attention_heads": 6, "ffn_hidden_size": 200}
 KINDS = {
@@ -26,9 +26,9 @@ KINDS = {
 def test_what_stays_is_the_engine_s_to_the_byte(make_engine, kind, precision):
     engine = make_engine(precision=precision, model=LARGER | KINDS[kind])
     plan = rank_memory(engine.recipe, engine.layout, 64, precision, cpu=True)
-    parameters = [p for piece in engine.pieces for p in piece.parameters()]
+    parameters = [p for chunk in engine.model_chunks for p in chunk.parameters()]
     assert plan.parameters == sum(p.numel() for p in parameters) == parameter_count(engine.recipe.model, 64)
-    buffers = [buffer for piece in engine.pieces for buffer in piece.buffers]
+    buffers = [buffer for chunk in engine.model_chunks for buffer in chunk.buffers]
     assert plan.weights == sum(buffer.param_data.nbytes for buffer in buffers)
     assert plan.gradients == sum(buffer.grad_data.nbytes for buffer in buffers)
     (optimizer,) = engine.optimizer.chained_optimizers
@@ -61,7 +61,7 @@ def test_activations_are_what_operations_save(make_engine, sections, precision):
     S = engine.recipe.data.seq_length
     tokens = torch.randint(0, 64, (2, S + 1))
     batch = MicroBatch(tokens[:, :-1], tokens[:, 1:], torch.ones(1, 2, S))
-    weights = {p.untyped_storage().data_ptr() for piece in engine.pieces for p in piece.parameters()}
+    weights = {p.untyped_storage().data_ptr() for chunk in engine.model_chunks for p in chunk.parameters()}
     saved: dict[int, torch.Tensor] = {}  # by address: a tensor that is saved twice is held once
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
@@ -69,9 +69,9 @@ def test_activations_are_what_operations_save(make_engine, sections, precision):
             saved[tensor.untyped_storage().data_ptr()] = tensor
         return tensor
 
-    engine.pieces[0].train()
+    engine.model_chunks[0].train()
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        loss = engine.pieces[0](batch.tokens, batch.labels, None, None)
+        loss = engine.model_chunks[0](batch.tokens, batch.labels, None, None)
     held = sum(tensor.untyped_storage().nbytes() for tensor in saved.values())
     plan = rank_memory(engine.recipe, engine.layout, 64, precision, cpu=True)
     # Of the logits, half is their gradient. What is left out is small: positions, labels, norms' scales.
@@ -102,7 +102,7 @@ def test_stages_and_tensor_ranks_have_the_model_between_them(tied):
     for tp, pp, vp in ((1, 2, 1), (2, 1, 1), (2, 4, 2)):
         parallel = {"tensor_parallel": tp, "pipeline_parallel": pp, "virtual_pipeline": vp}
         divided = recipe(model={"tied_embeddings": tied}, parallel=parallel)
-        sizes = [n for stage in range(pp) for piece in piece_parameters(divided, 128, stage) for n in piece]
+        sizes = [n for stage in range(pp) for chunk in chunk_parameters(divided, 128, stage) for n in chunk]
         norms = (2 * 8 + 1) * 64
         twice = 128 * 64 if tied and pp > 1 else 0
         assert (sum(sizes) - norms) * tp + norms == parameter_count(whole.model, 128) + twice

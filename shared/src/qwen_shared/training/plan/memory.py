@@ -57,10 +57,10 @@ def stage_memory(recipe: Recipe, layout: Layout, rows: int, precision: str, cpu:
     T = recipe.training.micro_batch_size * recipe.data.seq_length // layout.context_parallel
 
     # What stays. Megatron's buffers begin each parameter at a multiple of 64 elements, and end so that ranks can share.
-    pieces = piece_parameters(recipe, rows, stage)
+    chunks = chunk_parameters(recipe, rows, stage)
     shares = layout.data_parallel * layout.context_parallel
-    numel = sum(map(sum, pieces))
-    padded = sum(_padded(sum(_padded(n, 64) for n in piece), math.lcm(shares, 128)) for piece in pieces)
+    numel = sum(map(sum, chunks))
+    padded = sum(_padded(sum(_padded(n, 64) for n in chunk), math.lcm(shares, 128)) for chunk in chunks)
     shard = min(numel, padded // shares)
     gradients = 4 * padded
 
@@ -99,8 +99,8 @@ def stage_memory(recipe: Recipe, layout: Layout, rows: int, precision: str, cpu:
     )
 
 
-def piece_parameters(recipe: Recipe, rows: int, stage: int) -> list[list[int]]:
-    """Elements of every parameter on a tensor rank, by the pieces of the model that a stage of the pipeline has."""
+def chunk_parameters(recipe: Recipe, rows: int, stage: int) -> list[list[int]]:
+    """Elements of every parameter on a tensor rank, by the model chunks that a stage of the pipeline has."""
     model, parallel = recipe.model, recipe.parallel
     tp, pp, vp = parallel.tensor_parallel, parallel.pipeline_parallel, parallel.virtual_pipeline
     H, D = model.hidden_size, model.head_size
@@ -109,13 +109,13 @@ def piece_parameters(recipe: Recipe, rows: int, stage: int) -> list[list[int]]:
         layer.append((model.num_attention_heads + 2 * model.kv_heads) * D // tp)
     if model.qk_norm:
         layer += [D, D]
-    pieces = [layer * (model.num_layers // (pp * vp)) for _ in range(vp)]
+    chunks = [layer * (model.num_layers // (pp * vp)) for _ in range(vp)]
     if stage == 0:
-        pieces[0] = [rows * H // tp, *pieces[0]]
+        chunks[0] = [rows * H // tp, *chunks[0]]
     if stage == pp - 1:
         # Where the embedding is on the same stage, a tied output layer is that.
-        pieces[-1] = [*pieces[-1], H, *([] if model.tied_embeddings and pp == 1 else [rows * H // tp])]
-    return pieces
+        chunks[-1] = [*chunks[-1], H, *([] if model.tied_embeddings and pp == 1 else [rows * H // tp])]
+    return chunks
 
 
 def _layer_matrices(model: Model, tp: int) -> list[int]:
@@ -124,7 +124,7 @@ def _layer_matrices(model: Model, tp: int) -> list[int]:
 
 
 def _in_flight(recipe: Recipe, layout: Layout, stage: int) -> tuple[int, int]:
-    """Forward passes of a piece that wait for their backward passes at most, and the layers of each."""
+    """Forward passes of a chunk that wait for their backward passes at most, and the layers of each."""
     pp, vp, count = layout.pipeline_parallel, recipe.parallel.virtual_pipeline, layout.num_microbatches
     ahead = pp - stage if vp == 1 else 2 * (pp - stage - 1) + (vp - 1) * pp + 1
     return min(ahead, count * vp), recipe.model.num_layers // (pp * vp)

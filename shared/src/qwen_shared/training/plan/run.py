@@ -84,8 +84,8 @@ class RunPlan:
         return ranks * (total * (1 + HOLES) + PROCESS_BYTES) if machine.is_cpu else total
 
     def _precision(self, machine: Machine) -> str:
-        wanted = self._recipe.training.precision
-        return cpu_precision(wanted) if machine.is_cpu else "bf16" if wanted == "auto" else wanted
+        precision = self._recipe.training.precision
+        return cpu_precision(precision) if machine.is_cpu else "bf16" if precision == "auto" else precision
 
     @cached_property
     def machine(self) -> Machine:
@@ -353,7 +353,7 @@ def _layout(recipe: Recipe, layout: Layout) -> str:
         idle = (layout.pipeline_parallel - 1) / (layout.num_microbatches * parallel.virtual_pipeline)
         more.append(f"bubble {idle / (1 + idle):.0%}")
     if parallel.virtual_pipeline > 1:
-        more.append(f"{parallel.virtual_pipeline} pieces a stage")
+        more.append(f"{parallel.virtual_pipeline} chunks a stage")
     if parallel.sequence_parallel:
         more.append("sequence parallel")
     if parallel.recompute != "none":
