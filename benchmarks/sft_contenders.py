@@ -24,7 +24,7 @@ from contenders import Clock
 from report import ROOT
 
 from math_qwen.recipe import MathRecipe
-from qwen_shared.job.parent import Start, recipe_from, resolve_start
+from qwen_shared.job.parent import ParentModel, recipe_from, resolve_parent
 from qwen_shared.model.sizes import padded_vocab_rows
 from qwen_shared.recipe import check_layout
 from qwen_shared.sft.data import Conversations, load_conversations
@@ -34,9 +34,9 @@ _RECIPES = ROOT / "packages" / "math_qwen" / "recipes"
 _NEVER = 1 << 40  # an interval that no run reaches
 
 
-def sft_recipe(job: dict[str, Any]) -> tuple[MathRecipe, Start]:
+def sft_recipe(job: dict[str, Any]) -> tuple[MathRecipe, ParentModel]:
     """The job's recipe with a constant learning rate and nothing at intervals, and the model it starts from."""
-    start = resolve_start(job["start"])
+    start = resolve_parent(job["start"])
     changes = [
         f"data.sources={json.dumps([job['data']])}",
         "data.validation_share=0",

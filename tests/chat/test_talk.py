@@ -273,18 +273,18 @@ def test_without_a_name_the_newest_finished_run_talks(tmp_path, monkeypatch):
     @dataclass(frozen=True)
     class Invocation:
         run_dir: Path = Path("runs/chat-sft/tiny")
-        start: str | None = None
+        from_model: str | None = None
 
     run("chat-sft", "2024-01-01")
-    assert _usual(Invocation()).start == "runs/chat-sft/tiny"
+    assert _usual(Invocation()).from_model == "runs/chat-sft/tiny"
     run("chat-ppo", "2024-01-02", "running")
-    assert _usual(Invocation()).start == "runs/chat-sft/tiny"
+    assert _usual(Invocation()).from_model == "runs/chat-sft/tiny"
     run("chat-ppo", "2024-01-02")
     assert _usual(Invocation()).run_dir == Path("runs/chat-ppo/tiny")
     run("chat-sft", "2024-01-03")
-    assert _usual(Invocation()).start == "runs/chat-sft/tiny"
-    named = Invocation(start="elsewhere")
-    assert _usual(named) is named and _usual(Invocation(Path("other"))).start is None
+    assert _usual(Invocation()).from_model == "runs/chat-sft/tiny"
+    named = Invocation(from_model="elsewhere")
+    assert _usual(named) is named and _usual(Invocation(Path("other"))).from_model is None
 
 
 # ---- the real command
@@ -326,7 +326,7 @@ def test_flags_decide_the_answer(babbler, monkeypatch, capsys):
             data=SimpleNamespace(system=None), evaluation=Evaluation(interval=1), tasks=["dialogues"]
         )
         invocation = SimpleNamespace(
-            options=Namespace(**options), start=str(babbler), run_dir=Path("runs"), recipe=recipe, overrides=[]
+            options=Namespace(**options), from_model=str(babbler), run_dir=Path("runs"), recipe=recipe, overrides=[]
         )
         talk.main(invocation)
         return capsys.readouterr().out

@@ -44,7 +44,7 @@ def plan(invocation):
     return f"plan for {invocation.layout.world_size}{hosts} in {invocation.run_dir}"
 
 def look(invocation):
-    print("look", invocation.recipe.training.steps, invocation.run_dir, invocation.start, invocation.options.count)
+    print("look", invocation.recipe.training.steps, invocation.run_dir, invocation.from_model, invocation.options.count)
 
 def train(invocation):
     rank, what = os.environ.get("RANK", "0"), os.environ["TOY"]

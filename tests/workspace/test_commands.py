@@ -115,7 +115,7 @@ def test_every_recipe_is_valid(members):
             missing = [] if "sources:" in path.read_text(encoding="utf-8") else ["data.sources=stdlib"]
             if "stage: both" in path.read_text(encoding="utf-8"):
                 missing.append("data.pmp_sources=stdlib")
-            if any(verb.parent for verb in verbs):
+            if any(verb.default_parent for verb in verbs):
                 missing.append("model={num_layers: 2, hidden_size: 64, num_attention_heads: 8, ffn_hidden_size: 64}")
             recipe = load_recipe(schema, str(path), missing, path.parent)
             assert recipe.name == path.stem

@@ -24,7 +24,7 @@ def check(verb_of, members):
         verb = verb_of(stage.command)
         (member,) = [m for m in members if m.package.name == verb.target.split(".")[0]]
         recipes = member.folder / "recipes" / verb.recipes
-        words = [MODEL] if verb.parent else []
+        words = [MODEL] if verb.default_parent else []
         recipe = load_recipe(verb.schema, stage.config or family.name, [*words, *family.keys_of(stage)], recipes)
         check_figures(verb, recipe, names)
 

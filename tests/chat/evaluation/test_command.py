@@ -58,7 +58,7 @@ def invocation(tmp_path, monkeypatch):
         recipe=recipe,
         overrides=[],
         run_dir=run,
-        start=None,
+        from_model=None,
         options=Namespace(to=None, against=None, reward=None),
         command="qwen-chat evaluate",
         asked=asked,
@@ -99,7 +99,7 @@ def test_against_another_and_judged(invocation, capsys, tmp_path):
 
 
 def test_an_earlier_step_is_kept_apart(invocation):
-    invocation.start = f"{invocation.run_dir}@7"
+    invocation.from_model = f"{invocation.run_dir}@7"
     command.main(invocation)
     assert (invocation.run_dir / "evaluation-00000007" / "dialogues.jsonl").is_file()
     assert Manifest.read(invocation.run_dir).results == {}
@@ -115,7 +115,7 @@ def test_asked_otherwise_its_results_stay(invocation, capsys):
 def test_a_model_from_elsewhere_writes_where_it_is_told(invocation, tmp_path, capsys):
     foreign = tmp_path / "foreign"
     foreign.mkdir()
-    invocation.start = str(foreign)
+    invocation.from_model = str(foreign)
     invocation.overrides = ["evaluation.limit=20"]
     command.main(invocation)
     assert "--to DIR writes every answer" in capsys.readouterr().out
@@ -128,7 +128,7 @@ def test_a_model_from_elsewhere_writes_where_it_is_told(invocation, tmp_path, ca
 
 def test_a_run_of_another_job_is_left_alone(invocation, tmp_path):
     base = make_run(tmp_path / "base", "base-pretrain")
-    invocation.start, invocation.run_dir = str(base), base
+    invocation.from_model, invocation.run_dir = str(base), base
     command.main(invocation)
     assert sorted(path.name for path in base.iterdir()) == ["manifest.json", "recipe.yaml"]
     assert Manifest.read(base).results == {}
@@ -163,7 +163,7 @@ def test_plan(invocation, tmp_path):
 
 def test_a_reward_run_is_asked_its_held_out_pairs(invocation, tmp_path):
     judge = make_run(tmp_path / "judge", "chat-reward")
-    invocation.start, invocation.run_dir = str(judge), judge
+    invocation.from_model, invocation.run_dir = str(judge), judge
     assert "held-out pairs" in command.plan(invocation)
     invocation.options.against = "x"
     with pytest.raises(UserError, match="it answers nothing"):

@@ -31,12 +31,12 @@ def run(tmp_path):
     return make
 
 
-def invocation(start=None, run_dir="runs/chat-sft/tiny", overrides=(), **evaluation):
+def invocation(from_model=None, run_dir="runs/chat-sft/tiny", overrides=(), **evaluation):
     recipe = SimpleNamespace(
         data=SimpleNamespace(system=""), evaluation=TINY.model_copy(update=evaluation), tasks=["dialogues"]
     )
-    start = str(start) if start else None
-    return SimpleNamespace(recipe=recipe, start=start, run_dir=Path(run_dir), overrides=list(overrides))
+    from_model = str(from_model) if from_model else None
+    return SimpleNamespace(recipe=recipe, from_model=from_model, run_dir=Path(run_dir), overrides=list(overrides))
 
 
 def test_an_sft_run_is_asked_by_its_own_recipe(run):

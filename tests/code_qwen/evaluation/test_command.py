@@ -48,7 +48,7 @@ def invocation(tmp_path, monkeypatch):
     monkeypatch.setattr(decode, "load_generator", lambda directory, tokenizer, batch_size: silent)
     options = Namespace(to=None, require_isolation=False)
     return SimpleNamespace(
-        recipe=recipe, overrides=[], run_dir=run, start=None, options=options, command="code-qwen evaluate"
+        recipe=recipe, overrides=[], run_dir=run, from_model=None, options=options, command="code-qwen evaluate"
     )
 
 
@@ -65,10 +65,10 @@ def test_a_run_keeps_its_figures_and_answers(invocation, capsys):
 
 
 def test_an_earlier_step_and_another_way_of_asking_are_kept_apart(invocation):
-    invocation.start = f"{invocation.run_dir}@7"
+    invocation.from_model = f"{invocation.run_dir}@7"
     command.main(invocation)
     assert (invocation.run_dir / "evaluation-00000007" / "functions.jsonl").is_file()
-    invocation.start, invocation.overrides = None, ["evaluation.limit=2"]
+    invocation.from_model, invocation.overrides = None, ["evaluation.limit=2"]
     command.main(invocation)
     assert (invocation.run_dir / "evaluation-trial" / "functions.jsonl").is_file()
     assert Manifest.read(invocation.run_dir).results == {}

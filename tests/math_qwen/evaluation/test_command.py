@@ -46,7 +46,7 @@ def invocation(tmp_path, monkeypatch):
         recipe=recipe,
         overrides=[],
         run_dir=run,
-        start=None,
+        from_model=None,
         options=Namespace(to=None),
         command="math-qwen evaluate",
     )
@@ -65,7 +65,7 @@ def test_a_run_keeps_its_figures_and_answers(invocation, capsys):
 
 
 def test_an_earlier_step_is_kept_apart(invocation):
-    invocation.start = f"{invocation.run_dir}@7"
+    invocation.from_model = f"{invocation.run_dir}@7"
     command.main(invocation)
     assert (invocation.run_dir / "evaluation-00000007" / "level1.jsonl").is_file()
     assert Manifest.read(invocation.run_dir).results == {}
@@ -74,7 +74,7 @@ def test_an_earlier_step_is_kept_apart(invocation):
 def test_a_model_from_elsewhere_writes_where_it_is_told(invocation, tmp_path):
     foreign = tmp_path / "foreign"
     foreign.mkdir()
-    invocation.start = str(foreign)
+    invocation.from_model = str(foreign)
     invocation.options.to = tmp_path / "out"
     command.main(invocation)
     assert (tmp_path / "out" / "evaluation.json").is_file()
@@ -99,7 +99,7 @@ def test_prompts_by_the_kind_of_model(invocation, tmp_path):
     Manifest.create("qwen-base pretrain", "base-pretrain", "tiny").write(invocation.run_dir)
     assert style() == "base" and style("chat") == "chat"
     (tmp_path / "foreign").mkdir()
-    invocation.start = str(tmp_path / "foreign")
+    invocation.from_model = str(tmp_path / "foreign")
     assert style() == "base"
     (tmp_path / "foreign" / "tokenizer_config.json").write_text(json.dumps({"chat_template": "{{ x }}"}))
     assert style() == "chat"

@@ -189,25 +189,25 @@ def options(parser):
     parser.add_argument("--code", type=int, default=0)
 
 VERBS = [
-    Verb("tune", "tune it", "toy.work:tune", "toy-sft", schema=SftRecipe, takes_start=True, parent=("toy", "toy train"),
-         plan="toy.work:plan", show_batch="toy.work:show"),
+    Verb("tune", "tune it", "toy.work:tune", "toy-sft", schema=SftRecipe, takes_parent=True,
+         default_parent=("toy", "toy train"), plan="toy.work:plan", show_batch="toy.work:show"),
     Verb("look", "look at it", "toy.work:look", "toy-sft", schema=SftRecipe, reads_run=True, maker="tune"),
     Tool("check", "check words", "toy.work:check", options),
 ]
 """
 TUNING_WORK = """
 def tune(invocation):
-    origin = invocation.origin
-    print("tune", invocation.run_dir, "from", origin.name, origin.step, invocation.recipe.model.hidden_size)
+    parent = invocation.parent
+    print("tune", invocation.run_dir, "from", parent.name, parent.step, invocation.recipe.model.hidden_size)
 
 def plan(invocation):
-    return f"plan from {invocation.origin}"
+    return f"plan from {invocation.parent}"
 
 def show(invocation, count):
-    print("show", count, invocation.origin, invocation.recipe.data.seq_length)
+    print("show", count, invocation.parent, invocation.recipe.data.seq_length)
 
 def look(invocation):
-    print("look", invocation.run_dir, invocation.start, invocation.recipe.name)
+    print("look", invocation.run_dir, invocation.from_model, invocation.recipe.name)
 
 def check(args):
     print("check", args.words)
@@ -268,7 +268,7 @@ def test_without_its_parent_a_verb_names_the_command_that_makes_it(call, toy, tu
 
 def test_a_run_that_goes_on_needs_its_parent_no_more(call, toy, tuning):
     """Deleted, made anew and not finished: the run has what it needs."""
-    from qwen_shared.job import parent as start
+    from qwen_shared.job import parent as job_parent
     from qwen_shared.recipe import SftRecipe
     from qwen_shared.run import Parent, open_run
     from qwen_shared.tokenizer import load_tokenizer
@@ -276,7 +276,7 @@ def test_a_run_that_goes_on_needs_its_parent_no_more(call, toy, tuning):
     tuning("runs/toy/small", "finished")
     parent, run = toy.folder / "runs/toy/small", toy.folder / "runs/toy-sft/small"
     recipes = toy.folder / "toy/recipes"
-    recipe = start.recipe_from(start.resolve_start(str(parent)), SftRecipe, "small", [], recipes, run)
+    recipe = job_parent.recipe_from(job_parent.resolve_parent(str(parent)), SftRecipe, "small", [], recipes, run)
     _, manifest = open_run(run, recipe, "toy tune", "toy-sft")
     load_tokenizer("default").save_hf(run / "tokenizer")
     manifest.parent = Parent(run=str(parent), step=2, hash="x")
@@ -303,11 +303,11 @@ def test_a_run_that_goes_on_needs_its_parent_no_more(call, toy, tuning):
 
 def test_show_batch_takes_a_number_or_none(call, toy, tuning):
     tuning("runs/toy/small", "finished")
-    origin = f"{toy.folder}/runs/toy/small@2"
-    assert call("tune", "--show-batch").stdout == f"show 4 {origin} 16\n"
-    assert call("tune", "--show-batch", "2").stdout == f"show 2 {origin} 16\n"
-    assert call("tune", "--show-batch", "2", "data.seq_length=8").stdout == f"show 2 {origin} 8\n"
-    assert call("tune", "--show-batch", "data.seq_length=8").stdout == f"show 4 {origin} 8\n"
+    parent = f"{toy.folder}/runs/toy/small@2"
+    assert call("tune", "--show-batch").stdout == f"show 4 {parent} 16\n"
+    assert call("tune", "--show-batch", "2").stdout == f"show 2 {parent} 16\n"
+    assert call("tune", "--show-batch", "2", "data.seq_length=8").stdout == f"show 2 {parent} 8\n"
+    assert call("tune", "--show-batch", "data.seq_length=8").stdout == f"show 4 {parent} 8\n"
     for bad in ("0", "many"):
         done = call("tune", "--show-batch", bad)
         assert (done.returncode, done.stderr.count("\n")) == (2, 1) and f"'{bad}'" in done.stderr

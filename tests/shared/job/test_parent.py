@@ -11,7 +11,7 @@ from safetensors.numpy import save_file
 from qwen_shared.convert.families import read_model
 from qwen_shared.convert.names import weight_table
 from qwen_shared.errors import UserError
-from qwen_shared.job import parent as start
+from qwen_shared.job import parent as job_parent
 from qwen_shared.recipe import PretrainRecipe, SftRecipe
 from qwen_shared.run import Manifest, Parent, open_run
 from qwen_shared.run.manifest import read_recipe
@@ -51,7 +51,7 @@ def recipe_of(tmp_path):
 
     def recipe(found, *overrides):
         config = str(tmp_path / "x.yaml")
-        return start.recipe_from(found, PretrainRecipe, config, list(overrides), tmp_path, tmp_path / "run")
+        return job_parent.recipe_from(found, PretrainRecipe, config, list(overrides), tmp_path, tmp_path / "run")
 
     return recipe
 
@@ -64,29 +64,29 @@ def begun(llama, recipe_of, tmp_path, monkeypatch):
         proved = {"tensors": {"compared": 11}, "logits": {"layers": 1, "max_difference": 0.0}}
         target.write_text(json.dumps(proved | {"hash": digest}))
 
-    monkeypatch.setattr(start, "in_own_process", prove)
-    found = start.resolve_start(str(llama))
+    monkeypatch.setattr(job_parent, "in_own_process", prove)
+    found = job_parent.resolve_parent(str(llama))
     _, manifest = open_run(tmp_path / "run", recipe_of(found), "toy", "toy")
-    start.keep_start(found, found.fetch(), tmp_path / "run", manifest)
+    job_parent.keep_start(found, found.fetch(), tmp_path / "run", manifest)
     manifest.write(tmp_path / "run")
     (tmp_path / "run/metrics.jsonl").write_text('{"step": 1}\n')
     return tmp_path / "run"
 
 
 def test_a_place_and_a_step(tmp_path):
-    assert start.split_start("runs/a@100") == ("runs/a", 100)
-    assert start.split_start("org/model") == ("org/model", None)
+    assert job_parent.split_step("runs/a@100") == ("runs/a", 100)
+    assert job_parent.split_step("org/model") == ("org/model", None)
     (tmp_path / "a@b").mkdir()
-    assert start.split_start(f"{tmp_path}/a@b") == (f"{tmp_path}/a@b", None)
+    assert job_parent.split_step(f"{tmp_path}/a@b") == (f"{tmp_path}/a@b", None)
     with pytest.raises(UserError, match=r"'last' is not a step; write RUN@STEP, for example runs/a@100"):
-        start.split_start("runs/a@last")
+        job_parent.split_step("runs/a@last")
     for step in ("²", "٣", "0", "9" * 30):
         with pytest.raises(UserError, match="is not a step"):
-            start.split_start(f"a@{step}")
+            job_parent.split_step(f"a@{step}")
 
 
 def test_a_directory(llama, recipe_of):
-    found = start.resolve_start(str(llama))
+    found = job_parent.resolve_parent(str(llama))
     assert (found.name, found.step, found.fetch()) == (str(llama), None, llama)
     recipe = recipe_of(found)
     assert (recipe.model.vocab_rows, recipe.model.max_positions, recipe.model.kv_heads) == (8192, 64, 1)
@@ -94,26 +94,26 @@ def test_a_directory(llama, recipe_of):
 
 
 def test_rows_grow_for_a_tokenizer_with_more_ids(tmp_path):
-    found = start.resolve_start(str(_write(tmp_path / "small", vocab_size=8100)))
+    found = job_parent.resolve_parent(str(_write(tmp_path / "small", vocab_size=8100)))
     assert found.model.vocab_rows == 8192
 
 
 def test_anothers_tokenizer_is_noticed(tmp_path):
     with pytest.raises(UserError, match="8,192 ids and its embedding 1,000 rows: they are not of one model"):
-        start.resolve_start(str(_write(tmp_path / "small", vocab_size=1000)))
+        job_parent.resolve_parent(str(_write(tmp_path / "small", vocab_size=1000)))
 
 
 def test_a_run_that_has_no_step_yet_does_not_forget_its_start(begun, llama, tmp_path):
     """Killed before its first step, and started again without --from: not quietly from random weights."""
     (begun / "metrics.jsonl").unlink()
     with pytest.raises(UserError, match=f"began from another model: say --from {llama} again"):
-        start.find_start(begun, None)
+        job_parent.find_parent(begun, None)
     other = _write(tmp_path / "other")
-    assert start.find_start(begun, str(other)).name == str(other)  # nothing is lost
+    assert job_parent.find_parent(begun, str(other)).name == str(other)  # nothing is lost
 
 
 def test_what_may_differ_and_what_not(llama, recipe_of):
-    found = start.resolve_start(str(llama))
+    found = job_parent.resolve_parent(str(llama))
     overrides = ["model.vocab_rows=8320", "model.rope_base=5e5", "model.max_positions=128", "data.seq_length=128"]
     changed = recipe_of(found, *overrides).model
     assert (changed.vocab_rows, changed.rope_base, changed.max_positions) == (8320, 5e5, 128)
@@ -138,19 +138,19 @@ def test_what_is_no_start(tmp_path, monkeypatch):
         (f"{tmp_path}@3", "only runs have steps"),
     ):
         with pytest.raises(UserError, match=said) as error:
-            start.resolve_start(text)
+            job_parent.resolve_parent(text)
         assert "\n" not in str(error.value)
 
 
 def test_a_run_without_a_checkpoint_is_no_start(begun):
     with pytest.raises(UserError, match="no checkpoint to start from yet"):
-        start.resolve_start(str(begun))
+        job_parent.resolve_parent(str(begun))
 
 
 def test_a_checkpoint_of_several_models_is_exported_by_its_own_run_alone(begun):
     (begun / "checkpoints" / "step-00000004").mkdir(parents=True)
     with pytest.raises(UserError, match="exported when the run ends"):
-        start.exported(begun, None)
+        job_parent.exported(begun, None)
 
 
 def test_the_run_keeps_its_tokenizer_wherever_it_is(begun, llama, tmp_path):
@@ -165,38 +165,38 @@ def test_a_run_with_a_checkpoint_needs_its_start_no_more(begun, llama, monkeypat
     (begun / "checkpoints/step-00000002").mkdir(parents=True)
     name = str(llama)
     llama.rename(llama.with_name("gone"))
-    found = start.find_start(begun, name)
+    found = job_parent.find_parent(begun, name)
     assert (found.name, found.model.vocab_rows, found.tokenizer) == (name, 8192, str(begun / "tokenizer"))
     manifest = Manifest.read(begun)
-    start.keep_start(found, None, begun, manifest)
+    job_parent.keep_start(found, None, begun, manifest)
     assert manifest.parent.hash is not None
     monkeypatch.chdir(llama.parent)
-    assert start.find_start(begun, "llama").name == name  # the same place in other words
+    assert job_parent.find_parent(begun, "llama").name == name  # the same place in other words
 
 
 def test_another_start_is_refused(begun, llama, tmp_path):
     with pytest.raises(UserError, match=f"began from another model: say --from {llama} again"):
-        start.find_start(begun, None)
+        job_parent.find_parent(begun, None)
     other = _write(tmp_path / "other")
     with pytest.raises(UserError, match=f"began from {llama}, not from {other}"):
-        start.find_start(begun, str(other))
+        job_parent.find_parent(begun, str(other))
     manifest = Manifest.read(begun)
     manifest.parent = None
     manifest.write(begun)
     with pytest.raises(UserError, match="began from random weights: leave --from"):
-        start.find_start(begun, str(llama))
+        job_parent.find_parent(begun, str(llama))
 
 
 def test_before_the_first_checkpoint_the_weights_must_be_the_same(begun, llama):
     manifest = Manifest.read(begun)
-    found = start.find_start(begun, str(llama))
-    start.keep_start(found, found.fetch(), begun, manifest)
+    found = job_parent.find_parent(begun, str(llama))
+    job_parent.keep_start(found, found.fetch(), begun, manifest)
     _write(llama, seed=1)
     with pytest.raises(UserError, match=f"--from {llama} changed since .* began, which has no checkpoint yet"):
-        start.keep_start(found, found.fetch(), begun, manifest)
+        job_parent.keep_start(found, found.fetch(), begun, manifest)
     (begun / "metrics.jsonl").unlink()  # nothing is lost: it may begin from what there now is
     before = manifest.parent.hash
-    start.keep_start(start.find_start(begun, str(llama)), llama, begun, manifest)
+    job_parent.keep_start(job_parent.find_parent(begun, str(llama)), llama, begun, manifest)
     assert manifest.parent.hash != before
 
 
@@ -209,7 +209,7 @@ def parents(begun, tmp_path, monkeypatch):
     usual start."""
     monkeypatch.chdir(tmp_path)
 
-    def parent(status: str | None, step: int = 2) -> start.Usual:
+    def parent(status: str | None, step: int = 2) -> job_parent.DefaultParent:
         run = Path("runs/base/x")
         run.mkdir(parents=True, exist_ok=True)
         for name in ("recipe.yaml", "tokenizer"):
@@ -221,17 +221,17 @@ def parents(begun, tmp_path, monkeypatch):
             manifest = Manifest.create("toy base", "base", "x")
             manifest.status = status
             manifest.write(run)
-        return start.Usual(run, "toy base --config x")
+        return job_parent.DefaultParent(run, "toy base --config x")
 
     return parent
 
 
 def test_without_from_it_is_the_usual_start(parents, tmp_path, llama):
     usual = parents("finished")
-    found = start.find_start(tmp_path / "new", None, usual)
+    found = job_parent.find_parent(tmp_path / "new", None, usual)
     assert (found.name, found.step) == (str(tmp_path / "runs/base/x"), 2)
-    assert found == start.find_start(tmp_path / "new", "runs/base/x", None)
-    assert start.find_start(tmp_path / "new", str(llama), usual).name == str(llama)  # --from goes before
+    assert found == job_parent.find_parent(tmp_path / "new", "runs/base/x", None)
+    assert job_parent.find_parent(tmp_path / "new", str(llama), usual).name == str(llama)  # --from goes before
 
 
 @pytest.mark.parametrize(
@@ -246,7 +246,7 @@ def test_without_from_it_is_the_usual_start(parents, tmp_path, llama):
 def test_a_usual_start_that_is_not_there_says_what_makes_it(status, says, parents, tmp_path):
     usual = parents(status)
     with pytest.raises(UserError, match=says) as error:
-        start.find_start(tmp_path / "new", None, usual)
+        job_parent.find_parent(tmp_path / "new", None, usual)
     assert "\n" not in str(error.value)
 
 
@@ -254,7 +254,9 @@ def test_a_run_that_began_never_asks_for_the_usual_start_again(parents, begun, l
     """Not for a parent that grew, that is gone, or that was never the one; --from another is still refused."""
     usual = parents("finished", 9)
     manifest = Manifest.read(begun)
-    assert start.find_start(begun, None, usual).name == str(llama)  # before its first checkpoint: what it began from
+    assert job_parent.find_parent(begun, None, usual).name == str(
+        llama
+    )  # before its first checkpoint: what it began from
     (begun / "checkpoints/step-00000002").mkdir(parents=True)
     shutil.rmtree(usual.run_dir)
     shutil.rmtree(llama)
@@ -262,10 +264,10 @@ def test_a_run_that_began_never_asks_for_the_usual_start_again(parents, begun, l
         manifest.status = status
         manifest.write(begun)
         for given in (None, str(llama)):
-            found = start.find_start(begun, given, usual)
+            found = job_parent.find_parent(begun, given, usual)
             assert (found.name, found.step, found.tokenizer) == (str(llama), None, str(begun / "tokenizer"))
     with pytest.raises(UserError, match=f"began from {llama}, not from elsewhere: say --from {llama} again"):
-        start.find_start(begun, "elsewhere", usual)
+        job_parent.find_parent(begun, "elsewhere", usual)
 
 
 def test_a_finished_run_without_checkpoints_asks_for_no_start(parents, begun, llama):
@@ -275,7 +277,7 @@ def test_a_finished_run_without_checkpoints_asks_for_no_start(parents, begun, ll
     manifest.status = "finished"
     manifest.write(begun)
     shutil.rmtree(llama)
-    assert start.find_start(begun, None, usual).name == str(llama)
+    assert job_parent.find_parent(begun, None, usual).name == str(llama)
 
 
 def test_the_step_that_it_began_from_is_the_one_it_begins_from_again(parents, begun, tmp_path):
@@ -285,14 +287,14 @@ def test_the_step_that_it_began_from_is_the_one_it_begins_from_again(parents, be
     manifest.parent = Parent(run=str(tmp_path / "runs/base/x"), step=2)
     manifest.write(begun)
     parents("finished", 4)
-    assert start.find_start(tmp_path / "new", None, usual).step == 4
-    assert start.find_start(begun, None, usual).step == 2
+    assert job_parent.find_parent(tmp_path / "new", None, usual).step == 4
+    assert job_parent.find_parent(begun, None, usual).step == 2
 
 
 def test_conversations_keep_to_the_positions_by_themselves(llama, tmp_path):
     """A sample holds several of them, so it may be longer than the model's positions."""
     (tmp_path / "sft.yaml").write_text(RECIPE.replace("stdlib, seq_length: 16", "a.jsonl, seq_length: 512"))
-    found = start.resolve_start(str(llama))
-    recipe = start.recipe_from(found, SftRecipe, str(tmp_path / "sft.yaml"), [], tmp_path, tmp_path / "run")
+    found = job_parent.resolve_parent(str(llama))
+    recipe = job_parent.recipe_from(found, SftRecipe, str(tmp_path / "sft.yaml"), [], tmp_path, tmp_path / "run")
     assert (recipe.data.seq_length, recipe.model.max_positions) == (512, 64)
     assert recipe.model == found.model and recipe.tokenizer == str(tmp_path / "run/tokenizer")

@@ -17,7 +17,7 @@ PARITY = {
 @pytest.fixture
 def proofs(make_run, tmp_path, monkeypatch):
     """A run whose export is there, and as many "proofs" as were made of it."""
-    from qwen_shared.job import parent as start
+    from qwen_shared.job import parent as job_parent
     from qwen_shared.publish import command
     from qwen_shared.run import integrity
 
@@ -31,7 +31,7 @@ def proofs(make_run, tmp_path, monkeypatch):
     export.mkdir()
     save_file({"w": torch.zeros(2, 3)}, export / "model.safetensors")
     (export / "config.json").write_text("{}")
-    monkeypatch.setattr(start, "exported", lambda *_: export)
+    monkeypatch.setattr(job_parent, "exported", lambda *_: export)
     monkeypatch.setattr(integrity, "require_whole", lambda *_: None)
     monkeypatch.setattr(command, "_certify", certify)
     return made

@@ -14,7 +14,7 @@ from qwen_shared.publish.lineage import Forebear, forebears
 from qwen_shared.publish.subject import find_subject
 from qwen_shared.recipe.yaml_text import parse_yaml
 from qwen_shared.run import Manifest, Parent
-from qwen_shared.run.lineage import ancestor
+from qwen_shared.run.lineage import describe_parent
 
 CERTIFICATE = {
     "hash": "ab" * 32,
@@ -218,7 +218,9 @@ def test_a_parent_is_told_of_as_it_was(facts, make_run):
     base = make_run("base", results={"tokens": 500, "val/bits_per_byte": 2.0})
     (base / "metrics.jsonl").write_text('{"step": 10, "tokens": 250}\n{"step": 20, "tokens": 500}\n')
     parent = Parent(run=str(base), step=10, hash="11" * 32)
-    run = facts(parent=parent.model_dump(), lineage=[ancestor(parent).model_dump()])
+    run = facts(
+        parent=parent.model_dump(), lineage=[describe_parent(parent.run, parent.step, parent.hash).model_dump()]
+    )
     assert "1. Random weights\n2. base-pretrain/base at step 10, 250 tokens" in section(card(run), "Lineage")
     another = Manifest.read(base)
     another.created, another.results["tokens"] = "2031-01-01T00:00:00+00:00", 9000

@@ -3,7 +3,7 @@
 import shutil
 
 from qwen_shared.run import Manifest, Parent
-from qwen_shared.run.lineage import ancestor, family, lineage_of
+from qwen_shared.run.lineage import describe_parent, family, lineage_of
 
 
 def make(run_dir, kind, parent=None, kept=True):
@@ -56,7 +56,7 @@ def test_a_run_that_began_from_itself_ends(tmp_path):
 def test_a_damaged_manifest_tells_nothing(tmp_path):
     (tmp_path / "base").mkdir()
     (tmp_path / "base" / "manifest.json").write_text("{")
-    assert ancestor(Parent(run=str(tmp_path / "base"), step=3)).model_dump(exclude_none=True) == {
+    assert describe_parent(str(tmp_path / "base"), 3).model_dump(exclude_none=True) == {
         "run": str(tmp_path / "base"),
         "step": 3,
         "name": "base",

@@ -217,11 +217,11 @@ def test_an_outage_is_said_once_and_ends_nothing(broken, said, server, tmp_path,
 
 
 def test_the_judge_of_ppo_is_an_input_too(server, tmp_path):
-    from qwen_shared.run.lineage import ancestor
+    from qwen_shared.run.lineage import describe_parent
 
     train(tmp_path / "rm" / "tiny", "qwen-chat reward", "chat-reward")
     manifest = Manifest.create("qwen-chat ppo", "chat-ppo", "tiny")
-    manifest.reward_model = ancestor(Parent(run=str(tmp_path / "rm" / "tiny"), step=STEPS))
+    manifest.reward_model = describe_parent(str(tmp_path / "rm" / "tiny"), STEPS)
     (tmp_path / "ppo").mkdir()
     Tracker(tmp_path / "ppo", {}, Tracking(wandb="online"), manifest, STEPS, 0, 4).finish("stopped")
     assert [name for _, name, _ in server.used] == ["team/qwen/chat-reward-tiny:v0"]

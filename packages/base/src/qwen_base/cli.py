@@ -33,7 +33,7 @@ VERBS = [
         "train a base model, from random weights or --from another model; or go on with a stopped run",
         "qwen_base.pretrain:main",
         KIND,
-        takes_start=True,
+        takes_parent=True,
         plan="qwen_base.pretrain:plan",
         figures=lambda recipe: figures.pretrained(),
     ),

@@ -55,5 +55,5 @@ def plan(invocation: Invocation) -> str:
     recipe = invocation.recipe
     sources = ", ".join(source.path for source in recipe.data.sources)
     lengths = ", ".join(map(str, recipe.evaluation.lengths or [recipe.data.seq_length]))
-    model = invocation.start or invocation.run_dir
+    model = invocation.from_model or invocation.run_dir
     return f"{invocation.command} would measure {model} on held-out text of {sources}, at context lengths {lengths}"

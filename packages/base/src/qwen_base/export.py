@@ -47,7 +47,7 @@ def plan(invocation: Invocation) -> str:
 def _target(invocation: Invocation) -> Path:
     """Where to write. Raises UserError where that would replace something that is not an export, and for no run."""
     if not is_run(invocation):
-        raise UserError(f"--from {invocation.start}: not a run, and only runs are exported")
+        raise UserError(f"--from {invocation.from_model}: not a run, and only runs are exported")
     target = invocation.options.to or export_directory(invocation.run_dir, step_of(invocation))
     if target.exists() and not (target / "certificate.json").is_file() and (target.is_file() or any(target.iterdir())):
         raise UserError(f"--to {target}: holds something that is not an export; give an empty or a new directory")

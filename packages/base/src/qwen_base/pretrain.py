@@ -22,10 +22,10 @@ def main(invocation: Invocation) -> None:
         invocation.run_dir,
         invocation.command,
         "base-pretrain",
-        invocation.origin,
+        invocation.parent,
     )
 
 
 def plan(invocation: Invocation) -> str:
     i = invocation
-    return plan_run(i.command, i.recipe, i.layout, i.run_dir, i.origin, i.options)
+    return plan_run(i.command, i.recipe, i.layout, i.run_dir, i.parent, i.options)

@@ -75,7 +75,7 @@ def hf_run(invocation: Invocation, kind: str) -> Iterator[HfRun]:
 
     Raises UserError where the run or its start cannot be used.
     """
-    recipe, run_dir, origin = invocation.recipe, invocation.run_dir, invocation.origin
+    recipe, run_dir, parent = invocation.recipe, invocation.run_dir, invocation.parent
     with contextlib.ExitStack() as stack:
         if not torch.cuda.is_available():
             os.environ.setdefault("DS_ACCELERATOR", "cpu")  # DeepSpeed looks for a GPU's driver otherwise
@@ -83,17 +83,17 @@ def hf_run(invocation: Invocation, kind: str) -> Iterator[HfRun]:
         manifest = None
         if rank == 0:
             stack.enter_context(lock_run(run_dir))
-            start = origin.fetch()
+            start = parent.fetch()
             manifest = open_run(run_dir, recipe, invocation.command, kind)[1]
             began = bool(list_checkpoints(run_dir / "checkpoints"))
             if began and manifest.parent and manifest.parent.hash not in (None, weights_hash(start)):
-                raise UserError(f"--from {origin} changed since {run_dir} began: put back what was")
-            keep_parent(origin, None if began else start, run_dir, manifest)
+                raise UserError(f"--from {parent} changed since {run_dir} began: put back what was")
+            keep_parent(parent, None if began else start, run_dir, manifest)
             manifest.tokenizer = load_tokenizer(recipe.tokenizer).fingerprint
             manifest.write(run_dir)
         if world_size > 1:
             torch.distributed.barrier()
-        run = HfRun(recipe, run_dir, origin.fetch(), rank, world_size, manifest)
+        run = HfRun(recipe, run_dir, parent.fetch(), rank, world_size, manifest)
         status = "failed"
         try:
             yield run

@@ -97,10 +97,10 @@ def _policy_weights(checkpoint: Path) -> dict[str, Tensor]:
 def _start(subject: Subject) -> Path:
     """What adapters lie on. Raises RuntimeError where it is not what it was."""
     from qwen_shared.convert.hf_files import weights_hash
-    from qwen_shared.job.parent import resolve_start
+    from qwen_shared.job.parent import resolve_parent
 
     parent = subject.manifest.parent
-    directory = resolve_start(f"{parent.run}@{parent.step}" if parent.step else parent.run).fetch()
+    directory = resolve_parent(f"{parent.run}@{parent.step}" if parent.step else parent.run).fetch()
     if parent.hash not in (None, weights_hash(directory)):
         raise RuntimeError(f"{directory} is not the model that the adapters of {subject.run_dir} lie on")
     return directory

@@ -25,7 +25,7 @@ def main(invocation: Invocation) -> None:
         from qwen_shared.training.pretrain import pretrain
 
     i = invocation
-    pretrain(i.recipe, i.layout, i.run_dir, i.command, KIND, i.origin, corpora(i.recipe))
+    pretrain(i.recipe, i.layout, i.run_dir, i.command, KIND, i.parent, corpora(i.recipe))
 
 
 def plan(invocation: Invocation) -> str:
@@ -34,8 +34,8 @@ def plan(invocation: Invocation) -> str:
         from qwen_shared.data.fim import fim_token_ids
         from qwen_shared.tokenizer import load_tokenizer
 
-        fim_token_ids(load_tokenizer(i.origin.tokenizer))
-    return plan_run(i.command, i.recipe, i.layout, i.run_dir, i.origin, i.options)
+        fim_token_ids(load_tokenizer(i.parent.tokenizer))
+    return plan_run(i.command, i.recipe, i.layout, i.run_dir, i.parent, i.options)
 
 
 def corpora(recipe: CodePretrainRecipe) -> list[Corpus]:

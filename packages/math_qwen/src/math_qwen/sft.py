@@ -21,7 +21,7 @@ def plan(invocation: Invocation) -> str:
 def show_batch(invocation: Invocation, count: int) -> None:
     from qwen_shared.sft import show
 
-    show.show_batch(invocation.recipe, invocation.origin.tokenizer, readers(invocation.recipe), count)
+    show.show_batch(invocation.recipe, invocation.parent.tokenizer, readers(invocation.recipe), count)
 
 
 def readers(recipe: MathRecipe) -> dict[str, SourceReader]:

@@ -34,7 +34,7 @@ from qwen_shared.run.manifest import MANIFEST, RECIPE, Manifest, read_recipe
 from qwen_shared.terminal import escape_control_characters
 
 if TYPE_CHECKING:
-    from qwen_shared.job.parent import Start, Usual
+    from qwen_shared.job.parent import DefaultParent, ParentModel
 
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, TIME_IS_UP)
 _FILE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.ENAMETOOLONG)
@@ -160,24 +160,24 @@ def _check(
     """Everything that can be known to be wrong without importing torch."""
     overrides, config = args.overrides, args.config or default_config
     if verb.reads_run:
-        overrides = _take_start(args, overrides)
-    start = getattr(args, "start", None)
-    layout = origin = None
+        overrides = _take_from_model(args, overrides)
+    from_model = getattr(args, "from_model", None)
+    layout = parent = None
     if verb.reads_run:
         run_dir, recipe = _existing_run(command, verb, recipes, args, config, overrides)
     else:
-        run_dir, recipe, origin = _own_run(verb, recipes, args, config, overrides)
+        run_dir, recipe, parent = _own_run(verb, recipes, args, config, overrides)
         layout = check_layout(recipe, _world_size(launch))
-    check_tokenizer(origin.tokenizer if origin else recipe.tokenizer)
+    check_tokenizer(parent.tokenizer if parent else recipe.tokenizer)
     if verb.reads_data:
         from qwen_shared.data.check import check_sources  # brings numpy, which --help needs not
 
         check_sources(recipe.data)
-    shared_names = {"config", "run_dir", "start", "plan", "check", "figure", "show_batch", "keys", "overrides"}
+    shared_names = {"config", "run_dir", "from_model", "plan", "check", "figure", "show_batch", "keys", "overrides"}
     shared_names |= set(launchers.NAMES)
     options = argparse.Namespace(**{k: v for k, v in vars(args).items() if k not in shared_names})
     options.nodes = launch.nodes  # for --plan: a host's memory holds its own processes alone
-    return Invocation(recipe, overrides, run_dir, start, layout, command, origin, options)
+    return Invocation(recipe, overrides, run_dir, from_model, layout, command, parent, options)
 
 
 # In the place of one that is not there yet; every layout divides it.
@@ -192,7 +192,7 @@ def _check_recipe(verb: Verb, recipes: Path, default_config: str, args: argparse
         _, recipe, _ = _own_run(verb, recipes, args, config, args.overrides)
         inspect_run(args.run_dir, recipe)
     else:
-        model = [_SOME_MODEL] if verb.parent else []
+        model = [_SOME_MODEL] if verb.default_parent else []
         recipe = load_recipe(verb.schema, config, [*model, *args.overrides], recipes)
     check_layout(recipe, _world_size(launch))
     check_figures(verb, recipe, args.figure)
@@ -211,42 +211,42 @@ def _has_model(run_dir: Path) -> bool:
 
 def _own_run(
     verb: Verb, recipes: Path, args: argparse.Namespace, config: str, overrides: list[str]
-) -> tuple[Path, RunRecipe, Start | None]:
+) -> tuple[Path, RunRecipe, ParentModel | None]:
     """The run that a verb makes or goes on with, its recipe, and the model it begins from."""
     run_dir = args.run_dir or Path("runs") / verb.kind / recipe_name(verb.schema, config, overrides, recipes)
     if (run_dir / MANIFEST).is_file() and (kind := Manifest.read(run_dir).kind) != verb.kind:
         raise UserError(f"{run_dir} is a run of another kind, {kind}: take another --run-dir")
-    origin = None
-    if verb.takes_start:
-        from qwen_shared.job.parent import find_start, recipe_from  # brings numpy, which --help needs not
+    parent = None
+    if verb.takes_parent:
+        from qwen_shared.job.parent import find_parent, recipe_from  # brings numpy, which --help needs not
 
-        origin = find_start(run_dir, args.start, _usual_start(verb, config))
-    if origin is None:
+        parent = find_parent(run_dir, args.from_model, _default_parent(verb, config))
+    if parent is None:
         recipe = load_recipe(verb.schema, config, overrides, recipes)
         if isinstance(recipe, PretrainRecipe) and recipe.init.optimizer == "carry":
             raise UserError("init.optimizer=carry: random weights have no optimizer to carry over; --from names a run")
         return run_dir, recipe, None
-    return run_dir, recipe_from(origin, verb.schema, config, overrides, recipes, run_dir), origin
+    return run_dir, recipe_from(parent, verb.schema, config, overrides, recipes, run_dir), parent
 
 
-def _take_start(args: argparse.Namespace, overrides: list[str]) -> list[str]:
+def _take_from_model(args: argparse.Namespace, overrides: list[str]) -> list[str]:
     """A word that is no key=value names the model to look at, as --from does; the others are left."""
     bare = [word for word in overrides if "=" not in word]
-    if len(bare) + bool(args.start) > 1:
-        raise UserError(f"{' and '.join(([args.start] if args.start else []) + bare)}: one model at a time")
+    if len(bare) + bool(args.from_model) > 1:
+        raise UserError(f"{' and '.join(([args.from_model] if args.from_model else []) + bare)}: one model at a time")
     if bare:
-        args.start = bare[0]
+        args.from_model = bare[0]
     return [word for word in overrides if "=" in word]
 
 
-def _usual_start(verb: Verb, config: str) -> Usual | None:
-    if verb.parent is None:
+def _default_parent(verb: Verb, config: str) -> DefaultParent | None:
+    if verb.default_parent is None:
         return None
-    from qwen_shared.job.parent import Usual
+    from qwen_shared.job.parent import DefaultParent
 
-    kind, command = verb.parent
+    kind, command = verb.default_parent
     name = Path(config).name.removesuffix(".yaml").removesuffix(".yml")  # 1.8b is a name, and has no suffix
-    return Usual(Path("runs") / kind / name, f"{command} --config {name}")
+    return DefaultParent(Path("runs") / kind / name, f"{command} --config {name}")
 
 
 def _existing_run(
@@ -258,19 +258,19 @@ def _existing_run(
     of --config says on what data and how it is looked at. The default recipe says that without `verb.own_keys`.
     """
     run_dir = args.run_dir
-    if args.start:
-        from qwen_shared.job.parent import split_start
+    if args.from_model:
+        from qwen_shared.job.parent import split_step
 
-        named = Path(split_start(args.start)[0])
+        named = Path(split_step(args.from_model)[0])
         if (named / RECIPE).is_file():
             if run_dir and run_dir.resolve() != named.resolve():
-                raise UserError(f"--from {args.start} and --run-dir {run_dir} are two runs: give one of them")
+                raise UserError(f"--from {args.from_model} and --run-dir {run_dir} are two runs: give one of them")
             run_dir = named
             # Another job's run has a recipe of another kind; ours says how it is looked at.
             if (named / MANIFEST).is_file() and Manifest.read(named).kind != verb.kind:
                 return run_dir, load_recipe(verb.schema, config, overrides, recipes)
         elif run_dir and (run_dir / RECIPE).is_file():
-            raise UserError(f"--from {args.start} is no run, but --run-dir {run_dir} is: give one of them")
+            raise UserError(f"--from {args.from_model} is no run, but --run-dir {run_dir} is: give one of them")
         elif run_dir is None:
             recipe = load_recipe(verb.schema, config, overrides, recipes, () if args.config else verb.own_keys)
             return Path("runs") / verb.kind / recipe.name, recipe
@@ -280,7 +280,7 @@ def _existing_run(
         if (run_dir / MANIFEST).is_file() and (kind := Manifest.read(run_dir).kind) != verb.kind:
             raise UserError(f"{run_dir} is a run of another kind, {kind}: --from {run_dir} takes its model")
         return run_dir, read_recipe(run_dir, verb.schema, overrides)
-    if not args.start and not args.plan:
+    if not args.from_model and not args.plan:
         maker = command.rpartition(" ")[0]
         raise UserError(f"{run_dir}: no run there; `{maker} {verb.maker}` makes one, --run-dir names another")
     return run_dir, load_recipe(verb.schema, config, overrides, recipes)

@@ -5,21 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 
 from qwen_shared.cli.verb import Invocation
-from qwen_shared.job import parent as start
+from qwen_shared.job import parent as job_parent
 
 
 def step_of(invocation: Invocation) -> int | None:
     """The STEP of --from RUN@STEP; None for the last."""
-    return start.split_start(invocation.start)[1] if invocation.start else None
+    return job_parent.split_step(invocation.from_model)[1] if invocation.from_model else None
 
 
 def is_run(invocation: Invocation) -> bool:
     """Whether the model is a run's; else --from names one from Hugging Face."""
-    return not invocation.start or (Path(start.split_start(invocation.start)[0]) / "recipe.yaml").is_file()
+    return (
+        not invocation.from_model or (Path(job_parent.split_step(invocation.from_model)[0]) / "recipe.yaml").is_file()
+    )
 
 
 def hf_directory(invocation: Invocation) -> Path:
     """The model in Hugging Face form, exported or downloaded first if need be."""
     if not is_run(invocation):
-        return start.hf_directory(invocation.start)
-    return start.exported(invocation.run_dir, step_of(invocation))
+        return job_parent.hf_directory(invocation.from_model)
+    return job_parent.exported(invocation.run_dir, step_of(invocation))

@@ -85,12 +85,12 @@ def _verb_parser(command: str, verb: Verb, recipes: Path, default_config: str) -
     parser.add_argument(
         "--run-dir", type=Path, metavar="DIR", help=f"the run's directory (default: runs/{verb.kind}/<name>)"
     )
-    if verb.reads_run or verb.takes_start:
+    if verb.reads_run or verb.takes_parent:
         what = "another model" if verb.reads_run else "begin from another model's weights, with its tokenizer"
         parser.add_argument(
             "--from",
-            dest="start",
-            metavar="START",
+            dest="from_model",
+            metavar="MODEL",
             help=f"{what}: a run, RUN@STEP, a Hugging Face directory or its name on the hub",
         )
     if verb.reads_run:

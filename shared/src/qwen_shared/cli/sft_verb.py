@@ -27,7 +27,7 @@ def plan_sft(invocation: Invocation, check_tasks: Callable[[Any], Any]) -> str:
         check_tasks(i.recipe)
         if i.recipe.export == "none":
             raise UserError("export=none leaves no model to ask the tasks: give tasks=[] too, or export=final")
-    return plan_run(i.command, i.recipe, i.layout, i.run_dir, i.origin, i.options)
+    return plan_run(i.command, i.recipe, i.layout, i.run_dir, i.parent, i.options)
 
 
 def run_sft(invocation: Invocation, kind: str, readers: Mapping[str, SourceReader], examination: str) -> None:
@@ -44,7 +44,7 @@ def run_sft(invocation: Invocation, kind: str, readers: Mapping[str, SourceReade
     if i.recipe.tasks:
         module, _, name = examination.partition(":")
         evaluate = getattr(importlib.import_module(module), name)(i.recipe, i.run_dir)
-    fine_tune(i.recipe, i.layout, i.run_dir, i.command, kind, i.origin, readers, evaluate)
+    fine_tune(i.recipe, i.layout, i.run_dir, i.command, kind, i.parent, readers, evaluate)
 
 
 def generated_source(

@@ -12,7 +12,7 @@ from qwen_shared.recipe import PretrainRecipe, RunRecipe
 from qwen_shared.recipe.layout import Layout
 
 if TYPE_CHECKING:
-    from qwen_shared.job.parent import Start
+    from qwen_shared.job.parent import ParentModel
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,10 @@ class Verb:
     reads_run: bool = False  # works on an existing run and takes its recipe; otherwise it makes or resumes one
     maker: str = "pretrain"  # for a verb that reads a run: the verb that makes one
     reads_data: bool = True  # the recipe's data sources must be there
-    takes_start: bool = False  # a new run may begin --from another model
-    parent: tuple[str, str] | None = None  # without --from it begins from this kind of run; the command that makes it
+    takes_parent: bool = False  # a new run may begin --from another model
+    default_parent: tuple[str, str] | None = (
+        None  # without --from it begins from this kind of run; the command that makes it
+    )
     recipes: str = ""  # the folder among the command's recipes where this verb's are
     plan: str | None = None
     show_batch: str | None = None  # takes an `Invocation` and a number of samples, and prints what training would see
@@ -61,8 +63,8 @@ class Invocation[R: RunRecipe]:
     recipe: R
     overrides: list[str]
     run_dir: Path
-    start: str | None  # --from, as typed
+    from_model: str | None  # --from, as typed
     layout: Layout | None  # None for a verb that reads a run: it is one process
     command: str  # "qwen-base pretrain", for messages
-    origin: Start | None = None  # what --from brings to a new run
+    parent: ParentModel | None = None  # what --from brings to a new run
     options: argparse.Namespace = field(default_factory=argparse.Namespace)  # the verb's own flags; `nodes`

@@ -27,7 +27,7 @@ from qwen_shared.recipe.load import stated_section
 from qwen_shared.recipe.schema import Model
 from qwen_shared.run import Manifest, Parent
 from qwen_shared.run.integrity import require_whole
-from qwen_shared.run.lineage import lineage_of
+from qwen_shared.run.lineage import describe_parent, lineage_of
 from qwen_shared.run.manifest import MANIFEST, RECIPE, TOKENIZER, has_trained, read_recipe
 from qwen_shared.run.paths import checkpoint_path, export_directory, exported_step, find_export, list_checkpoints
 from qwen_shared.tokenizer import load_tokenizer
@@ -44,7 +44,7 @@ _HUB_FILES = ["*.json", "*.jinja", "*.tiktoken"]  # never pickles, never code
 
 
 @dataclass(frozen=True)
-class Start:
+class ParentModel:
     """A model that exists already, and its tokenizer."""
 
     name: str  # the absolute path of a run or of a Hugging Face directory, or a name on the hub
@@ -67,7 +67,7 @@ class Start:
 
 
 @dataclass(frozen=True)
-class Usual:
+class DefaultParent:
     """The run that a job starts from where no --from is given: the parent of the same recipe name."""
 
     run_dir: Path
@@ -84,7 +84,7 @@ class Usual:
         return self.run_dir
 
 
-def split_start(text: str, flag: str = "--from ") -> tuple[str, int | None]:
+def split_step(text: str, flag: str = "--from ") -> tuple[str, int | None]:
     """The place and the step of RUN@STEP; anything else is a place. Raises UserError for a step that is none; `flag` is
     what it was given to."""
     place, at, step = text.rpartition("@")
@@ -96,31 +96,30 @@ def split_start(text: str, flag: str = "--from ") -> tuple[str, int | None]:
     return place, number
 
 
-def find_start(run_dir: Path, given: str | None, usual: Usual | None = None) -> Start | None:
+def find_parent(run_dir: Path, given: str | None, default: DefaultParent | None = None) -> ParentModel | None:
     """What the run in `run_dir` starts from, where `given` is its --from; None for random weights.
 
-    A job that needs a model to start from has a `usual` one, taken where none is given. A run with checkpoints has all
-    it needs, whatever became of its start. Raises UserError where the run there began otherwise, and for a start that
-    cannot be used.
+    A job that needs a parent has a `default` one, taken if none is given. A run with checkpoints has all it needs,
+    even if its parent is gone. Raises UserError if the run began from another model, or if the model cannot be used.
     """
     if (run_dir / MANIFEST).is_file():
         manifest = Manifest.read(run_dir)
         # Before its first step a run may still begin from another model, but not quietly from none.
-        if (given or not usual) and (has_trained(run_dir) or (manifest.parent and not given)):
+        if (given or not default) and (has_trained(run_dir) or (manifest.parent and not given)):
             _check_same(run_dir, manifest.parent, given)
         if manifest.parent and (manifest.status == "finished" or list_checkpoints(run_dir / "checkpoints")):
             recipe = read_recipe(run_dir, TrainedModel)
-            return Start(manifest.parent.run, manifest.parent.step, recipe.model, recipe.tokenizer)
-        if manifest.parent and usual and not given:
+            return ParentModel(manifest.parent.run, manifest.parent.step, recipe.model, recipe.tokenizer)
+        if manifest.parent and default and not given:
             given = _written(manifest.parent)  # resolved once
-    if not given and usual:
-        given = str(usual.finished_run())
-    return resolve_start(given) if given else None
+    if not given and default:
+        given = str(default.finished_run())
+    return resolve_parent(given) if given else None
 
 
-def resolve_start(text: str) -> Start:
+def resolve_parent(text: str) -> ParentModel:
     """A run, RUN@STEP, a Hugging Face directory or a name on the hub. Raises UserError for what cannot be trained."""
-    place, step = split_start(text)
+    place, step = split_step(text)
     directory = Path(place).expanduser().resolve()
     if (directory / RECIPE).is_file():
         return _from_run(directory, step)
@@ -141,11 +140,11 @@ def resolve_start(text: str) -> Start:
         )
     if ids > model.vocab_rows:  # tokens were added: its rows grow
         model = model.model_copy(update={"vocab_rows": -(-ids // 128) * 128})
-    return Start(name, None, model, str(directory))
+    return ParentModel(name, None, model, str(directory))
 
 
 def recipe_from[R: RunRecipe](
-    start: Start, schema: type[R], config: str, overrides: list[str], recipes: Path, run_dir: Path
+    start: ParentModel, schema: type[R], config: str, overrides: list[str], recipes: Path, run_dir: Path
 ) -> R:
     """The recipe with `model` and `tokenizer` of the start in place of its own. Raises UserError for overrides that
     contradict them."""
@@ -184,7 +183,7 @@ def carries_optimizer(recipe: RunRecipe) -> bool:
     return isinstance(recipe, PretrainRecipe) and recipe.init.optimizer == "carry"
 
 
-def _check_carried(start: Start, recipe: PretrainRecipe) -> None:
+def _check_carried(start: ParentModel, recipe: PretrainRecipe) -> None:
     """Raises UserError where the start has no optimizer state that would fit."""
     run_dir, said = Path(start.name), f"init.optimizer=carry: {start}"
     if not (run_dir / RECIPE).is_file():
@@ -201,7 +200,7 @@ def _check_carried(start: Start, recipe: PretrainRecipe) -> None:
         raise UserError(f"{said} was trained in {theirs}, and its optimizer's state is of that; leave out {ours}")
 
 
-def keep_start(start: Start, directory: Path | None, run_dir: Path, manifest: Manifest) -> None:
+def keep_start(start: ParentModel, directory: Path | None, run_dir: Path, manifest: Manifest) -> None:
     """`keep_parent`, and the proof that Megatron's model is that of the start; which is said.
 
     Raises UserError as that does, and for weights that no training could start from; RuntimeError where the proof
@@ -234,14 +233,14 @@ def write_import_certificate(directory: str, tokenizer: str, digest: str, certif
     write_atomic(Path(certificate), json.dumps(found, indent=2) + "\n")
 
 
-def keep_parent(start: Start, directory: Path | None, run_dir: Path, manifest: Manifest) -> None:
+def keep_parent(start: ParentModel, directory: Path | None, run_dir: Path, manifest: Manifest) -> None:
     """Put into the run what it needs of its start: the tokenizer, and who its parent is. `directory` is what `fetch`
     gave, None where the run has a checkpoint. Rank 0 calls this; it does not write the manifest.
 
     Raises UserError where a run that has taken steps would begin again from other weights.
     """
     if directory is None:
-        manifest.parent = manifest.parent or Parent(run=start.name, step=start.step)
+        manifest.parent = manifest.parent or describe_parent(start.name, start.step)
         manifest.lineage = manifest.lineage or lineage_of(manifest.parent)
         return
     digest = weights_hash(directory)
@@ -257,7 +256,7 @@ def keep_parent(start: Start, directory: Path | None, run_dir: Path, manifest: M
         tokenizer.save_hf(run_dir / TOKENIZER)
         if load_tokenizer(str(run_dir / TOKENIZER)).fingerprint != tokenizer.fingerprint:
             raise RuntimeError(f"{run_dir / TOKENIZER} is not the tokenizer of {start}")
-    manifest.parent = Parent(run=start.name, step=start.step, hash=digest)
+    manifest.parent = describe_parent(start.name, start.step, digest)
     manifest.lineage = lineage_of(manifest.parent)
 
 
@@ -287,7 +286,7 @@ def hf_directory(text: str) -> Path:
     return directory if directory.is_dir() else _from_hub(text, [*_HUB_FILES, "*.safetensors"])
 
 
-def _from_run(run_dir: Path, step: int | None) -> Start:
+def _from_run(run_dir: Path, step: int | None) -> ParentModel:
     recipe = read_recipe(run_dir, TrainedModel)
     if find_export(run_dir, step) is None:
         _steps(run_dir, step)
@@ -300,7 +299,7 @@ def _from_run(run_dir: Path, step: int | None) -> Start:
         "num_key_value_heads": recipe.model.kv_heads,
     }
     step = step or (saved[-1] if saved else None)
-    return Start(str(run_dir), step, recipe.model.model_copy(update=resolved), recipe.tokenizer)
+    return ParentModel(str(run_dir), step, recipe.model.model_copy(update=resolved), recipe.tokenizer)
 
 
 def _steps(run_dir: Path, step: int | None) -> list[int]:
@@ -322,7 +321,7 @@ def _check_same(run_dir: Path, parent: Parent | None, given: str | None) -> None
     began = _written(parent)
     if given is None:
         raise UserError(f"{run_dir} began from another model: say --from {began} again, {other}")
-    place, step = split_start(given)
+    place, step = split_step(given)
     if parent.run not in (place, str(Path(place).expanduser().resolve())) or step not in (None, parent.step):
         raise UserError(f"{run_dir} began from {began}, not from {given}: say --from {began} again, {other}")
 

@@ -10,7 +10,7 @@ from qwen_shared.publish.licences import of_model
 from qwen_shared.publish.subject import Subject
 from qwen_shared.run import Manifest
 from qwen_shared.run.lineage import lineage_of
-from qwen_shared.run.manifest import MANIFEST, Ancestor
+from qwen_shared.run.manifest import MANIFEST, Parent
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def judge(subject: Subject) -> Forebear | None:
     return _forebear(subject.manifest.reward_model) if subject.manifest.reward_model else None
 
 
-def _forebear(ancestor: Ancestor) -> Forebear:
+def _forebear(ancestor: Parent) -> Forebear:
     directory, manifest = Path(ancestor.run), None
     if ancestor.kind:
         name = f"{ancestor.kind}/{ancestor.name}"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from qwen_shared.errors import UserError
-from qwen_shared.job.parent import split_start
+from qwen_shared.job.parent import split_step
 from qwen_shared.run import read_metrics
 from qwen_shared.run.manifest import Manifest, own_recipe
 from qwen_shared.run.paths import checkpoint_path, export_directory, exported_step, find_export, list_checkpoints
@@ -47,7 +47,7 @@ class Subject:
 
 def find_subject(text: str) -> Subject:
     """RUN or RUN@STEP. Raises UserError for no such run or checkpoint, and where the run is not finished."""
-    place, step = split_start(text, "")
+    place, step = split_step(text, "")
     run_dir = Path(place).expanduser()
     if not run_dir.is_dir():
         raise UserError(f"{place}: no such run; runs are directories such as runs/base-pretrain/tiny")

@@ -10,7 +10,7 @@ from typing import Any
 
 from qwen_shared.run import Manifest, read_metrics
 from qwen_shared.run.lineage import lineage_of
-from qwen_shared.run.manifest import RECIPE, Ancestor
+from qwen_shared.run.manifest import RECIPE, Parent
 from qwen_shared.tracking.tracker import SAMPLES, TABLES
 
 _ROWS = 1000  # of each file of answers: some of the first are shown, no more are read
@@ -25,7 +25,7 @@ class Record:
     samples: list[tuple[int, list[dict[str, Any]]]]  # steps that have some, with rows of `prompt` and `text`
     answers: dict[str, list[dict[str, Any]]]  # by file of evaluation/
     answers_before: dict[str, list[dict[str, Any]]]
-    lineage: list[Ancestor]
+    lineage: list[Parent]
 
 
 def read_record(run_dir: Path) -> Record:

@@ -9,33 +9,34 @@ import contextlib
 from pathlib import Path
 
 from qwen_shared.errors import UserError
-from qwen_shared.run.manifest import MANIFEST, Ancestor, Manifest, Parent
+from qwen_shared.run.manifest import MANIFEST, Manifest, Parent
 from qwen_shared.run.metrics_file import read_metrics
 
 
-def ancestor(parent: Parent) -> Ancestor:
-    """A checkpoint with what the manifest of its run says of it; of a model from elsewhere, with its name alone."""
-    manifest = _manifest(parent)
-    known = parent.model_dump(include=set(Parent.model_fields))
+def describe_parent(run: str, step: int | None = None, hash: str | None = None) -> Parent:
+    """A checkpoint with what the manifest of its run says of it. A model that is not a run has only its name."""
+    manifest = _manifest(run)
     if manifest is None:
-        return Ancestor(**known, name=Path(parent.run).name)
-    return Ancestor(
-        **known,
+        return Parent(run=run, step=step, hash=hash, name=Path(run).name)
+    return Parent(
+        run=run,
+        step=step,
+        hash=hash,
         kind=manifest.kind,
         name=manifest.name,
         created=manifest.created,
-        tokens=tokens_seen(Path(parent.run), manifest, parent.step),
+        tokens=tokens_seen(Path(run), manifest, step),
         wandb_run_id=manifest.wandb_run_id,
-        wandb_artifact=manifest.wandb_artifacts.get(parent.step),
+        wandb_artifact=manifest.wandb_artifacts.get(step) if step is not None else None,
     )
 
 
-def lineage_of(parent: Parent | None) -> list[Ancestor]:
-    """The parent, its parent, and so on to random weights or to a model from elsewhere."""
-    chain: list[Ancestor] = []
+def lineage_of(parent: Parent | None) -> list[Parent]:
+    """The parent, its parent, and so on, up to random weights or a model that is not a run."""
+    chain: list[Parent] = []
     while parent is not None and parent.run not in [known.run for known in chain]:
-        chain.append(ancestor(parent))
-        manifest = _manifest(parent)
+        chain.append(describe_parent(parent.run, parent.step, parent.hash))
+        manifest = _manifest(parent.run)
         if manifest is not None and manifest.lineage:
             return chain + manifest.lineage
         parent = manifest.parent if manifest else None
@@ -55,9 +56,9 @@ def family(manifest: Manifest) -> str:
     return manifest.lineage[-1].name if manifest.lineage else manifest.name
 
 
-def _manifest(parent: Parent) -> Manifest | None:
-    directory = Path(parent.run)
-    with contextlib.suppress(UserError):  # damaged: as if it told nothing
+def _manifest(run: str) -> Manifest | None:
+    directory = Path(run)
+    with contextlib.suppress(UserError):  # a damaged manifest says nothing
         if (directory / MANIFEST).is_file():
             return Manifest.read(directory)
     return None

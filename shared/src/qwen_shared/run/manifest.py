@@ -39,20 +39,15 @@ _LIBRARIES = ("torch", "megatron-core", "transformers", "datasets", "tiktoken", 
 
 
 class Parent(BaseModel):
-    """The checkpoint that a run started from."""
+    """A checkpoint that a run started from, with what its own run's manifest said; see `lineage`."""
 
     run: str
     step: int | None = None
-    hash: str | None = None
-
-
-class Ancestor(Parent):
-    """A checkpoint that went into a run, with what is to be known of its own run; see `lineage`."""
-
-    kind: str | None = None  # None: from elsewhere
-    name: str
-    created: str | None = None  # another time in that directory's manifest is another run
-    tokens: int | None = None  # that its run had seen by then, where those were counted
+    hash: str | None = None  # of the weights
+    kind: str | None = None  # None: not a run
+    name: str = ""
+    created: str | None = None  # if the directory's manifest has another time, it is another run
+    tokens: int | None = None  # that its run had seen by this step, if they were counted
     wandb_run_id: str | None = None
     wandb_artifact: str | None = None
 
@@ -77,8 +72,8 @@ class Manifest(BaseModel):
     wandb_url: str | None = None
     wandb_artifacts: dict[int, str] = {}  # entity/project/name:version of the checkpoints that W&B has, by step
     parent: Parent | None = None
-    lineage: list[Ancestor] = []  # the parent, its parent, …
-    reward_model: Ancestor | None = None  # that judged, where one did
+    lineage: list[Parent] = []  # the parent, its parent, …
+    reward_model: Parent | None = None  # of PPO
     results: dict[str, int | float] = {}
 
     @classmethod

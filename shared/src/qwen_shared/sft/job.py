@@ -9,7 +9,7 @@ from pathlib import Path
 from qwen_shared.data import PreparedSource
 from qwen_shared.data.documents import SourceReader
 from qwen_shared.data.prepare import Progress
-from qwen_shared.job.parent import Start
+from qwen_shared.job.parent import ParentModel
 from qwen_shared.log import say
 from qwen_shared.recipe import Layout, SftRecipe
 from qwen_shared.sft.batches import ConversationBatches, held_out_loss
@@ -30,7 +30,7 @@ def fine_tune(
     run_dir: Path,
     command: str,
     kind: str,
-    origin: Start,
+    parent: ParentModel,
     readers: Mapping[str, SourceReader] | None = None,
     evaluate: Evaluate | None = None,
 ) -> None:
@@ -41,7 +41,7 @@ def fine_tune(
     Every process calls this; raises Stopped after a signal.
     """
     job = _FineTuning(recipe, readers or {}, evaluate)
-    run_job(job, recipe, layout, run_dir, command, kind, origin)
+    run_job(job, recipe, layout, run_dir, command, kind, parent)
 
 
 @dataclass
@@ -86,9 +86,9 @@ class _FineTuning:
         messages = [{"role": "system", "content": system}] if system is not None else []
         return tokenizer.render([*messages, {"role": "user", "content": text}], add_generation_prompt=True)[0]
 
-    def before(self, origin: Path, tracker: Tracker) -> None:
+    def before(self, parent: Path, tracker: Tracker) -> None:
         if self.evaluate:
-            self.evaluate(origin, "before", tracker)
+            self.evaluate(parent, "before", tracker)
 
     def after(self, export: Path, tracker: Tracker) -> dict[str, float]:
         return self.evaluate(export, "after", tracker) if self.evaluate else {}

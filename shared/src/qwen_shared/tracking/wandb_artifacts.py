@@ -28,13 +28,13 @@ def artifact_name(manifest: Manifest) -> str:
 
 def use_models(run: Any, manifest: Manifest) -> None:
     """Tells W&B which models the run began from, those that are there. `run` is W&B's, online."""
-    for origin in (*manifest.lineage[:1], manifest.reward_model):
-        if origin is None or origin.wandb_artifact is None:
+    for parent in (*manifest.lineage[:1], manifest.reward_model):
+        if parent is None or parent.wandb_artifact is None:
             continue
         try:
-            run.use_artifact(origin.wandb_artifact, type=TYPE)
+            run.use_artifact(parent.wandb_artifact, type=TYPE)
         except Exception as error:  # deleted there, or another team's: the run goes on without the line to it
-            _log.warning(f"W&B artifact {origin.wandb_artifact} cannot be used: {error}")
+            _log.warning(f"W&B artifact {parent.wandb_artifact} cannot be used: {error}")
 
 
 def log_model(run: Any, manifest: Manifest, directory: Path, final: bool, upload: bool) -> tuple[int, str] | None:
@@ -45,10 +45,10 @@ def log_model(run: Any, manifest: Manifest, directory: Path, final: bool, upload
     import wandb
 
     figures = manifest.results if final else {}
-    origin = manifest.parent.model_dump() if manifest.parent else None
+    parent = manifest.parent.model_dump() if manifest.parent else None
     try:
         step = json.loads((directory / "certificate.json").read_text(encoding="utf-8"))["step"]
-        about = {"kind": manifest.kind, "name": manifest.name, "step": step, "parent": origin, "results": figures}
+        about = {"kind": manifest.kind, "name": manifest.name, "step": step, "parent": parent, "results": figures}
         aliases = ["latest", f"step-{step}", *(["final"] if final else [])]
         artifact = wandb.Artifact(artifact_name(manifest), type=TYPE, metadata=about)
         if upload and sum(path.stat().st_size for path in directory.iterdir()) <= UPLOAD_BYTES:

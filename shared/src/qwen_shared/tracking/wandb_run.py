@@ -61,7 +61,7 @@ class WandbRun:
             "name": f"{manifest.kind}/{manifest.name}",
             "group": family(manifest),
             "job_type": manifest.command.rpartition(" ")[2],
-            "config": recipe | _origin(manifest),
+            "config": recipe | _parent(manifest),
             "resume": "allow",
         }
         if self.mode == "online" and not has_key():
@@ -177,7 +177,7 @@ class WandbRun:
             self._run = None
 
 
-def _origin(manifest: Manifest) -> dict[str, Any]:
+def _parent(manifest: Manifest) -> dict[str, Any]:
     """What W&B's config says of a run besides its recipe."""
     lineage = [ancestor.model_dump(exclude_none=True) for ancestor in manifest.lineage]
     reward = manifest.reward_model.model_dump(exclude_none=True) if manifest.reward_model else None

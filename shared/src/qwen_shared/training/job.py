@@ -26,7 +26,7 @@ from qwen_shared.data import PreparedSource
 from qwen_shared.data.prepare import Progress
 from qwen_shared.errors import Stopped, UserError
 from qwen_shared.job.export import export_run
-from qwen_shared.job.parent import Start, carries_optimizer, keep_start
+from qwen_shared.job.parent import ParentModel, carries_optimizer, keep_start
 from qwen_shared.job.watchdog import Watchdog
 from qwen_shared.log import say
 from qwen_shared.model.sizes import padded_vocab_rows, parameter_count
@@ -67,8 +67,8 @@ class Job(Protocol):
 
     def work(self, prepared: list[PreparedSource], tokenizer: Tokenizer, layout: Layout, data_rank: int) -> Work: ...
 
-    def before(self, origin: Path, tracker: Tracker) -> None:
-        """On rank 0, before the first step of a run that starts from the model in `origin`."""
+    def before(self, parent: Path, tracker: Tracker) -> None:
+        """On rank 0, before the first step of a run that starts from the model in `parent`."""
         ...
 
     def after(self, export: Path, tracker: Tracker) -> dict[str, float]:
@@ -79,9 +79,9 @@ class Job(Protocol):
 
 
 def run_job(
-    job: Job, recipe: Recipe, layout: Layout, run_dir: Path, command: str, kind: str, origin: Start | None = None
+    job: Job, recipe: Recipe, layout: Layout, run_dir: Path, command: str, kind: str, parent: ParentModel | None = None
 ) -> None:
-    """Run the whole job, or what is left of it; a new run begins from `origin`, else from random weights.
+    """Run the whole job, or what is left of it; a new run begins from `parent`, else from random weights.
 
     Every process calls this; raises Stopped after a signal.
     """
@@ -92,19 +92,19 @@ def run_job(
             stack.enter_context(lock_run(run_dir))
             # Rank 0 tokenises before the others may join; they find the files in the cache. Data that cannot be read
             # leaves no run behind that would hold on to its recipe.
-            if origin and not list_checkpoints(run_dir / "checkpoints"):
-                weights = origin.fetch()
+            if parent and not list_checkpoints(run_dir / "checkpoints"):
+                weights = parent.fetch()
                 if carries_optimizer(recipe):
-                    require_whole(Path(origin.name, "checkpoints"), origin.step)
+                    require_whole(Path(parent.name, "checkpoints"), parent.step)
             with data_progress() as progress:
-                prepared = job.prepare(origin.tokenizer if origin else recipe.tokenizer, progress)
+                prepared = job.prepare(parent.tokenizer if parent else recipe.tokenizer, progress)
             manifest = open_run(run_dir, recipe, command, kind)[1]
         stack.push(_leave_processes)
         try:
             if manifest is not None:
-                if origin:
-                    keep_start(origin, weights, run_dir, manifest)
-                _record(manifest, recipe, prepared, run_dir, origin)
+                if parent:
+                    keep_start(parent, weights, run_dir, manifest)
+                _record(manifest, recipe, prepared, run_dir, parent)
             parallel = recipe.parallel
             processes = start_processes(
                 parallel.tensor_parallel,
@@ -115,7 +115,7 @@ def run_job(
                 timeout=datetime.timedelta(seconds=max(1800.0, 1.5 * (recipe.guards.step_timeout or 0.0))),
             )
             prepared = prepared or job.prepare(recipe.tokenizer, None)
-            _run(job, recipe, layout, processes, run_dir, manifest, prepared, origin)
+            _run(job, recipe, layout, processes, run_dir, manifest, prepared, parent)
         except BaseException as error:
             if manifest is not None:
                 manifest.break_off(error)
@@ -134,7 +134,7 @@ def _leave_processes(kind: type[BaseException] | None, *_) -> None:
 
 
 def _record(
-    manifest: Manifest, recipe: Recipe, prepared: list[PreparedSource], run_dir: Path, origin: Start | None
+    manifest: Manifest, recipe: Recipe, prepared: list[PreparedSource], run_dir: Path, parent: ParentModel | None
 ) -> None:
     """Put into the manifest what decides the run besides its recipe.
 
@@ -155,7 +155,7 @@ def _record(
     manifest.data = [{"name": source.name, **source.meta} for source in prepared]
     manifest.tokenizer = fingerprint
     if not manifest.precision and carries_optimizer(recipe):
-        manifest.precision = Manifest.read(Path(origin.name)).precision  # its optimizer's state is of that
+        manifest.precision = Manifest.read(Path(parent.name)).precision  # its optimizer's state is of that
     manifest.precision = manifest.precision or resolve_precision(recipe.training.precision)
     manifest.write(run_dir)
 
@@ -172,7 +172,7 @@ def _run(
     run_dir: Path,
     manifest: Manifest | None,
     prepared: list[PreparedSource],
-    origin: Start | None,
+    parent: ParentModel | None,
 ) -> None:
     tokenizer = load_tokenizer(recipe.tokenizer)
     vocab_rows = padded_vocab_rows(recipe.model, tokenizer.vocab_size, recipe.parallel.tensor_parallel)
@@ -181,9 +181,9 @@ def _run(
     checkpoints = run_dir / "checkpoints"
     start_step = newest_whole_checkpoint(checkpoints)
     work = job.work(prepared, tokenizer, layout, processes.data_rank)
-    origin_dir = origin.fetch() if origin and not start_step else None
-    if origin_dir:
-        weights = hf_source(origin_dir)
+    parent_dir = parent.fetch() if parent and not start_step else None
+    if parent_dir:
+        weights = hf_source(parent_dir)
     else:
         weights = random_source(recipe.seed, recipe.model.num_layers, recipe.model.init_std, device())
     engine = Engine(recipe, layout, processes, precision, vocab_rows, weights)
@@ -191,7 +191,7 @@ def _run(
     if start_step:
         progress = load_checkpoint(checkpoints, start_step, engine)
     elif carries_optimizer(recipe):
-        load_checkpoint(Path(origin.name, "checkpoints"), origin.step, engine, random_states=False)
+        load_checkpoint(Path(parent.name, "checkpoints"), parent.step, engine, random_states=False)
 
     tracker: Tracker | NoTracker = NoTracker()
     if manifest is not None:
@@ -220,12 +220,12 @@ def _run(
 
     status = "failed"
     try:
-        if origin_dir:
+        if parent_dir:
             drawn_so_far = capture_rng()
             found = {f"before/{name}": value for name, value in work.validate(engine, True).items()}
             if manifest is not None:
                 _keep_results(manifest, run_dir, found)
-                job.before(origin_dir, tracker)
+                job.before(parent_dir, tracker)
             restore_rng(drawn_so_far)
         hooks = Hooks(at_interval, after_save)
         watchdog = Watchdog(recipe.guards.step_timeout, run_dir / "logs", processes.rank, failed)

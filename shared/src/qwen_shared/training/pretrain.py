@@ -10,7 +10,7 @@ from typing import Any
 from qwen_shared.data import BlendedDataset, PackedDataset, PreparedSource, TokenFile, ValidationText, prepare
 from qwen_shared.data.documents import SourceReader
 from qwen_shared.data.prepare import Progress
-from qwen_shared.job.parent import Start
+from qwen_shared.job.parent import ParentModel
 from qwen_shared.log import say
 from qwen_shared.recipe import Layout, PretrainRecipe
 from qwen_shared.recipe.schema import Source, TrainingData
@@ -41,16 +41,16 @@ def pretrain(
     run_dir: Path,
     command: str,
     kind: str,
-    origin: Start | None = None,
+    parent: ParentModel | None = None,
     corpora: Sequence[Corpus] = (),
 ) -> None:
-    """Run the whole job, or what is left of it; a new run begins from `origin`, else from random weights.
+    """Run the whole job, or what is left of it; a new run begins from `parent`, else from random weights.
 
     `corpora` is the recipe's data where it is of several kinds. Figures of the first are called val/…, those of
     another val/NAME/…. Every process calls this; raises Stopped after a signal.
     """
     job = _Pretraining(recipe, corpora or [Corpus("text", recipe.data)])
-    run_job(job, recipe, layout, run_dir, command, kind, origin)
+    run_job(job, recipe, layout, run_dir, command, kind, parent)
 
 
 @dataclass
@@ -120,7 +120,7 @@ class _Pretraining:
     def _val(self, corpus: Corpus) -> str:
         return "val" if corpus is self.corpora[0] else f"val/{corpus.name}"
 
-    def before(self, origin: Path, tracker: Tracker) -> None: ...
+    def before(self, parent: Path, tracker: Tracker) -> None: ...
 
     def after(self, export: Path, tracker: Tracker) -> dict[str, float]:
         return {}

@@ -13,8 +13,8 @@ VERBS = [
         "tuner.work:sft",
         "toy-sft",
         schema=SftRecipe,
-        takes_start=True,
-        parent=("base-pretrain", "qwen-base pretrain"),
+        takes_parent=True,
+        default_parent=("base-pretrain", "qwen-base pretrain"),
         plan="tuner.work:plan",
         show_batch="tuner.work:show_batch",
     )

@@ -15,17 +15,17 @@ def sft(invocation):
             file.write(json.dumps([when, str(model), (model / "config.json").is_file()]) + "\n")
         return {f"toy/{when}": 1.0}
 
-    fine_tune(i.recipe, i.layout, i.run_dir, i.command, "toy-sft", i.origin, evaluate=evaluate)
+    fine_tune(i.recipe, i.layout, i.run_dir, i.command, "toy-sft", i.parent, evaluate=evaluate)
 
 
 def plan(invocation):
     from qwen_shared.training.plan import plan_run
 
     i = invocation
-    return plan_run(i.command, i.recipe, i.layout, i.run_dir, i.origin)
+    return plan_run(i.command, i.recipe, i.layout, i.run_dir, i.parent)
 
 
 def show_batch(invocation, count):
     from qwen_shared.sft.show import show_batch
 
-    show_batch(invocation.recipe, invocation.origin.tokenizer, {}, count)
+    show_batch(invocation.recipe, invocation.parent.tokenizer, {}, count)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from qwen_shared.errors import UserError
-from qwen_shared.job.parent import Start
+from qwen_shared.job.parent import ParentModel
 from qwen_shared.model.sizes import flops_per_token
 from qwen_shared.recipe import PretrainRecipe, SftRecipe, check_layout
 from qwen_shared.recipe.schema import Model
@@ -46,9 +46,9 @@ def make(tmp_path):
 
     def make(schema=PretrainRecipe, ranks=1, flags=None, **more):
         recipe = schema.model_validate(RECIPE | {"data": TEXT} | more)
-        origin = Start("/a/run", 7, Model.model_validate(MODEL), "default")
+        parent = ParentModel("/a/run", 7, Model.model_validate(MODEL), "default")
         flags = argparse.Namespace(**(flags or {}))
-        return plan_run("toy train", recipe, check_layout(recipe, ranks), tmp_path / "run", origin, flags)
+        return plan_run("toy train", recipe, check_layout(recipe, ranks), tmp_path / "run", parent, flags)
 
     return make
 

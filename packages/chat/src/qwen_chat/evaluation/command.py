@@ -76,7 +76,7 @@ def main(invocation: Invocation) -> None:
 
 def plan(invocation: Invocation) -> str:
     ours = models.asked(invocation)
-    if invocation.run_dir and ours.run_dir is None and invocation.start is None:
+    if invocation.run_dir and ours.run_dir is None and invocation.from_model is None:
         raise UserError(f"{invocation.run_dir}: no run there; `qwen-chat sft` makes one, --run-dir names another")
     if ours.kind == models.REWARD:
         _check_alone(invocation, ours)

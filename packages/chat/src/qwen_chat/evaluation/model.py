@@ -12,7 +12,7 @@ from qwen_shared.cli import Invocation
 from qwen_shared.cli.model_argument import is_run, step_of
 from qwen_shared.errors import UserError
 from qwen_shared.evaluation.settings import Evaluation
-from qwen_shared.job import parent as start
+from qwen_shared.job import parent as job_parent
 from qwen_shared.recipe.schema import Tracking
 from qwen_shared.run.manifest import MANIFEST, RECIPE, Manifest, read_recipe
 from qwen_shared.run.paths import find_export
@@ -66,16 +66,16 @@ class Asked:
     @property
     def label(self) -> str:
         """Short and fit for a file's name: chat-sft-tiny."""
-        place = (self.run_dir or Path(start.split_start(self.name)[0])).resolve().name
+        place = (self.run_dir or Path(job_parent.split_step(self.name)[0])).resolve().name
         at = f"-{self.step}" if self.step else ""
         return (f"{self.kind}-{place}" if self.kind else place) + at
 
     def directory(self) -> Path:
         """The model in Hugging Face form, exported or downloaded first if need be. Raises UserError."""
         if self.run_dir is None:
-            return start.hf_directory(self.name)
+            return job_parent.hf_directory(self.name)
         if self.kind not in (REWARD, PPO):
-            return start.exported(self.run_dir, self.step)
+            return job_parent.exported(self.run_dir, self.step)
         found = find_export(self.run_dir, self.step)  # what was not trained by Megatron-core is exported as it is saved
         if found is None:
             of = f"step {self.step}" if self.step else "its last step"
@@ -92,7 +92,7 @@ def asked(invocation: Invocation) -> Asked:
     """
     run_dir = invocation.run_dir if is_run(invocation) else None
     kind = kind_of(run_dir)
-    recipe, name = invocation.recipe, invocation.start or str(invocation.run_dir)
+    recipe, name = invocation.recipe, invocation.from_model or str(invocation.run_dir)
     tasks = recipe.tasks or _DEFAULT_TASKS
     if kind == SFT or run_dir is None:
         return Asked(name, run_dir, step_of(invocation), kind, recipe.data.system, recipe.evaluation, tasks)
@@ -111,7 +111,7 @@ def asked(invocation: Invocation) -> Asked:
 def other(text: str, like: Asked, overrides: Sequence[str]) -> Asked:
     """Another model, asked the same: only its system turn is its own, unless an override says which. Raises UserError
     for a step that is none."""
-    place, step = start.split_start(text)
+    place, step = job_parent.split_step(text)
     run_dir = Path(place).expanduser() if (Path(place).expanduser() / RECIPE).is_file() else None
     if step and run_dir is None:
         raise UserError(f"{text}: {place} is not a run, only runs have steps")

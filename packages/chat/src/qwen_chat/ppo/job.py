@@ -36,8 +36,8 @@ from qwen_shared.job.signals import StopRequest
 from qwen_shared.log import say
 from qwen_shared.run import Parent
 from qwen_shared.run.integrity import newest_whole_checkpoint
-from qwen_shared.run.lineage import ancestor
-from qwen_shared.run.manifest import MANIFEST, Ancestor
+from qwen_shared.run.lineage import describe_parent
+from qwen_shared.run.manifest import MANIFEST
 from qwen_shared.run.paths import list_checkpoints
 from qwen_shared.tokenizer import load_tokenizer
 from qwen_shared.tracking import data_progress
@@ -46,7 +46,7 @@ _BEFORE, _AFTER = "evaluation-before/answers.jsonl", "evaluation/answers.jsonl"
 
 
 def main(invocation: Invocation) -> None:
-    reward = check(invocation.recipe, invocation.layout.world_size, invocation.origin)
+    reward = check(invocation.recipe, invocation.layout.world_size, invocation.parent)
     say("loading torch and transformers")  # the next ten seconds would be silent
     with hf_run(invocation, KIND) as run:
         _Job(run, reward).run()
@@ -248,12 +248,12 @@ class _Job:
             Console().print(_table(results, measures))
 
 
-def _judge(directory: Path) -> Ancestor:
+def _judge(directory: Path) -> Parent:
     """Who the reward model in `directory` is: a run's export, or a model from elsewhere."""
     directory = directory.resolve()
     made = directory.parent if (directory.parent / MANIFEST).is_file() else directory
     saved = list_checkpoints(made / "checkpoints")
-    return ancestor(Parent(run=str(made), step=saved[-1] if saved else None, hash=weights_hash(directory)))
+    return describe_parent(str(made), saved[-1] if saved else None, weights_hash(directory))
 
 
 def _keep_data(run: HfRun, train: list[Query], held_out: list[Query], reward: Path | None) -> None:

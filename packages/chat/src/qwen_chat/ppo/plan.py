@@ -10,7 +10,7 @@ from qwen_chat.ppo.scorer import find_function
 from qwen_shared.cli import Invocation
 from qwen_shared.convert.hf_files import stored_tensors
 from qwen_shared.errors import UserError
-from qwen_shared.job.parent import Start
+from qwen_shared.job.parent import ParentModel
 from qwen_shared.model.sizes import flops_per_token, padded_vocab_rows, parameter_count
 from qwen_shared.run.manifest import MANIFEST, Manifest
 from qwen_shared.run.paths import find_export, list_checkpoints
@@ -22,10 +22,10 @@ KIND = "chat-ppo"
 _WEIGHTS, _GRADIENTS, _OPTIMIZER = 2, 4, 12
 
 
-def check(recipe: PpoRecipe, world_size: int, origin: Start | None = None) -> Path | None:
+def check(recipe: PpoRecipe, world_size: int, parent: ParentModel | None = None) -> Path | None:
     """The directory of the reward model; None where functions alone give the reward. Raises UserError for what cannot
     be: no such run or function, a start that cannot answer, or a batch that ranks cannot share."""
-    _check_start(origin)
+    _check_parent(parent)
     for function in recipe.reward.functions:
         find_function(function.name, "reward.functions")
     for name in recipe.evaluation.functions:
@@ -46,10 +46,10 @@ def check(recipe: PpoRecipe, world_size: int, origin: Start | None = None) -> Pa
     return _reward_directory(recipe)
 
 
-def _check_start(origin: Start | None) -> None:
-    manifest = Path(origin.name) / MANIFEST if origin else None
+def _check_parent(parent: ParentModel | None) -> None:
+    manifest = Path(parent.name) / MANIFEST if parent else None
     if manifest and manifest.is_file() and Manifest.read(manifest.parent).kind == "chat-reward":
-        raise UserError(f"--from {origin.name}: a reward model judges answers, it gives none; a run of sft does")
+        raise UserError(f"--from {parent.name}: a reward model judges answers, it gives none; a run of sft does")
 
 
 def _reward_directory(recipe: PpoRecipe) -> Path | None:
@@ -79,11 +79,11 @@ def plan(invocation: Invocation) -> TextPlan:
     `check` does."""
     i, recipe = invocation, invocation.recipe
     world_size, terms = i.layout.world_size, Terms.of(i.options)
-    reward = check(recipe, world_size, i.origin)
+    reward = check(recipe, world_size, i.parent)
     saved = list_checkpoints(i.run_dir / "checkpoints")
     what = f"go on with {i.run_dir} after step {saved[-1]}" if saved else f"make {i.run_dir}"
     training, generation = recipe.training, recipe.generation
-    rows = padded_vocab_rows(recipe.model, load_tokenizer(i.origin.tokenizer).vocab_size, 1)
+    rows = padded_vocab_rows(recipe.model, load_tokenizer(i.parent.tokenizer).vocab_size, 1)
     parameters = parameter_count(recipe.model, rows)
     sizes = {
         "policy": parameters,
@@ -106,7 +106,7 @@ def plan(invocation: Invocation) -> TextPlan:
     flops = _flops(recipe, rows, bool(reward), saved[-1] if saved else 0)
     machines = [cost(flops, world_size, machine, terms) for machine in terms.machines()]
     text = [
-        f"{i.command} would {what} from {i.origin}",
+        f"{i.command} would {what} from {i.parent}",
         table(lines),
         *_memory_lines(memory),
         "",
@@ -116,7 +116,7 @@ def plan(invocation: Invocation) -> TextPlan:
     figures = {
         "command": i.command,
         "run_dir": str(i.run_dir),
-        "from": str(i.origin),
+        "from": str(i.parent),
         "steps_done": saved[-1] if saved else 0,
         "parameters": sizes,
         "training": {"steps": training.steps, "responses_per_step": training.global_batch_size},

@@ -16,13 +16,13 @@ def plan_reward(invocation: Invocation) -> TextPlan:
     """Parameters, pairs, steps, tokens, memory, FLOPs and what they cost. Raises UserError for what cannot be."""
     i, recipe = invocation, invocation.recipe
     model, layout, terms = recipe.model, i.layout, Terms.of(i.options)
-    tokenizer = load_tokenizer(i.origin.tokenizer)
+    tokenizer = load_tokenizer(i.parent.tokenizer)
     rows = padded_vocab_rows(model, tokenizer.vocab_size, 1)
     # A language model's, with a head in place of its output layer.
     output = 0 if model.tied_embeddings else rows * model.hidden_size
     parameters = parameter_count(model, rows) - output + model.hidden_size
     saved = list_checkpoints(i.run_dir / "checkpoints")
-    what = f"go on with {i.run_dir} after step {saved[-1]}" if saved else f"make {i.run_dir} from {i.origin}"
+    what = f"go on with {i.run_dir} after step {saved[-1]}" if saved else f"make {i.run_dir} from {i.parent}"
 
     found = {name: load_pairs(recipe, name, tokenizer) for name in STAGES[recipe.stage]}
     batch = recipe.training.global_batch_size
@@ -56,7 +56,7 @@ def plan_reward(invocation: Invocation) -> TextPlan:
     figures = {
         "command": i.command,
         "run_dir": str(i.run_dir),
-        "from": str(i.origin),
+        "from": str(i.parent),
         "steps_done": saved[-1] if saved else 0,
         "model": {"parameters": parameters, "vocabulary_rows": rows},
         "stages": stages,

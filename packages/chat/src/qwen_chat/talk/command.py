@@ -93,14 +93,14 @@ def _question(once: str | None) -> str | None:
 def _usual(invocation: Invocation) -> Invocation:
     """Where no model is named, the newer one of the finished runs of this name: PPO's or SFT's."""
     usual = Path("runs") / models.SFT / invocation.run_dir.name
-    if invocation.start or invocation.run_dir != usual:
+    if invocation.from_model or invocation.run_dir != usual:
         return invocation
     finished = []
     for kind in (models.SFT, models.PPO):
         run_dir = Path("runs") / kind / usual.name
         if (run_dir / MANIFEST).is_file() and (manifest := Manifest.read(run_dir)).status == "finished":
             finished.append((manifest.created, str(run_dir)))
-    return replace(invocation, start=max(finished)[1], run_dir=Path(max(finished)[1])) if finished else invocation
+    return replace(invocation, from_model=max(finished)[1], run_dir=Path(max(finished)[1])) if finished else invocation
 
 
 def _is_base(kind: str | None) -> bool:

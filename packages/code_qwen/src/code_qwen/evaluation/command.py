@@ -107,7 +107,7 @@ def say_what_is_not_held(isolation: Sequence[Guarantee]) -> None:
 def plan(invocation: Invocation) -> str:
     tasks = find_tasks(invocation.recipe.tasks, invocation.recipe.evaluation.shots)
     asked = ", ".join(f"{task.name} ({task.place})" for task in tasks)
-    model = invocation.start or invocation.run_dir
+    model = invocation.from_model or invocation.run_dir
     settings = invocation.recipe.evaluation
     style = settings.prompt if settings.prompt != "auto" else None
     return f"{invocation.command} would ask {model} the problems of {asked}: {described(settings, style)}"

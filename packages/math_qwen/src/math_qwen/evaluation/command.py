@@ -75,7 +75,7 @@ def plan(invocation: Invocation) -> str:
     tasks = find_tasks(recipe.tasks, recipe.evaluation.shots)
     places = [task.path or (task.hub[0] if task.hub else "embedded problems") for task in tasks]
     asked = ", ".join(f"{task.name} ({place})" for task, place in zip(tasks, places, strict=True))
-    model = invocation.start or invocation.run_dir
+    model = invocation.from_model or invocation.run_dir
     settings = recipe.evaluation
     style = settings.prompt if settings.prompt != "auto" else None
     return f"{invocation.command} would ask {model} the problems of {asked}: {described(settings, style)}"

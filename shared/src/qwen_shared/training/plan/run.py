@@ -10,7 +10,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from qwen_shared.job.parent import Start, carries_optimizer
+from qwen_shared.job.parent import ParentModel, carries_optimizer
 from qwen_shared.model.sizes import flops_per_token, padded_vocab_rows, parameter_count
 from qwen_shared.recipe import Layout, Recipe, SftRecipe
 from qwen_shared.recipe.schema import Schedule
@@ -41,23 +41,25 @@ def plan_run(
     recipe: Recipe,
     layout: Layout,
     run_dir: Path,
-    origin: Start | None,
+    parent: ParentModel | None,
     options: argparse.Namespace | None = None,
 ) -> RunPlan:
     """What a command would make or go on with. Raises UserError, in milliseconds, for what cannot be.
 
     `options` are the command's flags, of which `Terms` reads some.
     """
-    return RunPlan(command, recipe, layout, run_dir, origin, Terms.of(options or argparse.Namespace()))
+    return RunPlan(command, recipe, layout, run_dir, parent, Terms.of(options or argparse.Namespace()))
 
 
 class RunPlan:
     """`str` is a table of a screen, `figures` the same for programs; only these look at data and measure the CPU."""
 
-    def __init__(self, command: str, recipe: Recipe, layout: Layout, run_dir: Path, origin: Start | None, terms: Terms):
-        self._command, self._run_dir, self._origin, self._layout, self._terms = command, run_dir, origin, layout, terms
-        if origin:
-            recipe = recipe.model_copy(update={"tokenizer": origin.tokenizer})  # the run may not have it yet
+    def __init__(
+        self, command: str, recipe: Recipe, layout: Layout, run_dir: Path, parent: ParentModel | None, terms: Terms
+    ):
+        self._command, self._run_dir, self._parent, self._layout, self._terms = command, run_dir, parent, layout, terms
+        if parent:
+            recipe = recipe.model_copy(update={"tokenizer": parent.tokenizer})  # the run may not have it yet
         self._recipe = recipe
         self._tokenizer = load_tokenizer(recipe.tokenizer)
         self.rows = padded_vocab_rows(recipe.model, self._tokenizer.vocab_size, recipe.parallel.tensor_parallel)
@@ -141,7 +143,7 @@ class RunPlan:
         return {
             "command": self._command,
             "run_dir": str(self._run_dir),
-            "from": str(self._origin) if self._origin else None,
+            "from": str(self._parent) if self._parent else None,
             "steps_done": self._done,
             "model": {
                 "parameters": self.parameters,
@@ -203,8 +205,8 @@ class RunPlan:
         what = f"go on with {self._run_dir} after step {self._done}" if self._done else f"make {self._run_dir}"
         if not self.steps:
             what = f"find {self._run_dir} trained to its end; name=… or --run-dir plans a new run"
-        if self._origin:
-            what += f" from {self._origin}"
+        if self._parent:
+            what += f" from {self._parent}"
             if carries_optimizer(recipe) and not self._done:
                 what += " and its optimizer's state"
         model, training = recipe.model, recipe.training
