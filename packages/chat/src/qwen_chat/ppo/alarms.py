@@ -6,36 +6,36 @@ from qwen_chat.ppo.recipe import Alarms
 
 
 class AlarmBell:
-    """Fed with figures as they come; returns what there is to say. Its state is part of a checkpoint."""
+    """Takes metrics as they come and returns new warnings. Its state is part of a checkpoint."""
 
     def __init__(self, limits: Alarms, watched: str | None):
-        """`watched` is the held-out reward's name among the figures of held-out prompts."""
+        """`watched`: the name of the held-out reward among the metrics of held-out prompts."""
         self._limits, self._watched = limits, watched
         self._state: dict[str, float] = {}
         self._said: list[str] = []
 
-    def step(self, figures: dict[str, float]) -> list[str]:
-        """After a step of training."""
+    def step(self, metrics: dict[str, float]) -> list[str]:
+        """After a training step."""
         found = []
-        first = self._state.setdefault("entropy", figures["ppo/entropy"])
-        if figures["ppo/entropy"] < self._limits.entropy * first:
+        first = self._state.setdefault("entropy", metrics["ppo/entropy"])
+        if metrics["ppo/entropy"] < self._limits.entropy * first:
             found += self._once(
-                "entropy", f"entropy has collapsed: {figures['ppo/entropy']:.3f} nats per token, first {first:.3f}"
+                "entropy", f"entropy has collapsed: {metrics['ppo/entropy']:.3f} nats per token, first {first:.3f}"
             )
-        if self._limits.kl is not None and figures["ppo/kl"] > self._limits.kl:
+        if self._limits.kl is not None and metrics["ppo/kl"] > self._limits.kl:
             found += self._once(
                 "kl",
-                f"KL has left its budget: {figures['ppo/kl']:.2f} nats per response, alarms.kl={self._limits.kl:g}",
+                f"KL is over its budget: {metrics['ppo/kl']:.2f} nats per response, alarms.kl={self._limits.kl:g}",
             )
         return found
 
-    def held_out(self, figures: dict[str, float]) -> list[str]:
+    def held_out(self, metrics: dict[str, float]) -> list[str]:
         """After an evaluation on held-out prompts."""
         if self._watched is None:
             return []
-        reward, watched = figures["val/reward"], figures[f"val/{self._watched}"]
+        reward, watched = metrics["val/reward"], metrics[f"val/{self._watched}"]
         best = self._state.setdefault("best", watched)
-        spread = self._state.setdefault("spread", figures[f"val/{self._watched}_std"])
+        spread = self._state.setdefault("spread", metrics[f"val/{self._watched}_std"])
         at_best = self._state.setdefault("reward_at_best", reward)
         if watched > best:
             self._state |= {"best": watched, "reward_at_best": reward}
@@ -43,7 +43,7 @@ class AlarmBell:
             return self._once(
                 "divergence",
                 f"the reward rises ({at_best:.3f} to {reward:.3f}) while {self._watched} falls ({best:.3f} to "
-                f"{watched:.3f}) on held-out prompts: the policy has learned to please the reward alone",
+                f"{watched:.3f}) on held-out prompts: the policy exploits the reward",
             )
         return []
 

@@ -1,4 +1,4 @@
-"""How far the policy is from the reference, and what it is charged for that."""
+"""KL between policy and reference, and its coefficient."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ import torch
 from torch import Tensor
 
 _GAIN, _LARGEST_ERROR = 0.1, 0.2  # Ziegler et al. 2019, section 2.2: at most 2 % a step
-_SPAN = 100.0  # ours: a coefficient that has moved this far no longer steers, it hides that something broke
+_SPAN = 100.0  # ours: beyond this factor, steering would only hide that something broke
 
 
 def kl_per_token(logprobs: Tensor, reference_logprobs: Tensor, mask: Tensor, estimator: str) -> Tensor:
-    """[B, R] estimates of KL(policy ‖ reference) in nats from log-probabilities [B, R] of tokens the policy drew.
+    """[B, R] estimates of KL(policy ‖ reference) in nats from log-probabilities [B, R] of tokens that the policy
+    sampled.
 
     With d = log policy - log reference (Schulman, "Approximating KL divergence", 2020): `k1` is d, unbiased, of any
-    sign; `k2` is d²/2, never negative, biased in third order; `k3` is exp(-d) - 1 + d, never negative and unbiased, but
-    wild where the reference likes a token much better. "Unbiased" is for draws from the whole distribution: under top-p
-    the tail is never seen, and k1 can have a mean below 0. Zero at padding.
+    sign; `k2` is d²/2, never negative, biased in third order; `k3` is exp(-d) - 1 + d, never negative, unbiased, but of
+    high variance if the reference likes a token much better. "Unbiased" holds for samples from the whole distribution:
+    under top-p the mean of k1 can be below 0. Zero at padding.
     """
     difference = (logprobs - reference_logprobs).masked_fill(~mask, 0.0)
     if estimator == "k1":
@@ -30,10 +31,10 @@ def kl_per_token(logprobs: Tensor, reference_logprobs: Tensor, mask: Tensor, est
 
 
 class KlController:
-    """The KL coefficient: fixed, or with a target steered towards it (Ziegler et al. 2019, section 2.2).
+    """The KL coefficient: fixed, or steered to a target (Ziegler et al. 2019, section 2.2).
 
-    Steering multiplies by 1 + 0.1 · error, the error being the relative distance from the target within ±0.2, and
-    stays between 1/100 and 100 times the start.
+    An update multiplies it by 1 + 0.1 · error, where error is the relative distance from the target within ±0.2. It
+    stays within a factor of 100 of its start.
     """
 
     def __init__(self, coefficient: float, target: float | None = None):
@@ -41,10 +42,7 @@ class KlController:
         self._low, self._high = coefficient / _SPAN, coefficient * _SPAN
 
     def update(self, kl: float) -> None:
-        """After a step whose KL was this many nats per response, the mean over the global batch.
-
-        Raises ValueError for NaN, which would steer somewhere unseen.
-        """
+        """`kl`: mean nats per response over the step's global batch. Raises ValueError for NaN."""
         if math.isnan(kl):
             raise ValueError("the KL is not a number")
         if self.target is None:

@@ -1,7 +1,7 @@
-"""What the policy and the value model descend. Inputs [B, R], fp32 or wider.
+"""Losses of the policy and the value model. Inputs [B, R], fp32 or wider.
 
-`tokens` is everywhere the count of loss-mask tokens in the global batch: losses of micro-batches and ranks then add up
-to the mean over all tokens. Where an engine averages gradients over ranks, it needs losses times the number of ranks.
+`tokens` is the count of loss-mask tokens in the global batch: losses of micro-batches and ranks add up to the mean over
+all tokens. An engine that averages gradients over ranks needs losses times the number of ranks.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ _LARGEST_LOG_RATIO = 20.0
 
 
 def token_mean(x: Tensor, mask: Tensor, tokens: Tensor | int) -> Tensor:
-    """This part's share of a mean over `tokens`: scalar, and 0 where no token is left in the whole batch."""
+    """This part's share of a mean over `tokens`: scalar; 0 if the whole batch has no token."""
     return x.masked_fill(~mask, 0.0).sum() / torch.as_tensor(tokens).clamp(min=1)
 
 
 def ratios(logprobs: Tensor, old_logprobs: Tensor, mask: Tensor) -> Tensor:
-    """[B, R]: how much likelier each token is now than when it was drawn; 1 at padding.
+    """[B, R]: probability of each token now over that when it was sampled; 1 at padding.
 
-    At most e²⁰: beyond the clip the exact size matters to no one, but infinity times a zero gradient would be NaN.
+    At most e²⁰: beyond the clip the size does not matter, but infinity times a zero gradient would be NaN.
     """
     difference = (logprobs - old_logprobs).masked_fill(~mask, 0.0)
     return difference.clamp(-_LARGEST_LOG_RATIO, _LARGEST_LOG_RATIO).exp()
@@ -31,8 +31,8 @@ def policy_loss(
 ) -> Tensor:
     """Scalar: -mean of min(A·ratio, A·clipped ratio), the ratio clipped to 1 ± clip (Schulman et al. 2017, eq. 7).
 
-    A token stops pulling once its probability has moved by the clip in the direction its advantage asks for; one that
-    has gone the wrong way is always pulled back.
+    A token has no gradient once its probability has moved by the clip in its advantage's direction; one that moved the
+    other way always has.
     """
     ratio = ratios(logprobs, old_logprobs, mask)
     surrogate = torch.minimum(advantages * ratio, advantages * ratio.clamp(1.0 - clip, 1.0 + clip))
@@ -42,9 +42,9 @@ def policy_loss(
 def value_loss(
     values: Tensor, old_values: Tensor, returns: Tensor, mask: Tensor, clip: float, tokens: Tensor | int
 ) -> Tensor:
-    """Scalar: half the mean of the larger squared error of the value and of the value held within old ± clip.
+    """Scalar: half the mean of the larger squared error of the value and of the value clipped to old ± clip.
 
-    Clip 0.15 in the report (section 7). A value that has moved further towards its return than that gets no gradient.
+    Clip 0.15 in the report (section 7). A value that has moved further than that towards its return has no gradient.
     """
     values, old_values, returns = (x.masked_fill(~mask, 0.0) for x in (values, old_values, returns))
     clipped = old_values + (values - old_values).clamp(-clip, clip)
@@ -53,9 +53,9 @@ def value_loss(
 
 
 def pretraining_loss(logprobs: Tensor, mask: Tensor, coefficient: float, tokens: Tensor | int) -> Tensor:
-    """Scalar to add to the policy loss: coefficient · mean negative log-probability of pretraining text, [B, S].
+    """Scalar, added to the policy loss: coefficient · mean negative log-probability of pretraining text, [B, S].
 
-    Against the alignment tax (report, section 7: too large it hurts alignment, too small it does little). `tokens` is
-    the count of pretraining tokens in the global batch, not of response tokens.
+    Against the alignment tax (report, section 7: too large it hurts alignment, too small it does little). `tokens`
+    counts the pretraining tokens of the global batch.
     """
     return -coefficient * token_mean(logprobs, mask, tokens)

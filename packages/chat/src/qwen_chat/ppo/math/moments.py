@@ -1,8 +1,7 @@
-"""Count, mean and squared deviations of numbers that lie under masks, on several ranks and in several steps.
+"""Count, mean and squared deviations of masked numbers on several ranks and in several steps, as fp64 [3].
 
-All in one form, fp64 [3]: count n, mean m, sum of squared deviations from it. Every rank takes the moments of what it
-has, all gather them to [W, 3], and merging gives each the same result. Nowhere is a square subtracted from a square,
-so rewards around 1,000 with a deviation of 0.01 keep it.
+Each rank takes the moments of its numbers; all are gathered to [W, 3] and merged. No square is subtracted from a
+square, so rewards around 1,000 with a deviation of 0.01 keep it.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from torch import Tensor
 
 @torch.no_grad()
 def moments(values: Tensor, mask: Tensor) -> Tensor:
-    """[n, m, squares], fp64, of the values of any shape where the mask (bool, same shape) is true; zeros for none."""
+    """[count, mean, squares] of the values where the mask (bool, same shape) is true; zeros for none."""
     values = values.double().masked_fill(~mask, 0.0)
     count = mask.sum().double()
     mean = values.sum() / count.clamp(min=1.0)
@@ -22,7 +21,7 @@ def moments(values: Tensor, mask: Tensor) -> Tensor:
 
 
 def merge(parts: Tensor) -> Tensor:
-    """Moments [3] of all numbers together from those of their parts [W, 3] (Chan, Golub and LeVeque 1979)."""
+    """Moments [3] of all numbers from those of their parts [W, 3] (Chan, Golub and LeVeque 1979)."""
     counts, means, squares = parts.unbind(1)
     count = counts.sum()
     mean = (counts * means).sum() / count.clamp(min=1.0)
@@ -30,5 +29,5 @@ def merge(parts: Tensor) -> Tensor:
 
 
 def variance(moments: Tensor) -> Tensor:
-    """Mean squared deviation, fp64 scalar; 0 where there is nothing."""
+    """Mean squared deviation, fp64 scalar; 0 for no numbers."""
     return moments[2] / moments[0].clamp(min=1.0)

@@ -1,7 +1,7 @@
-"""Log-probabilities and entropy from logits, in fp32, a piece of the vocabulary at a time.
+"""Log-probabilities and entropy from logits, in fp32, over slices of the vocabulary.
 
-Qwen's vocabulary is 151,936 columns: over a micro-batch of 4 × 2,048 tokens, bf16 logits are 2.5 GB, their fp32 copy 5
-GB and a softmax that waits for the backward pass 5 GB more. Here only the logits are kept.
+With Qwen's 151,936 columns and 4 × 2,048 tokens, bf16 logits take 2.5 GB, an fp32 copy 5 GB and a softmax saved for the
+backward pass 5 GB more. Here only the logits are kept.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-_COLUMNS = 8192  # of the vocabulary at a time
+_COLUMNS = 8192  # of the vocabulary per slice
 
 
 def log_probabilities(logits: Tensor, labels: Tensor) -> Tensor:
@@ -23,7 +23,7 @@ def log_probabilities(logits: Tensor, labels: Tensor) -> Tensor:
 
 @torch.no_grad()
 def entropy(logits: Tensor) -> Tensor:
-    """[...] fp32, nats: exact entropy of each softmax of logits [..., V]. To be watched, so without gradient."""
+    """[...] fp32, nats: exact entropy of each softmax of logits [..., V]. No gradient."""
     total = _logsumexp(logits)
     parts = (torch.special.entr((part - total[..., None]).exp()).sum(-1) for part in logits.split(_COLUMNS, dim=-1))
     return sum(parts, torch.zeros_like(total))
@@ -44,13 +44,13 @@ class _LogProbabilities(torch.autograd.Function):
         result = torch.empty_like(logits)
         for part, into in zip(logits.split(_COLUMNS, -1), result.split(_COLUMNS, -1), strict=True):
             into.copy_((part - total).exp_().mul_(-gradient))
-        # 1 - p of the label straight from its logarithm: as a difference in bf16, a p near 1 would leave nothing
+        # 1 - p by expm1: a difference in bf16 would be 0 for p near 1.
         at_labels = -torch.expm1(logits.gather(-1, labels) - total) * gradient
         return result.scatter_(-1, labels, at_labels.to(result.dtype)), None
 
 
 def _logsumexp(logits: Tensor) -> Tensor:
-    """[...], fp32 or wider; arithmetic with it widens logits piece by piece."""
+    """[...], fp32 or wider; later arithmetic with it widens the logits slice by slice."""
     wide = torch.promote_types(logits.dtype, torch.float32)
     parts = [part.to(wide).logsumexp(-1) for part in logits.split(_COLUMNS, dim=-1)]
     return torch.stack(parts).logsumexp(0)

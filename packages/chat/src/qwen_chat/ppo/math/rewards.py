@@ -1,8 +1,8 @@
 """One score per response becomes one reward per token.
 
-In this order: `RewardNormaliser.update` with the raw scores of all ranks (where truncated responses do not keep theirs,
-of those that ended), the normaliser itself, `treat_truncated`, `token_rewards`. The KL is in the rewards and nowhere
-else: a loss with a KL term of its own would count it twice.
+The order: `RewardNormaliser.update` with all ranks' raw scores (of ended responses only, unless truncated ones keep
+theirs), the normaliser, `treat_truncated`, `token_rewards`. Only the rewards hold the KL: a KL term in a loss would
+count it twice.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from qwen_chat.ppo.math.moments import merge, variance
 
 
 class RewardNormaliser:
-    """Takes the running mean (report, section 7), or mean and deviation, of all scores so far out of a score.
+    """Subtracts the running mean of all scores so far (report, section 7); also divides by their deviation if asked.
 
-    Update before use, so that the first scores are normalised, too. `clip` then bounds what one odd score can do.
+    Update before use, so the first scores are normalised too. `clip` bounds the result.
     """
 
     def __init__(self, kind: str, clip: float):
@@ -26,10 +26,10 @@ class RewardNormaliser:
         self._moments = torch.zeros(3, dtype=torch.float64)
 
     def update(self, parts: Tensor) -> None:
-        """Adds a step's raw scores by their moments on every rank, [W, 3] (see `moments`).
+        """Adds a step's raw scores as moments of every rank, [W, 3] (see `moments`); all ranks must give the same.
 
-        All ranks must give the same parts. How scores are split over ranks and steps changes only rounding. Raises
-        ValueError, unchanged, where a score was not finite: one such would spoil every later mean.
+        The split over ranks and steps changes only rounding. Raises ValueError, and changes nothing, if a score is not
+        finite.
         """
         parts = parts.detach().to("cpu", torch.float64)
         if not parts.isfinite().all():
@@ -64,10 +64,10 @@ class RewardNormaliser:
 def treat_truncated(
     scores: Tensor, mask: Tensor, ended: Tensor, treatment: str, penalty: float
 ) -> tuple[Tensor, Tensor]:
-    """Scores [B] and loss mask [B, R] of a batch in which only some rows `ended` [B].
+    """Scores [B] and loss mask [B, R] of a batch in which some rows have not `ended` [B].
 
-    `penalty`: the others' score is that; `keep`: what the reward model read off a response that was cut short;
-    `mask`: they are in no loss and no statistic. Whatever counts tokens afterwards counts those of the loss mask.
+    Those get `penalty` as score, `keep` the reward model's, or (`mask`) leave all losses and statistics. Count tokens
+    by the loss mask afterwards.
     """
     if treatment == "penalty":
         return scores.masked_fill(~ended, penalty), mask
@@ -79,16 +79,14 @@ def treat_truncated(
 
 
 def last_token(mask: Tensor) -> Tensor:
-    """[B, R] bool: the last real token of each row, wherever the padding is; none in a row of padding."""
-    remaining = mask.flip(1).cumsum(1).flip(1)  # real tokens from here on
+    """[B, R] bool: the last real token of each row; none in a row of padding."""
+    remaining = mask.flip(1).cumsum(1).flip(1)  # real tokens from this one on
     return mask & (remaining == 1)
 
 
 def token_rewards(scores: Tensor, kl: Tensor, mask: Tensor, coefficient: float) -> Tensor:
-    """[B, R]: -coefficient · KL [B, R] at every token, and the score [B] at the last one; zero at padding.
-
-    A row adds up to its score less coefficient times its KL. The last real token is the end token where the response
-    has one; a truncated response gets its score there, too.
+    """[B, R]: -coefficient · KL [B, R] at every token, plus the score [B] at the last one, also of a truncated
+    response; zero at padding. A row sums to its score minus coefficient times its KL.
     """
     penalty = -coefficient * kl.masked_fill(~mask, 0.0)
     return penalty + torch.where(last_token(mask), scores[:, None], 0.0)
