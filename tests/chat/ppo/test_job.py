@@ -153,7 +153,7 @@ def test_mistakes_are_one_line(qwen_chat, tmp_path):
         (["reward.functions=[checked, checked]"], "names checked twice"),
         (["policy.lora.bits=3"], "expected 4, 8"),
         (["generation.max_new_tokens=200"], "leaves no room for a prompt"),
-        (["losses.pretraining_coefficient=0.1"], "one needs the other"),
+        (["losses.pretraining_coefficient=0.1"], "need each other"),
     ):
         error = qwen_chat("--run-dir", tmp_path / "run", *words, check=2).stderr
         assert said in error, (words, error)

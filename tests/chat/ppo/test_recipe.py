@@ -20,7 +20,7 @@ def test_the_reports_numbers_are_the_defaults():
     "keys, word",
     [
         ({"kl_coefficient": 0.0, "kl_target": 6.0}, "kl_target=6"),
-        ({"truncated_penalty": -9.0}, "beyond clip"),
+        ({"truncated_penalty": -9.0}, "is beyond clip"),
         ({"kl_estimator": "k4"}, "k1"),
         ({"kl_coeff": 0.1}, "kl_coeff"),
     ],

@@ -32,7 +32,7 @@ def test_vllm_answers_with_the_weights_of_the_moment(monkeypatch, tmp_path):
     assert sampler._generate.asked == (tmp_path, 0.3)
     with torch.no_grad():
         lm.model.norm.weight.fill_(2.0)
-    sampler.follow()
+    sampler.sync_weights()
     assert sampler._generate.weights["model.norm.weight"].eq(2.0).all()
     assert set(sampler._generate.weights) == {name for name, _ in lm.named_parameters()}
     queries = some_queries(tokenizer, 3)

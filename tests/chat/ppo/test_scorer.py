@@ -34,7 +34,7 @@ def test_a_function_that_cannot_judge_says_what_it_lacks():
 def test_scores_add_up_by_weight():
     scorer = Scorer(None, [("one", 2.0, lambda p, c, **_: [1.0, 0.0]), ("two", -1.0, lambda p, c, **_: [0.0, 3.0])])
     assert scorer(responses("a", "b")) == [2.0, -3.0]
-    assert scorer.watched(responses("a")) is None
+    assert scorer.held_out_scores(responses("a")) is None
 
 
 def test_columns_travel_with_their_prompts():

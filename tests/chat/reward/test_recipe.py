@@ -55,9 +55,9 @@ def test_deepspeeds_files_leave_the_recipe_what_is_the_recipes(name):
     assert config["bf16"] == {"enabled": True}
 
 
-def test_a_file_that_says_what_the_recipe_says_is_refused(tmp_path):
+def test_a_file_with_keys_of_the_recipe_is_refused(tmp_path):
     path = tmp_path / "mine.json"
-    for content, said in (("{", "JSON"), ("[]", "expected an object"), ('{"fp16": {}}', "'fp16' is said by")):
+    for content, said in (("{", "JSON"), ("[]", "expected an object"), ('{"fp16": {}}', "'fp16' is set by")):
         path.write_text(content)
         with pytest.raises(UserError, match=said):
             deepspeed_config.load_config(str(path), 1, 1, 1.0, "fp32")

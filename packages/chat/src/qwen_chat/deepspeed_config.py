@@ -1,4 +1,4 @@
-"""DeepSpeed's settings: a file says how memory is divided, the recipe says all else. No torch."""
+"""DeepSpeed's settings: a JSON file says how memory is sharded, the recipe says the rest. No torch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from qwen_shared.recipe import nearest
 
 CONFIGS = Path(__file__).parents[2] / "recipes" / "deepspeed"
 
-# What recipes say; said twice, the two could differ.
+# Keys that the recipe sets.
 _OF_THE_RECIPE = {
     "train_batch_size": "training.global_batch_size",
     "train_micro_batch_size_per_gpu": "training.micro_batch_size",
@@ -27,16 +27,16 @@ _OF_THE_RECIPE = {
 
 
 def check_name(name: str) -> None:
-    """Raises ValueError unless `name` is one of the configurations here or a readable JSON file of DeepSpeed's."""
+    """Raises ValueError unless `name` is a configuration here or a readable JSON file of DeepSpeed settings."""
     _read(name)
 
 
 def load_config(
     name: str, micro_batch_size: int, accumulation: int, clip_grad: float, precision: str
 ) -> dict[str, Any]:
-    """A configuration for DeepSpeed's engine: the file's, and what the recipe says. `precision` is bf16 or fp32.
+    """Settings for DeepSpeed's engine: the file's and the recipe's. `precision` is bf16 or fp32.
 
-    Raises UserError where `name` is neither zero0 to zero3 nor a JSON file that leaves the recipe what is the recipe's.
+    Raises UserError unless `name` is zero0 to zero3 or a JSON file without the recipe's keys.
     """
     try:
         config = _read(name)
@@ -51,7 +51,7 @@ def load_config(
 
 
 def know_states() -> None:
-    """Lets torch.load, which reads nothing but data, make the few objects that a checkpoint of DeepSpeed's holds."""
+    """Allows torch.load, which reads only data, to build the few classes in DeepSpeed's checkpoints."""
     import torch
     from deepspeed.runtime.fp16.loss_scaler import LossScaler
     from deepspeed.runtime.zero.config import ZeroStageEnum
@@ -61,7 +61,7 @@ def know_states() -> None:
 
 
 def check_compiler() -> None:
-    """For several processes on CPUs, whose communication DeepSpeed compiles when it is first used. Raises UserError."""
+    """DeepSpeed compiles its CPU communication at first use. Raises UserError if there is no compiler."""
     compiler = os.environ.get("CXX", "g++")
     if shutil.which(compiler) is None:
         raise UserError(
@@ -85,5 +85,5 @@ def _read(name: str) -> dict[str, Any]:
         raise ValueError(f"expected an object, found {type(config).__name__}")
     for key, ours in _OF_THE_RECIPE.items():
         if key in config:
-            raise ValueError(f"'{key}' is said by the recipe's {ours}; take it out of the file")
+            raise ValueError(f"'{key}' is set by the recipe's {ours}; remove it from the file")
     return config

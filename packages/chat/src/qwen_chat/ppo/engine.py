@@ -1,6 +1,6 @@
-"""A model that learns: in one process by torch alone, in several, or where memory is short, by DeepSpeed.
+"""A model that learns: with torch in one process, with DeepSpeed in several or to save memory.
 
-Both take losses whose sum over micro-batches and ranks is the loss of the step (see `losses`).
+Both take losses that add up over micro-batches and ranks (see `math.losses`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from qwen_chat.ppo.recipe import Learner
 from qwen_shared.backend import device
 from qwen_shared.log import say
 
-Groups = list[dict[str, Any]]  # parameters with their rates, as torch's optimizers take them
+Groups = list[dict[str, Any]]  # torch's parameter groups
 
 
 class Engine(Protocol):
@@ -28,13 +28,13 @@ class Engine(Protocol):
     def __call__(self, *inputs: Any, **named: Any) -> Any: ...
 
     def backward(self, loss: Tensor, last: bool) -> None:
-        """Adds a micro-batch's gradients; `last` of the step or not."""
+        """Adds a micro-batch's gradients; `last` of the optimizer step or not."""
 
     def step(self, rates: list[float]) -> float:
-        """One update with these rates, a group each; returns the gradients' global norm before clipping."""
+        """One optimizer step with these rates, one per group; returns the gradients' global norm before clipping."""
 
     def whole(self) -> AbstractContextManager[None]:
-        """Inside, this rank has every parameter: for generation and export."""
+        """Inside, this rank holds every parameter: for generation and export."""
 
     def save(self, directory: Path) -> None: ...
 
@@ -44,7 +44,7 @@ class Engine(Protocol):
 def make_engine(
     module: nn.Module, groups: Groups, learner: Learner, precision: str, config: Callable[..., dict] | None, name: str
 ) -> Engine:
-    """`config` makes DeepSpeed's settings; None where torch alone will do. `name` is that of its files."""
+    """`config` makes DeepSpeed's settings; None: torch alone. `name` is that of the engine's files."""
     optimizer = torch.optim.AdamW(
         groups, betas=(learner.beta1, learner.beta2), eps=learner.eps, weight_decay=learner.weight_decay
     )
@@ -58,7 +58,7 @@ def autocast(precision: str) -> torch.autocast:
 
 
 class TorchEngine:
-    """fp32 weights; with bf16, what multiplies them is rounded on the way."""
+    """fp32 weights, with autocast for bf16."""
 
     def __init__(self, module: nn.Module, optimizer: torch.optim.Optimizer, clip: float, precision: str, name: str):
         self.module, self._optimizer, self._clip, self._precision = module, optimizer, clip, precision
@@ -90,18 +90,18 @@ class TorchEngine:
 
     def load(self, directory: Path) -> None:
         state = torch.load(directory / self._file, map_location=device(), weights_only=True)
-        self.module.load_state_dict(state["weights"], strict=False)  # what is frozen comes from the start
+        self.module.load_state_dict(state["weights"], strict=False)  # frozen weights come from the parent model
         self._optimizer.load_state_dict(state["optimizer"])
 
 
 class DeepSpeedEngine:
-    """Gradients, optimizer and weights divided over the ranks as the ZeRO stage of its settings says."""
+    """Gradients, optimizer and weights are sharded by the ZeRO stage of its settings."""
 
     def __init__(self, module: nn.Module, optimizer: torch.optim.Optimizer, config: dict, name: str):
         import deepspeed
 
         if device().type == "cpu":
-            say(f"starting DeepSpeed for the {name}; its first time on a machine it compiles, for minutes")
+            say(f"starting DeepSpeed for the {name}; on first use it compiles for minutes")
         self._engine, self._optimizer, _, _ = deepspeed.initialize(model=module, optimizer=optimizer, config=config)
         self.module, self._name = self._engine.module, name
         self._world_size = torch.distributed.get_world_size()
@@ -111,7 +111,7 @@ class DeepSpeedEngine:
 
     def backward(self, loss: Tensor, last: bool) -> None:
         self._engine.set_gradient_accumulation_boundary(last)
-        # It takes the mean over ranks; the parts are to add up.
+        # DeepSpeed averages over ranks; our losses add up.
         self._engine.backward(loss * self._world_size, scale_wrt_gas=False)
 
     def step(self, rates: list[float]) -> float:
@@ -133,11 +133,11 @@ class DeepSpeedEngine:
         know_states()
         found, _ = self._engine.load_checkpoint(str(directory), tag=self._name, load_module_strict=False)
         if found is None:
-            raise RuntimeError(f"{directory}: DeepSpeed finds no checkpoint of the {self._name} there")
+            raise RuntimeError(f"{directory}: no DeepSpeed checkpoint of the {self._name}")
 
 
 def frozen(module: nn.Module, config: Callable[..., dict] | None) -> nn.Module:
-    """A model that only answers; under ZeRO 3 its weights are divided over the ranks as those that learn."""
+    """A model without gradients; under ZeRO 3 its weights are sharded like those of trained models."""
     module = module.eval().requires_grad_(False)
     settings = config() if config else {}
     if settings.get("zero_optimization", {}).get("stage") != 3:

@@ -1,4 +1,4 @@
-"""How the policy answers prompts that it is never trained on: the same ones, greedily, before and as it learns."""
+"""The policy's greedy answers to held-out prompts: the same prompts before and during training."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from qwen_chat.ppo.scorer import RewardFunction, Scorer, score_by
 from qwen_shared.files import write_atomic
 from qwen_shared.generation.sampling import Sampling
 
-Row = dict[str, Any]  # prompt, text, ended, tokens, and a score by every measure's name
+Row = dict[str, Any]  # prompt, text, ended, tokens, and a score for every measure
 
 
 @dataclass(frozen=True)
 class HeldOutPrompts:
-    """Measured by the reward that is trained on (`reward`) and by functions that are not."""
+    """Scored by the reward of training (`reward`) and by functions that are only logged."""
 
     queries: list[Query]
     scorer: Scorer
@@ -33,9 +33,9 @@ class HeldOutPrompts:
     world_size: int
 
     def answers(self, policy: Engine, sampler: Sampler | VllmSampler) -> list[Row]:
-        """A row for every prompt, in their order. Every rank calls this, and gets all rows."""
+        """A row for every prompt, in their order. A collective call; all ranks get all rows."""
         with policy.whole():
-            sampler.follow()
+            sampler.sync_weights()
             responses = sampler(self.queries[self.rank :: self.world_size], self.sampling)
         scores = {"reward": self.scorer(responses)}
         scores |= {name: score_by(function, name, responses) for name, function in self.functions.items()}
@@ -58,14 +58,15 @@ class HeldOutPrompts:
 
 
 def figures(rows: list[Row], measures: list[str]) -> dict[str, float]:
-    """Means under val/…, and how far the measures spread."""
+    """Means under val/…, and the standard deviations of scores."""
     found = {f"val/{name}": fmean(row[name] for row in rows) for name in (*measures, "ended", "tokens")}
     return found | {f"val/{name}_std": pstdev(row[name] for row in rows) for name in measures}
 
 
 def gains(before: list[Row], after: list[Row], measures: list[str]) -> dict[str, float]:
-    """What changed on the same prompts, paired: gain/NAME with the ends of its 95 % interval (normal), and
-    gain_sd/NAME, in standard deviations over the prompts before training."""
+    """Paired changes on the same prompts: gain/NAME with its 95 % interval (normal), and gain_sd/NAME in standard
+    deviations over the prompts before training.
+    """
     found = {}
     for name in measures:
         differences = [new[name] - old[name] for old, new in zip(before, after, strict=True)]
@@ -85,7 +86,7 @@ def write_answers(path: Path, rows: list[Row]) -> None:
 
 
 def read_answers(path: Path) -> list[Row] | None:
-    """None where there are none yet."""
+    """None if the file does not exist."""
     if not path.is_file():
         return None
     return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]

@@ -1,4 +1,4 @@
-"""The four models as PPO reads them: logits, or values, of response tokens alone."""
+"""The policy and the value model, which read only response tokens."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class PolicyModel(nn.Module):
-    """A causal language model; with `value_head`, also the value model, on the same trunk."""
+    """A causal language model; with `value_head` also the value model, on the same trunk."""
 
     def __init__(self, lm: PreTrainedModel | PeftModel, value_head: bool = False):
         super().__init__()
@@ -33,8 +33,8 @@ class PolicyModel(nn.Module):
     def forward(self, input_ids: Tensor, attention_mask: Tensor, columns: Tensor, learns: bool = True):
         """Logits [B, R, V] before each response token; with a value head also values [B, R], fp32.
 
-        Where the policy does not learn, values reach only their head. The output layer sees response tokens alone: of
-        Qwen's vocabulary, logits of the prompts would be most of the memory.
+        `learns` false: only the value head gets gradients. The output layer reads only response tokens: with Qwen's
+        vocabulary, the prompts' logits would be most of the memory.
         """
         with torch.set_grad_enabled(torch.is_grad_enabled() and learns):
             hidden = _hidden(self.lm, input_ids, attention_mask, columns)
@@ -47,14 +47,12 @@ class PolicyModel(nn.Module):
 
 
 class ValueModel(nn.Module):
-    """A trunk and a linear head."""
-
     def __init__(self, trunk: PreTrainedModel):
         super().__init__()
         self.trunk, self.head = trunk, _zero_head(trunk.config.hidden_size)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, columns: Tensor) -> Tensor:
-        """Values [B, R], fp32, of the states in which response tokens were chosen."""
+        """Values [B, R], fp32, of the states before response tokens."""
         return self.head(_hidden(self.trunk, input_ids, attention_mask, columns))[..., 0].float()
 
 
@@ -69,7 +67,7 @@ def _hidden(lm: PreTrainedModel | PeftModel, input_ids: Tensor, attention_mask: 
 
 
 def _zero_head(hidden_size: int) -> nn.Linear:
-    """Says 0 of every state: the first advantages are then the rewards themselves, and no noise of its own."""
+    """Starts at value 0 everywhere: the first advantages are the rewards, without noise from the head."""
     head = nn.Linear(hidden_size, 1)
     nn.init.zeros_(head.weight)
     nn.init.zeros_(head.bias)
@@ -79,16 +77,16 @@ def _zero_head(hidden_size: int) -> nn.Linear:
 def value_of(reward: PreTrainedModel) -> ValueModel:
     """A value model on a copy of a reward model's trunk, in fp32.
 
-    Not with its head: that gives raw scores, and what is to be foreseen has the running mean taken out.
+    Without its head: that gives raw scores, but the value model predicts scores less their running mean.
     """
     trunk: Any = copy.deepcopy(reward.base_model)
     return ValueModel(trunk).float().requires_grad_(True)
 
 
 def load_policy(directory: Path, dtype: torch.dtype, lora: Lora | None = None) -> PreTrainedModel | PeftModel:
-    """The causal model in `directory`, all weights in `dtype`, or frozen under new adapters in fp32.
+    """The causal model in `directory` with all weights in `dtype`, or frozen under new fp32 adapters.
 
-    Raises UserError where weights are missing, or bits are asked for that this machine has no library for.
+    Raises UserError if weights are missing, or if quantisation needs a library that is not installed.
     """
     from transformers import AutoModelForCausalLM
 
@@ -126,6 +124,6 @@ def _quantised(bits: int):
 
 @contextlib.contextmanager
 def without_adapters(lm: PeftModel) -> Iterator[None]:
-    """Inside, the model under the adapters: the reference."""
+    """Inside, `lm` is the model without its adapters: the reference."""
     with lm.disable_adapter():
         yield

@@ -1,4 +1,4 @@
-"""What `qwen-chat ppo` would do, what it would need, and what is wrong with it. No torch."""
+"""What `qwen-chat ppo` would do and need, and what is wrong with its recipe. No torch."""
 
 from __future__ import annotations
 
@@ -23,8 +23,10 @@ _WEIGHTS, _GRADIENTS, _OPTIMIZER = 2, 4, 12
 
 
 def check(recipe: PpoRecipe, world_size: int, parent: ParentModel | None = None) -> Path | None:
-    """The directory of the reward model; None where functions alone give the reward. Raises UserError for what cannot
-    be: no such run or function, a start that cannot answer, or a batch that ranks cannot share."""
+    """The directory of the reward model; None if only functions give the reward.
+
+    Raises UserError if a run or function does not exist, the parent cannot answer, or ranks cannot share the batch.
+    """
     _check_parent(parent)
     for function in recipe.reward.functions:
         find_function(function.name, "reward.functions")
@@ -49,7 +51,7 @@ def check(recipe: PpoRecipe, world_size: int, parent: ParentModel | None = None)
 def _check_parent(parent: ParentModel | None) -> None:
     manifest = Path(parent.name) / MANIFEST if parent else None
     if manifest and manifest.is_file() and Manifest.read(manifest.parent).kind == "chat-reward":
-        raise UserError(f"--from {parent.name}: a reward model judges answers, it gives none; a run of sft does")
+        raise UserError(f"--from {parent.name}: a reward model cannot answer; give a run of sft")
 
 
 def _reward_directory(recipe: PpoRecipe) -> Path | None:
@@ -68,15 +70,14 @@ def _reward_directory(recipe: PpoRecipe) -> Path | None:
         return directory
     if named is None:
         raise UserError(
-            f"{directory}: no reward model there; `qwen-chat reward --config {recipe.name}` makes it, reward.model= "
-            "names another, reward.functions= does without"
+            f"{directory}: no reward model there; `qwen-chat reward --config {recipe.name}` makes it; or give "
+            "reward.model= or reward.functions="
         )
     raise UserError(f"reward.model={named}: neither a run of `qwen-chat reward` nor a model in Hugging Face form")
 
 
 def plan(invocation: Invocation) -> TextPlan:
-    """Steps, memory per rank of all four models under each ZeRO stage, FLOPs and what they cost. Raises UserError as
-    `check` does."""
+    """Steps, memory per rank of all four models by ZeRO stage, FLOPs and costs. Raises UserError as `check` does."""
     i, recipe = invocation, invocation.recipe
     world_size, terms = i.layout.world_size, Terms.of(i.options)
     reward = check(recipe, world_size, i.parent)
@@ -98,7 +99,7 @@ def plan(invocation: Invocation) -> TextPlan:
         "training": f"{training.steps:,} steps × {training.global_batch_size:,} responses "
         f"({generation.responses_per_query} a prompt, at most {generation.max_new_tokens} tokens), "
         f"{training.epochs} × {training.minibatches} updates a step; the first {training.value_warmup_steps} steps "
-        "teach the value alone",
+        "train only the value",
         "rates": f"policy {recipe.policy.lr:g}, value {recipe.value.lr:g}, KL {recipe.reward.kl_coefficient:g}",
         "memory": f"GiB a rank of {world_size}, at bf16",
     }
@@ -111,9 +112,9 @@ def plan(invocation: Invocation) -> TextPlan:
         *_memory_lines(memory),
         "",
         *cost_lines(flops, machines, terms),
-        "  with every response as long as it may be; writing them waits for memory, and takes longer than its FLOPs",
+        "  for responses of the longest length; generation is bound by memory and takes longer than its FLOPs",
     ]
-    figures = {
+    as_dict = {
         "command": i.command,
         "run_dir": str(i.run_dir),
         "from": str(i.parent),
@@ -126,18 +127,19 @@ def plan(invocation: Invocation) -> TextPlan:
         "mfu": terms.mfu,
         "price": terms.price,
     }
-    return TextPlan("\n".join(text), figures)
+    return TextPlan("\n".join(text), as_dict)
 
 
 def _flops(recipe: PpoRecipe, rows: int, has_reward: bool, done: int) -> float:
-    """Of the steps that are left: responses are written by the policy; read by reference, value and reward; and learned
-    from by policy and value."""
+    """Of the remaining steps. The policy generates; reference, value and reward model read; policy and value model
+    learn.
+    """
     training, S = recipe.training, recipe.data.seq_length
     learn = flops_per_token(recipe.model, rows, S)  # forward and backward, of one model
     read, values = learn / 3, 0 if recipe.value.share_trunk else 1
     places = training.global_batch_size * S
     steps = training.steps - done
-    both = max(0, training.steps - max(done, training.value_warmup_steps))  # steps in which the policy learns as well
+    both = max(0, training.steps - max(done, training.value_warmup_steps))  # steps that also train the policy
     passes = (2 + values + has_reward) * read + training.epochs * values * learn
     total = steps * places * passes + both * places * training.epochs * learn
     if recipe.pretraining:
@@ -147,7 +149,7 @@ def _flops(recipe: PpoRecipe, rows: int, has_reward: bool, done: int) -> float:
 
 
 def _memory(recipe: PpoRecipe, sizes: dict[str, int], rows: int, stage: int, ranks: int) -> dict[str, float]:
-    """Bytes of a rank by model, and of what it works with."""
+    """Bytes of a rank by model, and of its working memory."""
     models = {name: _state(recipe, name, size, stage, ranks) for name, size in sizes.items()}
     return models | _working_memory(recipe, rows)
 
@@ -184,7 +186,7 @@ def _adapter_parameters(recipe: PpoRecipe) -> int:
 
 
 def _working_memory(recipe: PpoRecipe, rows: int) -> dict[str, float]:
-    """Bytes while a micro-batch is learned from, and while all responses of a rank are written."""
+    """Bytes of a micro-batch in training, and of the KV cache for all responses of a rank."""
     m, B, S = recipe.model, recipe.training.micro_batch_size, recipe.data.seq_length
     R = recipe.generation.max_new_tokens
     H, F, D, N, G = m.hidden_size, m.ffn_hidden_size, m.head_size, m.num_attention_heads, m.kv_heads

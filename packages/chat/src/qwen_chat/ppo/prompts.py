@@ -1,4 +1,4 @@
-"""What a model is asked: prompts, as ids, with the columns that reward functions read."""
+"""Prompts as ids, with the columns that reward functions read."""
 
 from __future__ import annotations
 
@@ -27,15 +27,14 @@ _FORMS = ("messages", "conversations", "prompt", "instruction", "input", "output
 @dataclass(frozen=True)
 class Query:
     messages: Messages
-    ids: list[int]  # rendered, with the opening of the answer
+    ids: list[int]  # rendered, with the generation prompt
     columns: dict[str, Any]
 
 
 def load_queries(data: PromptData, tokenizer: Tokenizer, longest: int, seed: int) -> tuple[list[Query], list[Query]]:
-    """Queries to train on and those held out, each once. `longest` is the most ids that a prompt may have; longer ones
-    are left out.
+    """Queries to train on and held-out ones, each once. Prompts of more than `longest` ids are left out.
 
-    Raises UserError for what cannot be read, and where nothing is left on one of the sides.
+    Raises UserError if data cannot be read, or if one of the sides is empty.
     """
     train: list[Query] = []
     held_out: list[Query] = []
@@ -87,7 +86,7 @@ def _rows(
 
 
 def prompt_of(row: dict[str, Any], name: str) -> Messages:
-    """The messages of a row before its last answer. Raises UserError, naming `name`, where none is to be answered."""
+    """The messages of a row before its last answer. Raises UserError, naming `name`, if no turn asks for an answer."""
     if row.get("prompt") is not None:
         row = {**row, "completion": ""}
     elif row.get("instruction") is not None:
@@ -111,9 +110,10 @@ def _query(messages: Messages, columns: dict[str, Any], system: str | None, toke
     return Query(messages, ids, columns)
 
 
-def queries_of(step: int, queries: list[Query], count: int, seed: int) -> list[Query]:
-    """The `count` queries of a step (from 1): all of them in a new order, then all in another. Of the step alone, so
-    that a resumed run asks what the unbroken one would have."""
+def queries_for_step(step: int, queries: list[Query], count: int, seed: int) -> list[Query]:
+    """The `count` queries of a step (from 1): epochs of all queries, each in a new order. A function of the step alone,
+    so a resumed run goes on exactly.
+    """
     chosen: list[Query] = []
     first = (step - 1) * count
     while len(chosen) < count:

@@ -1,4 +1,4 @@
-"""The recipe of `qwen-chat ppo`. Its `model` and `tokenizer` are those of the model it starts from. No torch."""
+"""The recipe of `qwen-chat ppo`. Its `model` and `tokenizer` come from the parent model. No torch."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from qwen_shared.recipe.sft_schema import ConversationSource, SftData
 
 
 class Function(Section):
-    """A reward function of the group `qwen.rewards`, by name."""
+    """A reward function of the group `qwen.rewards`."""
 
     name: str = Field(min_length=1)
     weight: Number = 1.0
@@ -38,7 +38,7 @@ def _function_from_text(value: Any) -> Any:
 
 
 class Reward(Section):
-    """What scores a response, and how that score becomes a reward per token. Scores of several add up."""
+    """What scores a response, and how the score becomes rewards per token. Several scores are summed."""
 
     model: str | None = Field(
         None,
@@ -51,45 +51,47 @@ class Reward(Section):
     )
     held_out: str | None = Field(
         None,
-        description="a reward function that is only watched: where it falls while the reward rises, the policy "
-        "has learned to please the reward alone",
+        description="a reward function that is only logged: if it falls while the reward rises, the policy "
+        "exploits the reward",
     )
 
     kl_coefficient: Number = Field(0.04, ge=0.0, description="reward lost per nat of KL (report, section 7)")
     kl_target: Number | None = Field(
-        None, gt=0.0, description="nats per response; steers the coefficient, which is otherwise fixed"
+        None, gt=0.0, description="nats per response, to which the coefficient is steered; default: fixed"
     )
-    # k2 and k3 are second order in the policy's distance from the reference. As rewards they have next to no gradient
-    # where the policy starts, and k3's exponential can swamp the score: k1 alone has the gradient of the KL.
+    # k2 and k3 are second order in the distance from the reference: as rewards they have almost no gradient at the
+    # start, and k3's exponential can exceed the score. Only k1 has the gradient of the KL.
     kl_estimator: Literal["k1", "k2", "k3"] = Field("k1", description="of the penalty; k1 has the KL's own gradient")
     normalise: Literal["none", "mean", "mean_and_deviation"] = Field(
-        "mean", description="what of all scores so far is taken out of a score (report, section 7: the running mean)"
+        "mean", description="scores less their running mean (report, section 7), also over their deviation"
     )
-    clip: Number = Field(5.0, gt=0.0, description="no normalised score lies further from 0")
+    clip: Number = Field(5.0, gt=0.0, description="largest size of a normalised score")
     truncated: Literal["penalty", "keep", "mask"] = Field(
-        "penalty", description="responses without end token: a fixed reward, their own score, or no part in the loss"
+        "penalty", description="responses without end token: a fixed score, their own score, or no loss"
     )
-    # In normalised units, so that it means the same for every reward model.
+    # In normalised units, so it means the same for every reward model.
     truncated_penalty: Number = Field(-1.0, description="the normalised score of a truncated response")
 
     @model_validator(mode="after")
     def _check(self) -> Reward:
         if self.kl_target is not None and not self.kl_coefficient:
-            raise ValueError(f"kl_target={self.kl_target:g} steers by factors, which kl_coefficient=0 does not feel")
+            raise ValueError(
+                f"kl_target={self.kl_target:g} multiplies the coefficient, which has no effect on kl_coefficient=0"
+            )
         names = [function.name for function in self.functions]
         if twice := next((name for name in names if names.count(name) > 1), None):
-            raise ValueError(f"functions names {twice} twice; weight says how much one counts")
+            raise ValueError(f"functions names {twice} twice; use weight")
         if abs(self.truncated_penalty) > self.clip:
-            raise ValueError(f"truncated_penalty={self.truncated_penalty:g} lies beyond clip={self.clip:g}")
+            raise ValueError(f"truncated_penalty={self.truncated_penalty:g} is beyond clip={self.clip:g}")
         return self
 
 
 class Advantages(Section):
     """Generalised advantage estimation. The report gives neither number (section 7)."""
 
-    gamma: Share = Field(1.0, description="discount per token; 1: a long answer's end counts as much as a short one's")
-    gae_lambda: Share = Field(0.95, description="0 trusts the value model alone, 1 the rewards alone")
-    whiten: Flag = Field(True, description="advantages of a step to mean 0 and deviation 1 over all its tokens")
+    gamma: Share = Field(1.0, description="discount per token; 1: the length of an answer does not matter")
+    gae_lambda: Share = Field(0.95, description="0 uses only the value model, 1 only the rewards")
+    whiten: Flag = Field(True, description="scale a step's advantages to mean 0 and deviation 1 over all tokens")
 
 
 class Losses(Section):
@@ -101,23 +103,23 @@ class Losses(Section):
         0.0, ge=0.0, description="of the pretraining loss; not in the report, which mixes one in (section 7)"
     )
     kl_limit: Number | None = Field(
-        None, gt=0.0, description="end a step's updates where the policy has moved this far in it, nats per token"
+        None, gt=0.0, description="end a step's updates once the policy has moved this far, nats per token"
     )
 
 
 class Lora(Section):
-    """Low-rank adapters on all linear layers of the policy (peft). The weights below them stay, and are the reference.
+    """Low-rank adapters on all linear layers of the policy (peft); the frozen weights are the reference.
 
-    The report's recipe trains all weights; rank and alpha are those of Qwen's published fine-tuning script.
+    The report trains all weights; rank and alpha are from Qwen's published fine-tuning script.
     """
 
     rank: Positive = 64
     alpha: Positive = 16
-    bits: Literal[4, 8] | None = Field(None, description="quantise the weights below (QLoRA; needs bitsandbytes)")
+    bits: Literal[4, 8] | None = Field(None, description="quantise the frozen weights (QLoRA; needs bitsandbytes)")
 
 
 class Learner(Section):
-    """A model that learns, with AdamW at a constant rate."""
+    """A model trained with AdamW at a constant rate."""
 
     lr: Number = Field(gt=0.0)
     beta1: Number = Field(0.9, ge=0.0, lt=1.0)
@@ -135,10 +137,10 @@ class Policy(Learner):
 class Value(Learner):
     lr: Number = Field(5e-6, gt=0.0, description="report, section 7")
     init: Literal["reward", "policy"] = Field(
-        "reward", description="whose trunk it begins with; without a reward model always the policy's"
+        "reward", description="whose trunk it starts from; always the policy's if there is no reward model"
     )
-    share_trunk: Flag = Field(False, description="a head on the policy instead of a model of its own")
-    coefficient: Number = Field(0.1, gt=0.0, description="of its loss, where it shares the policy's trunk")
+    share_trunk: Flag = Field(False, description="a head on the policy instead of a separate model")
+    coefficient: Number = Field(0.1, gt=0.0, description="of its loss, if share_trunk")
 
 
 class Generation(Section):
@@ -147,49 +149,52 @@ class Generation(Section):
     temperature: Number = Field(1.0, gt=0.0, le=2.0)
     top_p: Number = Field(0.9, gt=0.0, le=1.0, description="report, section 7")
     vllm_memory: Number = Field(
-        0.3, ge=0.0, lt=1.0, description="share of each GPU for vLLM to answer with, where it is installed; 0: never"
+        0.3, ge=0.0, lt=1.0, description="share of each GPU for generation with vLLM, if it is installed; 0: never"
     )
 
 
 class PpoTraining(Section):
     steps: Positive
-    value_warmup_steps: Whole = Field(50, ge=0, description="steps in which only the value learns (report, section 7)")
+    value_warmup_steps: Whole = Field(50, ge=0, description="steps that train only the value model (report, section 7)")
     global_batch_size: Positive = Field(description="responses per step")
     micro_batch_size: Positive = Field(description="responses per forward pass and rank")
     minibatches: Positive = Field(1, description="optimizer steps in an epoch over a step's responses")
     epochs: Positive = Field(1, description="passes over a step's responses")
-    precision: Literal["auto", "bf16", "fp32"] = Field("auto", description="auto: bf16 where the hardware speeds it up")
+    precision: Literal["auto", "bf16", "fp32"] = Field("auto", description="auto: bf16 if the hardware speeds it up")
 
 
 class Alarms(Section):
-    """When to say that a run goes wrong. An alarm is said once, and logged; it stops nothing."""
+    """Limits of warnings. Each is given once and logged, and stops nothing."""
 
-    kl: Number | None = Field(None, gt=0.0, description="budget: nats per response from the reference")
-    entropy: Share = Field(0.1, description="collapse: less than this share of the first step's")
+    kl: Number | None = Field(None, gt=0.0, description="warn above this many nats per response")
+    entropy: Share = Field(0.1, description="warn below this share of the first step's entropy")
     divergence: Number = Field(
-        0.5, gt=0.0, description="the held-out reward's fall from its best, in deviations, while the reward rises"
+        0.5,
+        gt=0.0,
+        description="warn if the held-out reward falls this many deviations from its best while the reward rises",
     )
 
 
 class Pretraining(Section):
-    """Text that the policy also goes on with, against the alignment tax; `losses.pretraining_coefficient` weighs it."""
+    """Text mixed into the policy's training against the alignment tax, weighted by `losses.pretraining_coefficient`."""
 
     data: Data
     global_batch_size: Positive = Field(description="samples of data.seq_length tokens per optimizer step")
 
 
-class HeldOut(Section):
-    """How the policy answers held-out prompts, greedily, as it learns."""
+class HeldOutEvaluation(Section):
+    """Evaluation of the policy's greedy answers to held-out prompts."""
 
-    interval: Positive = Field(description="steps between evaluations; before the first and after the last always")
-    prompts: Positive = Field(700, description="at most; the same ones every time")
-    shown: Positive = Field(3, description="answers on the console and in W&B")
-    functions: list[str] = Field([], description="reward functions that also measure the answers")
+    interval: Positive = Field(description="steps between evaluations; always before the first step and after the last")
+    prompts: Positive = Field(700, description="at most; the same every time")
+    shown: Positive = Field(3, description="answers shown on the console and in W&B")
+    functions: list[str] = Field([], description="more reward functions that score the answers")
 
 
 class PromptData(TrainingData):
-    """Rows with a `prompt` (a text or messages), or conversations in any form, whose last answer is left out. Every
-    other key of a row is a column for reward functions."""
+    """Rows with a `prompt` (text or messages), or conversations in any form, whose last answer is dropped. Other keys
+    of a row are columns for reward functions.
+    """
 
     builtin: ClassVar[tuple[str, ...]] = (DIALOGUES,)
     suffixes: ClassVar[tuple[str, ...]] = SftData.suffixes
@@ -204,10 +209,10 @@ class PromptData(TrainingData):
 
 
 class PpoRecipe(RunRecipe):
-    if not TYPE_CHECKING:  # it is None only until the start is known
-        model: Model | None = Field(None, description="the start's, as its tokenizer is; never to be given")
+    if not TYPE_CHECKING:  # None only until the parent is known
+        model: Model | None = Field(None, description="the parent's, as is the tokenizer; not to be set")
     data: PromptData
-    parallel: ClassVar[Parallel] = Parallel()  # data parallelism only; ZeRO divides what else there is
+    parallel: ClassVar[Parallel] = Parallel()  # data parallelism only; ZeRO shards memory
 
     training: PpoTraining
     generation: Generation = Generation.model_construct()
@@ -217,7 +222,7 @@ class PpoRecipe(RunRecipe):
     policy: Policy = Policy.model_construct()
     value: Value = Value.model_construct()
     pretraining: Pretraining | None = None
-    evaluation: HeldOut
+    evaluation: HeldOutEvaluation
     alarms: Alarms = Alarms.model_construct()
     deepspeed: str | None = Field(
         None, min_length=1, description="zero0 to zero3, or a DeepSpeed JSON file; default: zero0 on several processes"
@@ -233,11 +238,11 @@ class PpoRecipe(RunRecipe):
     @model_validator(mode="after")
     def _check(self) -> PpoRecipe:
         training, per_query = self.training, self.generation.responses_per_query
-        pieces = {
+        divisors = {
             "generation.responses_per_query": per_query,
             "training.minibatches": training.minibatches,
         }
-        for key, count in pieces.items():
+        for key, count in divisors.items():
             if training.global_batch_size % count:
                 raise ValueError(
                     f"training.global_batch_size={training.global_batch_size} is not a multiple of {key}={count}"
@@ -253,7 +258,7 @@ class PpoRecipe(RunRecipe):
                 f"{training.steps} steps (training.steps)"
             )
         if bool(self.losses.pretraining_coefficient) != bool(self.pretraining):
-            raise ValueError("losses.pretraining_coefficient and the section pretraining: one needs the other")
+            raise ValueError("losses.pretraining_coefficient and the section pretraining need each other")
         if self.value.share_trunk and self.policy.lora:
-            raise ValueError("value.share_trunk=true with policy.lora: adapters and a value on one trunk are not built")
+            raise ValueError("value.share_trunk=true with policy.lora: not implemented together")
         return self

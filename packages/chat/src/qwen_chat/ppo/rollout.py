@@ -19,7 +19,7 @@ from qwen_shared.tokenizer import Tokenizer
 
 @dataclass(frozen=True)
 class Responses:
-    """Queries, each as often as it was answered, and the answers' ids, with the end token where one was drawn."""
+    """Queries, repeated for each response, and the responses' ids, with the end token if one was sampled."""
 
     queries: list[Query]
     ids: list[list[int]]
@@ -31,26 +31,26 @@ class Responses:
         return (*pad([query.ids for query in self.queries], "left"), *pad(self.ids))
 
     def rows(self) -> list[list[int]]:
-        """Prompt and response together, as a reward model reads them."""
+        """Prompt and response joined: the input of a reward model."""
         return [query.ids + ids for query, ids in zip(self.queries, self.ids, strict=True)]
 
 
 class Sampler:
-    """The policy as it is drawn from. Where its weights are fp32 and the machine multiplies bf16 faster, a rounded copy
-    that `follow` brings up to date: what the sampler thought a token's probability was is used nowhere."""
+    """Samples from the policy; if `rounded`, from a bf16 copy that `sync_weights` updates (its probabilities are not
+    used anywhere).
+    """
 
     def __init__(self, lm: nn.Module, tokenizer: Tokenizer, rounded: bool):
         self._lm, self._tokenizer = lm, tokenizer
         self._copy = copy.deepcopy(lm).to(torch.bfloat16).requires_grad_(False) if rounded else None
 
     @torch.no_grad()
-    def follow(self) -> None:
+    def sync_weights(self) -> None:
         if self._copy is not None:
             for ours, theirs in zip(self._copy.parameters(), self._lm.parameters(), strict=True):
                 ours.copy_(theirs)
 
     def __call__(self, queries: list[Query], sampling: Sampling) -> Responses:
-        """An answer to each query."""
         lm = self._lm if self._copy is None else self._copy
         training = lm.training
         completions = generate(lm.eval(), self._tokenizer, [query.ids for query in queries], sampling)
@@ -59,14 +59,14 @@ class Sampler:
 
 
 class VllmSampler:
-    """The same by vLLM, in what it takes of the GPU's memory."""
+    """Samples with vLLM, in a share of the GPU's memory."""
 
     def __init__(self, lm: nn.Module, tokenizer: Tokenizer, start: Path, memory_share: float):
         self._lm, self._tokenizer = lm, tokenizer
         self._generate = VllmGenerator(start, tokenizer, memory_share)
 
     @torch.no_grad()
-    def follow(self) -> None:
+    def sync_weights(self) -> None:
         self._generate.follow(self._lm.named_parameters())
 
     def __call__(self, queries: list[Query], sampling: Sampling) -> Responses:

@@ -1,4 +1,4 @@
-"""What a response is worth: a reward model's word, reward functions', or their sum."""
+"""Scores of responses: from a reward model, from reward functions, or their sum."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _GROUP = "qwen.rewards"
 
 
 def find_function(name: str, key: str) -> RewardFunction:
-    """A reward function by its entry point's name. Raises UserError, naming `key`, where there is none."""
+    """A reward function by the name of its entry point. Raises UserError, naming `key`, if there is none."""
     known = {point.name: point for point in entry_points(group=_GROUP)}
     if name not in known:
         hint = nearest(name, list(known))
@@ -31,7 +31,7 @@ def find_function(name: str, key: str) -> RewardFunction:
 
 
 def score_by(function: RewardFunction, name: str, responses: Responses) -> list[float]:
-    """Raises UserError where the function cannot judge these prompts: a column is missing, or a score is no number."""
+    """Raises UserError if the function cannot score these prompts: a column is missing, or a score is not a number."""
     names = sorted({key for query in responses.queries for key in query.columns})
     columns: dict[str, Sequence[Any]] = {k: [query.columns.get(k) for query in responses.queries] for k in names}
     try:
@@ -46,7 +46,7 @@ def score_by(function: RewardFunction, name: str, responses: Responses) -> list[
 
 @dataclass(frozen=True)
 class Scorer:
-    """Scores that are trained on, and, from `held_out`, one that is only watched."""
+    """Scores to train on, and from `held_out` a reward that is only logged."""
 
     model: RewardModel | None
     functions: list[tuple[str, float, RewardFunction]] = field(default_factory=list)  # name, weight
@@ -59,5 +59,5 @@ class Scorer:
             total = [sum_ + weight * score for sum_, score in zip(total, scores, strict=True)]
         return total
 
-    def watched(self, responses: Responses) -> list[float] | None:
+    def held_out_scores(self, responses: Responses) -> list[float] | None:
         return score_by(self.held_out[1], self.held_out[0], responses) if self.held_out else None

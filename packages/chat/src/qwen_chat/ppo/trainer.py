@@ -1,4 +1,4 @@
-"""One step of PPO: answer, score, compare with what was expected, learn."""
+"""One step of PPO: generate, score, advantages, update."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from qwen_chat.ppo.math.moments import merge, moments
 from qwen_chat.ppo.math.probabilities import entropy, log_probabilities
 from qwen_chat.ppo.math.rewards import RewardNormaliser, token_rewards, treat_truncated
 from qwen_chat.ppo.math.statistics import combine, explained_variance, policy_statistics
-from qwen_chat.ppo.prompts import Query, queries_of
+from qwen_chat.ppo.prompts import Query, queries_for_step
 from qwen_chat.ppo.recipe import PpoRecipe
 from qwen_chat.ppo.rollout import Responses, Sampler, VllmSampler
 from qwen_chat.ppo.scorer import Scorer
@@ -31,15 +31,15 @@ Metrics = dict[str, float]
 @dataclass(frozen=True)
 class Models:
     policy: Engine
-    value: Engine | None  # None: a head on the policy's trunk
-    reference: Callable[..., Tensor]  # logits, as the policy gives them
+    value: Engine | None  # None: a head on the policy
+    reference: Callable[..., Tensor]  # logits [B, R, V]
     scorer: Scorer
     sampler: Sampler | VllmSampler
 
 
 @dataclass(frozen=True)
 class Batch:
-    """This rank's responses of a step, with all that the losses need: [B, R]."""
+    """This rank's responses of a step with everything the losses need: [B, R]."""
 
     rollout: Rollout
     loss_mask: Tensor
@@ -48,7 +48,7 @@ class Batch:
 
 
 class Trainer:
-    """Everything that one step hands to the next is in the models, `normaliser` and `kl`."""
+    """State between steps is in the models, `normaliser` and `kl`."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class Trainer:
         precision: str,
         pretraining: Callable[[int], tuple[Tensor, Tensor, Tensor]] | None = None,
     ):
-        """`pretraining` gives this rank's tokens, labels and mask [B, S] of the n-th optimizer step."""
+        """`pretraining(n)` gives this rank's tokens, labels and mask [B, S] of the n-th optimizer step."""
         self.recipe, self.models, self._queries = recipe, models, queries
         self._rank, self._world_size, self._precision = rank, world_size, precision
         self._pretraining = pretraining
@@ -68,27 +68,27 @@ class Trainer:
         self.kl = KlController(recipe.reward.kl_coefficient, recipe.reward.kl_target)
 
     def step(self, step: int) -> Metrics:
-        """Step number `step`, from 1; returns what to watch, over all ranks."""
+        """Step number `step`, from 1; returns metrics over all ranks."""
         started = time.perf_counter()
-        responses = self.answer(step)
-        answered = time.perf_counter()
-        rollout, entropies = self.look_at(responses)
-        batch, metrics = self.judge(rollout, entropies, self.models.scorer.watched(responses))
-        judged = time.perf_counter()
-        metrics |= self.learn(step, batch)
+        responses = self.generate(step)
+        generated = time.perf_counter()
+        rollout, entropies = self.score(responses)
+        batch, metrics = self.advantages(rollout, entropies, self.models.scorer.held_out_scores(responses))
+        scored = time.perf_counter()
+        metrics |= self.update(step, batch)
         self.kl.update(metrics["ppo/kl"])
         metrics |= {
-            "time/rollout": answered - started,
-            "time/score": judged - answered,
-            "time/learn": time.perf_counter() - judged,
+            "time/rollout": generated - started,
+            "time/score": scored - generated,
+            "time/learn": time.perf_counter() - scored,
         }
         return metrics
 
-    def answer(self, step: int) -> Responses:
+    def generate(self, step: int) -> Responses:
         """This rank's share of the step's responses."""
         settings, each = self.recipe.generation, self.recipe.generation.responses_per_query
         total = self.recipe.training.global_batch_size
-        asked = [q for q in queries_of(step, self._queries, total // each, self.recipe.seed) for _ in range(each)]
+        asked = [q for q in queries_for_step(step, self._queries, total // each, self.recipe.seed) for _ in range(each)]
         share = total // self._world_size
         first = self._rank * share
         sampling = Sampling(
@@ -96,16 +96,16 @@ class Trainer:
             settings.temperature,
             settings.top_p,
             self.recipe.seed,
-            first=(step - 1) * total + first,  # a stream for each response of the run
+            first=(step - 1) * total + first,  # a random stream for each response of the run
             max_length=self.recipe.data.seq_length,
         )
         with self.models.policy.whole():
-            self.models.sampler.follow()
+            self.models.sampler.sync_weights()
             return self.models.sampler(asked[first : first + share], sampling)
 
     @torch.no_grad()
-    def look_at(self, responses: Responses) -> tuple[Rollout, Tensor]:
-        """The responses with what the four models say of them, and the policy's entropy [B, R] at each token."""
+    def score(self, responses: Responses) -> tuple[Rollout, Tensor]:
+        """The responses with the four models' outputs, and the policy's entropy [B, R] at each token."""
         prompts, prompt_mask, ids, mask = (tensor.to(device()) for tensor in responses.tensors())
         blank = torch.zeros(mask.shape, device=device())
         with autocast(self._precision):
@@ -113,7 +113,7 @@ class Trainer:
         ended = torch.tensor(responses.ended, device=device())
         rollout = Rollout(prompts, prompt_mask, ids, mask, ended, blank, blank, blank, scores)
         found = {name: blank.clone() for name in ("logprobs", "reference_logprobs", "values", "entropies")}
-        for at, part in self._parts(rollout, torch.arange(len(ids), device=device())):
+        for at, part in self._micro_batches(rollout, torch.arange(len(ids), device=device())):
             inputs, width = _inputs(part), part.mask.shape[1]
             logits, values = self._forward(inputs)
             found["logprobs"][at, :width] = log_probabilities(logits, part.responses)
@@ -126,12 +126,14 @@ class Trainer:
         entropies = found.pop("entropies")
         return replace(rollout, **found), entropies
 
-    def judge(self, rollout: Rollout, entropies: Tensor, watched: list[float] | None) -> tuple[Batch, Metrics]:
+    def advantages(self, rollout: Rollout, entropies: Tensor, held_out: list[float] | None) -> tuple[Batch, Metrics]:
         """Scores to rewards to advantages."""
         settings, every = self.recipe.reward, torch.ones_like(rollout.ended)
-        raw = self._merged(rollout.scores, every)
-        # What a truncated response is fined is no score of the reward model: its running mean is that of the others.
-        self.normaliser.update(self._gathered(rollout.scores, every if settings.truncated == "keep" else rollout.ended))
+        raw = self._global_moments(rollout.scores, every)
+        # The penalty of truncated responses must not enter the running mean of scores.
+        self.normaliser.update(
+            self._rank_moments(rollout.scores, every if settings.truncated == "keep" else rollout.ended)
+        )
         scores, loss_mask = treat_truncated(
             self.normaliser(rollout.scores), rollout.mask, rollout.ended, settings.truncated, settings.truncated_penalty
         )
@@ -141,26 +143,26 @@ class Trainer:
             rewards, rollout.values, rollout.mask, self.recipe.advantages.gamma, self.recipe.advantages.gae_lambda
         )
         if self.recipe.advantages.whiten:
-            advantages = whiten(advantages, loss_mask, self._merged(advantages, loss_mask))
-        errors = self._merged(returns - rollout.values, loss_mask)
+            advantages = whiten(advantages, loss_mask, self._global_moments(advantages, loss_mask))
+        errors = self._global_moments(returns - rollout.values, loss_mask)
         metrics: dict[str, Tensor | float] = {
             "ppo/reward": raw[1],
-            "ppo/reward_normalised": self._merged(scores, every)[1],
-            "ppo/kl": self._merged(kl.sum(1), every)[1],
+            "ppo/reward_normalised": self._global_moments(scores, every)[1],
+            "ppo/kl": self._global_moments(kl.sum(1), every)[1],
             "ppo/kl_coefficient": self.kl.coefficient,
-            "ppo/entropy": self._merged(entropies, rollout.mask)[1],
-            "ppo/explained_variance": explained_variance(self._merged(returns, loss_mask), errors),
-            "ppo/response_tokens": self._merged(rollout.mask.sum(1), every)[1],
-            "ppo/ended": self._merged(rollout.ended.float(), every)[1],
+            "ppo/entropy": self._global_moments(entropies, rollout.mask)[1],
+            "ppo/explained_variance": explained_variance(self._global_moments(returns, loss_mask), errors),
+            "ppo/response_tokens": self._global_moments(rollout.mask.sum(1), every)[1],
+            "ppo/ended": self._global_moments(rollout.ended.float(), every)[1],
         }
-        if watched is not None:
-            metrics["ppo/held_out_reward"] = self._merged(torch.tensor(watched, device=device()), every)[1]
+        if held_out is not None:
+            metrics["ppo/held_out_reward"] = self._global_moments(torch.tensor(held_out, device=device()), every)[1]
         return Batch(rollout, loss_mask, advantages, returns), {name: float(value) for name, value in metrics.items()}
 
-    def learn(self, step: int, batch: Batch) -> Metrics:
+    def update(self, step: int, batch: Batch) -> Metrics:
         """Epochs of minibatches over the step's responses."""
         training, losses = self.recipe.training, self.recipe.losses
-        warming_up = step <= training.value_warmup_steps
+        value_warmup = step <= training.value_warmup_steps
         size = len(batch.loss_mask) // training.minibatches
         updates: list[dict[str, Tensor]] = []
         for epoch in range(training.epochs):
@@ -168,63 +170,63 @@ class Trainer:
             order = torch.randperm(len(batch.loss_mask), generator=draw).to(device())
             for rows in order.split(size):
                 number = (step - 1) * training.epochs * training.minibatches + len(updates)
-                updates.append(self._update(batch, rows, warming_up, number))
+                updates.append(self._minibatch(batch, rows, value_warmup, number))
                 moved = updates[-1]["approximate_kl"].item()
                 if losses.kl_limit is not None and moved > losses.kl_limit:
                     return self._summary(updates)
         return self._summary(updates)
 
-    def _update(self, batch: Batch, rows: Tensor, warming_up: bool, number: int) -> dict[str, Tensor]:
+    def _minibatch(self, batch: Batch, rows: Tensor, value_warmup: bool, number: int) -> dict[str, Tensor]:
         """One minibatch, one optimizer step."""
         recipe, models = self.recipe, self.models
-        tokens = self._sum(batch.loss_mask[rows].sum())
-        parts = list(self._parts(batch.rollout, rows))
+        tokens = self._all_reduce(batch.loss_mask[rows].sum())
+        parts = list(self._micro_batches(batch.rollout, rows))
         statistics = []
         for i, (at, old) in enumerate(parts):
             mask, advantages, returns = (
                 x[at, : old.mask.shape[1]] for x in (batch.loss_mask, batch.advantages, batch.returns)
             )
-            logits, values = self._forward(_inputs(old), learns=not warming_up)
+            logits, values = self._forward(_inputs(old), learns=not value_warmup)
             logprobs = log_probabilities(logits, old.responses)
-            of_policy = policy_loss(logprobs, old.logprobs, advantages, mask, recipe.losses.policy_clip, tokens)
-            of_value = value_loss(values, old.values, returns, mask, recipe.losses.value_clip, tokens)
+            policy_part = policy_loss(logprobs, old.logprobs, advantages, mask, recipe.losses.policy_clip, tokens)
+            value_part = value_loss(values, old.values, returns, mask, recipe.losses.value_clip, tokens)
             last = i == len(parts) - 1
             if models.value is None:
-                shared = recipe.value.coefficient * of_value + (0.0 if warming_up else of_policy)
+                shared = recipe.value.coefficient * value_part + (0.0 if value_warmup else policy_part)
                 models.policy.backward(shared, last and self._pretraining is None)
             else:
-                models.value.backward(of_value, last)
-                if not warming_up:
-                    models.policy.backward(of_policy, last and self._pretraining is None)
+                models.value.backward(value_part, last)
+                if not value_warmup:
+                    models.policy.backward(policy_part, last and self._pretraining is None)
             moved = policy_statistics(
                 logprobs.detach(), old.logprobs, advantages, mask, recipe.losses.policy_clip, tokens
             )
-            statistics.append(moved | {"policy_loss": of_policy.detach(), "value_loss": of_value.detach()})
+            statistics.append(moved | {"policy_loss": policy_part.detach(), "value_loss": value_part.detach()})
         found = combine(statistics)
-        if self._pretraining is not None and not warming_up:
+        if self._pretraining is not None and not value_warmup:
             found["pretraining_loss"] = self._pretrain(number)
         found = {
-            name: self._sum(x, torch.distributed.ReduceOp.MAX if name.endswith("_max") else None)
+            name: self._all_reduce(x, torch.distributed.ReduceOp.MAX if name.endswith("_max") else None)
             for name, x in found.items()
         }
-        return found | self._optimize(warming_up)
+        return found | self._optimizer_steps(value_warmup)
 
-    def _optimize(self, warming_up: bool) -> dict[str, Tensor]:
+    def _optimizer_steps(self, value_warmup: bool) -> dict[str, Tensor]:
         policy, value = self.recipe.policy.lr, self.recipe.value.lr
         norms = {}
         if self.models.value is not None:
             norms["value_gradient"] = self.models.value.step([value])
         if self.models.value is None:
-            norms["policy_gradient"] = self.models.policy.step([0.0 if warming_up else policy, value])
-        elif not warming_up:
+            norms["policy_gradient"] = self.models.policy.step([0.0 if value_warmup else policy, value])
+        elif not value_warmup:
             norms["policy_gradient"] = self.models.policy.step([policy])
         return {name: torch.tensor(norm) for name, norm in norms.items()}
 
     def _pretrain(self, number: int) -> Tensor:
-        """Adds the gradient of pretraining text to the policy's; its loss, unweighted."""
+        """Adds the gradient of pretraining text to the policy's; returns the unweighted loss."""
         assert self._pretraining is not None
         tokens, labels, mask = self._pretraining(number)
-        total, size = self._sum(mask.sum()), self.recipe.training.micro_batch_size
+        total, size = self._all_reduce(mask.sum()), self.recipe.training.micro_batch_size
         parts = [x.split(size) for x in (tokens, labels, mask)]
         loss = torch.zeros((), device=device())
         for i, (ids, targets, in_loss) in enumerate(zip(*parts, strict=True)):
@@ -245,8 +247,8 @@ class Trainer:
             logits = self.models.policy(*inputs)
         return logits, self.models.value(*inputs)
 
-    def _parts(self, rollout: Rollout, rows: Tensor) -> Iterator[tuple[Tensor, Rollout]]:
-        """Micro-batches of these rows, like lengths together, with no column that all of them leave empty."""
+    def _micro_batches(self, rollout: Rollout, rows: Tensor) -> Iterator[tuple[Tensor, Rollout]]:
+        """Micro-batches of these rows by length, without columns of padding only."""
         lengths = (rollout.prompt_mask.sum(1) + rollout.mask.sum(1))[rows]
         for at in rows[lengths.argsort(stable=True)].split(self.recipe.training.micro_batch_size):
             yield at, rollout.select(at).align()
@@ -258,7 +260,7 @@ class Trainer:
             for name in names
         }
 
-    def _gathered(self, values: Tensor, mask: Tensor) -> Tensor:
+    def _rank_moments(self, values: Tensor, mask: Tensor) -> Tensor:
         """Moments [W, 3] of every rank's values."""
         own = moments(values, mask)
         if self._world_size == 1:
@@ -267,10 +269,10 @@ class Trainer:
         torch.distributed.all_gather(parts, own)
         return torch.stack(parts)
 
-    def _merged(self, values: Tensor, mask: Tensor) -> Tensor:
-        return merge(self._gathered(values, mask))
+    def _global_moments(self, values: Tensor, mask: Tensor) -> Tensor:
+        return merge(self._rank_moments(values, mask))
 
-    def _sum(self, x: Tensor, op=None) -> Tensor:
+    def _all_reduce(self, x: Tensor, op=None) -> Tensor:
         if self._world_size > 1:
             x = x.clone()
             torch.distributed.all_reduce(x, op=op or torch.distributed.ReduceOp.SUM)

@@ -1,4 +1,4 @@
-"""The recipe of a reward model. Its `model` and `tokenizer` are those of the model it starts from."""
+"""The recipe of `qwen-chat reward`. Its `model` and `tokenizer` come from the parent model. No torch."""
 
 from __future__ import annotations
 
@@ -28,13 +28,14 @@ STAGES = {"pmp": ("pmp",), "finetune": ("finetune",), "both": ("pmp", "finetune"
 
 
 class PreferenceSource(Section):
-    """Where preferences come from: a file or a directory (.jsonl, .jsonl.gz, .jsonl.zst, .json, .parquet), or
-    `hf:NAME_OR_DIRECTORY`. Each row tells its form by its keys, see `forms`."""
+    """A file or a directory (.jsonl, .jsonl.gz, .jsonl.zst, .json, .parquet), or `hf:NAME_OR_DIRECTORY`. The keys of a
+    row tell its form (see `forms`).
+    """
 
-    weight: ClassVar[None] = None  # every pair is seen equally often
+    weight: ClassVar[None] = None  # all pairs count the same
 
-    path: str = Field(min_length=1, description="a file, a directory, hf:NAME_OR_DIRECTORY, or data made here: pairs")
-    config: str | None = Field(None, description="hf: only; the dataset's configuration name")
+    path: str = Field(min_length=1, description="a file, a directory, hf:NAME_OR_DIRECTORY, or embedded data: pairs")
+    config: str | None = Field(None, description="hf: only; the dataset's configuration")
     split: str = Field("train", description="hf: only")
 
 
@@ -44,7 +45,7 @@ Sources = Annotated[
 
 
 class RewardData(TrainingData):
-    """`pairs` are made here; everything else is read. Held out are prompts, with all pairs of answers to them."""
+    """`pairs` are made here; everything else is read. Prompts are held out with all their pairs."""
 
     builtin: ClassVar[tuple[str, ...]] = (PAIRS,)
     suffixes: ClassVar[tuple[str, ...]] = SftData.suffixes
@@ -55,12 +56,12 @@ class RewardData(TrainingData):
     pmp_sources: Sources = Field([], description="of stage pmp: many comparisons, of any quality")
     validation_share: Share = Field(0.05, description="of the prompts, with all their pairs")
     system: str | None = Field(None, description="for conversations without a system turn; default: the template's")
-    max_pairs_per_prompt: Positive = Field(16, description="of a ranking or of scores; more are drawn from")
-    # The report balances its prompts over 6,600 tags, in a way it does not give.
+    max_pairs_per_prompt: Positive = Field(16, description="of a ranking or of scores; a random sample of more")
+    # The report balances its prompts over 6,600 tags, but does not say how.
     max_tag_share: Share = Field(
-        0.5, gt=0.0, description="no tag has more of the training pairs; what is over is left out. 1: all are kept"
+        0.5, gt=0.0, description="largest share of a tag in the training pairs; the rest is left out. 1: keep all"
     )
-    max_dropped_share: Share = Field(0.05, description="refuse to train where more pairs are too long")
+    max_dropped_share: Share = Field(0.05, description="refuse to train if more pairs are too long")
 
     @property
     def parts(self) -> dict[str, TrainingData]:
@@ -71,53 +72,52 @@ class RewardData(TrainingData):
 
 
 class Pairs(Section):
-    """What the source `pairs` makes: two answers to a short dialogue, of which one has the better style, is right, or
-    is whole."""
+    """The source `pairs`: two answers to a short dialogue; one has the better style, is right, or is complete."""
 
-    count: Positive = Field(20_000, description="training pairs, on prompts that are all different")
-    held_out: Positive = Field(1000, description="pairs on prompts that no training dialogue has")
+    count: Positive = Field(20_000, description="training pairs, each on a different prompt")
+    held_out: Positive = Field(1000, description="pairs on prompts that are in no training dialogue")
     languages: list[Literal["en", "zh"]] = Field(["en", "zh"], min_length=1)
 
 
-class Training(Section):
+class RewardTraining(Section):
     epochs: Number = Field(1.0, gt=0.0, le=1e4)
-    steps: Positive | None = Field(None, description="in place of epochs; pairs are seen again where they run out")
+    steps: Positive | None = Field(None, description="instead of epochs; pairs repeat if they run out")
     global_batch_size: Positive = Field(description="pairs per step")
     micro_batch_size: Positive = Field(1, description="pairs per forward pass and rank")
-    precision: Literal["auto", "bf16", "fp32"] = Field("auto", description="auto: bf16 where the hardware speeds it up")
-    recompute: Literal["none", "full"] = Field("none", description="full: layers are computed again, not kept")
+    precision: Literal["auto", "bf16", "fp32"] = Field("auto", description="auto: bf16 if the hardware speeds it up")
+    recompute: Literal["none", "full"] = Field("none", description="full: recompute layers in the backward pass")
 
 
 class Pmp(Section):
-    """What preference-model pretraining does otherwise than fine-tuning; by default nothing."""
+    """Settings of preference-model pretraining that differ from fine-tuning; default: none."""
 
     epochs: Number | None = Field(None, gt=0.0, le=1e4)
     steps: Positive | None = None
     lr: Number | None = Field(None, gt=0.0)
 
 
-class Evaluation(Section):
+class RewardEvaluation(Section):
     interval: Positive = Field(description="steps between validations")
     max_pairs: Positive = Field(1000, description="held-out pairs at intervals; the end uses all")
-    batch_tokens: Positive = Field(16384, description="places in a batch of conversations that are scored")
+    batch_tokens: Positive = Field(16384, description="padded tokens in a batch of conversations to score")
 
 
 class RewardRecipe(RunRecipe):
-    parallel: ClassVar[Parallel] = Parallel()  # data parallelism alone, which DeepSpeed's ZeRO divides the memory of
+    parallel: ClassVar[Parallel] = Parallel()  # data parallelism only; ZeRO shards memory
 
-    if not TYPE_CHECKING:  # it is None only until the start is known
-        model: Model | None = Field(None, description="the start's, as its tokenizer is; never to be given")
+    if not TYPE_CHECKING:  # None only until the parent is known
+        model: Model | None = Field(None, description="the parent's, as is the tokenizer; not to be set")
     stage: Literal["pmp", "finetune", "both"] = Field(
         "finetune", description="preference-model pretraining on data.pmp_sources, fine-tuning on data.sources"
     )
     data: RewardData
     pairs: Pairs = Pairs.model_construct()
-    training: Training
+    training: RewardTraining
     optimizer: Optimizer
     schedule: Schedule = Field(Schedule.model_construct(kind="constant"), description="of each stage, over its steps")
     pmp: Pmp = Pmp.model_construct()
     deepspeed: str | None = Field(None, description="zero0 to zero3, or a JSON file; null: plain data parallelism")
-    evaluation: Evaluation
+    evaluation: RewardEvaluation
 
     @model_validator(mode="after")
     def _check(self) -> RewardRecipe:
@@ -141,7 +141,7 @@ class RewardRecipe(RunRecipe):
         return (self.pmp.epochs if stage == "pmp" else None) or self.training.epochs
 
     def steps(self, stage: str) -> int | None:
-        """Steps of a stage where they are given; a stage's own epochs come before the steps of all."""
+        """Steps of a stage if given; pmp's own epochs override the steps of all."""
         if stage == "pmp" and (self.pmp.steps or self.pmp.epochs):
             return self.pmp.steps
         return self.training.steps
