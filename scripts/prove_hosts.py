@@ -133,7 +133,7 @@ def run_over_hosts(run: Run, steps: int, console: Console) -> None:
         reach(steps // 5)
         b.kill()
         before = run.last_record()["step"]
-        took = until(lambda: "starting again, 1 of" in a.said(), (a, b), "restart")
+        took = until(lambda: "restart 1 of" in a.said(), (a, b), "restart")
         b.start()
         tell(f"host b was killed; host a noticed after {took:.1f} s, and met it again", before)
 

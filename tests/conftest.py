@@ -157,7 +157,7 @@ def results_are_declared(verb_of):
     def check(run_dir: Path) -> None:
         manifest = Manifest.read(run_dir)
         verb = verb_of(manifest.command)
-        known = verb.figures(read_recipe(run_dir, verb.schema))
+        known = verb.results(read_recipe(run_dir, verb.schema))
         assert [name for name in manifest.results if not any(fnmatchcase(name, one) for one in known)] == []
         # What recalls, what is divided by a spread and what was before are not in every run.
         rare = ("nearest/", "gain_sd/") if manifest.parent else ("nearest/", "gain_sd/", "before/")

@@ -120,7 +120,7 @@ def test_from_a_step_of_a_run(finished_run, qwen_base, read, tmp_path):
 def test_a_foreign_model_is_never_mixed_up_with_a_run(foreign, finished_run, qwen_base, tmp_path):
     """Also where a run of the recipe's name is there: the model of --from is meant, or one line says why not."""
     both = qwen_base("evaluate", "--from", foreign, "--run-dir", finished_run, check=2)
-    assert f"--from {foreign} is no run, but --run-dir {finished_run} is" in both.stderr
+    assert f"--from {foreign} is not a run, but --run-dir {finished_run} is" in both.stderr
     exported = qwen_base("export", "--from", foreign, "--to", tmp_path / "export", check=2)
     assert f"--from {foreign}: not a run" in exported.stderr and exported.stderr.count("\n") == 1
 

@@ -51,7 +51,7 @@ def test_a_plan_asks_whether_the_tasks_can_be_asked(monkeypatch):
     asked = []
 
     def plan(**recipe) -> str:
-        given = {"command": "toy sft", "layout": None, "run_dir": None, "parent": None, "options": None}
+        given = {"command": "toy sft", "layout": object(), "run_dir": None, "parent": None, "options": None}
         return plan_sft(SimpleNamespace(recipe=SimpleNamespace(**recipe), **given), asked.append)
 
     assert plan(tasks=[], export="none") == "the plan" and asked == []

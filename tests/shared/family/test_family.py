@@ -209,8 +209,8 @@ def test_goals_are_given_to_the_check_unless_the_run_has_them(family):
     assert family(STAGES).returncode == 0
     assert family(STAGES.replace("accuracy:", "accurcy:"), "--plan").returncode == 0
     checks = [words for line in family.read() if "--check" in (words := json.loads(line)) and "pretrain" in words]
-    assert checks[0][-3:] == ["--check", "--figure", "accuracy"]
-    assert checks[-1][-3:] == ["--check", "--figure", "accurcy"]
+    assert checks[0][-3:] == ["--check", "--result", "accuracy"]
+    assert checks[-1][-3:] == ["--check", "--result", "accurcy"]
     assert family(STAGES, "--plan").returncode == 0
     assert json.loads(family.read()[-2])[-1] == "--check"
 

@@ -31,8 +31,8 @@ def test_a_killed_rank_is_named_and_all_start_again(start):
     process = start("killed-once", "--nproc", "2")
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0
-    who = "rank 1 was killed by SIGKILL, as where memory runs out; its log is runs/toy/small/logs/rank-1.txt\n"
-    assert err == who + "starting again, 1 of at most 3 times\n"
+    who = "rank 1 was killed by SIGKILL, perhaps because memory ran out; its log is runs/toy/small/logs/rank-1.txt\n"
+    assert err == who + "restart 1 of at most 3\n"
     assert out.count("begin 0") == 2
 
 
@@ -53,7 +53,7 @@ def test_restarts_come_to_an_end(start):
     process = start("broken", "--nproc", "2", "--max-restarts", "1")
     _, err = process.communicate(timeout=120)
     assert process.returncode == 1
-    assert err.count("RuntimeError: rank one is broken") == 2 and err.count("starting again, 1 of at most 1 times") == 1
+    assert err.count("RuntimeError: rank one is broken") == 2 and err.count("restart 1 of at most 1") == 1
 
 
 def test_one_process_is_not_told_that_it_is_a_rank(start):
@@ -93,7 +93,7 @@ def test_a_signal_while_waiting_for_the_others(start):
 def test_an_endpoint_without_a_port_is_refused_at_once(flags, start):
     process = start("done", "--nodes", "2", "--rdzv-endpoint", "foo", *flags)
     _, err = process.communicate(timeout=60)
-    said = "toy train: error: --rdzv-endpoint foo: expected HOST:PORT, of one of the hosts\n"
+    said = "toy train: error: --rdzv-endpoint foo: expected HOST:PORT, with one of the hosts\n"
     assert (process.returncode, err) == (2, said)
 
 
@@ -111,4 +111,4 @@ def test_under_torchrun_itself_a_mistake_is_said_once(toy):
     done = subprocess.run(**command, capture_output=True, timeout=120)
     assert done.returncode == 1  # torchrun's
     assert (done.stdout + done.stderr).count("toy train: error: this will not do") == 1
-    assert "a mistake of the user's, said above" in done.stderr
+    assert "a user error, reported above" in done.stderr

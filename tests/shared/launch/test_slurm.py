@@ -140,12 +140,12 @@ def test_submitting(tmp_path, monkeypatch):
 )
 def test_limits_as_slurm_reads_them(time, seconds):
     SlurmSettings(time=time, stop_before=seconds - 1)
-    with pytest.raises(ValueError, match="no longer than"):
+    with pytest.raises(ValueError, match="is not above stop_before"):
         SlurmSettings(time=time, stop_before=seconds)
 
 
 def test_what_is_no_limit():
-    with pytest.raises(ValueError, match="'abc' is no limit of Slurm's"):
+    with pytest.raises(ValueError, match="'abc' is not a Slurm time limit"):
         SlurmSettings(time="abc")
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from qwen_shared.cli import REPORT, Verb, publish_tool, run
-from qwen_shared.cli import result_names as figures
+from qwen_shared.cli import REPORT, Verb, publish_tool, result_names, run
 
 KIND = "base-pretrain"
 RECIPES = Path(__file__).parents[2] / "recipes"
@@ -35,7 +34,7 @@ VERBS = [
         KIND,
         takes_parent=True,
         plan="qwen_base.pretrain:plan",
-        figures=lambda recipe: figures.pretrained(),
+        results=lambda recipe: result_names.pretrained(),
     ),
     Verb(
         "evaluate",

@@ -8,8 +8,7 @@ from pathlib import Path
 from qwen_chat.ppo.recipe import PpoRecipe
 from qwen_chat.recipe import ChatSftRecipe
 from qwen_chat.reward.recipe import STAGES, RewardRecipe
-from qwen_shared.cli import REPORT, Verb, publish_tool, run
-from qwen_shared.cli import result_names as figures
+from qwen_shared.cli import REPORT, Verb, publish_tool, result_names, run
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 
@@ -30,29 +29,29 @@ def _talk_options(parser: argparse.ArgumentParser) -> None:
     options(parser)
 
 
-def _sft_figures(recipe: ChatSftRecipe) -> list[str]:
+def _sft_results(recipe: ChatSftRecipe) -> list[str]:
     right, shape = ("accuracy", "accuracy_low", "accuracy_high"), ("distinct_1", "distinct_2", "repeated_4")
     scored = ("preference", "preference_std")
     metrics = ("problems", *right, *scored, *shape, "ended", "tokens", "characters")
-    return figures.tuned(recipe, metrics, ("accuracy",))
+    return result_names.tuned(recipe, metrics, ("accuracy",))
 
 
-def _reward_figures(recipe: RewardRecipe) -> list[str]:
+def _reward_results(recipe: RewardRecipe) -> list[str]:
     right, margin = ("accuracy", "accuracy_low", "accuracy_high"), ("margin", "margin_std", "margin_length_correlation")
     metrics = ["pairs", "loss", "calibration_error", "longer_wins", "length_correlation", *right, *margin]
     metrics += [f"{group}/*/accuracy" for group in ("tag", "reason")]
     *earlier, _ = STAGES[recipe.stage]
     places = ["eval", *(f"eval/{stage}" for stage in earlier)]
-    return [*figures.MEASURED, "parameters", *(f"{place}/{name}" for place in places for name in metrics)]
+    return [*result_names.MEASURED, "parameters", *(f"{place}/{name}" for place in places for name in metrics)]
 
 
-def _ppo_figures(recipe: PpoRecipe) -> list[str]:
+def _ppo_results(recipe: PpoRecipe) -> list[str]:
     watched = [recipe.reward.held_out] if recipe.reward.held_out else []
     measures = ["reward", *watched, *recipe.evaluation.functions]
     values = ["ended", "tokens", *measures, *(f"{name}_std" for name in measures)]
     gains = [f"gain/{name}{end}" for name in measures for end in ("", "_low", "_high")]
     gains += [f"gain_sd/{name}" for name in measures]
-    return [*figures.MEASURED, *(f"{place}/{name}" for place in ("val", "before/val") for name in values), *gains]
+    return [*result_names.MEASURED, *(f"{place}/{name}" for place in ("val", "before/val") for name in values), *gains]
 
 
 # What a recipe says of how a model is asked holds for models that were taught by it.
@@ -70,7 +69,7 @@ VERBS = [
         recipes="sft",
         plan="qwen_chat.sft:plan",
         show_batch="qwen_chat.sft:show_batch",
-        figures=_sft_figures,
+        results=_sft_results,
     ),
     Verb(
         "reward",
@@ -82,7 +81,7 @@ VERBS = [
         default_parent=("base-pretrain", "qwen-base pretrain"),
         recipes="reward",
         plan="qwen_chat.reward.job:plan",
-        figures=_reward_figures,
+        results=_reward_results,
     ),
     Verb(
         "ppo",
@@ -94,7 +93,7 @@ VERBS = [
         default_parent=("chat-sft", "qwen-chat sft"),
         recipes="ppo",
         plan="qwen_chat.ppo.plan:plan",
-        figures=_ppo_figures,
+        results=_ppo_results,
     ),
     Verb(
         "evaluate",

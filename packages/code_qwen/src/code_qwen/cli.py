@@ -6,8 +6,7 @@ import argparse
 from pathlib import Path
 
 from code_qwen.recipe import CodePretrainRecipe, CodeSftRecipe
-from qwen_shared.cli import REPORT, Tool, Verb, publish_tool, run
-from qwen_shared.cli import result_names as figures
+from qwen_shared.cli import REPORT, Tool, Verb, publish_tool, result_names, run
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 
@@ -25,12 +24,12 @@ def _sft_options(parser: argparse.ArgumentParser) -> None:
     isolation_option(parser)
 
 
-def _sft_figures(recipe: CodeSftRecipe) -> list[str]:
+def _sft_results(recipe: CodeSftRecipe) -> list[str]:
     from code_qwen.evaluation.tasks import OUTCOMES
 
     asked = recipe.evaluation
     passed = ("pass@1_low", "pass@1_high", *(f"pass@{k}" for k in (1, *asked.k) if k <= asked.samples))
-    return figures.tuned(recipe, ("problems", *passed, *OUTCOMES, "tokens", "cut"), ("pass@1",), ("pass@1",))
+    return result_names.tuned(recipe, ("problems", *passed, *OUTCOMES, "tokens", "cut"), ("pass@1",), ("pass@1",))
 
 
 def _evaluate_options(parser: argparse.ArgumentParser) -> None:
@@ -56,7 +55,7 @@ VERBS = [
         takes_parent=True,
         default_parent=("base-pretrain", "qwen-base pretrain"),
         plan="code_qwen.pretrain:plan",
-        figures=lambda recipe: figures.pretrained(*(name for name in recipe.data.parts if name != "sources")),
+        results=lambda recipe: result_names.pretrained(*(name for name in recipe.data.parts if name != "sources")),
     ),
     Verb(
         "sft",
@@ -70,7 +69,7 @@ VERBS = [
         plan="code_qwen.sft:plan",
         show_batch="code_qwen.sft:show_batch",
         options=_sft_options,
-        figures=_sft_figures,
+        results=_sft_results,
     ),
     Verb(
         "evaluate",

@@ -6,8 +6,7 @@ import argparse
 from pathlib import Path
 
 from math_qwen.recipe import MathRecipe
-from qwen_shared.cli import REPORT, Tool, Verb, publish_tool, run
-from qwen_shared.cli import result_names as figures
+from qwen_shared.cli import REPORT, Tool, Verb, publish_tool, result_names, run
 
 KIND = "math-sft"
 RECIPES = Path(__file__).parents[2] / "recipes"
@@ -44,7 +43,7 @@ def _sample_options(parser: argparse.ArgumentParser) -> None:
     options(parser)
 
 
-def _figures(recipe: MathRecipe) -> list[str]:
+def _results(recipe: MathRecipe) -> list[str]:
     from math_qwen.evaluation.tasks import OUTCOMES
 
     metrics = ["problems", "accuracy", "accuracy_low", "accuracy_high", "loose_accuracy", *OUTCOMES, "tokens", "cut"]
@@ -52,7 +51,7 @@ def _figures(recipe: MathRecipe) -> list[str]:
         metrics.append(f"majority@{samples}")
     if any(task.startswith("math401") for task in recipe.tasks):
         metrics += ["relative_error", "non_number"]
-    return figures.tuned(recipe, metrics, (), ("accuracy",))
+    return result_names.tuned(recipe, metrics, (), ("accuracy",))
 
 
 _OWN_KEYS = ("evaluation.", "data.system")
@@ -68,7 +67,7 @@ VERBS = [
         default_parent=("base-pretrain", "qwen-base pretrain"),
         plan="math_qwen.sft:plan",
         show_batch="math_qwen.sft:show_batch",
-        figures=_figures,
+        results=_results,
     ),
     Verb(
         "evaluate",

@@ -1,6 +1,6 @@
-"""What the results of a run will be called, known before it begins; a family's goals are on them.
+"""Names of a run's results, known before it begins; a family sets goals on them.
 
-A verb says the names that its runs leave in their manifests; in them `*` is what only the data tell.
+A verb lists the names that its runs write into their manifests; `*` stands for parts that only the data decide.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _TEXT_FACTS = ("bytes", "gzip_bits_per_byte")
 
 
 def pretrained(*more: str) -> list[str]:
-    """Of a pretraining with held-out text, `val/…`; `more` are its other corpora, `val/NAME/…`."""
+    """Of a pretraining: held-out text is `val/…`, and `val/NAME/…` for each of the other corpora `more`."""
     places = ["val", *(f"val/{name}" for name in more)]
     return [
         *TRAINED,
@@ -33,8 +33,8 @@ def pretrained(*more: str) -> list[str]:
 
 
 def tuned(recipe: Any, metrics: Iterable[str], by_group: Iterable[str], nearest: Iterable[str] = ()) -> list[str]:
-    """Of a fine-tuning on conversations whose recipe has `tasks`: `metrics` of each, `by_group` those of its parts, and
-    `nearest` those of recalling the nearest training example."""
+    """Of a fine-tuning whose recipe has `tasks`: `metrics` of each task, `by_group` of its groups, and `nearest` of
+    recalling the nearest training example."""
     held_out = ["val/loss", "val/perplexity"]
     for task in map(_task_name, recipe.tasks):
         held_out += [f"eval/{task}/{name}" for name in metrics] + [f"eval/{task}/*/{name}" for name in by_group]
@@ -48,10 +48,10 @@ def _task_name(text: str) -> str:
     return "*" if "/" in name or "." in name else glob.escape(name)
 
 
-def check_figures(verb: Verb, recipe: Any, names: Iterable[str]) -> None:
-    """Raises UserError for a name that no result of a run with this recipe will have."""
-    known = verb.figures(recipe) if verb.figures else ["*"]
+def check_result_names(verb: Verb, recipe: Any, names: Iterable[str]) -> None:
+    """Raises UserError if a run with this recipe will have no result of such a name."""
+    known = verb.results(recipe) if verb.results else ["*"]
     for name in names:
         if not any(fnmatchcase(name, pattern) for pattern in known):
             hint = nearest(name, known)
-            raise UserError(f"no result of the run will be called '{name}'{f'; nearest: {hint}' if hint else ''}")
+            raise UserError(f"the run will have no result '{name}'{f'; nearest: {hint}' if hint else ''}")

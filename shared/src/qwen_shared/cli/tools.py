@@ -1,4 +1,4 @@
-"""The verbs `report` and `publish`, the same for every command. They need no recipe: the run has its own."""
+"""The verbs `report` and `publish`, the same for every command."""
 
 from __future__ import annotations
 

@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Tool:
-    """One thing a command does without a recipe. `target` is "module:function"; it takes the parsed flags and returns
-    the exit code."""
+    """A verb without a recipe. `target` is "module:function"; it takes the parsed flags and returns the exit code."""
 
     name: str
     help: str
@@ -28,10 +27,10 @@ class Tool:
 
 @dataclass(frozen=True)
 class Verb:
-    """One thing a command does with a recipe.
+    """A verb with a recipe.
 
-    `target` and `plan` are "module:function", imported only when they run. `target` takes an `Invocation`; `plan`
-    takes one too and returns what to print: a text, or an object with `figures()` for --json.
+    `target`, `plan` and `show_batch` are "module:function", imported only when they run, and take an `Invocation`.
+    `plan` returns a text, or an object with `as_dict()` for --json.
     """
 
     name: str
@@ -39,32 +38,29 @@ class Verb:
     target: str
     kind: str  # runs live in runs/<kind>/<name>
     schema: type[RunRecipe] = PretrainRecipe
-    reads_run: bool = False  # works on an existing run and takes its recipe; otherwise it makes or resumes one
-    maker: str = "pretrain"  # for a verb that reads a run: the verb that makes one
-    reads_data: bool = True  # the recipe's data sources must be there
+    reads_run: bool = False  # works on an existing run and its recipe; otherwise makes or resumes one
+    maker: str = "pretrain"  # if it reads a run: the verb that makes one
+    reads_data: bool = True  # needs the recipe's data sources
     takes_parent: bool = False  # a new run may begin --from another model
-    default_parent: tuple[str, str] | None = (
-        None  # without --from it begins from this kind of run; the command that makes it
-    )
-    recipes: str = ""  # the folder among the command's recipes where this verb's are
+    default_parent: tuple[str, str] | None = None  # the kind of run, and the command that makes it
+    recipes: str = ""  # subfolder of the command's recipes
     plan: str | None = None
-    show_batch: str | None = None  # takes an `Invocation` and a number of samples, and prints what training would see
+    show_batch: str | None = None  # also takes the number of samples
     options: Callable[[argparse.ArgumentParser], Any] | None = None  # adds flags of this verb alone
-    # Names of the results that a finished run leaves, by its recipe; see `figures`.
-    figures: Callable[[Any], list[str]] | None = None
-    # Beginnings of keys that the default recipe has for its own runs: a model from elsewhere has the schema's defaults.
+    results: Callable[[Any], list[str]] | None = None  # names of a run's results by its recipe; see `result_names`
+    # Prefixes of keys whose values in the default recipe hold for its own runs only, not for a model from elsewhere.
     own_keys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Invocation[R: RunRecipe]:
-    """What the user asked for, checked."""
+    """A verb's checked request."""
 
     recipe: R
     overrides: list[str]
     run_dir: Path
     from_model: str | None  # --from, as typed
-    layout: Layout | None  # None for a verb that reads a run: it is one process
+    layout: Layout | None  # None if the verb reads a run: it is one process
     command: str  # "qwen-base pretrain", for messages
-    parent: ParentModel | None = None  # what --from brings to a new run
-    options: argparse.Namespace = field(default_factory=argparse.Namespace)  # the verb's own flags; `nodes`
+    parent: ParentModel | None = None  # that a new run begins from
+    options: argparse.Namespace = field(default_factory=argparse.Namespace)  # all flags, `nodes` as a number

@@ -6,9 +6,10 @@ import argparse
 import sys
 from pathlib import Path
 
+from qwen_shared.cli.launch_flags import add_launch_flags, launch_arguments, read_launch_flags
 from qwen_shared.errors import EXIT_FAILED, EXIT_FINISHED, EXIT_STOPPED, EXIT_USER_ERROR, UserError
 from qwen_shared.family.schema import Family
-from qwen_shared.launch import launchers
+from qwen_shared.launch.launchers import Launch
 from qwen_shared.recipe import load_recipe
 from qwen_shared.terminal import escape_control_characters
 
@@ -26,12 +27,14 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="for example stages.1.keys='[data.limit=10]'")
     names = ", ".join(sorted(path.stem for path in RECIPES.glob("*.yaml")))
     parser.add_argument("--config", default="tiny", metavar="NAME|FILE", help=f"{names}, or a YAML file")
-    launchers.add_flags(parser)
+    add_launch_flags(parser)
     parser.add_argument("--plan", action="store_true", help="check every stage's recipe, show what is there, and stop")
     args = parser.parse_intermixed_args(argv)
     try:
-        launch = launchers.read_flags(args)
-        return _run(load_recipe(Family, args.config, args.overrides, RECIPES), launch, _given(args), args.plan)
+        launch = read_launch_flags(args)
+        return _run(
+            load_recipe(Family, args.config, args.overrides, RECIPES), launch, launch_arguments(args), args.plan
+        )
     except UserError as error:
         print(escape_control_characters(f"qwen-family: error: {error}"), file=sys.stderr)
         return EXIT_USER_ERROR
@@ -40,17 +43,7 @@ def main(argv: list[str] | None = None) -> int:
         return EXIT_STOPPED
 
 
-def _given(args: argparse.Namespace) -> list[str]:
-    """The launcher's flags as they were typed, for every stage."""
-    words = []
-    for name in launchers.NAMES:
-        value = getattr(args, name)
-        for one in value if isinstance(value, list) else [value]:
-            words += [] if one in (None, "local") else [f"--{name.replace('_', '-')}", one]
-    return words
-
-
-def _run(family: Family, launch: launchers.Launch, given: list[str], plan: bool) -> int:
+def _run(family: Family, launch: Launch, given: list[str], plan: bool) -> int:
     from rich.console import Console
 
     from qwen_shared.family import runner

@@ -13,7 +13,6 @@ from types import FrameType
 from qwen_shared.convert.hf_files import weights_hash
 from qwen_shared.errors import EXIT_FINISHED, UserError
 from qwen_shared.family.schema import Family, Stage, goal_of
-from qwen_shared.launch import slurm
 from qwen_shared.launch.launchers import Launch
 from qwen_shared.run import Manifest
 from qwen_shared.run.manifest import MANIFEST
@@ -50,7 +49,7 @@ def submit(family: Family, launch: Launch) -> int:
             continue
         words = [*_words(family, stage, []), *_start(family, stage)][1:]
         package, run_dir = stage.command.split()[0].replace("-", "_"), family.run_dir(stage)
-        job = slurm.Job(package, words, launch.settings, launch.nodes, launch.nproc, launch.max_restarts, run_dir)
+        job = launch.slurm_job(package, words, run_dir)
         jobs[stage.name] = job.submit([jobs[name] for name in stage.needs if name in jobs])
         print(f"{stage.name}: job {jobs[stage.name]}")
     print("--plan shows how far they are; without Slurm, the same command publishes and judges what is finished")
@@ -102,7 +101,7 @@ def _program(stage: Stage) -> str:
 def _recipe_mistake(family: Family, stage: Stage, launch: list[str]) -> str | None:
     words = [*_words(family, stage, launch), *_start(family, stage), "--check"]
     there = figures(family, stage)
-    words += [word for name in stage.goals if name not in there for word in ("--figure", name)]
+    words += [word for name in stage.goals if name not in there for word in ("--result", name)]
     done = subprocess.run(words, capture_output=True, text=True)
     said = (done.stderr or done.stdout).strip().splitlines()
     return (said[-1] if said else f"exit code {done.returncode}") if done.returncode else None

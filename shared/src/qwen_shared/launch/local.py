@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from qwen_shared.errors import EXIT_STOPPED
@@ -19,10 +19,10 @@ from qwen_shared.launched import LAUNCHER_PID
 
 @contextlib.contextmanager
 def reserved_port() -> Iterator[int]:
-    """A port of this machine that nobody else is given before rank 0 listens on it, seconds from now.
+    """A local port that nobody else gets before rank 0 listens on it, seconds from now.
 
-    It stays bound here without listening; the kernel lets a server that sets SO_REUSEADDR, as torch's store does,
-    share it, and passes it over when others ask for any free port.
+    It stays bound here without listening. The kernel lets a server with SO_REUSEADDR, such as torch's store, share
+    it, and does not give it to others that ask for a free port.
     """
     with socket.socket() as holder:
         holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -31,21 +31,20 @@ def reserved_port() -> Iterator[int]:
 
 
 def die_with_launcher() -> None:
-    """Called first in a worker: ties its life to the launcher's, even where that is killed with SIGKILL."""
+    """A worker calls this first, so that it dies with its launcher even if that is killed by SIGKILL."""
     launcher = os.environ.get(LAUNCHER_PID)
     if launcher is None or not sys.platform.startswith("linux"):
         return
     pr_set_pdeathsig = 1
     ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
-    if os.getppid() != int(launcher):  # it died before the line above
+    if os.getppid() != int(launcher):  # it died before prctl
         os._exit(1)
 
 
-def launch(package: str, argv: list[str], nproc: int, logs: Path) -> int:
-    """Runs `python -m package argv` as ranks 0 … nproc-1 and waits for all of them; returns what `Workers.poll` says.
+def launch(package: str, argv: Sequence[str], nproc: int, logs: Path) -> int:
+    """Runs `python -m package argv` as ranks 0 … nproc-1 until all have ended; returns the outcome of `Workers.poll`.
 
-    A signal is passed on to every worker once, whether the terminal sent it to a whole process group or `kill` to this
-    process alone.
+    Every worker gets a signal once, whether a terminal sent it to the process group or `kill` to this process alone.
     """
     signals = Signals()
     with reserved_port() as port, Workers(package, argv, logs) as workers, signals.caught():

@@ -1,7 +1,7 @@
-"""`--launcher slurm`: a batch script that starts `--launcher torchrun` on every node, and goes back into the queue.
+"""`--launcher slurm`: a batch script that starts `--launcher torchrun` on every node and requeues itself.
 
-Ahead of the time limit Slurm sends SIGUSR1. The launchers make it the stop that they make of any signal: everything is
-saved, and the exit code is 75. On that the script puts its own job back into the queue, to go on there.
+Before the time limit Slurm sends SIGUSR1. The launchers stop on it as on any signal: everything is saved and the exit
+code is 75. The script then puts its job back into the queue, and the run continues from there.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _TIME = re.compile(r"(?:(\d+)-(\d+)(?::(\d\d))?(?::(\d\d))?)|(\d+)(?::(\d\d))?(?
 
 
 def _seconds(time: str) -> int | None:
-    """Of a limit as Slurm reads it: minutes, m:ss, h:mm:ss, d-hh, d-hh:mm or d-hh:mm:ss; None for anything else."""
+    """Seconds of a Slurm time limit (minutes, m:ss, h:mm:ss, d-hh, d-hh:mm or d-hh:mm:ss), else None."""
     match = _TIME.fullmatch(time)
     if match is None:
         return None
@@ -38,41 +38,42 @@ def _seconds(time: str) -> int | None:
 
 def _is_time(text: str) -> str:
     if _seconds(text) is None:
-        raise ValueError(f"'{text}' is no limit of Slurm's: write minutes, h:mm:ss or d-hh:mm:ss")
+        raise ValueError(f"'{text}' is not a Slurm time limit: write minutes, h:mm:ss or d-hh:mm:ss")
     return text
 
 
 class SlurmSettings(Section):
-    """What a cluster wants to know of a job; where a key is null, the cluster's own default holds."""
+    """A cluster's settings for a job; null means the cluster's default."""
 
     partition: str | None = None
     account: str | None = None
     qos: str | None = None
     time: Annotated[str, AfterValidator(_is_time)] | None = Field(
-        None, description="limit of each stay: minutes, h:mm:ss or d-hh:mm:ss"
+        None, description="limit of each allocation: minutes, h:mm:ss or d-hh:mm:ss"
     )
-    gpus_per_node: Whole = Field(0, ge=0, description="also the processes per node, where --nproc does not say")
-    cpus_per_node: Positive | None = Field(None, description="default: one for each process")
-    memory: str | None = Field(None, description="of each node, as 64G")
-    exclude: list[str] = Field([], description="nodes to be left out")
-    venv: str | None = Field(None, description="a virtual environment; default: the one that submits")
-    container: str | None = Field(None, description="an image: for Apptainer where it ends in .sif, else for Pyxis")
-    mounts: list[str] = Field([], description="directories that the container sees, FROM:TO")
-    setup: list[str] = Field([], description="lines of shell before the start: modules to load, variables to export")
-    sbatch: list[str] = Field([], description="other options of sbatch, as --constraint=h100")
-    stop_before: Positive = Field(180, description="seconds ahead of the limit at which the run stops and saves")
-    max_requeues: Whole = Field(100, ge=0, description="after that the job ends where it stopped")
+    gpus_per_node: Whole = Field(0, ge=0, description="also the processes per node, unless --nproc is given")
+    cpus_per_node: Positive | None = Field(None, description="default: one per process")
+    memory: str | None = Field(None, description="of each node, such as 64G")
+    exclude: list[str] = Field([], description="nodes to avoid")
+    venv: str | None = Field(None, description="a virtual environment; default: the submitting one")
+    container: str | None = Field(None, description="an image: for Apptainer if it ends in .sif, else for Pyxis")
+    mounts: list[str] = Field([], description="directories to mount in the container, FROM:TO")
+    setup: list[str] = Field([], description="shell lines to run first: modules to load, variables to export")
+    sbatch: list[str] = Field([], description="more sbatch options, such as --constraint=h100")
+    stop_before: Positive = Field(180, description="seconds before the limit at which the run stops and saves")
+    max_requeues: Whole = Field(100, ge=0, description="after these the job ends where it stopped")
 
     @model_validator(mode="after")
     def _check(self) -> SlurmSettings:
-        if self.time and _seconds(self.time) <= self.stop_before:
-            raise ValueError(f"time={self.time} is no longer than stop_before={self.stop_before} s: it would only stop")
+        limit = _seconds(self.time) if self.time else None
+        if limit is not None and limit <= self.stop_before:
+            raise ValueError(f"time={self.time} is not above stop_before={self.stop_before} s: the run would only stop")
         return self
 
 
 @dataclass(frozen=True)
 class Job:
-    """`python -m package argv` on `nodes` times `nproc` processes. `argv` says nothing of launchers."""
+    """`python -m package argv` on `nodes` times `nproc` processes. `argv` has no launch flags."""
 
     package: str
     argv: Sequence[str]
@@ -83,33 +84,33 @@ class Job:
     run_dir: Path
 
     def submit(self, after: Sequence[str] = ()) -> str:
-        """Hand it to Slurm, to begin when the jobs `after` have all finished well; returns its id.
+        """Submits the job, to start after the jobs `after` have all succeeded; returns its id.
 
-        The command is not looked at before it runs, so that it may begin from what the other jobs are going to leave.
-        The script and what it says go to the run's logs; nothing is left there where Slurm refuses. Raises UserError.
+        The command is checked only when it runs, because it may need results of the other jobs. Script and output go
+        to the run's logs; if Slurm refuses, nothing is left there. Raises UserError.
         """
         script = self.run_dir / "logs" / "slurm.sh"
         try:
-            script.parent.mkdir(parents=True, exist_ok=True)  # Slurm itself makes no directory for the output
+            script.parent.mkdir(parents=True, exist_ok=True)  # Slurm does not make the output's directory
             write_atomic(script, batch_script(self))
         except OSError as error:
             raise UserError(f"{error.filename or script}: cannot be written: {error.strerror}") from None
-        words = ["sbatch", "--parsable"]
+        command = ["sbatch", "--parsable"]
         if after:
-            words += [f"--dependency=afterok:{':'.join(after)}", "--kill-on-invalid-dep=yes"]
+            command += [f"--dependency=afterok:{':'.join(after)}", "--kill-on-invalid-dep=yes"]
         try:
-            done = subprocess.run([*words, str(script)], capture_output=True, text=True)
+            done = subprocess.run([*command, str(script)], capture_output=True, text=True)
         except FileNotFoundError:
-            _take_back(script)
-            raise UserError("--launcher slurm: there is no sbatch here: submit from a machine of the cluster") from None
+            _remove(script)
+            raise UserError("--launcher slurm: no sbatch here: submit from a machine of the cluster") from None
         if done.returncode:
-            _take_back(script)
+            _remove(script)
             raise UserError(f"--launcher slurm: {done.stderr.strip() or f'sbatch ended with {done.returncode}'}")
         return done.stdout.strip().partition(";")[0]
 
 
-def _take_back(script: Path) -> None:
-    """With the directories that are empty then, the logs' and the run's."""
+def _remove(script: Path) -> None:
+    """Also removes the run's logs and directory if they are empty then."""
     with contextlib.suppress(OSError):
         script.unlink()
         for directory in script.parents[:2]:
@@ -117,7 +118,6 @@ def _take_back(script: Path) -> None:
 
 
 def batch_script(job: Job) -> str:
-    """The script that `submit` hands over; nothing is written."""
     settings = job.settings
     cpus = settings.cpus_per_node or job.nproc
     options = {
@@ -135,11 +135,11 @@ def batch_script(job: Job) -> str:
         "output": job.run_dir / "logs" / "slurm-%j.txt",
         "signal": f"USR1@{settings.stop_before}",
     }
-    stated = [f"--{name}={shlex.quote(str(value))}" for name, value in options.items() if value is not None]
-    # One file for all stays of the job.
-    directives = [*stated, "--open-mode=append", "--requeue", *settings.sbatch]
+    given = [f"--{name}={shlex.quote(str(value))}" for name, value in options.items() if value is not None]
+    # Append: all allocations of the job write to one file.
+    directives = [*given, "--open-mode=append", "--requeue", *settings.sbatch]
     if broken := next((line for line in directives if len(line.splitlines()) != 1), None):
-        raise UserError(f"--launcher slurm: {broken!r} has a line end in it")
+        raise UserError(f"--launcher slurm: {broken!r} contains a line end")
     in_container, python = _environment(settings)
     launcher = ["--launcher", "torchrun", "--nodes", str(job.nodes), "--nproc", str(job.nproc)]
     launcher += ["--max-restarts", str(job.max_restarts)]
@@ -149,14 +149,14 @@ def batch_script(job: Job) -> str:
         *(f"#SBATCH {directive}" for directive in directives),
         "",
         *settings.setup,
-        "# The hosts meet at the first of them, at a port that is this job's own.",
+        "# The hosts meet at the first of them, on a port of this job.",
         'host=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)',
-        "# Hosts end together; the one that ends first must not take a good exit code from the others.",
+        "# Hosts end together: the first to end must not spoil the exit code of the others.",
         f"srun --cpus-per-task={cpus} --kill-on-bad-exit=0 --wait=300 {in_container}\\",
         f"    {command} \\",
         '    --rdzv-endpoint "$host:$((10000 + SLURM_JOB_ID % 20000))"',
         "code=$?",
-        f"# {EXIT_STOPPED}: stopped ahead of the time limit, with everything saved. The queue, and then on from there.",
+        f"# {EXIT_STOPPED}: stopped before the time limit with everything saved. Requeue, and continue from there.",
         f'if [ "$code" -eq {EXIT_STOPPED} ] && [ "${{SLURM_RESTART_COUNT:-0}}" -lt {settings.max_requeues} ]; then',
         '    scontrol requeue "$SLURM_JOB_ID"',
         "fi",
@@ -166,7 +166,7 @@ def batch_script(job: Job) -> str:
 
 
 def _environment(settings: SlurmSettings) -> tuple[str, str]:
-    """What comes between srun and the command, with a blank at its end, and which Python runs it."""
+    """The words between srun and the command, with a blank at the end; and the Python that runs it."""
     python = sys.executable
     if settings.container:
         python = "python3"
@@ -176,8 +176,8 @@ def _environment(settings: SlurmSettings) -> tuple[str, str]:
         return "", python
     mounts = ",".join(settings.mounts)
     if settings.container.endswith(".sif"):
-        words = ["apptainer", "exec", *(["--nv"] if settings.gpus_per_node else [])]
-        words += [*(["--bind", mounts] if mounts else []), settings.container]
+        wrapper = ["apptainer", "exec", *(["--nv"] if settings.gpus_per_node else [])]
+        wrapper += [*(["--bind", mounts] if mounts else []), settings.container]
     else:
-        words = [f"--container-image={settings.container}", *([f"--container-mounts={mounts}"] if mounts else [])]
-    return shlex.join(words) + " ", python
+        wrapper = [f"--container-image={settings.container}", *([f"--container-mounts={mounts}"] if mounts else [])]
+    return shlex.join(wrapper) + " ", python

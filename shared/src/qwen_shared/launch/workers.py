@@ -1,4 +1,4 @@
-"""The processes of one command on this machine, which live, stop and fail together."""
+"""The processes of one command on this machine, which start, stop and fail together."""
 
 from __future__ import annotations
 
@@ -9,39 +9,40 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
 from qwen_shared.errors import EXIT_FINISHED, EXIT_STOPPED, UserError
 from qwen_shared.launched import ERROR_FILE, LAUNCHER_PID, TIME_IS_UP, Failure, read_failure
 from qwen_shared.terminal import escape_control_characters
 
 POLL_S = 0.05
-STOP_GRACE_S = 120.0  # after the first worker has stopped, the others may still be writing their part
-FAIL_GRACE_S = 5.0  # after the first has failed, the others have nothing left to wait for
+STOP_GRACE_S = 120.0  # after the first worker has stopped, the others may still be saving
+FAIL_GRACE_S = 5.0  # after the first has failed, the others cannot go on
 KILL_GRACE_S = 5.0  # between SIGTERM and SIGKILL
-REPEAT_S = 3.0  # a second signal this much later means "now"
+REPEAT_S = 3.0  # a second signal at least this much later means "now"
 TAIL_LINES = 30
 
 
 @dataclass
 class _Worker:
     rank: int
-    process: subprocess.Popen
+    process: subprocess.Popen[bytes]
     log: Path
     log_start: int
     error_file: Path
 
 
 class Workers:
-    """Ranks of `python -m package argv` on this machine. Leaving the `with` ends those that are left.
+    """Ranks of `python -m package argv` on this machine. Leaving the `with` ends those that still run.
 
-    Rank 0 has the console and the run's log.txt; rank r > 0 appends to logs/rank-r.txt. Workers are sessions of their
-    own: what the terminal sends to a whole process group reaches them only through `send`.
+    Rank 0 has the console and the run's log.txt; rank r > 0 appends to logs/rank-r.txt. Each worker is its own session:
+    signals from a terminal reach it only through `send`.
     """
 
-    def __init__(self, package: str, argv: list[str], logs: Path):
+    def __init__(self, package: str, argv: Sequence[str], logs: Path):
         self._command, self._logs = [sys.executable, "-m", package, *argv], logs
         self._workers: list[_Worker] = []
         self._running: list[_Worker] = []
@@ -62,11 +63,12 @@ class Workers:
         self._errors.cleanup()
 
     def start(self, first_rank: int, count: int, world_size: int, common: Mapping[str, str]) -> list[int]:
-        """Start ranks `first_rank` and on, after `end` of those before; returns their pids. `common` are variables.
+        """Starts `count` ranks from `first_rank`, with the environment variables `common`; returns their pids. After
+        an earlier start, call `end` first.
 
-        A rank that is alone in the world is not told that it is a rank: libraries would take it for one of several.
+        If world_size is 1 the rank variables stay unset: libraries would take the process for one of several.
         """
-        assert not self._running, "end the workers before first"
+        assert not self._running, "call `end` first"
         self._workers, self._outcome = [], None
         environment = {LAUNCHER_PID: str(os.getpid())}
         if world_size > 1:
@@ -84,55 +86,59 @@ class Workers:
         if world_size > 1:
             env |= {"RANK": str(rank), "LOCAL_RANK": str(local_rank)}
         if rank == 0:
-            log = self._logs.parent / "log.txt"
-            start = log.stat().st_size if log.is_file() else 0
+            path = self._logs.parent / "log.txt"
+            start = path.stat().st_size if path.is_file() else 0
             process = subprocess.Popen(self._command, env=env, start_new_session=True)
-            worker = _Worker(rank, process, log, start, error_file)
         else:
             path = self._logs / f"rank-{rank}.txt"
             with path.open("ab") as log:
                 start = log.tell()
-                streams = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}
-                process = subprocess.Popen(self._command, env=env, start_new_session=True, **streams)
-            worker = _Worker(rank, process, path, start, error_file)
+                process = subprocess.Popen(
+                    self._command,
+                    env=env,
+                    start_new_session=True,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                )
+        worker = _Worker(rank, process, path, start, error_file)
         self._workers.append(worker)
         self._running.append(worker)
 
     def send(self, number: int) -> None:
-        """A signal that asks them to stop."""
+        """Sends all a signal that asks them to stop."""
         self._stopping = True
         for worker in self._running:
             worker.process.send_signal(number)
 
     @property
     def outcome(self) -> int | None:
-        """What is known by now of how it ends; see `poll`."""
+        """The outcome so far; see `poll`."""
         return self._outcome
 
     def poll(self) -> int | None:
-        """None while they run. Then 0 when all finished, 75 when they stopped on a signal, otherwise the exit code of
-        the first that failed (128 + n for signal n), whose own words have been shown.
+        """None while they run. Then 0 if all finished, 75 if they stopped on a signal, otherwise the exit code of the
+        first that failed (128 + n for signal n), whose message has been printed.
 
-        The first exit that is not 0 decides; what happens to the others after it is its consequence, and they are given
-        a little time for it.
+        The first exit code other than 0 decides. The others fail as its consequence and get a short time to do so.
         """
         ended = [worker for worker in self._running if worker.process.poll() is not None]
         self._running = [worker for worker in self._running if worker not in ended]
         failed = [worker for worker in ended if worker.process.returncode != EXIT_FINISHED]
         if failed and self._outcome is None:
-            self._outcome = self._judge(failed)
+            self._outcome = self._exit_code(failed)
             self._deadline = time.monotonic() + (STOP_GRACE_S if self._outcome == EXIT_STOPPED else FAIL_GRACE_S)
         if not self._running:
             return self._outcome or EXIT_FINISHED
         return self._outcome if self._outcome is not None and time.monotonic() > self._deadline else None
 
     def end(self, at_once: bool = False) -> None:
-        """None is left: first asked, unless it shall be at once, then killed."""
-        left = [worker.process for worker in self._running]
-        for process in left:
+        """Ends all: by SIGTERM first unless `at_once`, then by SIGKILL."""
+        running = [worker.process for worker in self._running]
+        for process in running:
             process.kill() if at_once else process.terminate()
         deadline = time.monotonic() + KILL_GRACE_S
-        for process in left:
+        for process in running:
             try:
                 process.wait(timeout=max(0.0, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
@@ -142,16 +148,16 @@ class Workers:
 
     # ---- failures
 
-    def _judge(self, failed: list[_Worker]) -> int:
+    def _exit_code(self, failed: list[_Worker]) -> int:
         codes = [worker.process.returncode for worker in failed]
-        # Where a signal came before a worker could handle it, it came before there was work.
+        # A worker killed by the stop signal itself had not begun its work.
         unheard = (-signal.SIGINT, -signal.SIGTERM, -signal.SIGHUP, -TIME_IS_UP) if self._stopping else ()
         if all(code == EXIT_STOPPED or code in unheard for code in codes):
             return EXIT_STOPPED
         worker, failure = self._cause(failed)
         code = worker.process.returncode
         self._show(worker, failure)
-        if code is None:  # it has said why it fails, and is on its way out
+        if code is None:  # it has left its message and is ending
             with contextlib.suppress(subprocess.TimeoutExpired):
                 code = worker.process.wait(timeout=FAIL_GRACE_S)
         if not code:
@@ -159,35 +165,34 @@ class Workers:
         return code if code > 0 else 128 - code
 
     def _cause(self, failed: list[_Worker]) -> tuple[_Worker, Failure | None]:
-        """The worker that failed first, and what it left. Who was killed could leave nothing, but then the others have
-        failed of that; to abort is what some libraries do when they lose their peers."""
+        """The worker that failed first, and its message. A killed worker leaves no message; it is then the cause of the
+        others' failures. SIGABRT is not a kill: some libraries abort when they lose their peers."""
         left = [(worker, read_failure(worker.error_file)) for worker in self._workers]
         killed = [w for w in failed if w.process.returncode < 0 and w.process.returncode != -signal.SIGABRT]
         for worker, failure in left:
             if worker in killed and failure is None:
                 return worker, None
-        said = [(worker, failure) for worker, failure in left if failure is not None]
-        return min(said, key=lambda pair: pair[1].at_ns) if said else (failed[0], None)
+        messages = [(failure.at_ns, worker, failure) for worker, failure in left if failure is not None]
+        return min(messages, key=lambda one: one[0])[1:] if messages else (failed[0], None)
 
     def _show(self, worker: _Worker, failure: Failure | None) -> None:
         if failure is not None and "\n" not in failure.text:
-            print(failure.text, file=sys.stderr, flush=True)  # one line of ours, which says what to do
+            print(failure.text, file=sys.stderr, flush=True)  # a line for the user
             return
         code = worker.process.returncode
-        who = f"rank {worker.rank}" if worker.rank or len(self._workers) > 1 else "the process"
-        how = f"was killed by {signal.Signals(-code).name}" if code and code < 0 else "failed"
+        text = f"rank {worker.rank}" if worker.rank or len(self._workers) > 1 else "the process"
+        text += f" was killed by {signal.Signals(-code).name}" if code and code < 0 else " failed"
         if failure is not None:
-            said = f"{who} {how} ({worker.log}):\n{failure.text}"
-        elif code == -signal.SIGKILL:  # nothing in its log is about that
-            said = f"{who} {how}, as where memory runs out; its log is {worker.log}"
+            text += f" ({worker.log}):\n{failure.text}"
+        elif code == -signal.SIGKILL:  # its log cannot tell why
+            text += f", perhaps because memory ran out; its log is {worker.log}"
         else:
-            how += f" with exit code {code}" if code and code > 0 else ""
-            said = f"{who} {how}{_tail(worker)}"
-        print(said, file=sys.stderr, flush=True)
+            text += (f" with exit code {code}" if code and code > 0 else "") + _tail(worker)
+        print(text, file=sys.stderr, flush=True)
 
 
 def _tail(worker: _Worker) -> str:
-    """The last lines of a worker's log, without Python's warnings and the lines of code below them."""
+    """The last lines of a worker's log, without Python's warnings and the code lines below them."""
     lines, below = [], False
     if worker.log.is_file():
         with worker.log.open("rb") as log:
@@ -201,14 +206,14 @@ def _tail(worker: _Worker) -> str:
 
 
 def _cpus() -> int:
-    """Those that this process may use: a cluster gives a job its part of a machine."""
+    """CPUs that this process may use; a cluster may give a job only part of a machine."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Signals:
-    """Remembers the signals that reached the launcher; they are passed on from its loop, not from the handler."""
+    """Signals that reach the launcher. Its loop passes them on, not the handler."""
 
-    # SIGUSR1 is how clusters announce the end of a job's time.
+    # Clusters announce the end of a job's time by SIGUSR1.
     CAUGHT = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 
     def __init__(self) -> None:
@@ -229,7 +234,7 @@ class Signals:
 
     @contextlib.contextmanager
     def interrupting(self) -> Iterator[None]:
-        """Inside there are no workers to stop: the first signal raises KeyboardInterrupt."""
+        """Inside, no workers run, and the first signal raises KeyboardInterrupt."""
         if self.stopping:
             raise KeyboardInterrupt
         self._raising = True
@@ -238,7 +243,7 @@ class Signals:
         finally:
             self._raising = False
 
-    def _handle(self, number: int, frame) -> None:
+    def _handle(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
         if not self.stopping:
             self.stopping, self._first_at = True, now

@@ -88,7 +88,7 @@ def test_stages_are_shown(make, conversations):
 
 
 def test_figures_add_up_and_are_json(make):
-    figures = json.loads(json.dumps(make(ranks=2, flags={"mfu": 0.5, "price": 3.0}).figures()))
+    figures = json.loads(json.dumps(make(ranks=2, flags={"mfu": 0.5, "price": 3.0}).as_dict()))
     flops = 9 * 2 * 16 * flops_per_token(Model.model_validate(MODEL), 8192, 16)
     assert figures["training"] == {"steps": 9, "tokens_per_step": 32, "tokens": 288, "flops": flops}
     gpu = next(one for one in figures["machines"] if one["name"] == "H100")
@@ -110,17 +110,17 @@ def test_a_host_holds_its_own_processes_alone(make):
     data, cpu = {"data": TEXT, "training": {"steps": 9, "global_batch_size": 8}}, {"gpu": "cpu"}
     one, two = make(ranks=4, flags=cpu, **data), make(ranks=8, flags=cpu | {"nodes": 2}, **data)
     alone = make(ranks=8, flags=cpu, **data)
-    needed = [plan.figures()["memory"] for plan in (one, two, alone)]
+    needed = [plan.as_dict()["memory"] for plan in (one, two, alone)]
     assert needed[1]["needed"] == 4 * needed[2]["needed"] / 8 < 1.01 * needed[0]["needed"]
     assert "program, × 4 processes on each of 2 hosts" in str(two)
-    times = [plan.figures()["machines"][0]["seconds"] for plan in (two, alone)]
+    times = [plan.as_dict()["machines"][0]["seconds"] for plan in (two, alone)]
     assert times[0] == pytest.approx(times[1] / 2)
 
 
 def test_what_is_left_is_planned(make, tmp_path):
     Path(tmp_path, "run/checkpoints/step-00000003").mkdir(parents=True)
     plan = make()
-    assert plan.figures()["training"]["steps"] == 6
+    assert plan.as_dict()["training"]["steps"] == 6
     assert "go on with" in str(plan) and "6 steps left" in str(plan)
 
 
@@ -139,8 +139,8 @@ def test_what_does_not_fit_comes_with_what_would(make):
     plan = make(model=large, data=data, ranks=2, flags={"gpu": "H100"})
     text = str(plan)
     assert "TOO MUCH" in text and "to fit" in text and "parallel.tensor_parallel=" in text
-    suggestions = plan.figures()["suggestions"]
-    usable = plan.figures()["memory"]["usable"]
+    suggestions = plan.as_dict()["suggestions"]
+    usable = plan.as_dict()["memory"]["usable"]
     assert suggestions and all(one["fits"] and one["needed"] <= usable for one in suggestions)
     assert "to fit" not in str(make(flags={"gpu": "H100"}))
 
@@ -175,7 +175,7 @@ def test_the_beginning_of_data_is_looked_at(make, tmp_path):
     line = json.dumps({"text": "Many words make light work of a short line, they say. " * 4}) + "\n"
     file.write_text(line * 2000)
     plan = make(data={"sources": str(file), "seq_length": 16, "validation_share": 0.0})
-    (source,) = plan.figures()["data"]
+    (source,) = plan.as_dict()["data"]
     from qwen_shared.tokenizer import load_tokenizer
 
     tokens = 2000 * (len(load_tokenizer("default").encode(json.loads(line)["text"])) + 1)
@@ -192,7 +192,7 @@ def test_data_that_was_read_before_is_counted(make, tmp_path):
     file.write_text("".join(json.dumps({"text": f"Line {i} of this file, and no other."}) + "\n" for i in range(50)))
     recipe = PretrainRecipe.model_validate(RECIPE | {"data": {"sources": str(file), "seq_length": 16}})
     (prepared,) = prepare(recipe.data, "default", cache_dir(), workers=1)
-    (source,) = make(data={"sources": str(file), "seq_length": 16}).figures()["data"]
+    (source,) = make(data={"sources": str(file), "seq_length": 16}).as_dict()["data"]
     assert (source["tokens"], source["counted"]) == (prepared.meta["train"]["tokens"], True)
 
 

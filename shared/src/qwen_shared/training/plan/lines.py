@@ -53,7 +53,7 @@ class TextPlan:
     def __str__(self) -> str:
         return self.text
 
-    def figures(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         return self.about
 
 

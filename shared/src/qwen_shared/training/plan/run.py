@@ -52,7 +52,7 @@ def plan_run(
 
 
 class RunPlan:
-    """`str` is a table of a screen, `figures` the same for programs; only these look at data and measure the CPU."""
+    """`str` is a table for people, `as_dict` the same for programs; only these look at data and measure the CPU."""
 
     def __init__(
         self, command: str, recipe: Recipe, layout: Layout, run_dir: Path, parent: ParentModel | None, terms: Terms
@@ -134,9 +134,9 @@ class RunPlan:
             "free_bytes": shutil.disk_usage(existing).free,
         }
 
-    # ---- figures
+    # ---- output
 
-    def figures(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         """Everything the text says, in bytes, seconds, FLOPs and dollars."""
         machine = self.machine
         memory, capacity = self.memory(machine), machine.usable

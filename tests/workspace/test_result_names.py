@@ -1,11 +1,11 @@
-"""What a family's goals speak of is known before anything is trained."""
+"""A family's goals are checked against the names of results before anything is trained."""
 
 import sys
 
 import forked
 import pytest
 
-from qwen_shared.cli.result_names import check_figures
+from qwen_shared.cli.result_names import check_result_names
 from qwen_shared.errors import UserError
 from qwen_shared.family.cli import RECIPES
 from qwen_shared.family.schema import Family
@@ -26,13 +26,13 @@ def check(verb_of, members):
         recipes = member.folder / "recipes" / verb.recipes
         words = [MODEL] if verb.default_parent else []
         recipe = load_recipe(verb.schema, stage.config or family.name, [*words, *family.keys_of(stage)], recipes)
-        check_figures(verb, recipe, names)
+        check_result_names(verb, recipe, names)
 
     return run
 
 
 @pytest.mark.parametrize(("family", "stage"), STAGES, ids=[f"{family.name}-{stage.name}" for family, stage in STAGES])
-def test_goals_are_on_figures_that_there_will_be(family, stage, check):
+def test_goals_are_on_results_that_there_will_be(family, stage, check):
     check(family, stage, stage.goals)
     for goal in stage.goals:
         with pytest.raises(UserError, match=f"'{goal}s'; nearest: {goal}"):
@@ -41,7 +41,7 @@ def test_goals_are_on_figures_that_there_will_be(family, stage, check):
         check(family, stage, ["val/nothing"])
 
 
-def test_a_task_that_is_not_asked_has_no_figure(check):
+def test_a_task_that_is_not_asked_has_no_result(check):
     family = next(family for family in FAMILIES if family.name == "tiny")
     stage = next(stage for stage in family.stages if stage.command == "math-qwen sft")
     with pytest.raises(UserError, match=r"'eval/level4/accuracy'; nearest: eval/level[1-3]/accuracy"):
@@ -49,10 +49,17 @@ def test_a_task_that_is_not_asked_has_no_figure(check):
 
 
 def test_the_command_says_it(tmp_path, environment):
-    words = ["pretrain", "--config", "tiny", "--check", "--figure", "val/bits_per_bite"]
+    words = ["pretrain", "--config", "tiny", "--check", "--result", "val/bits_per_bite"]
     done = forked.run(
         [sys.executable, "-m", "qwen_base", *words], cwd=tmp_path, env=environment, capture_output=True, text=True
     )
     assert (done.returncode, done.stdout) == (2, "")
-    said = "no result of the run will be called 'val/bits_per_bite'; nearest: val/bits_per_byte"
+    said = "the run will have no result 'val/bits_per_bite'; nearest: val/bits_per_byte"
     assert done.stderr == f"qwen-base pretrain: error: {said}\n"
+
+
+def test_the_flags_old_name_is_refused(tmp_path, environment):
+    command = [sys.executable, "-m", "qwen_base", "pretrain", "--check", "--figure", "val/loss"]
+    done = forked.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    said = "qwen-base pretrain: error: no flag --figure; it is now called --result\n"
+    assert (done.returncode, done.stderr) == (2, said)
