@@ -5,8 +5,8 @@ from collections import Counter
 
 import pytest
 
-from qwen_chat.reward.forms import Preference
 from qwen_chat.reward.pairs import balanced, encode, load_pairs
+from qwen_chat.reward.preferences import Preference
 from qwen_chat.reward.recipe import RewardRecipe
 from qwen_shared.errors import UserError
 from qwen_shared.tokenizer import load_tokenizer
@@ -143,5 +143,5 @@ def test_a_broken_line_is_named(tmp_path):
     path = write(
         tmp_path / "a.jsonl", [{"prompt": "q", "chosen": "a", "rejected": "b"}, {"prompt": "q", "chosen": "a"}]
     )
-    with pytest.raises(UserError, match=r"a\.jsonl line 2: no key 'rejected'"):
+    with pytest.raises(UserError, match=r"a\.jsonl line 2: key 'rejected' is missing"):
         load_pairs(recipe_of(path), "finetune", TOKENIZER)

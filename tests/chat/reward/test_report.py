@@ -6,7 +6,7 @@ import math
 import datasets
 import pytest
 
-from qwen_chat.reward.report import calibration, correlation, length_figures, pair_figures, report
+from qwen_chat.reward.report import calibration, correlation, length_metrics, pair_figures, report
 from qwen_shared.evaluation.scoring import wilson
 from qwen_shared.tokenizer import load_tokenizer
 
@@ -35,7 +35,7 @@ def test_calibration_compares_what_is_said_with_what_is_right():
 
 def test_length_bias_is_seen():
     lengths = [(10, 5), (3, 9), (4, 4), (20, 10)]
-    by_length = length_figures([a for a, _ in lengths], [b for _, b in lengths], lengths)
+    by_length = length_metrics([a for a, _ in lengths], [b for _, b in lengths], lengths)
     assert by_length["longer_wins"] == 2.5 / 4
     assert by_length["length_correlation"] == pytest.approx(1.0)
     assert by_length["margin_length_correlation"] == pytest.approx(1.0)

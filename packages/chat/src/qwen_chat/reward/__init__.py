@@ -1,1 +1,14 @@
-"""The reward model: which of two answers people would prefer (report, section 6)."""
+"""Reward models (report, section 3.2.1): trl's `RewardTrainer` on the Hugging Face form of a checkpoint.
+
+    recipe, plan   settings, and what a run would need
+    preferences    rows in published formats become a prompt with two answers
+    pairs          preferences are split, cut, balanced and rendered to ids
+    stages, order  which pairs each step trains on: a function of the seed
+    model          the classifier head, and scoring
+    padding        the padding id, which never ends an answer
+    trainer        one stage on trl: schedule, logging, checkpoints
+    report         accuracy, margins and calibration on held-out pairs
+    job            the run
+
+The attention mask says where a reward is read, never an id. Checkpoints appear whole, by one rename.
+"""

@@ -1,7 +1,7 @@
-"""A reward model: the trunk of a language model, and one number read from its last hidden state at the end token.
+"""A reward model: a language model's trunk, and one number from its last hidden state at the end token.
 
-transformers looks for that place by the ids: the rightmost that is not the padding id. That is wrong where a turn ends
-with the very id that also pads. Here the attention mask says which the last token is, on either side of the padding.
+transformers finds that position by ids: the rightmost that is not the padding id. This is wrong if a turn ends with the
+padding id. Here the attention mask tells the last token, with padding on either side.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ class RewardModel:
     """`module` takes input_ids and attention_mask [B, S]; its `logits` [B, 1] are rewards in fp32."""
 
     module: nn.Module
-    pad_id: int = 0  # never looked at
+    pad_id: int = 0  # masked everywhere
 
     @torch.no_grad()
     def score(self, rows: Sequence[Sequence[int]], batch_tokens: int = 8192) -> list[float]:
         """The reward of each row of ids, read at its last one; a row is a conversation up to its end token.
 
-        Rows of similar length share a batch of at most `batch_tokens` places, or are alone. Raises ValueError for an
-        empty row.
+        Rows of similar length share a batch of at most `batch_tokens` padded tokens, or are alone. Raises ValueError
+        for an empty row.
         """
         self.module.eval()
         rewards = [0.0] * len(rows)
@@ -51,9 +51,9 @@ class RewardModel:
 
 
 def load_reward_model(directory: Path) -> RewardModel:
-    """The reward model of a run, or of a Hugging Face directory, on this process's device; on a CPU in fp32.
+    """The reward model of a run or of a Hugging Face directory on this process's device; fp32 on a CPU.
 
-    Raises UserError where there is none.
+    Raises UserError if there is none.
     """
     directory = Path(directory)
     if not (directory / "config.json").is_file():
@@ -61,7 +61,7 @@ def load_reward_model(directory: Path) -> RewardModel:
         if not (directory / "config.json").is_file():
             raise UserError(f"{directory.parent}: no reward model there; `qwen-chat reward` makes one")
     if HEAD not in stored_tensors(directory):
-        raise UserError(f"{directory}: a model without a reward head ({HEAD}); `qwen-chat reward` makes one of it")
+        raise UserError(f"{directory}: no reward head ({HEAD}); `qwen-chat reward` adds one")
     module = read_at_end(load_module(directory, None if torch.cuda.is_available() else torch.float32))
     return RewardModel(module.to(device()).eval(), module.config.get_text_config().pad_token_id or 0)
 
@@ -70,12 +70,12 @@ def load_module(directory: Path, dtype: torch.dtype | None, seed: int = 0, rows:
     """transformers' sequence classifier with one label, from a language model or a reward model. `dtype` None: as
     stored.
 
-    A head that the files do not have is drawn by `seed` alone; `rows`: the embedding grows to at least so many.
+    A missing head is drawn by `seed` alone. The embedding grows to at least `rows`.
     """
     stored = stored_tensors(directory)  # also refuses pickles
-    # While the settings of a trainer with ZeRO 3 live, transformers divides over the ranks whatever it loads.
+    # After a trainer with ZeRO 3, transformers would shard every model that it loads.
     unset_hf_deepspeed_config()
-    torch.manual_seed(seed)  # of embedding rows that grow
+    torch.manual_seed(seed)  # for new embedding rows
     module = AutoModelForSequenceClassification.from_pretrained(
         directory,
         num_labels=1,
@@ -92,7 +92,7 @@ def load_module(directory: Path, dtype: torch.dtype | None, seed: int = 0, rows:
 
 
 def draw_head(module: nn.Module, seed: int) -> None:
-    """A new head, drawn from the normal distribution that the model's other matrices were drawn from."""
+    """A new head, drawn like the model's other matrices."""
     weight = module.score.weight
     config = module.config.get_text_config()
     shape = (1, config.hidden_size)
@@ -102,8 +102,9 @@ def draw_head(module: nn.Module, seed: int) -> None:
 
 
 def read_at_end(module: nn.Module) -> nn.Module:
-    """`module`, reading the reward at each row's last token by the attention mask [B, S] of 1 and 0, on whichever side
-    the padding is."""
+    """Makes `module` read the reward at each row's last token by the attention mask [B, S], on either side of the
+    padding.
+    """
     module.forward = types.MethodType(_forward, module)
     return module
 
@@ -112,7 +113,7 @@ def _forward(
     self: nn.Module, input_ids: Tensor, attention_mask: Tensor | None = None, **_: object
 ) -> SequenceClassifierOutputWithPast:
     mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
-    if bool(mask[:, 0].all()):  # padding on the right is after all that is read: causal attention never sees it
+    if bool(mask[:, 0].all()):  # causal attention never sees padding on the right
         hidden = self.base_model(input_ids, use_cache=False).last_hidden_state
     else:
         positions = (mask.cumsum(-1) - 1).clamp(min=0)
@@ -121,14 +122,14 @@ def _forward(
         ).last_hidden_state
     last = (mask * torch.arange(mask.shape[1], device=mask.device)).argmax(-1)
     ends = hidden[torch.arange(len(last), device=hidden.device), last]
-    # Half precision has three digits, and the loss looks at differences.
+    # fp32: bf16 has three digits, and the loss takes differences.
     with torch.autocast(hidden.device.type, enabled=False):
         rewards = self.score(ends.to(self.score.weight.dtype))
     return SequenceClassifierOutputWithPast(logits=rewards.float())
 
 
 def length_batches(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
-    """Indices, longest rows first, in batches that take at most `batch_tokens` places padded, or hold one row."""
+    """Indices, longest rows first, in batches of at most `batch_tokens` padded tokens or of one row."""
     batches: list[list[int]] = []
     for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
         if not lengths[i]:

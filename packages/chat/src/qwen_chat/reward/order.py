@@ -1,4 +1,4 @@
-"""In which order pairs are trained on: a function of the seed, so that there is nothing to save or to lose."""
+"""The order of training pairs: a function of the seed, so there is no state to save."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ _WINDOW = 32  # batches
 
 
 def training_order(lengths: Sequence[int], batch: int, seed: int, epochs: float, steps: int | None) -> np.ndarray:
-    """Indices [steps · batch], a step's after the other's: every pair once before any comes again.
+    """Indices [steps · batch], step after step: every pair once before any repeats.
 
-    Pairs of similar length share a batch, so that little is padded: shuffled, then sorted by length within windows of
-    32 batches, whose batches are shuffled again. `steps` None: as many as fill `epochs`, the last batch left out where
-    it is not full, but at least one.
+    Pairs of similar length share a batch to save padding: shuffled, sorted by length within windows of 32 batches,
+    whose batches are shuffled again. `steps` None: the full batches in `epochs`, at least one.
     """
     count = len(lengths)
     steps = steps or max(1, int(epochs * count) // batch)

@@ -1,4 +1,4 @@
-"""What pads: never the id that ends answers, for transformers finds an answer's end by what does not pad."""
+"""The padding id: never the id that ends answers, because transformers finds an answer's end by it."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from qwen_shared.tokenizer import Tokenizer
 
 
 def padding_id(tokenizer: Tokenizer, end_id: int) -> int:
-    """The tokenizer's own padding id, unless answers end with it; then another special one."""
+    """The tokenizer's padding id, unless answers end with it; else another special one."""
     specials = (tokenizer.pad_id, tokenizer.eod_id, *sorted(tokenizer.special_tokens.values()))
     return next((id for id in specials if id != end_id), 0 if end_id else 1)
 
 
 @dataclass(frozen=True)
 class PaddedBy:
-    """A tokenizer to be saved beside a reward model: who pads with it pads with `pad_id`."""
+    """A tokenizer to save beside a reward model, with `pad_id` as its padding id."""
 
     tokenizer: Tokenizer
     pad_id: int

@@ -12,7 +12,7 @@ from random import Random
 
 import numpy as np
 
-from qwen_chat.reward.forms import Preference, preferences_of
+from qwen_chat.reward.preferences import Preference, preferences_of
 from qwen_chat.reward.recipe import PAIRS, Pairs, PreferenceSource, RewardData, RewardRecipe
 from qwen_shared.data.check import HF, source_files
 from qwen_shared.data.conversations import Messages
@@ -23,7 +23,7 @@ from qwen_shared.tokenizer import Tokenizer
 
 @dataclass(frozen=True, slots=True)
 class EncodedPair:
-    """Two conversations as ids (int32), each up to its end token; the first `shared` ids are the same."""
+    """Two conversations as ids (int32), each up to its end token; the first `shared` ids are equal."""
 
     chosen: np.ndarray
     rejected: np.ndarray
@@ -38,13 +38,13 @@ class EncodedPair:
 
 @dataclass
 class Counts:
-    """What became of the pairs of a stage."""
+    """Pairs of a stage that were read, cut and dropped."""
 
     pairs: int = 0  # read
-    identical: int = 0  # dropped: the two answers are the same
+    identical: int = 0  # dropped: equal answers
     cut: int = 0  # lost first turns
-    too_long: int = 0  # dropped: one question and its answer are too long
-    balanced: int = 0  # dropped: their tag had too large a share
+    too_long: int = 0  # dropped: too long with one question
+    balanced: int = 0  # dropped: too many of their tag
 
 
 @dataclass
@@ -54,7 +54,7 @@ class StagePairs:
     counts: Counts = field(default_factory=Counts)
 
     def digest(self) -> str:
-        """sha256 of all ids, in their order and on their side."""
+        """sha256 of all ids, in order, by side."""
         found = hashlib.sha256()
         for side in (self.train, self.held_out):
             for pair in side:
@@ -65,16 +65,16 @@ class StagePairs:
 
 
 def load_pairs(recipe: RewardRecipe, stage: str, tokenizer: Tokenizer) -> StagePairs:
-    """The pairs of stage pmp or finetune, the same ones in the same order on every machine.
+    """The pairs of stage pmp or finetune, in the same order on every machine.
 
-    Raises UserError for what cannot be read or trained on, naming the file and the line.
+    Raises UserError, naming file and line, for pairs that cannot be read or trained on.
     """
     data = recipe.data
     found = StagePairs()
     longest: list[int] = []
     for source in data.pmp_sources if stage == "pmp" else data.sources:
         train, held_out = list[EncodedPair](), list[EncodedPair]()
-        for preference, held in _divided(data, source, recipe.pairs, recipe.seed):
+        for preference, held in _split(data, source, recipe.pairs, recipe.seed):
             found.counts.pairs += 1
             if preference.is_identical:
                 found.counts.identical += 1
@@ -102,19 +102,17 @@ def load_pairs(recipe: RewardRecipe, stage: str, tokenizer: Tokenizer) -> StageP
 def encode(
     preference: Preference, tokenizer: Tokenizer, seq_length: int, system: str | None
 ) -> tuple[EncodedPair | None, bool, int]:
-    """The pair, None where it is too long; whether it lost turns to fit; and the tokens that its answers, and the
-    question before them, need.
+    """The pair, or None if it is too long; whether it lost turns; and the tokens it needs with one question.
 
-    What does not fit loses its first turns, a question with what followed it, on both sides alike; never the system
-    turn, never the end. What does not fit with one question is too long. Raises UserError for a template that leaves
-    an answer open.
+    A pair that does not fit loses its first turns, a question with its answer at a time, on both sides; never the
+    system turn or the end. Raises UserError for a template that leaves an answer open.
     """
     prompt = preference.prompt
     if system is not None and prompt[0]["role"] != "system":
         prompt = [{"role": "system", "content": system}, *prompt]
     shortened = False
     while True:
-        chosen, rejected = (_rendered([*prompt, *end], tokenizer) for end in (preference.chosen, preference.rejected))
+        chosen, rejected = (_render([*prompt, *end], tokenizer) for end in (preference.chosen, preference.rejected))
         needed = max(len(chosen), len(rejected))
         if needed <= seq_length:
             same = chosen[: min(len(chosen), len(rejected))] == rejected[: min(len(chosen), len(rejected))]
@@ -128,10 +126,10 @@ def encode(
 
 
 def balanced(tags: list[str | None], max_share: float, seed: int) -> list[int]:
-    """Indices of what is kept, in order, so that of those no tag has more than `max_share`; which ones of a tag, is
-    drawn. What has no tag is kept.
+    """Indices to keep, in order, so that no tag has more than `max_share` of them; a random sample of each tag. Pairs
+    without a tag are kept.
 
-    Raises UserError where the tags are too few for so small a share. A single tag is left as it is.
+    Raises UserError if there are too few tags for that share. A single tag is left as it is.
     """
     counts = Counter(tag for tag in tags if tag is not None)
     without = len(tags) - sum(counts.values())
@@ -157,12 +155,13 @@ def balanced(tags: list[str | None], max_share: float, seed: int) -> list[int]:
 # ---- reading and dividing
 
 
-def _divided(data: RewardData, source: PreferenceSource, made: Pairs, seed: int) -> Iterator[tuple[Preference, bool]]:
-    """(preference, held out?). A prompt whose hash is below the share is held out with all its pairs, in whatever
-    source, until their text reaches `data.validation_max_bytes`. Where that would be none, the prompt with the lowest
-    hash is, if there are two."""
+def _split(data: RewardData, source: PreferenceSource, made: Pairs, seed: int) -> Iterator[tuple[Preference, bool]]:
+    """(preference, held out?). Prompts whose hash is below the share are held out with all their pairs, in every
+    source, up to `data.validation_max_bytes` of text; if there are none, the prompt with the lowest hash of at least
+    two.
+    """
     if source.path == PAIRS:
-        yield from _made(made, seed)
+        yield from _embedded(made, seed)
         return
     read = [(preference, _hash(preference.prompt)) for preference in _read(data, source)]
     held: set[int] = set()
@@ -178,7 +177,7 @@ def _divided(data: RewardData, source: PreferenceSource, made: Pairs, seed: int)
         yield preference, hash64 in held
 
 
-def _made(settings: Pairs, seed: int) -> Iterator[tuple[Preference, bool]]:
+def _embedded(settings: Pairs, seed: int) -> Iterator[tuple[Preference, bool]]:
     from qwen_chat import dialogues
 
     languages = tuple(settings.languages)
@@ -212,19 +211,18 @@ def _hash(prompt: Messages) -> int:
 # ---- rendering
 
 
-def _rendered(messages: Messages, tokenizer: Tokenizer) -> np.ndarray:
+def _render(messages: Messages, tokenizer: Tokenizer) -> np.ndarray:
     ids, mask = tokenizer.render(messages)
     last = max((at for at, inside in enumerate(mask) if inside), default=-1)
     if last < 0 or ids[last] not in tokenizer.stop_ids:
         raise UserError(
-            "the tokenizer's chat template does not close an assistant's turn with one of the ids that end it: there "
-            "is no place to read a reward"
+            "the tokenizer's chat template does not end an assistant's turn with a stop id, where a reward is read"
         )
     return np.array(ids[: last + 1], dtype=np.int32)
 
 
 def _without_first_question(prompt: Messages) -> Messages | None:
-    """The prompt from its second question on, after the system turn; None where it has only one."""
+    """The prompt from its second question on, after the system turn; None if it has only one."""
     system = prompt[:1] if prompt[0]["role"] == "system" else []
     questions = [i for i, turn in enumerate(prompt) if turn["role"] == "user"]
     return [*system, *prompt[questions[1] :]] if len(questions) > 1 else None
@@ -233,11 +231,11 @@ def _without_first_question(prompt: Messages) -> Messages | None:
 def _check_dropped(data: RewardData, stage: str, counts: Counts, longest: list[int]) -> None:
     different = counts.pairs - counts.identical
     if not different:
-        raise UserError(f"stage {stage}: all {counts.pairs:,} pairs have two answers that are the same")
+        raise UserError(f"stage {stage}: all {counts.pairs:,} pairs have equal answers")
     if counts.too_long > data.max_dropped_share * different:
         enough = np.sort(longest)[-(-99 * different // 100) - 1]
         raise UserError(
             f"stage {stage}: {counts.too_long:,} of {different:,} pairs are longer than data.seq_length="
-            f"{data.seq_length}, with one question alone; {enough} would be enough for 99 % of them; "
+            f"{data.seq_length} with one question; {enough} is enough for 99 % of them; "
             f"data.max_dropped_share={data.max_dropped_share:g} allows fewer"
         )

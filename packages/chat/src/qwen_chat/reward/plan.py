@@ -1,4 +1,4 @@
-"""What `qwen-chat reward` would do, in seconds and without torch."""
+"""What `qwen-chat reward` would do and need. No torch."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from qwen_shared.training.plan.lines import GIB, Terms, TextPlan, cost, cost_lin
 
 
 def plan_reward(invocation: Invocation) -> TextPlan:
-    """Parameters, pairs, steps, tokens, memory, FLOPs and what they cost. Raises UserError for what cannot be."""
+    """Parameters, pairs, steps, tokens, memory, FLOPs and costs. Raises UserError for what cannot run."""
     i, recipe = invocation, invocation.recipe
     model, layout, terms = recipe.model, i.layout, Terms.of(i.options)
     tokenizer = load_tokenizer(i.parent.tokenizer)
     rows = padded_vocab_rows(model, tokenizer.vocab_size, 1)
-    # A language model's, with a head in place of its output layer.
+    # A head replaces the output layer.
     output = 0 if model.tied_embeddings else rows * model.hidden_size
     parameters = parameter_count(model, rows) - output + model.hidden_size
     saved = list_checkpoints(i.run_dir / "checkpoints")
@@ -49,11 +49,11 @@ def plan_reward(invocation: Invocation) -> TextPlan:
     world_size = max(layout.world_size, 1)
     memory = memory_by_stage(recipe, parameters, world_size)
     lines["checkpoints"] = f"every {recipe.checkpoint.interval:,} steps, {14 * parameters / GIB:,.2f} GiB each at bf16"
-    lines["memory"] = f"GiB a rank of {world_size}, with what a pass keeps of {_places(recipe):,} places"
+    lines["memory"] = f"GiB a rank of {world_size}, with activations of {_tokens(recipe):,} tokens"
     lines |= {f"  {stage}": f"{size / GIB:,.2f}" for stage, size in memory.items()}
     machines = [cost(flops, world_size, machine, terms) for machine in terms.machines()]
     text = "\n".join([f"{i.command} would {what}", table(lines), "", *cost_lines(flops, machines, terms)])
-    figures = {
+    as_dict = {
         "command": i.command,
         "run_dir": str(i.run_dir),
         "from": str(i.parent),
@@ -67,12 +67,13 @@ def plan_reward(invocation: Invocation) -> TextPlan:
         "mfu": terms.mfu,
         "price": terms.price,
     }
-    return TextPlan(text, figures)
+    return TextPlan(text, as_dict)
 
 
 def memory_by_stage(recipe: RewardRecipe, parameters: int, world_size: int) -> dict[str, float]:
     """Bytes per rank under ZeRO 0 to 3: bf16 weights and gradients, fp32 main weights and Adam's two moments
-    (Rajbhandari et al. 2020), and what the forward pass keeps. Without DeepSpeed all is fp32 and whole."""
+    (Rajbhandari et al. 2020), and activations. Without DeepSpeed everything is fp32 and not sharded.
+    """
     weights, gradients, optimizer = 2 * parameters, 2 * parameters, 12 * parameters
     kept = _activations(recipe)
     return {
@@ -84,14 +85,14 @@ def memory_by_stage(recipe: RewardRecipe, parameters: int, world_size: int) -> d
     }
 
 
-def _places(recipe: RewardRecipe) -> int:
+def _tokens(recipe: RewardRecipe) -> int:
     return 2 * recipe.training.micro_batch_size * recipe.data.seq_length
 
 
 def _activations(recipe: RewardRecipe) -> float:
-    """Bytes that a rank keeps for the backward pass, in bf16, where every conversation is as long as allowed."""
+    """Bytes a rank keeps for the backward pass, in bf16, for conversations of full length."""
     model = recipe.model
     H, F, D, N, G = model.hidden_size, model.ffn_hidden_size, model.head_size, model.num_attention_heads, model.kv_heads
     layer = 5 * H + (2 * N + 2 * G) * D + (N + G) * D + 4 * F
     kept = model.num_layers * H + layer if recipe.training.recompute == "full" else model.num_layers * layer
-    return 2.0 * _places(recipe) * kept
+    return 2.0 * _tokens(recipe) * kept

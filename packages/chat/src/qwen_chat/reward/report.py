@@ -1,4 +1,4 @@
-"""What a reward model has learned of pairs that it has not seen."""
+"""Metrics and tables of a reward model on held-out pairs."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _BINS = 5
-_ROWS = 1000  # of a W&B table
+_ROWS = 1000  # in a W&B table
 
 
 @dataclass(frozen=True)
 class Bin:
-    """The pairs of which the model is about as sure: sigmoid(|margin|) in one fifth of 0.5 to 1."""
+    """Pairs of similar confidence: sigmoid(|margin|) in one fifth of 0.5 to 1."""
 
     low: float
     high: float
@@ -38,8 +38,9 @@ class Bin:
 
 
 def pair_figures(chosen: Sequence[float], rejected: Sequence[float]) -> dict[str, float]:
-    """Of the rewards of pairs: how many; accuracy with its 95 % interval; loss, -log sigmoid(margin); the margin's mean
-    and standard deviation; calibration_error, by the bins of `calibration`. A tie is half right."""
+    """Of the rewards of pairs: their number; accuracy with its 95 % interval; loss, -log sigmoid(margin); mean and
+    standard deviation of the margin; calibration_error over the bins of `calibration`. A tie counts half.
+    """
     margins = [a - b for a, b in zip(chosen, rejected, strict=True)]
     right = sum(map(_won, margins))
     low, high = wilson(right, len(margins))
@@ -57,7 +58,7 @@ def pair_figures(chosen: Sequence[float], rejected: Sequence[float]) -> dict[str
 
 
 def calibration(margins: Sequence[float]) -> list[Bin]:
-    """How often the model is right where it says how sure it is; bins without pairs are left out."""
+    """Accuracy by confidence; empty bins are left out."""
     groups: list[list[tuple[float, float]]] = [[] for _ in range(_BINS)]
     for margin in margins:
         sure = 1 / (1 + math.exp(-min(abs(margin), 700.0)))
@@ -70,12 +71,13 @@ def calibration(margins: Sequence[float]) -> list[Bin]:
     ]
 
 
-def length_figures(
+def length_metrics(
     chosen: Sequence[float], rejected: Sequence[float], lengths: Sequence[tuple[int, int]]
 ) -> dict[str, float]:
-    """How far length explains preferences, and rewards: longer_wins, the accuracy of preferring the answer of more
-    tokens (equal lengths half); length_correlation of reward and tokens, over all answers; and
-    margin_length_correlation of the margin and the difference in tokens, over pairs."""
+    """Influence of length: longer_wins, the accuracy of preferring the answer of more tokens (equal lengths half);
+    length_correlation of reward and tokens over all answers; margin_length_correlation of the margin and the difference
+    in tokens over pairs.
+    """
     differences = [a - b for a, b in lengths]
     margins = [a - b for a, b in zip(chosen, rejected, strict=True)]
     tokens = [a for a, _ in lengths] + [b for _, b in lengths]
@@ -87,7 +89,7 @@ def length_figures(
 
 
 def correlation(a: Sequence[float], b: Sequence[float]) -> float:
-    """Pearson's; 0 where one of them does not vary."""
+    """Pearson's; 0 if one of them is constant."""
     mean_a, mean_b = fmean(a), fmean(b)
     together = sum((x - mean_a) * (y - mean_b) for x, y in zip(a, b, strict=True))
     apart = math.sqrt(sum((x - mean_a) ** 2 for x in a) * sum((y - mean_b) ** 2 for y in b))
@@ -97,7 +99,7 @@ def correlation(a: Sequence[float], b: Sequence[float]) -> float:
 def report(
     pairs: Dataset, chosen: Sequence[float], rejected: Sequence[float], tokenizer: Tokenizer, path: Path, title: str
 ) -> tuple[dict[str, float], list[dict[str, Any]]]:
-    """Figures by name, and a row for each of the first pairs; the console gets tables, `path` (.jsonl) every pair."""
+    """Metrics by name, and rows of the first pairs; prints tables, writes every pair to `path` (.jsonl)."""
     from rich.console import Console
 
     columns = pairs.to_dict()
@@ -105,8 +107,8 @@ def report(
         _row(tokenizer, dict(zip(columns, values, strict=True)), a, b)
         for *values, a, b in zip(*columns.values(), chosen, rejected, strict=True)
     ]
-    figures = pair_figures(chosen, rejected)
-    figures |= length_figures(chosen, rejected, [(row["chosen_tokens"], row["rejected_tokens"]) for row in rows])
+    metrics = pair_figures(chosen, rejected)
+    metrics |= length_metrics(chosen, rejected, [(row["chosen_tokens"], row["rejected_tokens"]) for row in rows])
     groups = by_group(
         [{key: str(row[key]) for key in ("tag", "reason") if row[key] is not None} for row in rows],
         [_won(row["margin"]) for row in rows],
@@ -114,11 +116,11 @@ def report(
     )
     for key, values in groups.items():
         for value, of_value in values.items():
-            figures[f"{key}/{value}/accuracy"] = of_value["accuracy"]
+            metrics[f"{key}/{value}/accuracy"] = of_value["accuracy"]
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
-    Console().print(_tables(figures, groups, calibration([row["margin"] for row in rows]), title))
-    return figures, rows[:_ROWS]
+    Console().print(_tables(metrics, groups, calibration([row["margin"] for row in rows]), title))
+    return metrics, rows[:_ROWS]
 
 
 def _row(tokenizer: Tokenizer, pair: dict[str, Any], chosen: float, rejected: float) -> dict[str, Any]:
@@ -136,18 +138,18 @@ def _row(tokenizer: Tokenizer, pair: dict[str, Any], chosen: float, rejected: fl
     }
 
 
-def _tables(figures: dict[str, float], groups: dict, bins: list[Bin], title: str) -> Group:
+def _tables(metrics: dict[str, float], groups: dict, bins: list[Bin], title: str) -> Group:
     from rich.console import Group
 
-    low, high = figures["accuracy_low"], figures["accuracy_high"]
+    low, high = metrics["accuracy_low"], metrics["accuracy_high"]
     shown = {
-        "pairs": f"{figures['pairs']:,}",
-        "right": f"{percent(figures['accuracy'])} ({100 * low:.1f} … {100 * high:.1f})",
-        "'longer wins' is right": percent(figures["longer_wins"]),
-        "margin": f"{figures['margin']:.2f} ± {figures['margin_std']:.2f}",
-        "calibration error": percent(figures["calibration_error"]),
-        "reward ~ length": f"{figures['length_correlation']:+.2f}",
-        "margin ~ difference in length": f"{figures['margin_length_correlation']:+.2f}",
+        "pairs": f"{metrics['pairs']:,}",
+        "right": f"{percent(metrics['accuracy'])} ({100 * low:.1f} … {100 * high:.1f})",
+        "'longer wins' is right": percent(metrics["longer_wins"]),
+        "margin": f"{metrics['margin']:.2f} ± {metrics['margin_std']:.2f}",
+        "calibration error": percent(metrics["calibration_error"]),
+        "reward ~ length": f"{metrics['length_correlation']:+.2f}",
+        "margin ~ difference in length": f"{metrics['margin_length_correlation']:+.2f}",
     }
     tables = [_table(shown, {"held out": str}, title, "")]
     for key, values in groups.items():

@@ -1,4 +1,4 @@
-"""The parts of a run: preference-model pretraining, fine-tuning, or the one and then the other. No torch."""
+"""The stages of a run: preference-model pretraining, fine-tuning, or both. No torch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from qwen_shared.errors import UserError
 
 @dataclass(frozen=True)
 class Stage:
-    """Steps `first` + 1 to `last` of all. The weights go on from the part before, the optimizer begins anew."""
+    """Steps `first` + 1 to `last` of the run. Weights continue from the stage before, the optimizer starts new."""
 
     name: str
     first: int
@@ -24,7 +24,7 @@ class Stage:
 
 
 def stages_of(recipe: RewardRecipe, pairs: Mapping[str, int]) -> list[Stage]:
-    """The run's stages, given how many pairs each trains on. Raises UserError for a warm-up that leaves nothing."""
+    """The run's stages from each one's count of pairs. Raises UserError if the warm-up takes all steps."""
     stages: list[Stage] = []
     for name in STAGES[recipe.stage]:
         whole = int(recipe.epochs(name) * pairs[name]) // recipe.training.global_batch_size

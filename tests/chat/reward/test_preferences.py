@@ -2,7 +2,7 @@
 
 import pytest
 
-from qwen_chat.reward.forms import preferences_of, transcript
+from qwen_chat.reward.preferences import preferences_of, transcript
 from qwen_shared.errors import UserError
 
 
@@ -78,11 +78,11 @@ def test_transcripts_join_a_speaker_who_goes_on():
 
 
 BROKEN = {
-    "no key 'rejected'": {"prompt": "?", "chosen": "a"},
+    "key 'rejected' is missing": {"prompt": "?", "chosen": "a"},
     "no preference": {"text": "a"},
-    "no prompt before it": {"chosen": "a", "rejected": "b"},
+    "is a text without a prompt": {"chosen": "a", "rejected": "b"},
     "ends with a turn of the user": {"chosen": ASKED, "rejected": ASKED},
-    "no prompt is shared": {"chosen": [turn("user", "x"), *GOOD], "rejected": [*ASKED, *BAD]},
+    "do not begin with the same question": {"chosen": [turn("user", "x"), *GOOD], "rejected": [*ASKED, *BAD]},
     "'chosen' is int": {"prompt": "?", "chosen": 1, "rejected": "b"},
     "two answers or more": {"prompt": "?", "answers": ["a"]},
     "a list of 2 numbers": {"prompt": "?", "answers": ["a", "b"], "scores": [1]},

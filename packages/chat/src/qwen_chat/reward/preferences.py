@@ -1,4 +1,4 @@
-"""Preferences in the forms that people publish them in, as two conversations that share their first turns. No torch."""
+"""Preferences in published formats, as two conversations that share their first turns. No torch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ROLES = {"Human": "user", "Assistant": "assistant"}
 
 @dataclass(frozen=True, slots=True)
 class Preference:
-    """`prompt` is what both conversations begin with; `chosen` and `rejected` are what follows, up to an answer."""
+    """`prompt` is common to both; `chosen` and `rejected` follow it, up to an answer."""
 
     prompt: Messages
     chosen: Messages
@@ -33,42 +33,42 @@ class Preference:
 
 
 def preferences_of(row: Mapping[str, Any], name: str, max_pairs: int) -> list[Preference]:
-    """A row's preferences; the keys tell the form. Raises UserError that names `name`.
+    """A row's preferences; its keys tell the format. Raises UserError, naming `name`.
 
     - `chosen` and `rejected`, each a text, a turn or a list of turns, after a prompt: `prompt` (a text or messages),
-      `messages`, ShareGPT's `conversations`, or Alpaca's `instruction` and `input`; a `system` may stand before.
+      `messages`, ShareGPT's `conversations`, or Alpaca's `instruction` and `input`; optional `system`.
     - `chosen` and `rejected` as whole conversations, or as HH-RLHF's transcripts, "\\n\\nHuman: … \\n\\nAssistant: …".
     - a prompt and `answers` (`responses`, `completions`), best first: each is better than all after it.
-    - a prompt, `answers` and `scores`: of two answers that with the higher score is better; equal scores say nothing.
+    - a prompt, `answers` and `scores`: the answer with the higher score is better; equal scores make no pair.
 
-    Of more than `max_pairs` pairs so many are drawn, always the same. `tag`, or the first of `tags`, says what a row is
-    about; `reason` why one answer is better.
+    Of more than `max_pairs` pairs a fixed sample is taken. `tag`, or the first of `tags`, is the topic of a row;
+    `reason` says why one answer is better.
     """
     tag, reason = _tag(row, name), row.get("reason")
     if row.get("chosen") is not None or row.get("rejected") is not None:
         for side in ("chosen", "rejected"):
             if row.get(side) is None:
-                raise UserError(f"{name}: no key '{side}', the other of the pair; there are: {_keys(row)}")
-        ways = [(_conversation(row, "chosen", name), _conversation(row, "rejected", name))]
+                raise UserError(f"{name}: key '{side}' is missing; the keys are: {_keys(row)}")
+        pairs = [(_conversation(row, "chosen", name), _conversation(row, "rejected", name))]
     else:
         key = next((key for key in _ANSWERS if row.get(key) is not None), None)
         if key is None:
             raise UserError(
                 f"{name}: no preference: expected the keys chosen and rejected, or answers (best first, or with "
-                f"scores); there are: {_keys(row)}"
+                f"scores); the keys are: {_keys(row)}"
             )
-        ways = _ranked(row, key, name, max_pairs)
-    return [_preference(a, b, tag, None if reason is None else str(reason), name) for a, b in ways]
+        pairs = _ranked(row, key, name, max_pairs)
+    return [_preference(a, b, tag, None if reason is None else str(reason), name) for a, b in pairs]
 
 
 def transcript(text: str, name: str) -> Messages:
-    """The turns of an HH-RLHF transcript. Where one speaks twice in a row, it is one turn. Raises UserError."""
+    """The turns of an HH-RLHF transcript; consecutive turns of one speaker are joined. Raises UserError."""
     text = text if text.startswith("\n\n") else "\n\n" + text.lstrip("\n")
-    before, *pieces = _TURN.split(text)
-    if before.strip() or not pieces:
+    before, *parts = _TURN.split(text)
+    if before.strip() or not parts:
         raise UserError(f"{name}: not a transcript, which begins with Human: or Assistant:")
     turns: Messages = []
-    for speaker, said in zip(pieces[::2], pieces[1::2], strict=True):
+    for speaker, said in zip(parts[::2], parts[1::2], strict=True):
         role, content = _ROLES[speaker], said.strip()
         if turns and turns[-1]["role"] == role:
             turns[-1]["content"] += f"\n\n{content}"
@@ -81,11 +81,11 @@ def _preference(chosen: Messages, rejected: Messages, tag: str | None, reason: s
     for which, messages in (("chosen", chosen), ("rejected", rejected)):
         if messages[-1]["role"] != "assistant":
             raise UserError(f"{name}: '{which}' ends with a turn of the {messages[-1]['role']}, not with an answer")
-    # Two that are the same, or of which one goes on where the other ends, still differ in their last turn.
+    # The last turn is never shared, also if the two are equal or one continues the other.
     most = min(len(chosen), len(rejected)) - 1
     shared = next((i for i in range(most) if chosen[i] != rejected[i]), most)
     if not any(turn["role"] == "user" for turn in chosen[:shared]):
-        raise UserError(f"{name}: 'chosen' and 'rejected' do not begin with the same question: no prompt is shared")
+        raise UserError(f"{name}: 'chosen' and 'rejected' do not begin with the same question")
     return Preference(chosen[:shared], chosen[shared:], rejected[shared:], tag, reason)
 
 
@@ -118,13 +118,13 @@ def _with_answer(row: Mapping[str, Any], answer: Any, where: str, name: str) -> 
         said = transcript(answer, name)
         return [{"role": "system", "content": row["system"]}, *said] if system else said
     raise UserError(
-        f"{where} is a text, and there is no prompt before it: expected prompt, messages, conversations or "
-        f"instruction; there are: {_keys(row)}"
+        f"{where} is a text without a prompt: expected prompt, messages, conversations or "
+        f"instruction; the keys are: {_keys(row)}"
     )
 
 
 def _open_transcript(prompt: str, name: str) -> Messages:
-    """A transcript that ends where the answer begins."""
+    """A transcript that ends before the answer."""
     turns = transcript(prompt, name)
     if turns[-1] == {"role": "assistant", "content": ""}:
         turns.pop()
@@ -149,11 +149,11 @@ def _ranked(row: Mapping[str, Any], key: str, name: str, max_pairs: int) -> list
         if isinstance(score, bool) or not isinstance(score, int | float) or score != score:
             raise UserError(f"{name}: scores.{i} is {score!r}, expected a number")
     order = sorted(range(len(answers)), key=lambda i: -scores[i])
-    ways = [(i, j) for i, j in itertools.combinations(order, 2) if scores[i] > scores[j]]
-    if len(ways) > max_pairs:
-        ways = sorted(Random(f"{len(answers)} {answers[0]!r}").sample(ways, max_pairs))
-    whole = {i: _with_answer(row, answers[i], f"{name}: {key}.{i}", name) for way in ways for i in way}
-    return [(whole[i], whole[j]) for i, j in ways]
+    pairs = [(i, j) for i, j in itertools.combinations(order, 2) if scores[i] > scores[j]]
+    if len(pairs) > max_pairs:
+        pairs = sorted(Random(f"{len(answers)} {answers[0]!r}").sample(pairs, max_pairs))
+    whole = {i: _with_answer(row, answers[i], f"{name}: {key}.{i}", name) for pair in pairs for i in pair}
+    return [(whole[i], whole[j]) for i, j in pairs]
 
 
 def _tag(row: Mapping[str, Any], name: str) -> str | None:
