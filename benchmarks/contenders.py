@@ -79,7 +79,7 @@ def suite(job: dict[str, Any]) -> dict[str, Any]:
         from qwen_shared.training.batches import PackedBatches
         from qwen_shared.training.engine import Engine
         from qwen_shared.training.loop import Hooks, train
-        from qwen_shared.training.schedule import rate_of
+        from qwen_shared.training.schedule import lr_schedule
     from qwen_shared.model.weights import random_source
 
     recipe = job_recipe(job)
@@ -109,7 +109,7 @@ def suite(job: dict[str, Any]) -> dict[str, Any]:
 
     hooks = Hooks(validate=lambda step, final: {}, saved=lambda step: None)
     with tempfile.TemporaryDirectory() as folder, contextlib.suppress(_RaceOver):
-        train(recipe, engine, batches, rate_of(recipe), hooks, Log(), Path(folder), 0, rows)
+        train(recipe, engine, batches, lr_schedule(recipe), hooks, Log(), Path(folder), 0, rows)
     stop_processes()
     return clock.figures(recipe) | {
         "mean_loss": sum(losses) / len(losses),

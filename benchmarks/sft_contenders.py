@@ -97,10 +97,10 @@ def suite(job: dict[str, Any]) -> dict[str, Any]:
     with quick_import():
         from qwen_shared.backend import peak_memory_bytes, seed_everything, start_processes, stop_processes
         from qwen_shared.sft.batches import ConversationBatches, conversation_batch
-        from qwen_shared.sft.show import padded
+        from qwen_shared.sft.show import padding_length
         from qwen_shared.training.engine import Engine
         from qwen_shared.training.loop import Hooks, train
-        from qwen_shared.training.schedule import rate_of
+        from qwen_shared.training.schedule import lr_schedule
     from qwen_shared.convert.import_hf import hf_source
 
     recipe, start = sft_recipe(job)
@@ -118,7 +118,7 @@ def suite(job: dict[str, Any]) -> dict[str, Any]:
     class Log:
         def log(self, step: int, metrics: dict[str, Any]) -> None:
             losses.append(metrics["train/loss"])
-            padding = sum(padded(blend.sample(k)) for k in range((step - 1) * G, step * G))
+            padding = sum(padding_length(blend.sample(k)) for k in range((step - 1) * G, step * G))
             seen.add(G * S, G * S - padding, metrics["train/loss_tokens"])
             if seen.tick():
                 raise _RaceOver
@@ -135,12 +135,12 @@ def suite(job: dict[str, Any]) -> dict[str, Any]:
     change = abs(loss_of_others(1) - loss_of_others(0))
     hooks = Hooks(validate=lambda step, final: {}, saved=lambda step: None)
     with tempfile.TemporaryDirectory() as folder, contextlib.suppress(_RaceOver):
-        train(recipe, engine, batches, rate_of(recipe), hooks, Log(), Path(folder), 0, rows)
+        train(recipe, engine, batches, lr_schedule(recipe), hooks, Log(), Path(folder), 0, rows)
     stop_processes()
     return seen.figures(recipe) | {
         "parameters": sum(p.numel() for chunk in engine.model_chunks for p in chunk.parameters()),
         "supervised_per_epoch": sum(
-            int(packed.packed(j).mask.sum()) for packed in found.train for j in range(packed.num_samples)
+            int(packed.epoch_sample(j).mask.sum()) for packed in found.train for j in range(packed.num_samples)
         ),
         "change_in_neighbours": change,
         "mean_loss": sum(losses) / len(losses),

@@ -16,7 +16,7 @@ class StandInVllm:
         self.asked, self.weights = (directory, memory_share), {}
         self._stop = tokenizer.stop_ids[0]
 
-    def follow(self, weights):
+    def load_weights(self, weights):
         self.weights = {name: tensor.clone() for name, tensor in weights}
 
     def __call__(self, prompts, sampling):

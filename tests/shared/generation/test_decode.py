@@ -5,7 +5,7 @@ import random
 import pytest
 import torch
 
-from qwen_shared.generation.sampling import Completion, Sampling, until
+from qwen_shared.generation.sampling import Completion, Sampling, truncate_at
 
 
 @pytest.fixture(scope="module")
@@ -150,9 +150,9 @@ def test_a_stop_text_ends_also_where_it_is_spread_over_tokens(model, tokenizer):
     assert stop not in tokenizer.decode(cut.ids[:-1]) and stop in tokenizer.decode(cut.ids)
 
 
-def test_until_takes_the_first_of_the_stop_texts():
-    assert until("a. Question: b\n\nc", ("\n\n", "Question:")) == "a. "
-    assert until("a. b", ("\n\n", "Question:")) == "a. b"
+def test_truncate_at_takes_the_first_of_the_stop_texts():
+    assert truncate_at("a. Question: b\n\nc", ("\n\n", "Question:")) == "a. "
+    assert truncate_at("a. b", ("\n\n", "Question:")) == "a. b"
 
 
 def test_an_answer_ends_where_the_positions_do(model, tokenizer):

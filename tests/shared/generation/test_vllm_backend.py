@@ -93,7 +93,7 @@ def test_it_follows_a_model_that_learns(backend, monkeypatch):
     monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
     assert backend.VllmGenerator("somewhere", TOKENIZER, 0.25)._llm.beside["distributed_executor_backend"]
     model = torch.nn.Linear(2, 1)
-    beside.follow(model.named_parameters())
+    beside.load_weights(model.named_parameters())
     assert beside._llm.loaded["weight"] is model.weight and set(beside._llm.loaded) == {"weight", "bias"}
     assert beside._llm.caches_dropped == 1
 

@@ -22,7 +22,7 @@ def logits(request, megatron):
     @torch.no_grad()
     def predict(rows: list[list[int]]) -> torch.Tensor:
         tokens = np.array(rows)
-        documents = Documents.ending_in(tokens, EOD, torch.device("cpu"))
+        documents = Documents.from_tokens(tokens, EOD, torch.device("cpu"))
         return model[0].eval()(torch.from_numpy(tokens), documents=documents)
 
     return predict
@@ -36,9 +36,9 @@ def test_positions_and_borders():
     from qwen_shared.model.documents import Documents
 
     tokens = np.array([[5, EOD, 6, 7, EOD], [EOD, 8, 8, 8, 8]])
-    documents = Documents.ending_in(tokens, EOD, torch.device("cpu"))
+    documents = Documents.from_tokens(tokens, EOD, torch.device("cpu"))
     assert documents.positions.tolist() == [[0, 1, 0, 1, 2], [0, 0, 1, 2, 3]]
-    assert documents.borders.tolist() == [0, 2, 5, 6, 10]
+    assert documents.cu_seqlens.tolist() == [0, 2, 5, 6, 10]
     assert documents.lengths == (2, 3, 1, 4)
 
 
@@ -79,7 +79,7 @@ def tensors():
     generator = torch.Generator().manual_seed(0)
     query, key, value = (torch.randn(10, n, 8, generator=generator, requires_grad=True) for n in (4, 2, 2))
     tokens = np.array([[1, 1, EOD, EOD, 1, 1, 1, 1, 1, EOD]])
-    return query, key, value, Documents.ending_in(tokens, EOD, torch.device("cpu"))
+    return query, key, value, Documents.from_tokens(tokens, EOD, torch.device("cpu"))
 
 
 def test_document_attention_and_its_gradients(tensors):

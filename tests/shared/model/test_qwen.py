@@ -64,14 +64,14 @@ def test_no_position_sees_its_future(pair):
 
 
 def test_rotation_is_in_fp32_and_by_the_formula():
-    from qwen_shared.model.rope import RotaryTable, rotate
+    from qwen_shared.model.rope import RotaryTable, apply_rotary
 
     D, S, base = 8, 4096, 10_000.0
     table = RotaryTable(Model(num_layers=1, hidden_size=D, num_attention_heads=1, ffn_hidden_size=1, rope_base=base))
     cos, sin = table(S, torch.device("cpu"))
     assert cos.dtype == sin.dtype == torch.float32
     x = torch.randn(S, 1, 1, D, generator=torch.Generator().manual_seed(0)).to(torch.bfloat16)
-    turned = rotate(x, cos, sin)
+    turned = apply_rotary(x, cos, sin)
     assert turned.dtype == torch.bfloat16
     position = 4000
     for i in range(D // 2):
@@ -93,12 +93,12 @@ def test_logits_at_8192_positions_equal_transformers(pair):
 
 def test_8192_positions_are_relative():
     """What a query makes of a key r places before it is the same wherever in the text the two stand."""
-    from qwen_shared.model.rope import RotaryTable, rotate
+    from qwen_shared.model.rope import RotaryTable, apply_rotary
 
     table = RotaryTable(Model(num_layers=1, hidden_size=64, num_attention_heads=1, ffn_hidden_size=1))
     query, key = torch.randn(2, 64, generator=torch.Generator().manual_seed(5))
     cos, sin = table(8192, torch.device("cpu"))
-    queries, keys = (rotate(x.expand(8192, 1, 1, 64), cos, sin)[:, 0, 0].double() for x in (query, key))
+    queries, keys = (apply_rotary(x.expand(8192, 1, 1, 64), cos, sin)[:, 0, 0].double() for x in (query, key))
     for r in (0, 1, 255, 256, 2048, 8000):
         products = (queries[r:] * keys[: 8192 - r]).sum(-1)
         assert (products - products[0]).abs().max() < 1e-2 * query.norm() * key.norm() / 64

@@ -79,12 +79,12 @@ def batch(samples, size):
 
 
 def all_of(packed):
-    return [packed.packed(j) for j in range(packed.num_samples)]
+    return [packed.epoch_sample(j) for j in range(packed.num_samples)]
 
 
 def alone(stored, token_file):
     """Each conversation in a row of its own, as long as itself."""
-    return [PackedConversations(token_file([one]), len(one) - 1, [END], PAD, 0).packed(0) for one in stored]
+    return [PackedConversations(token_file([one]), len(one) - 1, [END], PAD, 0).epoch_sample(0) for one in stored]
 
 
 # ---- the same loss
@@ -146,7 +146,7 @@ def test_a_change_in_one_document_leaves_the_others_bit_equal(precision, megatro
         """Logits of each conversation of one sample, by its number."""
         packed = stream(stored, 96)
         assert packed.num_samples == 1
-        micro = conversation_batch([packed.packed(0)])
+        micro = conversation_batch([packed.epoch_sample(0)])
         out = model[0].eval()(micro.tokens, documents=micro.documents)[0]
         found, at = {}, 0
         for number in packed.conversations_of(0):

@@ -11,7 +11,7 @@ from qwen_shared.sft.packing import PackedConversations, _best_fit, _exact_fit, 
 
 def documents_of(sample):
     """(tokens, labels, mask) of each document of a packed sample, the padding among them."""
-    starts = np.flatnonzero(sample.begins).tolist()
+    starts = np.flatnonzero(sample.document_starts).tolist()
     ends = [*starts[1:], len(sample.tokens)]
     return [
         (sample.tokens[a:b].tolist(), sample.labels[a:b].tolist(), sample.mask[a:b].tolist())
@@ -93,7 +93,7 @@ def test_unpacked_again_they_are_the_conversations(mask, packed, conversations, 
     assert (stream.num_conversations, stream.num_cut, stream.num_left_out) == (150, 0, 0)
     found = []
     for j in range(stream.num_samples):
-        numbers, back = stream.conversations_of(j), conversations_of(stream.packed(j))
+        numbers, back = stream.conversations_of(j), conversations_of(stream.epoch_sample(j))
         assert len(numbers) == len(back)
         found += zip(numbers, back, strict=True)
     assert sorted(number for number, _ in found) == list(range(150))
@@ -112,12 +112,12 @@ def test_shapes_labels_and_padding(packed, conversations, tokenizer):
     stream = packed(conversations(40), 200)
     padding = 0
     for j in range(stream.num_samples):
-        sample = stream.packed(j)
-        assert [getattr(sample, name).dtype for name in ("tokens", "labels", "mask", "begins")] == [
+        sample = stream.epoch_sample(j)
+        assert [getattr(sample, name).dtype for name in ("tokens", "labels", "mask", "document_starts")] == [
             np.int64, np.int64, np.float32, bool
         ]  # fmt: skip
-        assert {getattr(sample, name).shape for name in ("tokens", "labels", "mask", "begins")} == {(200,)}
-        assert sample.begins[0] and set(sample.mask.tolist()) <= {0.0, 1.0}
+        assert {getattr(sample, name).shape for name in ("tokens", "labels", "mask", "document_starts")} == {(200,)}
+        assert sample.document_starts[0] and set(sample.mask.tolist()) <= {0.0, 1.0}
         documents = documents_of(sample)
         for tokens, labels, mask in documents:
             assert labels[:-1] == tokens[1:]
@@ -134,7 +134,7 @@ def test_a_full_sample_has_no_padding(packed, conversations):
     longest = packed(conversations(1), 512).num_tokens
     stream = packed(conversations(1), longest)
     assert (stream.num_samples, stream.num_cut, stream.num_tokens) == (1, 0, longest)
-    assert stream.packed(0).begins.sum() == 1
+    assert stream.epoch_sample(0).document_starts.sum() == 1
 
 
 # ---- too long
@@ -146,7 +146,7 @@ ANSWER = [~2, ~2, ~END]
 
 def cut(stored, seq_length, token_file, **settings):
     stream = PackedConversations(token_file([stored]), seq_length, [END], 0, 0, **settings)
-    found = [ids for j in range(stream.num_samples) for ids, _ in conversations_of(stream.packed(j))]
+    found = [ids for j in range(stream.num_samples) for ids, _ in conversations_of(stream.epoch_sample(j))]
     return found[0] if found else [], stream
 
 
@@ -181,7 +181,7 @@ def test_every_conversation_keeps_the_end_of_its_last_answer(mask, packed, conve
     assert stream.num_cut > 10 and stream.num_left_out > 10
     assert stream.num_conversations + stream.num_left_out == 200
     for j in range(stream.num_samples):
-        for ids, inside in conversations_of(stream.packed(j)):
+        for ids, inside in conversations_of(stream.epoch_sample(j)):
             assert len(ids) - 1 <= 40
             if mask == "assistant" or ids[-1] == end:
                 assert ids[-1] == end and inside[-2:] == [1, 1]
@@ -193,12 +193,12 @@ def test_a_model_s_positions_cut_a_conversation_but_not_a_sample(packed, convers
     given = conversations(100)
     longest = max(stream.num_tokens for stream in [packed([one], 4096) for one in given])
     free, bound = packed(given, 4 * longest), packed(given, 4 * longest, max_positions=longest // 2)
-    assert free.num_cut == free.num_left_out == 0 and free.longest == 4 * longest
-    assert bound.num_cut + bound.num_left_out > 0 and bound.longest == longest // 2
-    lengths = [len(ids) - 1 for j in range(bound.num_samples) for ids, _ in conversations_of(bound.packed(j))]
+    assert free.num_cut == free.num_left_out == 0 and free.max_length == 4 * longest
+    assert bound.num_cut + bound.num_left_out > 0 and bound.max_length == longest // 2
+    lengths = [len(ids) - 1 for j in range(bound.num_samples) for ids, _ in conversations_of(bound.epoch_sample(j))]
     assert max(lengths) <= longest // 2
     assert bound.num_tokens > 0.8 * bound.num_samples * bound.seq_length  # several to a sample
-    assert packed(given, 64, max_positions=4096).longest == 64
+    assert packed(given, 64, max_positions=4096).max_length == 64
 
 
 def test_nothing_to_pack(token_file):
@@ -225,7 +225,7 @@ def test_every_epoch_sees_every_conversation_once(packed, conversations):
 
 def test_a_sample_is_a_function_of_seed_and_number(packed, conversations):
     def same(a, b):
-        names = ("tokens", "labels", "mask", "begins")
+        names = ("tokens", "labels", "mask", "document_starts")
         return all(np.array_equal(getattr(a, name), getattr(b, name)) for name in names)
 
     given = conversations(60)

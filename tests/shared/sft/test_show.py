@@ -37,8 +37,8 @@ def test_shown_together_it_is_the_text(packed, conversations, tokenizer):
     given = [*conversations(12), ODD]
     stream = packed(given, 600)
     for j in range(stream.num_samples):
-        numbers, texts = stream.conversations_of(j), lines(stream.packed(j), tokenizer)
-        assert len(texts) == len(numbers) + bool(show.padded(stream.packed(j)))
+        numbers, texts = stream.conversations_of(j), lines(stream.epoch_sample(j), tokenizer)
+        assert len(texts) == len(numbers) + bool(show.padding_length(stream.epoch_sample(j)))
         for number, text in zip(numbers, texts, strict=False):  # the padding, too, has a text
             turns = given[number]
             if turns[0]["role"] != "system":
@@ -51,7 +51,7 @@ def test_colours_are_the_mask(packed, conversations, tokenizer):
     """Style by style: what is shown as in the loss is what the answers say and their ends."""
     given = conversations(5)
     stream = packed(given, 1000)
-    (sample,) = (stream.packed(j) for j in range(stream.num_samples))
+    (sample,) = (stream.epoch_sample(j) for j in range(stream.num_samples))
     for number, text in zip(stream.conversations_of(0), lines(sample, tokenizer), strict=False):
         learnt = [text.plain[span.start : span.end] for span in text.spans if " on " in str(span.style)]
         said = [turn["content"] for turn in given[number] if turn["role"] == "assistant"]
@@ -65,9 +65,9 @@ def test_colours_are_the_mask(packed, conversations, tokenizer):
 def test_headers_count(packed, conversations, tokenizer):
     stream = packed(conversations(30), 300)
     for j in range(stream.num_samples):
-        sample = stream.packed(j)
-        lengths = np.diff([*np.flatnonzero(sample.begins), 300]).tolist()
-        padding = show.padded(sample)
+        sample = stream.epoch_sample(j)
+        lengths = np.diff([*np.flatnonzero(sample.document_starts), 300]).tolist()
+        padding = show.padding_length(sample)
         assert padding == (lengths[-1] if len(lengths) > len(stream.conversations_of(j)) else 0)
         if padding:
             assert lines(sample, tokenizer)[-1].plain == f"▌ padding, {padding} places"
@@ -83,7 +83,7 @@ def test_headers_count(packed, conversations, tokenizer):
 def test_half_a_character_shows_as_bytes(tokenizer):
     ids = tokenizer.encode("龘")
     assert len(ids) > 1, "one token holds this character: choose a rarer one"
-    pieces = show._pieces(ids, {}, tokenizer)
+    pieces = show._token_texts(ids, {}, tokenizer)
     assert all(re.fullmatch("(⟨[0-9a-f]{2}⟩)+", piece) for piece in pieces)
     assert bytes.fromhex("".join(pieces).replace("⟨", "").replace("⟩", "")) == "龘".encode()
 
@@ -98,7 +98,9 @@ class Hostile:
 
 
 def test_control_characters_do_not_reach_the_terminal(tokenizer, packed):
-    (shown,) = (text.plain for text in lines(packed([ODD], 200).packed(0), tokenizer) if "padding" not in text.plain)
+    (shown,) = (
+        text.plain for text in lines(packed([ODD], 200).epoch_sample(0), tokenizer) if "padding" not in text.plain
+    )
     assert "⟨1b⟩[2J⟨07⟩⟨e2⟩⟨80⟩⟨ae⟩" in shown and "⟨0d⟩" in shown and "⟨09⟩" in shown
     begins, ones = np.array([True, False, False]), np.ones(3, np.float32)
     hostile = PackedSample(np.array([1, 2, 1]), np.array([2, 1, 2]), ones, begins)

@@ -7,7 +7,7 @@ import pytest
 from qwen_shared.recipe import SftRecipe
 from qwen_shared.recipe.sft_schema import Stage
 from qwen_shared.sft.data import Conversations
-from qwen_shared.sft.stages import StagedBatches, stage_at, staged_rate, stages_of
+from qwen_shared.sft.stages import StagedBatches, stage_at, staged_lr_schedule, stages_of
 from qwen_shared.training.schedule import learning_rate
 
 RECIPE = {
@@ -36,7 +36,7 @@ def test_every_step_is_of_one_stage():
 
 def test_each_stage_has_its_own_schedule():
     staged = recipe(BROAD, FINE)
-    rate = staged_rate(staged)
+    rate = staged_lr_schedule(staged)
     assert [rate(step) for step in range(1, 6)] == [learning_rate(staged.schedule, 1.0, s, 5) for s in range(1, 6)]
     assert [rate(step) for step in range(6, 10)] == [0.25] * 4
 
@@ -44,7 +44,7 @@ def test_each_stage_has_its_own_schedule():
 def test_without_stages_the_run_is_one():
     whole = recipe()
     assert [stage.steps for stage in stages_of(whole)] == [9]
-    rates = [staged_rate(whole)(step) for step in range(1, 10)]
+    rates = [staged_lr_schedule(whole)(step) for step in range(1, 10)]
     assert rates == [learning_rate(whole.schedule, 1.0, step, 9) for step in range(1, 10)]
 
 

@@ -23,30 +23,30 @@ def step_of(loss, grad_norm=1.0, updated=True):
 
 def feed(guards, first, last, loss=3.0):
     for step in range(first, last + 1):
-        guards.note(step, step_of(loss + 0.01 * (step % 5)))
+        guards.record(step, step_of(loss + 0.01 * (step % 5)))
 
 
 def bad(guards, step):
-    return guards.note(step, step_of(math.nan, updated=False))
+    return guards.record(step, step_of(math.nan, updated=False))
 
 
 def test_a_step_that_could_not_be_used_is_left_out_ever_after(tmp_path):
     guards = guard(tmp_path)
     feed(guards, 1, 6)
-    assert not guards.holds(7)
+    assert not guards.was_skipped(7)
     assert bad(guards, 7) == {"guards/nonfinite": 1}
-    assert guards.in_doubt and guards.holds(7)
-    guards.note(8, step_of(3.0))
-    assert not guards.in_doubt
+    assert guards.last_step_skipped and guards.was_skipped(7)
+    guards.record(8, step_of(3.0))
+    assert not guards.last_step_skipped
     later = guard(tmp_path)
-    assert [step for step in range(1, 12) if later.holds(step)] == [7]
+    assert [step for step in range(1, 12) if later.was_skipped(step)] == [7]
     assert bad(later, 7) == {"guards/nonfinite": 1}  # the same one
 
 
 def test_only_the_first_rank_writes(tmp_path):
     guards = guard(tmp_path, is_first=False)
     bad(guards, 1)
-    assert guards.holds(1) and not (tmp_path / SKIPPED).exists()
+    assert guards.was_skipped(1) and not (tmp_path / SKIPPED).exists()
 
 
 def test_too_many_in_a_row_end_the_run_and_are_forgotten(tmp_path):
@@ -57,7 +57,7 @@ def test_too_many_in_a_row_end_the_run_and_are_forgotten(tmp_path):
     bad(guards, 8)
     with pytest.raises(FloatingPointError, match=r"step 9: loss nan.*3 steps in a row.*lower optimizer.lr"):
         bad(guards, 9)
-    assert [step for step in range(1, 12) if guard(tmp_path).holds(step)] == [2]
+    assert [step for step in range(1, 12) if guard(tmp_path).was_skipped(step)] == [2]
 
 
 def test_nothing_left_out_leaves_no_file(tmp_path):
@@ -66,7 +66,7 @@ def test_nothing_left_out_leaves_no_file(tmp_path):
     assert (tmp_path / SKIPPED).exists()
     with pytest.raises(FloatingPointError):
         bad(guards, 9)
-    assert not (tmp_path / SKIPPED).exists() and not guard(tmp_path).holds(8)
+    assert not (tmp_path / SKIPPED).exists() and not guard(tmp_path).was_skipped(8)
 
 
 def test_a_count_goes_on_over_a_restart(tmp_path):
@@ -74,7 +74,7 @@ def test_a_count_goes_on_over_a_restart(tmp_path):
     bad(guards, 5)
     later = guard(tmp_path, max_nonfinite=2)
     later.load_state(json.loads(json.dumps(guards.state())))
-    assert later.in_doubt
+    assert later.last_step_skipped
     with pytest.raises(FloatingPointError):
         bad(later, 6)
 
@@ -92,7 +92,7 @@ def test_what_is_a_spike(tmp_path):
 def test_noisy_losses_rise_without_alarm(tmp_path):
     guards = guard(tmp_path, spike=0.5)
     for step in range(1, 65):
-        guards.note(step, step_of(3.0 + (-1) ** step))
+        guards.record(step, step_of(3.0 + (-1) ** step))
     assert not guards.is_spike(6.0)
 
 
@@ -100,10 +100,10 @@ def test_suspects_get_other_samples_which_no_other_step_sees(tmp_path):
     guards = guard(tmp_path)
     feed(guards, 1, 39)
     assert guards.first_suspect(40) == 37
-    guards.go_back(40, 9.0, 35, lambda number: f"digest {number}")
-    numbers = [guards.batch(step) for step in range(1, STEPS + 1)]
+    guards.record_rollback(40, 9.0, 35, lambda number: f"digest {number}")
+    numbers = [guards.batch_number(step) for step in range(1, STEPS + 1)]
     assert numbers == [*range(1, 37), *range(137, 141), *range(41, 101)]
-    assert [guard(tmp_path).batch(step) for step in range(1, STEPS + 1)] == numbers
+    assert [guard(tmp_path).batch_number(step) for step in range(1, STEPS + 1)] == numbers
     (event,) = json.loads((tmp_path / SKIPPED).read_text())
     assert event["skipped"]["40"] == "digest 40" and event["back_to"] == 35
     assert bad(guards, 50) == {"guards/nonfinite": 1, "guards/rollbacks": 1}
@@ -112,14 +112,14 @@ def test_suspects_get_other_samples_which_no_other_step_sees(tmp_path):
 def test_what_a_checkpoint_holds_already_is_not_replaced(tmp_path):
     guards = guard(tmp_path)
     feed(guards, 1, 39)
-    guards.go_back(40, 9.0, 38, str)
-    assert [step for step in range(1, STEPS) if guards.batch(step) != step] == [39, 40]
+    guards.record_rollback(40, 9.0, 38, str)
+    assert [step for step in range(1, STEPS) if guards.batch_number(step) != step] == [39, 40]
 
 
 def test_a_jump_that_other_samples_make_too_is_lived_with(tmp_path, capsys):
     guards = guard(tmp_path)
     feed(guards, 1, 39)
-    guards.go_back(40, 9.0, 35, str)
+    guards.record_rollback(40, 9.0, 35, str)
     assert guards.first_suspect(40) is None
     assert "with other samples too" in capsys.readouterr().out
     assert not guards.is_spike(9.0)  # what comes is compared with itself
@@ -130,7 +130,7 @@ def test_rollbacks_come_to_an_end(tmp_path, capsys):
     for step in (30, 60):
         feed(guards, 1, 20)
         assert guards.first_suspect(step)
-        guards.go_back(step, 9.0, step - 5, str)
+        guards.record_rollback(step, 9.0, step - 5, str)
     feed(guards, 61, 90)
     assert guards.first_suspect(90) is None
     assert "after 2 rollbacks" in capsys.readouterr().out

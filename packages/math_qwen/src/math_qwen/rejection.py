@@ -22,7 +22,7 @@ from qwen_shared.cli.model_argument import hf_directory
 from qwen_shared.errors import UserError
 from qwen_shared.evaluation.progress import counting
 from qwen_shared.evaluation.work import Work
-from qwen_shared.generation.sampling import Generate, Progress, Sampling, until
+from qwen_shared.generation.sampling import Generate, Progress, Sampling, truncate_at
 from qwen_shared.log import say
 from qwen_shared.tokenizer import Tokenizer
 
@@ -162,7 +162,7 @@ def _draw(
         # A seed for each part, so that a restart draws the same.
         own = replace(sampling, seed=(seed << 24) + first // _AT_ONCE)
         completions = generate(asked, own, lambda done, _, first=first: progress(first + done // k, len(prompts)))
-        yield part, [until(tokenizer.decode(c.ids), sampling.stop_texts).strip() for c in completions]
+        yield part, [truncate_at(tokenizer.decode(c.ids), sampling.stop_texts).strip() for c in completions]
 
 
 def _problems(invocation: Invocation) -> Iterator[tuple[list[dict[str, str]], Item]]:

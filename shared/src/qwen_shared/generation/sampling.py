@@ -44,6 +44,6 @@ Progress = Callable[[int, int], None]  # answers done, answers in all
 Generate = Callable[[list[list[int]], Sampling, Progress | None], list[Completion]]
 
 
-def until(text: str, stop_texts: Sequence[str]) -> str:
+def truncate_at(text: str, stop_texts: Sequence[str]) -> str:
     """`text` up to the first of the stop texts."""
     return text[: min((at for stop in stop_texts if (at := text.find(stop)) >= 0), default=len(text))]

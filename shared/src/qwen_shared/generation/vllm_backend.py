@@ -30,8 +30,8 @@ class VllmGenerator:
     """
 
     def __init__(self, directory: Path, tokenizer: Tokenizer, memory_share: float | None = None):
-        """`memory_share` of the GPU for one that lives beside a model that learns, whose weights it is to `follow`: it
-        then runs in this process and on this rank's GPU alone. Without it, vLLM takes the GPU for itself."""
+        """`memory_share`: the share of the GPU to take beside a model in training, which then updates the weights by
+        `load_weights`; vLLM runs in this process, on this rank's GPU. By default vLLM takes the whole GPU."""
         beside: dict[str, Any] = {}
         if memory_share is not None:
             os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"  # read when the engine is made
@@ -48,7 +48,7 @@ class VllmGenerator:
         # Padded vocabulary rows are no ids of the tokenizer and must not be drawn.
         self._bias = dict.fromkeys(range(tokenizer.vocab_size, config.get_vocab_size()), -100.0) or None
 
-    def follow(self, weights: Iterable[tuple[str, torch.Tensor]]) -> None:
+    def load_weights(self, weights: Iterable[tuple[str, torch.Tensor]]) -> None:
         """Takes these weights, by their Hugging Face names; what it kept of prompts was computed with the old ones."""
         weights = list(weights)
         self._llm.apply_model(lambda model: model.load_weights(weights))

@@ -9,7 +9,7 @@ from torch import Tensor
 from qwen_shared.model.context import context_attention, context_slice
 from qwen_shared.model.documents import Documents
 from qwen_shared.model.kernels import causal_attention, document_attention
-from qwen_shared.model.rope import RotaryTable, rotate
+from qwen_shared.model.rope import RotaryTable, apply_rotary
 
 
 class CausalAttention(MegatronModule):
@@ -44,7 +44,7 @@ class CausalAttention(MegatronModule):
             cos, sin = cos[at, 0], sin[at, 0]  # [S, B, 1, D]
         elif context_ranks > 1:
             cos, sin = context_slice(cos, 0), context_slice(sin, 0)
-        query, key = rotate(query, cos, sin), rotate(key, cos, sin)
+        query, key = apply_rotary(query, cos, sin), apply_rotary(key, cos, sin)
         if documents is not None:
             query, key, value = (x.transpose(0, 1).reshape(B * S, -1, D) for x in (query, key, value))  # [T, N, D]
             out = document_attention(query, key, value, documents).view(B, S, N, D).transpose(0, 1)

@@ -25,7 +25,7 @@ def context_slice(x: Tensor, dim: int) -> Tensor:
     return torch.cat((chunks[rank], chunks[2 * ranks - 1 - rank]), dim)
 
 
-def whole_sequence(x: Tensor) -> Tensor:
+def gather_sequence(x: Tensor) -> Tensor:
     """Every rank's part [S / C, …] as the whole [S, …], in order; gradients are summed back over the ranks."""
     ranks = parallel_state.get_context_parallel_world_size()
     if ranks == 1:
@@ -39,7 +39,7 @@ def context_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """Causal attention of this rank's positions: query [S / C, B, N, D], key and value [S / C, B, G, D], already
     rotated → [S / C, B, N, D]."""
     ranks, rank = parallel_state.get_context_parallel_world_size(), parallel_state.get_context_parallel_rank()
-    key, value = (whole_sequence(x).transpose(0, 1) for x in (key, value))  # [B, S, G, D]
+    key, value = (gather_sequence(x).transpose(0, 1) for x in (key, value))  # [B, S, G, D]
     front, back = query.transpose(0, 1).chunk(2, dim=1)
     length = front.shape[1]
     seen_by_front, seen_by_back = (rank + 1) * length, (2 * ranks - rank) * length

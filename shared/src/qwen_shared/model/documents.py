@@ -14,21 +14,21 @@ class Documents:
     """Where the documents of a micro-batch [B, S] lie, its rows taken one after the other as T = B·S tokens."""
 
     positions: Tensor  # int64 [B, S]: each token's place in its document, from 0
-    borders: Tensor  # int32 [documents + 1]: cumulative lengths, from 0 to T
+    cu_seqlens: Tensor  # int32 [documents + 1]: cumulative lengths, from 0 to T
     lengths: tuple[int, ...]  # the same as plain numbers
 
     # Megatron hands this object on from layer to layer as its `packed_seq_params`, and asks it this:
     qkv_format = "sbhd"
 
     @classmethod
-    def ending_in(cls, tokens: np.ndarray, eod_id: int, device: torch.device) -> Documents:
+    def from_tokens(cls, tokens: np.ndarray, eod_id: int, device: torch.device) -> Documents:
         """From tokens [B, S]: a row begins a document, and so does whatever follows an `eod_id`."""
         begins = np.ones(tokens.shape, dtype=bool)
         begins[:, 1:] = tokens[:, :-1] == eod_id
-        return cls.beginning_at(begins, device)
+        return cls.from_starts(begins, device)
 
     @classmethod
-    def beginning_at(cls, begins: np.ndarray, device: torch.device) -> Documents:
+    def from_starts(cls, begins: np.ndarray, device: torch.device) -> Documents:
         """From bool [B, S]: where documents begin; the first place of each row is one."""
         B, S = begins.shape
         starts = np.flatnonzero(begins)

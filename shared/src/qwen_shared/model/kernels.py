@@ -36,10 +36,10 @@ def document_attention(query: Tensor, key: Tensor, value: Tensor, documents: Doc
     What a document gets does not depend, to the bit, on what the others are.
     """
     if _is_half_on_gpu(query):
-        longest, borders = max(documents.lengths), documents.borders
+        longest, cu_seqlens = max(documents.lengths), documents.cu_seqlens
         if flash := _flash_attn():
             return flash.flash_attn_varlen_func(
-                query, key, value, borders, borders, longest, longest, causal=True, deterministic=True
+                query, key, value, cu_seqlens, cu_seqlens, longest, longest, causal=True, deterministic=True
             )
         from torch.nn.attention.varlen import varlen_attn
 
@@ -47,8 +47,8 @@ def document_attention(query: Tensor, key: Tensor, value: Tensor, documents: Doc
             query,
             key,
             value,
-            borders,
-            borders,
+            cu_seqlens,
+            cu_seqlens,
             longest,
             longest,
             window_size=(-1, 0),

@@ -1,4 +1,4 @@
-"""Rotary position embedding, rotate-half form, in fp32 (report, section 3)."""
+"""Rotary position embedding, apply_rotary-half form, in fp32 (report, section 3)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class RotaryTable:
             frequencies = inverse_frequencies(self.head_size, self._base, self._scaling).to(device)  # [D/2]
             angles = torch.outer(torch.arange(length, dtype=torch.float32, device=device), frequencies)
             angles = torch.cat((angles, angles), dim=-1)[:, None, None, :]  # [S, 1, 1, D]
-            # The sign of rotate-half lives in the table: the first half of a rotated vector takes −second.
+            # The sign of apply_rotary-half lives in the table: the first half of a rotated vector takes −second.
             sign = torch.ones(self.head_size, device=device)
             sign[: self.head_size // 2] = -1.0
             self.cos, self.sin = angles.cos(), angles.sin() * sign
@@ -42,7 +42,7 @@ def inverse_frequencies(head_size: int, base: float, scaling: RopeScaling | None
     return kept * frequencies + (1.0 - kept) * frequencies / scaling.factor
 
 
-def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+def apply_rotary(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Rotate x [S, B, N, D] by its positions; computed in fp32, returned in x's dtype."""
     swapped = torch.roll(x, x.shape[-1] // 2, dims=-1)
     return (x * cos + swapped * sin).to(x.dtype)

@@ -14,7 +14,7 @@ from qwen_shared.data import BlendedDataset, samples_digest
 from qwen_shared.model.documents import Documents
 from qwen_shared.recipe import Layout
 from qwen_shared.sft.packing import PackedConversations, PackedSample
-from qwen_shared.training.batches import held_out_turns, micro_batch
+from qwen_shared.training.batches import held_out_indices, micro_batch
 from qwen_shared.training.engine import Engine, MicroBatch
 from qwen_shared.training.validation import held_out_sums
 
@@ -41,12 +41,13 @@ class ConversationBatches:
 def conversation_batch(samples: Sequence[PackedSample], real: Sequence[bool] | None = None) -> MicroBatch:
     """Samples as one micro-batch; where not `real`, nothing of a sample is in the loss."""
     tokens, labels, masks, begins = (
-        np.stack([getattr(sample, name) for sample in samples]) for name in ("tokens", "labels", "mask", "begins")
+        np.stack([getattr(sample, name) for sample in samples])
+        for name in ("tokens", "labels", "mask", "document_starts")
     )
     if real is not None:
         masks = masks * np.array(real, dtype=np.float32)[:, None]
     loss_positions = torch.from_numpy(_loss_positions(masks)).to(device(), non_blocking=True)
-    batch = micro_batch(tokens, labels, masks[None], Documents.beginning_at(begins, device()))
+    batch = micro_batch(tokens, labels, masks[None], Documents.from_starts(begins, device()))
     return replace(batch, loss_positions=loss_positions)
 
 
@@ -67,12 +68,14 @@ def held_out_loss(engine: Engine, sources: Sequence[PackedConversations], max_to
     if max_tokens:  # evenly from all: samples come source by source, those of the longest conversations first
         numbers = numbers[:: -(-len(numbers) // max(1, max_tokens // sources[0].seq_length))]
     size = engine.recipe.training.micro_batch_size
-    turns = held_out_turns(len(numbers), engine.layout, engine.processes.data_rank, size)
+    turns = held_out_indices(len(numbers), engine.layout, engine.processes.data_rank, size)
 
     def batches(some: list[tuple[int, ...]]) -> Iterator[MicroBatch]:
         for turn in some:
             samples = [numbers[max(number, 0)] for number in turn]
-            yield conversation_batch([source.packed(j) for source, j in samples], [number >= 0 for number in turn])
+            yield conversation_batch(
+                [source.epoch_sample(j) for source, j in samples], [number >= 0 for number in turn]
+            )
 
     loss, tokens = held_out_sums(engine, turns, batches)[:, 0].tolist()
     return {"val/loss": loss / tokens, "val/perplexity": math.exp(min(loss / tokens, 700.0))}

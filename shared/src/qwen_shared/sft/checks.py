@@ -71,12 +71,12 @@ def check_conversations(
     if too_long:
         left_out = packed.num_left_out - unanswered
         yield (
-            f"{too_long:,} of {total:,} conversations are longer than {packed.longest} tokens: "
+            f"{too_long:,} of {total:,} conversations are longer than {packed.max_length} tokens: "
             f"{packed.num_cut:,} keep the answers that fit, {left_out:,} are left out"
         )
 
 
 def _limit(data: SftData, packed: PackedConversations) -> str:
-    if packed.longest < data.seq_length:
-        return f"the model's positions, model.max_positions={packed.longest}"
+    if packed.max_length < data.seq_length:
+        return f"the model's positions, model.max_positions={packed.max_length}"
     return f"data.seq_length={data.seq_length}"

@@ -14,7 +14,7 @@ from qwen_shared.log import say
 from qwen_shared.recipe import Layout, SftRecipe
 from qwen_shared.sft.batches import ConversationBatches, held_out_loss
 from qwen_shared.sft.data import Conversations, load_conversations
-from qwen_shared.sft.stages import StagedBatches, staged_rate, stages_of
+from qwen_shared.sft.stages import StagedBatches, staged_lr_schedule, stages_of
 from qwen_shared.tokenizer import Tokenizer
 from qwen_shared.tracking import Tracker
 from qwen_shared.training.engine import Engine
@@ -79,7 +79,7 @@ class _FineTuning:
         )
         prompts = [Prompt(text, self._asked(tokenizer, text), tokenizer.stop_ids) for text in evaluation.prompts]
         results = {"data/real_share": found.real_share}
-        return Work(batches, validate, said, prompts, lambda: results, staged_rate(self.recipe))
+        return Work(batches, validate, said, prompts, lambda: results, staged_lr_schedule(self.recipe))
 
     def _asked(self, tokenizer: Tokenizer, text: str) -> list[int]:
         system = self.recipe.data.system

@@ -27,7 +27,7 @@ class PackedSample:
     tokens: np.ndarray  # int64 [S]
     labels: np.ndarray  # int64 [S]
     mask: np.ndarray  # float32 [S]
-    begins: np.ndarray  # bool [S]: where a document begins
+    document_starts: np.ndarray  # bool [S]: true at the first token of a document
 
 
 class PackedConversations:
@@ -44,11 +44,11 @@ class PackedConversations:
     ):
         """`max_positions` is the most a conversation may take where that is less than `seq_length`."""
         self._file, self.seq_length, self._pad_id, self._seed = file, seq_length, pad_id, seed
-        self.longest = min(seq_length, max_positions or seq_length)
+        self.max_length = min(seq_length, max_positions or seq_length)
         lengths = np.asarray(file.lengths).astype(np.int64)
         self.num_cut = 0
-        for i in np.flatnonzero(lengths > self.longest + 1):
-            lengths[i] = _answers_that_fit(file[int(i)], self.longest + 1, stop_ids)
+        for i in np.flatnonzero(lengths > self.max_length + 1):
+            lengths[i] = _answers_that_fit(file[int(i)], self.max_length + 1, stop_ids)
             self.num_cut += bool(lengths[i])
         self._lengths = lengths
         self.num_conversations = int((lengths > 1).sum())
@@ -65,7 +65,7 @@ class PackedConversations:
     def sample(self, i: int) -> PackedSample:
         """Sample i of the endless stream."""
         epoch, at = divmod(i, self.num_samples)
-        return self.packed(int(self._order(epoch)[at]))
+        return self.epoch_sample(int(self._order(epoch)[at]))
 
     def shuffled(self, seed: int) -> PackedConversations:
         """The same samples, in another order."""
@@ -74,7 +74,7 @@ class PackedConversations:
         other._order = lru_cache(maxsize=2)(other._draw_order)
         return other
 
-    def packed(self, j: int) -> PackedSample:
+    def epoch_sample(self, j: int) -> PackedSample:
         """Sample j of one epoch, before shuffling."""
         S = self.seq_length
         tokens, labels = np.full(S, self._pad_id, np.int64), np.full(S, self._pad_id, np.int64)

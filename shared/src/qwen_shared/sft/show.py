@@ -42,25 +42,25 @@ def show_batch(recipe: SftRecipe, tokenizer_source: str, readers: Mapping[str, S
 
 
 def _described(k: int, sample: PackedSample) -> str:
-    padding = padded(sample)
-    documents = int(sample.begins.sum()) - bool(padding)
+    padding = padding_length(sample)
+    documents = int(sample.document_starts.sum()) - bool(padding)
     return (
         f"sample {k}: {documents} documents, {len(sample.tokens) - padding} tokens, "
         f"{int(sample.mask.sum())} in the loss, {padding} padding"
     )
 
 
-def padded(sample: PackedSample) -> int:
+def padding_length(sample: PackedSample) -> int:
     """How many places at the end of a sample are padding: its last document, where nothing of that is in the loss."""
-    last = int(np.flatnonzero(sample.begins)[-1])
+    last = int(np.flatnonzero(sample.document_starts)[-1])
     return 0 if sample.mask[last:].any() else len(sample.tokens) - last
 
 
 def sample_text(sample: PackedSample, tokenizer: Tokenizer) -> Iterable[Text]:
     """One text a document: its tokens, and the label of its last place, coloured by whether they are in the loss."""
     names = {id: name for name, id in tokenizer.special_tokens.items()}
-    starts = [*np.flatnonzero(sample.begins).tolist(), len(sample.tokens)]
-    padding = padded(sample)
+    starts = [*np.flatnonzero(sample.document_starts).tolist(), len(sample.tokens)]
+    padding = padding_length(sample)
     for number, (start, end) in enumerate(pairwise(starts), start=1):
         if padding and end == len(sample.tokens):
             yield Text(f"▌ padding, {padding} places", style=_PADDING)
@@ -68,7 +68,9 @@ def sample_text(sample: PackedSample, tokenizer: Tokenizer) -> Iterable[Text]:
         text = Text.assemble((f"▌{number}: {end - start} tokens, positions 0 to {end - start - 1}\n", "cyan"))
         ids = [*sample.tokens[start:end].tolist(), int(sample.labels[end - 1])]
         inside = [False, *(sample.mask[start:end] > 0).tolist()]
-        for place, (id, shown, trained) in enumerate(zip(ids, _pieces(ids, names, tokenizer), inside, strict=True)):
+        for place, (id, shown, trained) in enumerate(
+            zip(ids, _token_texts(ids, names, tokenizer), inside, strict=True)
+        ):
             style = (_IN_LOSS if trained else _NOT_IN_LOSS)[place % 2]
             text.append(shown, style=f"{style} {_SPECIAL}" if id in names else style)
             if "⏎" in shown:
@@ -76,7 +78,7 @@ def sample_text(sample: PackedSample, tokenizer: Tokenizer) -> Iterable[Text]:
         yield text
 
 
-def _pieces(ids: list[int], names: Mapping[int, str], tokenizer: Tokenizer) -> list[str]:
+def _token_texts(ids: list[int], names: Mapping[int, str], tokenizer: Tokenizer) -> list[str]:
     """What each token adds to the text; one that ends within a character shows its bytes."""
     pieces = []
     for id in ids:

@@ -27,7 +27,7 @@ def stage_at(stages: Sequence[Stage], step: int) -> tuple[int, int]:
     raise IndexError(f"{step} steps after the last stage")
 
 
-def staged_rate(recipe: SftRecipe) -> Callable[[int], float]:
+def staged_lr_schedule(recipe: SftRecipe) -> Callable[[int], float]:
     """The learning rate of each step of the run: every stage has a schedule from its first step to its last."""
     stages = stages_of(recipe)
 

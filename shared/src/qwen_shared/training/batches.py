@@ -46,7 +46,7 @@ class PackedBatches:
         return samples_digest(self._blend, (step - 1) * self._global_batch, self._global_batch)
 
 
-def held_out_turns(count: int, layout: Layout, data_rank: int, size: int) -> list[tuple[int, ...]]:
+def held_out_indices(count: int, layout: Layout, data_rank: int, size: int) -> list[tuple[int, ...]]:
     """Of `count` held-out samples those of this data rank, `size` at a time, as many turns on every rank and a whole
     number of rounds of the interleaved pipeline; -1 stands for no sample."""
     turns = -(-count // (size * layout.data_parallel))
@@ -69,7 +69,7 @@ def validation_micro_batches(
 
 def _text_batch(tokens: np.ndarray, labels: np.ndarray, masks: np.ndarray, isolate_at: int | None) -> MicroBatch:
     """Documents are isolated from each other at the token `isolate_at`, where one is given."""
-    documents = None if isolate_at is None else Documents.ending_in(tokens, isolate_at, device())
+    documents = None if isolate_at is None else Documents.from_tokens(tokens, isolate_at, device())
     return micro_batch(tokens, labels, masks, documents)
 
 

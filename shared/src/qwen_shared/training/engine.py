@@ -18,7 +18,7 @@ from torch import Tensor
 from qwen_shared import faults
 from qwen_shared.backend import Event, Processes, device
 from qwen_shared.model.builder import build_model, unwrap
-from qwen_shared.model.context import context_slice, whole_sequence
+from qwen_shared.model.context import context_slice, gather_sequence
 from qwen_shared.model.documents import Documents
 from qwen_shared.model.sizes import parameter_count
 from qwen_shared.model.weights import fill
@@ -99,12 +99,12 @@ class Engine:
         self.alive: Callable[[], None] = lambda: None  # called wherever there is progress
 
     def train_step(
-        self, micro_batches: Iterator[MicroBatch], lr: float, step: int = 0, hold: bool = False
+        self, micro_batches: Iterator[MicroBatch], lr: float, step: int = 0, skip_update: bool = False
     ) -> StepResult:
         """One optimizer step over this rank's micro-batches of the global batch.
 
         The weights and the optimizer's state stay as they were where the loss or the gradient is not finite on any
-        rank, and with `hold`. `step` is for faults on demand.
+        rank, and with `skip_update`. `step` is for faults on demand.
         """
         self._step, began = step, Event()
         for chunk in self.model_chunks:
@@ -118,7 +118,7 @@ class Engine:
         _, norm, _ = self.optimizer.step()
         # Both are sums over all ranks, so all ranks decide alike.
         loss, grad_norm = loss / max(tokens, 1), float(norm or 0.0)
-        update = math.isfinite(loss) and math.isfinite(grad_norm) and not hold
+        update = math.isfinite(loss) and math.isfinite(grad_norm) and not skip_update
         if update:
             self._move_weights()
         return StepResult(loss, int(tokens), grad_norm, update, self._ready.since(began))
@@ -160,7 +160,7 @@ class Engine:
             collect_non_loss_data=True,
         )
         if outputs:
-            out = whole_sequence(outputs[0].float().transpose(0, 1).contiguous()).transpose(0, 1)
+            out = gather_sequence(outputs[0].float().transpose(0, 1).contiguous()).transpose(0, 1)
         else:  # only the last stage has them; the others receive them in place
             out = torch.empty(*tokens.shape, self._vocab_rows, device=device())
         if self.layout.pipeline_parallel > 1:

@@ -46,13 +46,13 @@ class Guards:
 
     # ---- what is known before a step
 
-    def batch(self, step: int) -> int:
+    def batch_number(self, step: int) -> int:
         """Number of the batch that a step trains on: its own, or a spare one."""
         return step + self._spare(step) * self._steps
 
-    def holds(self, step: int) -> bool:
+    def was_skipped(self, step: int) -> bool:
         """Whether this step, with these samples, left the weights alone when it was done before."""
-        return any(e["kind"] == "nonfinite" and e["batch"] == self.batch(step) for e in self._events)
+        return any(e["kind"] == "nonfinite" and e["batch"] == self.batch_number(step) for e in self._events)
 
     def _spare(self, step: int) -> int:
         return sum(str(step) in event["skipped"] for event in self._spikes())
@@ -62,7 +62,7 @@ class Guards:
 
     # ---- after a step
 
-    def note(self, step: int, result: StepResult) -> dict[str, float]:
+    def record(self, step: int, result: StepResult) -> dict[str, float]:
         """Take in a step that stays; returns what its line of metrics says of guards.
 
         Raises FloatingPointError where as many steps in a row as are allowed could not be used.
@@ -86,15 +86,15 @@ class Guards:
                 f"{what}, for {self._in_a_row} steps in a row; checkpoints are from before. A lower optimizer.lr or a "
                 "longer schedule.warmup_steps may help"
             )
-        if self.holds(step):
+        if self.was_skipped(step):
             say(f"step {step}: left out, as when it was first done")
         else:
-            event = {"kind": "nonfinite", "step": step, "batch": self.batch(step)}
+            event = {"kind": "nonfinite", "step": step, "batch": self.batch_number(step)}
             self._keep([*self._events, event | {"loss": str(result.loss), "grad_norm": str(result.grad_norm)}])
             say(f"{what}: the weights stay as they were")
 
     @property
-    def in_doubt(self) -> bool:
+    def last_step_skipped(self) -> bool:
         """Whether the last step could not be used: the one before may have ruined the weights."""
         return self._in_a_row > 0
 
@@ -119,20 +119,20 @@ class Guards:
         elif len(self._spikes()) >= self._settings.max_rollbacks:
             why = f"after {len(self._spikes())} rollbacks (guards.max_rollbacks)"
         if why:
-            self.give_way(step, why)
+            self.accept_level(step, why)
             return None
         return max(1, step - _SUSPECTS + 1)
 
-    def give_way(self, step: int, why: str) -> None:
+    def accept_level(self, step: int, why: str) -> None:
         """The loss is what it is now: what comes is compared with itself."""
         say(f"step {step}: the loss jumps, {why}: going on")
         self._losses = []
 
-    def go_back(self, step: int, loss: float, back: int, digest: Callable[[int], str]) -> None:
+    def record_rollback(self, step: int, loss: float, back: int, digest: Callable[[int], str]) -> None:
         """The run is at step `back` again: from here on the suspects have other samples. `digest` tells a batch's."""
         usual = self._level()
         suspects = range(max(back + 1, step - _SUSPECTS + 1), step + 1)
-        skipped = {str(suspect): digest(self.batch(suspect)) for suspect in suspects}
+        skipped = {str(suspect): digest(self.batch_number(suspect)) for suspect in suspects}
         event = {"kind": "spike", "step": step, "loss": loss, "usual": usual, "back_to": back, "skipped": skipped}
         self._keep([*self._events, event])
         say(

@@ -43,7 +43,7 @@ from qwen_shared.training.checkpoint import load_checkpoint
 from qwen_shared.training.engine import Engine
 from qwen_shared.training.loop import Batches, Hooks, train
 from qwen_shared.training.sampling import Prompt, continue_prompts
-from qwen_shared.training.schedule import rate_of
+from qwen_shared.training.schedule import lr_schedule
 
 
 @dataclass(frozen=True)
@@ -231,7 +231,7 @@ def _run(
         watchdog = Watchdog(recipe.guards.step_timeout, run_dir / "logs", processes.rank, failed)
         engine.alive = watchdog.alive
         with tracker.training(), watchdog:
-            rate = work.rate or rate_of(recipe)
+            rate = work.rate or lr_schedule(recipe)
             train(recipe, engine, work.batches, rate, hooks, tracker, checkpoints, start_step, vocab_rows, progress)
         results = {}
         if manifest is not None:

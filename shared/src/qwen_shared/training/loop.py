@@ -88,9 +88,9 @@ def train(
         # From before the suspects, if that is still there.
         found = go_back(checkpoints, suspect, engine) or go_back(checkpoints, step, engine)
         if found is None:
-            guards.give_way(step, "with no checkpoint to go back to")
+            guards.accept_level(step, "with no checkpoint to go back to")
             return None
-        guards.go_back(step, loss, found["step"], batches.digest)
+        guards.record_rollback(step, loss, found["step"], batches.digest)
         guards.load_state(found.get("guards", {}))
         tracker.rewind(found["step"])
         return found["step"]
@@ -103,9 +103,9 @@ def train(
             step += 1
             faults.reach("training", step)
             began = time.perf_counter()
-            lr, number = rate(step), guards.batch(step)
+            lr, number = rate(step), guards.batch_number(step)
             samples = faults.spoil_samples(batches.micro_batches(number), number)
-            result = engine.train_step(samples, lr, step, hold=guards.holds(step))
+            result = engine.train_step(samples, lr, step, skip_update=guards.was_skipped(step))
             synchronize()
             seconds = time.perf_counter() - began
             reports = gather_reports(stop.asked, result.updated and guards.is_spike(result.loss), result.own_seconds)
@@ -113,7 +113,7 @@ def train(
                 step = back
                 continue
             try:
-                guarded = guards.note(step, result)
+                guarded = guards.record(step, result)
             except FloatingPointError:
                 settle(wait=True)
                 raise
@@ -133,12 +133,12 @@ def train(
             validating = step % recipe.evaluation.interval == 0 or step == steps
             if validating:
                 metrics |= hooks.validate(step, step == steps)
-            if validating or guards.in_doubt or step % recipe.tracking.log_interval == 0:
+            if validating or guards.last_step_skipped or step % recipe.tracking.log_interval == 0:
                 tracker.log(step, {**metrics, "data/samples": batches.digest(number)})
 
             # A validation may have taken long: what was asked since is heard now, not a step later.
             stopping = step < steps and (stop.agreed() if validating else reports.stop)
-            if (step % interval == 0 and not guards.in_doubt) or step == steps or stopping:
+            if (step % interval == 0 and not guards.last_step_skipped) or step == steps or stopping:
                 settle(wait=True)
                 saver.begin(step, {"step": step, "world_size": engine.layout.world_size, "guards": guards.state()})
             if stopping:

@@ -30,6 +30,6 @@ def learning_rate(schedule: Schedule, peak: float, step: int, steps: int) -> flo
     return floor + (peak - floor) * 0.5 * (1.0 + math.cos(math.pi * done))
 
 
-def rate_of(recipe: Recipe) -> Callable[[int], float]:
+def lr_schedule(recipe: Recipe) -> Callable[[int], float]:
     """The learning rate of each step of a recipe."""
     return lambda step: learning_rate(recipe.schedule, recipe.optimizer.lr, step, recipe.training.steps)

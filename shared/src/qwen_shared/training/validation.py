@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from torch import Tensor
 
 from qwen_shared.data import ValidationText
-from qwen_shared.training.batches import held_out_turns, validation_micro_batches
+from qwen_shared.training.batches import held_out_indices, validation_micro_batches
 from qwen_shared.training.engine import Engine, MicroBatch
 
 _TURNS_AT_ONCE = 16  # micro-batches per call of the pipeline schedule and stage
@@ -18,7 +18,7 @@ def validate(engine: Engine, text: ValidationText) -> dict[str, float]:
     """val/loss (nats per token, masked as in training), val/perplexity and val/bits_per_byte (every token charged)."""
     eod_id = text.eod_id if engine.recipe.data.isolate_documents else None
     size = engine.recipe.training.micro_batch_size
-    turns = held_out_turns(text.num_windows, engine.layout, engine.processes.data_rank, size)
+    turns = held_out_indices(text.num_windows, engine.layout, engine.processes.data_rank, size)
     sums = held_out_sums(engine, turns, lambda some: validation_micro_batches(text, some, eod_id))
     (loss, every), (tokens, _) = sums.tolist()
     return {

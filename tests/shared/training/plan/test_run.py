@@ -35,7 +35,7 @@ def elsewhere(tmp_path, monkeypatch):
     monkeypatch.setenv("QWEN_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("qwen_shared.training.plan.machines.this_gpu", lambda: None)
     cpu = Machine("cpu", 1e11, 16 * 2**30)
-    for module in ("machines", "run", "lines"):
+    for module in ("machines", "run", "formatting"):
         monkeypatch.setattr(f"qwen_shared.training.plan.{module}.this_cpu", lambda: cpu)
     monkeypatch.setattr("qwen_shared.training.plan.run.this_gpu", lambda: None)
 

@@ -15,7 +15,7 @@ from qwen_shared.model.sizes import flops_per_token, padded_vocab_rows, paramete
 from qwen_shared.run.manifest import MANIFEST, Manifest
 from qwen_shared.run.paths import find_export, list_checkpoints
 from qwen_shared.tokenizer import load_tokenizer
-from qwen_shared.training.plan.lines import GIB, Terms, TextPlan, cost, cost_lines, table
+from qwen_shared.training.plan.formatting import GIB, PlanOptions, TextPlan, cost, cost_lines, table
 
 KIND = "chat-ppo"
 # Bytes per parameter at bf16: weights, gradients, and AdamW's two moments with the fp32 weights.
@@ -79,7 +79,7 @@ def _reward_directory(recipe: PpoRecipe) -> Path | None:
 def plan(invocation: Invocation) -> TextPlan:
     """Steps, memory per rank of all four models by ZeRO stage, FLOPs and costs. Raises UserError as `check` does."""
     i, recipe = invocation, invocation.recipe
-    world_size, terms = i.layout.world_size, Terms.of(i.options)
+    world_size, terms = i.layout.world_size, PlanOptions.of(i.options)
     reward = check(recipe, world_size, i.parent)
     saved = list_checkpoints(i.run_dir / "checkpoints")
     what = f"go on with {i.run_dir} after step {saved[-1]}" if saved else f"make {i.run_dir}"

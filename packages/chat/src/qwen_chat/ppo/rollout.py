@@ -67,7 +67,7 @@ class VllmSampler:
 
     @torch.no_grad()
     def sync_weights(self) -> None:
-        self._generate.follow(self._lm.named_parameters())
+        self._generate.load_weights(self._lm.named_parameters())
 
     def __call__(self, queries: list[Query], sampling: Sampling) -> Responses:
         return _responses(queries, self._generate([query.ids for query in queries], sampling), self._tokenizer)

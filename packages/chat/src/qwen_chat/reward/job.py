@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from qwen_chat.hf_run import HfRun
     from qwen_chat.reward.pairs import StagePairs
     from qwen_chat.reward.stages import Stage
-    from qwen_shared.training.plan.lines import TextPlan
+    from qwen_shared.training.plan.formatting import TextPlan
 
 KIND = "chat-reward"
 PAIRS, WRITING = "pairs", ".writing"

@@ -9,13 +9,13 @@ from qwen_shared.cli import Invocation
 from qwen_shared.model.sizes import flops_per_token, padded_vocab_rows, parameter_count
 from qwen_shared.run.paths import list_checkpoints
 from qwen_shared.tokenizer import load_tokenizer
-from qwen_shared.training.plan.lines import GIB, Terms, TextPlan, cost, cost_lines, table
+from qwen_shared.training.plan.formatting import GIB, PlanOptions, TextPlan, cost, cost_lines, table
 
 
 def plan_reward(invocation: Invocation) -> TextPlan:
     """Parameters, pairs, steps, tokens, memory, FLOPs and costs. Raises UserError for what cannot run."""
     i, recipe = invocation, invocation.recipe
-    model, layout, terms = recipe.model, i.layout, Terms.of(i.options)
+    model, layout, terms = recipe.model, i.layout, PlanOptions.of(i.options)
     tokenizer = load_tokenizer(i.parent.tokenizer)
     rows = padded_vocab_rows(model, tokenizer.vocab_size, 1)
     # A head replaces the output layer.

@@ -19,7 +19,7 @@ from qwen_shared.evaluation.progress import counting
 from qwen_shared.evaluation.prompts import Style, check_room, shown
 from qwen_shared.evaluation.scoring import by_group, parts, wilson
 from qwen_shared.evaluation.work import Work
-from qwen_shared.generation.sampling import Completion, Generate, Sampling, until
+from qwen_shared.generation.sampling import Completion, Generate, Sampling, truncate_at
 from qwen_shared.tokenizer import Tokenizer
 
 _AT_ONCE = 512  # answers between two savings
@@ -150,7 +150,7 @@ def _rows(
     from code_qwen.sandbox import run_tests_many
 
     stop_texts = task.stop_texts if style == "base" else ()
-    texts = [until(tokenizer.decode(c.ids), stop_texts) for c in completions]
+    texts = [truncate_at(tokenizer.decode(c.ids), stop_texts) for c in completions]
     numbers = [i for i in part for _ in range(settings.samples)]
     programs = [program(items[i], text, style) for i, text in zip(numbers, texts, strict=True)]
     jobs = [items[i].job(code, settings.timeout) for i, code in zip(numbers, programs, strict=True)]

@@ -18,7 +18,7 @@ from qwen_shared.evaluation.progress import counting
 from qwen_shared.evaluation.prompts import Style, check_room, shown
 from qwen_shared.evaluation.scoring import by_group, parts, wilson
 from qwen_shared.files import write_atomic
-from qwen_shared.generation.sampling import Completion, Generate, Sampling, until
+from qwen_shared.generation.sampling import Completion, Generate, Sampling, truncate_at
 from qwen_shared.tokenizer import Tokenizer
 
 
@@ -77,7 +77,7 @@ def evaluate(
         prompts = [task.prompt(item, style, count, system, tokenizer) for item in items]
         completions = _answer(generate, task, prompts, settings, style)
         stop_texts = task.format.stop_texts if style == "base" else ()
-        texts = [until(tokenizer.decode(c.ids), stop_texts).strip() for c in completions]
+        texts = [truncate_at(tokenizer.decode(c.ids), stop_texts).strip() for c in completions]
         prompted = [shown(prompt, tokenizer) for prompt in prompts]
         results[task.name] = _count(task, items, prompted, completions, texts, settings.samples)
         if output_dir:

@@ -8,7 +8,7 @@ run        the plan of a run, as text and as figures
 lines      how plans are printed, whatever they are of
 """
 
-from qwen_shared.training.plan.lines import Terms
+from qwen_shared.training.plan.formatting import PlanOptions
 from qwen_shared.training.plan.run import RunPlan, plan_run
 
-__all__ = ["RunPlan", "Terms", "plan_run"]
+__all__ = ["PlanOptions", "RunPlan", "plan_run"]

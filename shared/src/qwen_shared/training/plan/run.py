@@ -17,7 +17,7 @@ from qwen_shared.recipe.schema import Schedule
 from qwen_shared.run.paths import list_checkpoints
 from qwen_shared.tokenizer import load_tokenizer
 from qwen_shared.training.plan.fit import suggest
-from qwen_shared.training.plan.lines import GIB, Terms, cost, cost_lines, gib, table
+from qwen_shared.training.plan.formatting import GIB, PlanOptions, cost, cost_lines, gib, table
 from qwen_shared.training.plan.machines import (
     HOLES,
     PROCESS_BYTES,
@@ -29,11 +29,11 @@ from qwen_shared.training.plan.machines import (
     this_gpu,
 )
 from qwen_shared.training.plan.memory import RECOMPUTE, Memory, rank_memory
-from qwen_shared.training.plan.sources import SourceFacts, look_at
+from qwen_shared.training.plan.sources import SourceFacts, inspect_sources
 
 _MOST_LINES = 5  # of sources
 # Without a GPU and too large for this machine.
-_USUAL_GPU = "H100"
+_DEFAULT_GPU = "H100"
 
 
 def plan_run(
@@ -46,16 +46,22 @@ def plan_run(
 ) -> RunPlan:
     """What a command would make or go on with. Raises UserError, in milliseconds, for what cannot be.
 
-    `options` are the command's flags, of which `Terms` reads some.
+    `options` are the command's flags, of which `PlanOptions` reads some.
     """
-    return RunPlan(command, recipe, layout, run_dir, parent, Terms.of(options or argparse.Namespace()))
+    return RunPlan(command, recipe, layout, run_dir, parent, PlanOptions.of(options or argparse.Namespace()))
 
 
 class RunPlan:
     """`str` is a table for people, `as_dict` the same for programs; only these look at data and measure the CPU."""
 
     def __init__(
-        self, command: str, recipe: Recipe, layout: Layout, run_dir: Path, parent: ParentModel | None, terms: Terms
+        self,
+        command: str,
+        recipe: Recipe,
+        layout: Layout,
+        run_dir: Path,
+        parent: ParentModel | None,
+        terms: PlanOptions,
     ):
         self._command, self._run_dir, self._parent, self._layout, self._terms = command, run_dir, parent, layout, terms
         if parent:
@@ -97,13 +103,13 @@ class RunPlan:
         if here := this_gpu():
             return here
         cpu = this_cpu()
-        return cpu if self.need(cpu) <= cpu.usable else gpu(_USUAL_GPU)
+        return cpu if self.need(cpu) <= cpu.usable else gpu(_DEFAULT_GPU)
 
     # ---- data and disk
 
     @cached_property
     def sources(self) -> list[SourceFacts]:
-        return look_at(self._recipe, self._tokenizer)
+        return inspect_sources(self._recipe, self._tokenizer)
 
     def _seen(self, source: SourceFacts) -> float | None:
         """How often the run reads a source's tokens; None where that is not known, or depends on more."""

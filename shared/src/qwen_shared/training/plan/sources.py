@@ -30,7 +30,7 @@ class SourceFacts:
     counted: bool = False
 
 
-def look_at(recipe: Recipe, tokenizer: Tokenizer) -> list[SourceFacts]:
+def inspect_sources(recipe: Recipe, tokenizer: Tokenizer) -> list[SourceFacts]:
     """Of each source, in the recipe's order. Raises UserError, naming file and line, for a beginning that cannot be
     read."""
     return [_look(part, source, key, tokenizer) for key, part in recipe.data.parts.items() for source in part.sources]

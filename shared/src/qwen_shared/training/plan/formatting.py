@@ -15,7 +15,7 @@ DEFAULT_MFU = 0.40
 
 
 @dataclass(frozen=True)
-class Terms:
+class PlanOptions:
     """What a plan is told besides the recipe: the machine it is for, how well that is used, and what it costs."""
 
     gpu: str | None = None  # default: this machine, where the run fits into it
@@ -24,7 +24,7 @@ class Terms:
     nodes: int = 1  # hosts that share the processes evenly
 
     @classmethod
-    def of(cls, options: argparse.Namespace) -> Terms:
+    def of(cls, options: argparse.Namespace) -> PlanOptions:
         """From a command's flags, where it has them. Raises UserError for what cannot be."""
         mfu = getattr(options, "mfu", None)
         price = getattr(options, "price", None)
@@ -63,7 +63,7 @@ def table(lines: dict[str, str]) -> str:
     return "\n".join(f"{name:<{width}}  {text}".rstrip() for name, text in lines.items())
 
 
-def cost(flops: float, ranks: int, machine: Machine, terms: Terms) -> dict[str, Any]:
+def cost(flops: float, ranks: int, machine: Machine, terms: PlanOptions) -> dict[str, Any]:
     """Seconds of wall time, hours and dollars of all GPUs, and which those are. Processes of a host share its CPU."""
     seconds = flops / (machine.flops * terms.mfu * (terms.nodes if machine.is_cpu else ranks))
     hours = None if machine.is_cpu else seconds * ranks / 3600
@@ -77,7 +77,7 @@ def cost(flops: float, ranks: int, machine: Machine, terms: Terms) -> dict[str, 
     }
 
 
-def cost_lines(flops: float, machines: list[dict[str, Any]], terms: Terms) -> list[str]:
+def cost_lines(flops: float, machines: list[dict[str, Any]], terms: PlanOptions) -> list[str]:
     """A table, a row a machine: `cost`'s figures and, where it is known, `memory`, a text."""
     price = f", ${terms.price:g} a GPU hour (--price)" if terms.price is not None else ""
     title = f"compute   {flops:.3g} FLOPs, at {terms.mfu:.0%} of peak (--mfu){price}"
