@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import torch
 import two_processes
-
 from qwen_chat.publish import _policy_weights
 
 from . import zero_stages

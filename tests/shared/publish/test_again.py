@@ -65,7 +65,7 @@ def test_only_the_text_is_another(publish, run, proofs, file, old, new):
     card, weights = (there / "README.md").read_text(), (there / "model.safetensors").stat()
     change(run / file, old, new)
     done = publish(run)
-    assert done.returncode == 0 and "its card is written anew" in done.stdout and len(proofs) == 1
+    assert done.returncode == 0 and "writing its card anew" in done.stdout and len(proofs) == 1
     assert (there / "README.md").read_text() != card
     now = (there / "model.safetensors").stat()
     assert (now.st_ino, now.st_nlink) == (weights.st_ino, weights.st_nlink)
@@ -77,7 +77,7 @@ def test_only_the_text_is_another(publish, run, proofs, file, old, new):
 
 def test_another_licence_is_another_text(publish, run, proofs):
     assert publish(run, "--to", run.parent / "shelf").returncode == 0
-    assert "written anew" in publish(run, "--to", run.parent / "shelf", "--licence", "mit").stdout
+    assert "writing its card anew" in publish(run, "--to", run.parent / "shelf", "--licence", "mit").stdout
     assert "license: mit" in (run.parent / "shelf" / "README.md").read_text() and len(proofs) == 1
 
 

@@ -7,11 +7,10 @@ from dataclasses import replace
 import pytest
 from markdown_it import MarkdownIt
 
-from qwen_shared.publish.card import Facts, card
-from qwen_shared.publish.data_table import DataRow, data_rows
-from qwen_shared.publish.evaluation import Quantised, Variant, by_length, figures_of, tokens_of
-from qwen_shared.publish.lineage import Forebear, forebears
-from qwen_shared.publish.subject import find_subject
+from qwen_shared.publish.card import CardFacts, card
+from qwen_shared.publish.checkpoint import find_checkpoint
+from qwen_shared.publish.evaluation import Quantised, Variant, by_length, results_of, tokens_of
+from qwen_shared.publish.provenance import DataRow, ParentRow, data_rows, parent_rows
 from qwen_shared.recipe.yaml_text import parse_yaml
 from qwen_shared.run import Manifest, Parent
 from qwen_shared.run.lineage import describe_parent
@@ -62,10 +61,9 @@ MATH = {
 def facts(make_run):
     def make(kind="math-sft", results=MATH, licence=None, quantised=None, recipe=RECIPE, **said):
         run = make_run("tiny", kind=kind, command="math-qwen sft", results=results, recipe=recipe, **said)
-        subject = find_subject(str(run))
-        rows = data_rows(subject, ("pairs", "dialogues"))
-        chain = forebears(subject)
-        return Facts(subject, figures_of(subject), chain, rows, 7_410_944, "bf16", licence, CERTIFICATE, quantised)
+        checkpoint = find_checkpoint(str(run))
+        parents, data, results = parent_rows(checkpoint), data_rows(checkpoint), results_of(checkpoint)
+        return CardFacts(checkpoint, results, parents, data, 7_410_944, "bf16", licence, CERTIFICATE, quantised)
 
     return make
 
@@ -145,7 +143,7 @@ def test_words_of_others_are_no_markup(facts):
         facts(results=MATH | {f"eval/{HOSTILE}/accuracy{end}": 0.5 for end in ("", "_low", "_high")}),
     )
     hostile = replace(hostile, data=[DataRow(HOSTILE, "1 document", None, HOSTILE)])
-    hostile = replace(hostile, forebears=[Forebear(HOSTILE, 1, "ab" * 32, False, None, None, False, HOSTILE)])
+    hostile = replace(hostile, parents=[ParentRow(HOSTILE, 1, "ab" * 32, False, None, None, False, HOSTILE)])
     rendered = [
         MarkdownIt("commonmark").enable("table").parse(card(facts).partition("\n---\n")[2])
         for facts in (plain, hostile)
@@ -226,7 +224,7 @@ def test_a_parent_is_told_of_as_it_was(facts, make_run):
     another.created, another.results["tokens"] = "2031-01-01T00:00:00+00:00", 9000
     another.write(base)
     (base / "metrics.jsonl").write_text('{"step": 10, "tokens": 8000}\n{"step": 20, "tokens": 9000}\n')
-    assert forebears(run.subject) == [replace(run.forebears[0], manifest=None)]
+    assert parent_rows(run.checkpoint) == [replace(run.parents[0], manifest=None)]
 
 
 def test_lineage_from_elsewhere(facts, tmp_path):
@@ -258,18 +256,18 @@ def test_a_text_of_somebody_else_was_measured(make_run):
     report = {"model": "runs/tiny/export", "sources": [SOURCE["name"]], "bytes": 90, "lengths": {"64": {"loss": 1.0}}}
     for said, expected in (({}, report["lengths"]), ({"sources": ["other.txt"]}, {}), ({"bytes": 91}, {})):
         (run / "evaluation.json").write_text(json.dumps(report | said))
-        assert by_length(find_subject(str(run))) == expected
+        assert by_length(find_checkpoint(str(run))) == expected
 
 
 def test_an_earlier_checkpoint(make_run):
     run = make_run()
     lines = [{"step": 10, "tokens": 1, "val/bits_per_byte": 3.0}, {"step": 20, "tokens": 2, "val/bits_per_byte": 2.0}]
     (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    assert figures_of(find_subject(f"{run}@10")) == {"val/bits_per_byte": 3.0}
-    assert tokens_of(find_subject(f"{run}@10")) == 1
-    assert figures_of(find_subject(f"{run}@20")) == {"val/bits_per_byte": 2.0}
+    assert results_of(find_checkpoint(f"{run}@10")) == {"val/bits_per_byte": 3.0}
+    assert tokens_of(find_checkpoint(f"{run}@10")) == 1
+    assert results_of(find_checkpoint(f"{run}@20")) == {"val/bits_per_byte": 2.0}
     report = {"tasks": {"level1": {"accuracy": 0.5, "accuracy_low": 0.4, "by": {}}}}
     (run / "evaluation-00000010").mkdir()
     (run / "evaluation-00000010" / "evaluation.json").write_text(json.dumps(report))
-    assert figures_of(find_subject(f"{run}@10"))["eval/level1/accuracy"] == 0.5
-    assert find_subject(f"{run}@10").default_target == run / "published-00000010"
+    assert results_of(find_checkpoint(f"{run}@10"))["eval/level1/accuracy"] == 0.5
+    assert find_checkpoint(f"{run}@10").default_target == run / "published-00000010"

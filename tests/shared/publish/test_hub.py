@@ -21,7 +21,7 @@ from qwen_shared.errors import Stopped, UserError
 from qwen_shared.publish import hub
 directory, ours, *words = sys.argv[1:]
 try:
-    repository = hub.look("org/model", json.loads(ours), "--replace" in words)
+    repository = hub.find_repository("org/model", json.loads(ours), "--replace" in words)
     print(hub.upload(repository, Path(directory), "tiny, step 20"))
 except (UserError, Stopped) as error:
     print(error, file=sys.stderr)
@@ -85,7 +85,7 @@ def test_a_cut_connection(send, directory, hub):
     hub.cut = 1_000
     done = send()
     assert done.returncode == 75, done.stdout + done.stderr
-    assert "the connection ended" in last_line(done) and "the same command goes on" in last_line(done)
+    assert "the connection broke" in last_line(done) and "the same command continues" in last_line(done)
     assert names(hub) == set() and not hub.blobs
     hub.cut = 0
     first, second, *_ = sorted(directory.iterdir(), key=lambda path: path.suffix != ".safetensors")
@@ -163,7 +163,7 @@ def test_a_refusal_without_a_reason(send, hub):
     assert done.returncode == 2 and last_line(done) == "hf://org/model: refused (400 Bad Request)"
     hub.refuse, hub.reason = 500, ""
     done = send()
-    assert done.returncode == 75 and "what arrived is kept, and the same command goes on" in last_line(done)
+    assert done.returncode == 75 and "what arrived is kept, and the same command continues" in last_line(done)
 
 
 def test_a_full_disk_is_no_connection_that_ended():
@@ -188,4 +188,4 @@ def test_no_token(send, directory, hub):
 def test_no_server(send, directory, hub):
     hub.close()
     done = send()
-    assert done.returncode == 75 and "the connection ended" in done.stderr
+    assert done.returncode == 75 and "the connection broke" in done.stderr

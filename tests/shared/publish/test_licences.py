@@ -2,7 +2,7 @@
 
 import pytest
 
-from qwen_shared.publish.licences import MADE_HERE, of_directory, of_source
+from qwen_shared.publish.licences import GENERATED, of_directory, of_source
 
 
 @pytest.fixture(autouse=True)
@@ -12,7 +12,7 @@ def no_network(monkeypatch):
 
 def test_what_comes_with_the_suite():
     assert of_source("stdlib", {}) == "PSF-2.0"
-    assert of_source("dialogues", {"conversations": "{}"}) == MADE_HERE
+    assert of_source("dialogues", {"conversations": "{}"}) == GENERATED
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,9 @@ from transformers import AutoModelForCausalLM, Qwen2Config
 
 from qwen_shared.data.token_file import TokenFileWriter
 from qwen_shared.errors import UserError
+from qwen_shared.publish.checkpoint import find_checkpoint
 from qwen_shared.publish.held_out import held_out_documents
-from qwen_shared.publish.loss import mean_loss
-from qwen_shared.publish.quantise import quantise
-from qwen_shared.publish.subject import find_subject
+from qwen_shared.publish.quantise import mean_loss, quantise
 from qwen_shared.tokenizer import load_tokenizer
 
 VOCAB = 512
@@ -65,8 +64,8 @@ def directory(tmp_path):
 
 
 def test_variants(make_run, held_out, directory):
-    subject = find_subject(str(make_run(data=[held_out()])))
-    found = quantise(subject, directory, [], {"int8": 8, "int4": 4})
+    checkpoint = find_checkpoint(str(make_run(data=[held_out()])))
+    found = quantise(checkpoint, directory, [], {"int8": 8, "int4": 4})
     whole = AutoModelForCausalLM.from_pretrained(directory).eval()
     assert found.tokens == sum(range(5, 45, 4)) - 10
     assert [variant.name for variant in found.variants] == ["int8", "int4"]
@@ -96,15 +95,15 @@ def test_layers_that_fall_into_no_groups(make_run, held_out, directory, tmp_path
         num_key_value_heads=2, max_position_embeddings=64,
     )  # fmt: skip
     AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path / "odd")
-    subject = find_subject(str(make_run(data=[held_out()])))
-    with pytest.raises(UserError, match="a layer of 40 inputs does not fall into groups of 32; int8 works"):
-        quantise(subject, tmp_path / "odd", [], {"int4": 4})
+    checkpoint = find_checkpoint(str(make_run(data=[held_out()])))
+    with pytest.raises(UserError, match="a layer of 40 inputs does not divide into groups of 32; int8 works"):
+        quantise(checkpoint, tmp_path / "odd", [], {"int4": 4})
 
 
 @pytest.mark.parametrize("mask", [False, True])
 def test_the_loss_is_that_of_one_document_after_another(make_run, held_out, directory, cache, mask):
-    subject = find_subject(str(make_run(data=[held_out(mask)])))
-    documents = held_out_documents(subject, [], cache, 64)
+    checkpoint = find_checkpoint(str(make_run(data=[held_out(mask)])))
+    documents = held_out_documents(checkpoint, [], cache, 64)
     model = AutoModelForCausalLM.from_pretrained(directory).eval()
     total, count = 0.0, 0
     for ids, wanted in documents:
@@ -118,14 +117,14 @@ def test_the_loss_is_that_of_one_document_after_another(make_run, held_out, dire
 
 
 def test_tokens_that_are_not_what_they_were(make_run, held_out, cache):
-    subject = find_subject(str(make_run(data=[held_out()])))
+    checkpoint = find_checkpoint(str(make_run(data=[held_out()])))
     content = bytearray((cache / "key" / "validation.bin").read_bytes())
     content[0] ^= 1
     (cache / "key" / "validation.bin").write_bytes(content)
-    with pytest.raises(UserError, match=r"held-out tokens of a\.jsonl are not in"):
-        held_out_documents(subject, [], cache, 64)
-    bare = find_subject(str(make_run("bare")))
-    with pytest.raises(UserError, match="keeps held-out text"):
+    with pytest.raises(UserError, match=r"held-out tokens of a\.jsonl are no longer in"):
+        held_out_documents(checkpoint, [], cache, 64)
+    bare = find_checkpoint(str(make_run("bare")))
+    with pytest.raises(UserError, match="held out text to measure"):
         held_out_documents(bare, [], cache, 64)
 
 
@@ -134,13 +133,13 @@ def test_without_held_out_tokens_nothing_begins(publish, make_run, held_out, cac
     done = publish(run, "--plan", "--quantise", "int4")
     assert (done.returncode, done.stderr) == (0, "") and "step 20, int4 in" in done.stdout
     (cache / "key" / "validation.bin").unlink()
-    monkeypatch.setattr("qwen_shared.publish.command._put_together", lambda *_: pytest.fail("began"))
+    monkeypatch.setattr("qwen_shared.publish.command._assemble", lambda *_: pytest.fail("began"))
     for words in (["--plan"], []):
         done = publish(run, "--quantise", "int4", *words)
         assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
-        assert "the held-out tokens of a.jsonl are not in" in done.stderr
+        assert "the held-out tokens of a.jsonl are no longer in" in done.stderr
     # What was published with it stands as it is, where nothing has changed.
-    identity = find_subject(str(run)).identity
+    identity = find_checkpoint(str(run)).identity
     (run / "published" / "int4").mkdir(parents=True)
     (run / "published" / "certificate.json").write_text(json.dumps({"run": identity}))
     assert publish(run, "--plan", "--quantise", "int4").returncode == 0

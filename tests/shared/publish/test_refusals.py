@@ -36,7 +36,7 @@ def test_the_last_checkpoint_is_gone(publish, make_run):
     """What was measured of step 20 says nothing of step 10."""
     run = make_run(steps=(10,))
     (run / "metrics.jsonl").write_text(json.dumps({"step": 20, "tokens": 1, "val/loss": 2.0}) + "\n")
-    refused(publish(run), "its last step, 20, is not there any more", f"{run}@10 is an earlier one")
+    refused(publish(run), "its last step, 20, is gone", f"{run}@10 is an earlier one")
 
 
 @pytest.mark.parametrize("recipe", [None, "", "- a\n", "tokenizer: default\n", "\xff"])
@@ -84,11 +84,11 @@ def test_words(publish, make_run, words, said):
 def test_a_run_s_own_places(publish, make_run, tmp_path, place):
     one, two = make_run(), make_run("two")
     for run in (one, two):
-        refused(publish(one, "--to", run / place), f"a place within the run {run}, ", f"for {one / 'published'},")
-        refused(publish(one, "--plan", "--to", run / place), "a place within the run")
+        refused(publish(one, "--to", run / place), f"inside the run {run}, ", f"for {one / 'published'},")
+        refused(publish(one, "--plan", "--to", run / place), "inside the run")
     (tmp_path / "link").symlink_to(two / "export", target_is_directory=True)
-    refused(publish(one, "--to", tmp_path / "link" / "sub"), f"a place within the run {two}, ")
-    refused(publish(one, "--to", two / "published"), f"a place within the run {two}, ")
+    refused(publish(one, "--to", tmp_path / "link" / "sub"), f"inside the run {two}, ")
+    refused(publish(one, "--to", two / "published"), f"inside the run {two}, ")
     assert publish(one, "--to", one / "published", "--plan").returncode == 0
     assert publish(f"{one}@10", "--to", one / "published-00000010", "--plan", "--without-evaluation").returncode == 0
 
@@ -103,11 +103,9 @@ def test_a_reward_model_is_not_quantised(publish, make_run):
     refused(publish(run, "--quantise", "int8"), "a reward model")
 
 
-def test_another_package_s_run_names_its_command(publish, make_run):
-    run = make_run(kind="chat-ppo", command="qwen-chat ppo", results={"gain/reward": 1.0})
-    for path in run.glob("checkpoints/*/metadata.json"):
-        path.unlink()
-    refused(publish(run), "a run of chat-ppo", "`qwen-chat publish`")
+def test_a_kind_that_no_installed_package_knows_names_its_command(publish, make_run):
+    run = make_run(kind="song-sft", command="song-qwen sft")
+    refused(publish(run), "a run of song-sft", "`song-qwen`")
 
 
 def test_the_target_holds_something_else(publish, make_run, tmp_path):
@@ -180,8 +178,8 @@ def test_a_full_disk_is_one_line_and_no_failed_proof(publish, make_run, tmp_path
     def full(*words, **more):
         raise OSError(number, problem, str(tmp_path / "there" / "file"))
 
-    monkeypatch.setattr(command, "_put_together", full)
+    monkeypatch.setattr(command, "_assemble", full)
     refused(publish(make_run(), "--to", tmp_path / "there"), f"there/file: {problem}")
     monkeypatch.setattr(parity, "certify", full)
     with pytest.raises(OSError, match=problem):
-        command._certify(None, command.Kind(None, ()), tmp_path, tmp_path, None)
+        command._certify(None, tmp_path, tmp_path, None)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from qwen_shared.cli import REPORT, Verb, publish_tool, result_names, run
+from qwen_base.kinds import PRETRAIN
+from qwen_shared.cli import PUBLISH, REPORT, Verb, result_names, run
 
-KIND = "base-pretrain"
 RECIPES = Path(__file__).parents[2] / "recipes"
 
 
@@ -31,7 +31,7 @@ VERBS = [
         "pretrain",
         "train a base model, from random weights or --from another model; or go on with a stopped run",
         "qwen_base.pretrain:main",
-        KIND,
+        PRETRAIN.name,
         takes_parent=True,
         plan="qwen_base.pretrain:plan",
         results=lambda recipe: result_names.pretrained(),
@@ -40,7 +40,7 @@ VERBS = [
         "evaluate",
         "measure a run's loss, bits per byte and perplexity on held-out text",
         "qwen_base.evaluate:main",
-        KIND,
+        PRETRAIN.name,
         reads_run=True,
         plan="qwen_base.evaluate:plan",
     ),
@@ -48,7 +48,7 @@ VERBS = [
         "generate",
         "continue prompts with a run's model",
         "qwen_base.generate:main",
-        KIND,
+        PRETRAIN.name,
         reads_run=True,
         reads_data=False,
         plan="qwen_base.generate:plan",
@@ -58,12 +58,12 @@ VERBS = [
         "export",
         "write a run's model in Hugging Face form",
         "qwen_base.export:main",
-        KIND,
+        PRETRAIN.name,
         reads_run=True,
         reads_data=False,
         plan="qwen_base.export:plan",
         options=_export_options,
     ),
     REPORT,
-    publish_tool(),
+    PUBLISH,
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from qwen_base.kinds import PRETRAIN
 from qwen_shared.cli import Invocation
 from qwen_shared.log import say
 from qwen_shared.training.plan import plan_run
@@ -21,7 +22,7 @@ def main(invocation: Invocation) -> None:
         invocation.layout,
         invocation.run_dir,
         invocation.command,
-        "base-pretrain",
+        PRETRAIN.name,
         invocation.parent,
     )
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from qwen_chat.kinds import PPO, REWARD, SFT
 from qwen_chat.ppo.recipe import PpoRecipe
 from qwen_chat.recipe import ChatSftRecipe
 from qwen_chat.reward.recipe import STAGES, RewardRecipe
-from qwen_shared.cli import REPORT, Verb, publish_tool, result_names, run
+from qwen_shared.cli import PUBLISH, REPORT, Verb, result_names, run
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 
@@ -62,7 +63,7 @@ VERBS = [
         "sft",
         "teach a model to converse, and check its answers before and after",
         "qwen_chat.sft:main",
-        "chat-sft",
+        SFT.name,
         schema=ChatSftRecipe,
         takes_parent=True,
         default_parent=("base-pretrain", "qwen-base pretrain"),
@@ -75,7 +76,7 @@ VERBS = [
         "reward",
         "train a reward model on pairs of answers",
         "qwen_chat.reward.job:main",
-        "chat-reward",
+        REWARD.name,
         schema=RewardRecipe,
         takes_parent=True,
         default_parent=("base-pretrain", "qwen-base pretrain"),
@@ -87,7 +88,7 @@ VERBS = [
         "ppo",
         "teach a chat model what a reward model, or reward functions, prefer",
         "qwen_chat.ppo.job:main",
-        "chat-ppo",
+        PPO.name,
         schema=PpoRecipe,
         takes_parent=True,
         default_parent=("chat-sft", "qwen-chat sft"),
@@ -99,7 +100,7 @@ VERBS = [
         "evaluate",
         "measure how a model converses, alone or against another; or how a reward model judges",
         "qwen_chat.evaluation.command:main",
-        "chat-sft",
+        SFT.name,
         schema=ChatSftRecipe,
         reads_run=True,
         reads_data=False,
@@ -113,7 +114,7 @@ VERBS = [
         "talk",
         "converse with a model in the terminal",
         "qwen_chat.talk:main",
-        "chat-sft",
+        SFT.name,
         schema=ChatSftRecipe,
         reads_run=True,
         reads_data=False,
@@ -123,5 +124,5 @@ VERBS = [
         options=_talk_options,
     ),
     REPORT,
-    publish_tool("qwen_chat.publish:main"),
+    PUBLISH,
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from qwen_chat.kinds import SFT
 from qwen_chat.recipe import DIALOGUES, ChatSftRecipe, training_dialogues
 from qwen_shared.cli import Invocation
 from qwen_shared.cli.sft_verb import generated_source, plan_sft, run_sft
@@ -10,7 +11,7 @@ from qwen_shared.data.documents import SourceReader
 
 def main(invocation: Invocation) -> None:
     plan(invocation)  # what the tokenizer and the layout make impossible shows here, before anything heavy
-    run_sft(invocation, "chat-sft", readers(invocation.recipe), "qwen_chat.examination:Examination")
+    run_sft(invocation, SFT.name, readers(invocation.recipe), "qwen_chat.examination:Examination")
 
 
 def plan(invocation: Invocation) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from code_qwen.kinds import PRETRAIN, SFT
 from code_qwen.recipe import CodePretrainRecipe, CodeSftRecipe
-from qwen_shared.cli import REPORT, Tool, Verb, publish_tool, result_names, run
+from qwen_shared.cli import PUBLISH, REPORT, Tool, Verb, result_names, run
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 
@@ -49,7 +50,7 @@ VERBS = [
         "pretrain",
         "go on with a base model's training, on code and some text",
         "code_qwen.pretrain:main",
-        "code-pretrain",
+        PRETRAIN.name,
         schema=CodePretrainRecipe,
         recipes="pretrain",
         takes_parent=True,
@@ -61,7 +62,7 @@ VERBS = [
         "sft",
         "teach a model to write functions, and count before and after how many pass their tests",
         "code_qwen.sft:main",
-        "code-sft",
+        SFT.name,
         schema=CodeSftRecipe,
         recipes="sft",
         takes_parent=True,
@@ -75,7 +76,7 @@ VERBS = [
         "evaluate",
         "measure how many of a model's programs pass their tests, run in a sandbox",
         "code_qwen.evaluation.command:main",
-        "code-sft",
+        SFT.name,
         schema=CodeSftRecipe,
         recipes="sft",
         reads_run=True,
@@ -92,5 +93,5 @@ VERBS = [
         _prepare_options,
     ),
     REPORT,
-    publish_tool(),
+    PUBLISH,
 ]

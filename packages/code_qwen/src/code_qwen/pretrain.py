@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from code_qwen.kinds import PRETRAIN
 from code_qwen.recipe import CodePretrainRecipe
 from qwen_shared.cli import Invocation
 from qwen_shared.log import say
@@ -11,8 +12,6 @@ from qwen_shared.training.plan import plan_run
 
 if TYPE_CHECKING:
     from qwen_shared.training.pretrain import Corpus
-
-KIND = "code-pretrain"
 
 
 def main(invocation: Invocation) -> None:
@@ -25,7 +24,7 @@ def main(invocation: Invocation) -> None:
         from qwen_shared.training.pretrain import pretrain
 
     i = invocation
-    pretrain(i.recipe, i.layout, i.run_dir, i.command, KIND, i.parent, corpora(i.recipe))
+    pretrain(i.recipe, i.layout, i.run_dir, i.command, PRETRAIN.name, i.parent, corpora(i.recipe))
 
 
 def plan(invocation: Invocation) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from code_qwen.evaluation.tasks import find_tasks
+from code_qwen.kinds import SFT
 from code_qwen.recipe import FUNCTIONS, CodeSftRecipe, training_tasks
 from qwen_shared.cli import Invocation
 from qwen_shared.cli.sft_verb import generated_source, plan_sft, run_sft
@@ -15,7 +16,7 @@ def main(invocation: Invocation) -> None:
         from code_qwen import sandbox
 
         sandbox.require_isolation()
-    run_sft(invocation, "code-sft", readers(invocation.recipe), "code_qwen.examination:Examination")
+    run_sft(invocation, SFT.name, readers(invocation.recipe), "code_qwen.examination:Examination")
 
 
 def plan(invocation: Invocation) -> str:

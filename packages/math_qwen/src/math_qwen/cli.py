@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from math_qwen.kinds import SFT
 from math_qwen.recipe import MathRecipe
-from qwen_shared.cli import REPORT, Tool, Verb, publish_tool, result_names, run
+from qwen_shared.cli import PUBLISH, REPORT, Tool, Verb, result_names, run
 
-KIND = "math-sft"
 RECIPES = Path(__file__).parents[2] / "recipes"
 
 
@@ -61,7 +61,7 @@ VERBS = [
         "sft",
         "teach a model to answer, from conversations, and measure it before and after",
         "math_qwen.sft:main",
-        KIND,
+        SFT.name,
         schema=MathRecipe,
         takes_parent=True,
         default_parent=("base-pretrain", "qwen-base pretrain"),
@@ -73,7 +73,7 @@ VERBS = [
         "evaluate",
         "measure a model's accuracy on math problems, judged by sympy",
         "math_qwen.evaluation.command:main",
-        KIND,
+        SFT.name,
         schema=MathRecipe,
         reads_run=True,
         reads_data=False,
@@ -86,7 +86,7 @@ VERBS = [
         "sample",
         "draw answers from a model and keep the verified ones, as data to train on",
         "math_qwen.rejection:main",
-        KIND,
+        SFT.name,
         schema=MathRecipe,
         reads_run=True,
         reads_data=False,
@@ -102,5 +102,5 @@ VERBS = [
         _prepare_options,
     ),
     REPORT,
-    publish_tool(),
+    PUBLISH,
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math_qwen.evaluation.tasks import find_tasks
+from math_qwen.kinds import SFT
 from math_qwen.recipe import PROBLEMS, MathRecipe, training_problems
 from qwen_shared.cli import Invocation
 from qwen_shared.cli.sft_verb import generated_source, plan_sft, run_sft
@@ -11,7 +12,7 @@ from qwen_shared.data.documents import SourceReader
 
 def main(invocation: Invocation) -> None:
     plan(invocation)  # what the tokenizer and the layout make impossible shows here, before anything heavy
-    run_sft(invocation, "math-sft", readers(invocation.recipe), "math_qwen.examination:Examination")
+    run_sft(invocation, SFT.name, readers(invocation.recipe), "math_qwen.examination:Examination")
 
 
 def plan(invocation: Invocation) -> str:

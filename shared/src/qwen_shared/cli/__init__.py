@@ -12,7 +12,7 @@ Nothing here imports torch before a verb runs, so a user's mistake costs a secon
 """
 
 from qwen_shared.cli.command import run
-from qwen_shared.cli.tools import REPORT, publish_tool
+from qwen_shared.cli.tools import PUBLISH, REPORT
 from qwen_shared.cli.verb import Invocation, Tool, Verb
 
-__all__ = ["REPORT", "Invocation", "Tool", "Verb", "publish_tool", "run"]
+__all__ = ["PUBLISH", "REPORT", "Invocation", "Tool", "Verb", "run"]

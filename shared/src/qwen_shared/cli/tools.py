@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 
 from qwen_shared.cli.verb import Tool
-from qwen_shared.publish.options import options
 
 
 def _report_options(parser: argparse.ArgumentParser) -> None:
@@ -22,5 +21,15 @@ REPORT = Tool(
 )
 
 
-def publish_tool(target: str = "qwen_shared.publish.command:main") -> Tool:
-    return Tool("publish", "write a finished run's model for others: proved, described, and sent", target, options)
+def _publish_options(parser: argparse.ArgumentParser) -> None:
+    from qwen_shared.publish.command import options
+
+    options(parser)
+
+
+PUBLISH = Tool(
+    "publish",
+    "write a finished run's model for others: proved, described, and sent",
+    "qwen_shared.publish.command:main",
+    _publish_options,
+)

@@ -1,1 +1,1 @@
-"""A run's checkpoint as something that others can load and trust."""
+"""A run's checkpoint made ready for others: files, card, certificate and checksums; the hub and W&B."""

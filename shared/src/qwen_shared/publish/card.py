@@ -1,46 +1,31 @@
-"""The model card: README.md, made of what was measured and of nothing else. No torch."""
+"""The model card, README.md: made of what was measured and of nothing else. No torch."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from qwen_shared.publish.card_evaluation import evaluation_section
-from qwen_shared.publish.card_use import use_section
-from qwen_shared.publish.data_table import DataRow
-from qwen_shared.publish.evaluation import Figures, Quantised, gains, tokens_of, with_intervals
-from qwen_shared.publish.lineage import Forebear, judge
+from qwen_shared.publish.checkpoint import Checkpoint
+from qwen_shared.publish.evaluation import Quantised, Results, gains, tokens_of, with_intervals
 from qwen_shared.publish.markdown import code, duration, fenced, folded, interval, plain, share, size, table
-from qwen_shared.publish.subject import Subject
+from qwen_shared.publish.provenance import DataRow, ParentRow, reward_model_row
 from qwen_shared.recipe.yaml_text import dump_yaml
 
 CARD = "README.md"
-REWARD = "chat-reward"
-
-_WHAT = {
-    "base-pretrain": "A base language model: it continues text.",
-    "code-pretrain": "A base language model that went on with code: it continues programs and text.",
-    "code-sft": "A language model that writes functions as they are described.",
-    "math-sft": "A language model that answers questions of mathematics step by step.",
-    "chat-sft": "A language model that converses.",
-    "chat-ppo": "A language model that converses, taught by PPO what a reward model or reward functions prefer.",
-    REWARD: "A reward model: it gives a conversation one number, the higher the better its last answer.",
-}
-# Keys of a recipe that say where and how a run was carried out, and nothing about what came of it.
-_NOT_SHOWN = ("tracking", "checkpoint", "tokenizer")
-_TEXTS = ("prompts", "system")  # keys whose values are no paths, whatever they begin with
+_LEFT_OUT = ("tracking", "checkpoint", "tokenizer")  # keys of a recipe that do not change the model
+_TEXTS = ("prompts", "system")  # keys whose values are never paths
 _WEB = re.compile(r"https?://[^\s<>]+")
 
 
 @dataclass(frozen=True)
-class Facts:
-    """All that a card is made of."""
-
-    subject: Subject
-    figures: Figures
-    forebears: list[Forebear]
+class CardFacts:
+    checkpoint: Checkpoint
+    results: Results
+    parents: list[ParentRow]
     data: list[DataRow]
     parameters: int
     dtype: str
@@ -48,20 +33,12 @@ class Facts:
     certificate: dict[str, Any]
     quantised: Quantised | None = None
 
-    @property
-    def is_reward(self) -> bool:
-        return self.subject.kind == REWARD
 
-    @property
-    def is_base(self) -> bool:
-        return self.subject.kind.endswith("-pretrain")
-
-
-def card(facts: Facts) -> str:
+def card(facts: CardFacts) -> str:
     sections = {
         None: _head(facts),
-        "Use": use_section(facts.subject.kind, facts.subject.recipe),
-        "Evaluation": evaluation_section(facts.subject, facts.figures),
+        "Use": _use(facts.checkpoint),
+        "Evaluation": evaluation_section(facts.checkpoint, facts.results),
         "Quantised variants": _quantised(facts),
         "Training": _training(facts),
         "Data": _data(facts),
@@ -77,30 +54,74 @@ def card(facts: Facts) -> str:
 
 # ---- sections
 
+_BASE_CODE = """from transformers import AutoModelForCausalLM, AutoTokenizer
 
-def _front_matter(facts: Facts) -> str:
-    said: dict[str, Any] = {
+path = "."  # this directory, or its name on the hub
+tokenizer = AutoTokenizer.from_pretrained(path)
+model = AutoModelForCausalLM.from_pretrained(path, dtype="auto")
+inputs = tokenizer("Return the number of", return_tensors="pt", return_token_type_ids=False)
+print(tokenizer.decode(model.generate(**inputs, max_new_tokens=32)[0]))
+"""
+_CHAT_CODE = """from transformers import AutoModelForCausalLM, AutoTokenizer
+
+path = "."  # this directory, or its name on the hub
+tokenizer = AutoTokenizer.from_pretrained(path)
+model = AutoModelForCausalLM.from_pretrained(path, dtype="auto")
+messages = MESSAGES
+inputs = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt", return_dict=True)
+answer = model.generate(**inputs)[0, inputs["input_ids"].shape[1] :]
+print(tokenizer.decode(answer, skip_special_tokens=True))
+"""
+_REWARD_CODE = """from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+path = "."  # this directory, or its name on the hub
+tokenizer = AutoTokenizer.from_pretrained(path)
+model = AutoModelForSequenceClassification.from_pretrained(path, dtype="auto")
+messages = MESSAGES
+text = tokenizer.apply_chat_template(messages, tokenize=False).rstrip()  # the reward is read at the end token
+inputs = tokenizer(text, return_tensors="pt", add_special_tokens=False, return_token_type_ids=False)
+print(model(**inputs).logits.item())
+"""
+
+
+def _front_matter(facts: CardFacts) -> str:
+    head: dict[str, Any] = {
         "library_name": "transformers",
-        "pipeline_tag": "text-classification" if facts.is_reward else "text-generation",
-        "tags": [facts.subject.kind],
+        "pipeline_tag": "text-classification" if facts.checkpoint.kind.model == "reward" else "text-generation",
+        "tags": [facts.checkpoint.kind.name],
     }
     if facts.licence:
-        said["license"] = facts.licence
-    if (root := next(iter(facts.forebears), None)) and root.on_hub:
-        said["base_model"] = root.name
-    return f"---\n{dump_yaml(said)}---\n\n"
+        head["license"] = facts.licence
+    if (root := next(iter(facts.parents), None)) and root.on_hub:
+        head["base_model"] = root.name
+    return f"---\n{dump_yaml(head)}---\n\n"
 
 
-def _head(facts: Facts) -> str:
-    subject = facts.subject
-    what = _WHAT.get(subject.kind, "A language model.")
+def _head(facts: CardFacts) -> str:
+    checkpoint = facts.checkpoint
     return (
-        f"# {plain(subject.title)}\n\n{what} {facts.parameters:,} parameters in {facts.dtype}; trained on up to "
-        f"{_length(facts):,} tokens at a time. This is step {subject.step:,} of the run."
+        f"# {plain(checkpoint.title)}\n\n{checkpoint.kind.summary} {facts.parameters:,} parameters in {facts.dtype}; "
+        f"trained on up to {_length(facts):,} tokens at a time. This is step {checkpoint.step:,} of the run."
     )
 
 
-def _quantised(facts: Facts) -> str:
+def _use(checkpoint: Checkpoint) -> str:
+    """Code that runs as it stands."""
+    kind = checkpoint.kind
+    if kind.model == "base":
+        return fenced(_BASE_CODE, "python")
+    system = checkpoint.recipe["data"].get("system")
+    turns = [{"role": "system", "content": system}] if system is not None else []
+    turns.append({"role": "user", "content": kind.example})
+    if kind.model == "reward":
+        turns.append({"role": "assistant", "content": "Hello! What can I do for you?"})
+    messages = "".join(f"    {json.dumps(turn, ensure_ascii=False)},\n" for turn in turns)
+    template = _REWARD_CODE if kind.model == "reward" else _CHAT_CODE
+    note = "The system turn is the one it was trained with.\n\n" if system is not None else ""
+    return note + fenced(template.replace("MESSAGES", f"[\n{messages}]"), "python")
+
+
+def _quantised(facts: CardFacts) -> str:
     if facts.quantised is None:
         return ""
     q = facts.quantised
@@ -114,18 +135,18 @@ def _quantised(facts: Facts) -> str:
     )
 
 
-def _training(facts: Facts) -> str:
-    subject, results = facts.subject, facts.subject.manifest.results
-    recipe, manifest = subject.recipe, subject.manifest
+def _training(facts: CardFacts) -> str:
+    checkpoint, results = facts.checkpoint, facts.checkpoint.manifest.results
+    recipe, manifest = checkpoint.recipe, checkpoint.manifest
     training = recipe.get("training", {})
-    mine, earlier = tokens_of(subject), _tokens_before(facts)
+    mine, earlier = tokens_of(checkpoint), _tokens_before(facts)
     rows = [["job", f"{code(manifest.command)}, recipe {code(manifest.name)}, seed {recipe.get('seed')}"]]
-    rows.append(["steps", f"{subject.step:,} of {training.get('global_batch_size', '?')} samples"])
+    rows.append(["steps", f"{checkpoint.step:,} of {training.get('global_batch_size', '?')} samples"])
     if mine:
         rows.append(["tokens", f"{mine:,}" + (f", after {earlier:,} of the models before it" if earlier else "")])
     rows.append(["learning rate", ", ".join(_rates(recipe))])
     rows.append(["precision", manifest.precision or ""])
-    if subject.is_last and "seconds" in results:
+    if checkpoint.is_last and "seconds" in results:
         rows.append(["time", duration(results["seconds"])])
     rows.append(["machine", plain(manifest.machine or "")])
     rows.append(["software", plain(", ".join(f"{k} {v}" for k, v in manifest.versions.items()))])
@@ -134,15 +155,15 @@ def _training(facts: Facts) -> str:
     rows.append(["began", plain(manifest.created)])
     if link := _wandb(facts):
         rows.append(["W&B", link])
-    shown = {key: value for key, value in recipe.items() if key not in _NOT_SHOWN}
+    shown = {key: value for key, value in recipe.items() if key not in _LEFT_OUT}
     return (
         table(["", ""], [row for row in rows if row[1]])
         + "\n\n"
-        + folded("The recipe", fenced(dump_yaml(_private(shown)), "yaml"))
+        + folded("The recipe", fenced(dump_yaml(_without_directories(shown)), "yaml"))
     )
 
 
-def _data(facts: Facts) -> str:
+def _data(facts: CardFacts) -> str:
     rows = [
         [plain(row.name), row.amount, code(row.sha256[:16]) if row.sha256 else "", plain(row.licence or "not stated")]
         for row in facts.data
@@ -154,27 +175,31 @@ def _data(facts: Facts) -> str:
     )
 
 
-def _lineage(facts: Facts) -> str:
-    subject = facts.subject
-    lines = [_told(forebear) for forebear in facts.forebears]
-    if not facts.forebears or facts.forebears[0].is_run:
+def _lineage(facts: CardFacts) -> str:
+    checkpoint = facts.checkpoint
+    lines = [_parent(row) for row in facts.parents]
+    if not facts.parents or facts.parents[0].is_run:
         lines.insert(0, "Random weights")
-    lines.append(f"**{plain(subject.title)}** at step {subject.step:,}, weights `{facts.certificate['hash'][:16]}`")
+    lines.append(
+        f"**{plain(checkpoint.title)}** at step {checkpoint.step:,}, weights `{facts.certificate['hash'][:16]}`"
+    )
     numbered = "\n".join(f"{i}. {line}" for i, line in enumerate(lines, start=1))
-    judged = judge(subject)
-    return numbered + (f"\n\nWhat PPO was given came from {_told(judged)}." if judged else "")
+    if reward := reward_model_row(checkpoint):
+        return f"{numbered}\n\nWhat {checkpoint.kind.method} was given came from {_parent(reward)}."
+    return numbered
 
 
-def _told(forebear: Forebear) -> str:
-    at = f" at step {forebear.step:,}" if forebear.step else ""
-    trained = f", {forebear.tokens:,} tokens" if forebear.tokens else ""
-    hashed = f", weights {code(forebear.hash[:16])}" if forebear.hash else ""
-    licence = f", licence {plain(forebear.licence)}" if forebear.licence else ""
-    return f"{plain(forebear.name)}{at}{trained}{hashed}{licence}"
+def _parent(row: ParentRow) -> str:
+    at = f" at step {row.step:,}" if row.step else ""
+    trained = f", {row.tokens:,} tokens" if row.tokens else ""
+    hashed = f", weights {code(row.hash[:16])}" if row.hash else ""
+    licence = f", licence {plain(row.licence)}" if row.licence else ""
+    return f"{plain(row.name)}{at}{trained}{hashed}{licence}"
 
 
-def _limits(facts: Facts) -> Iterable[str]:
-    subject, mine, before = facts.subject, tokens_of(facts.subject), _tokens_before(facts)
+def _limits(facts: CardFacts) -> Iterable[str]:
+    checkpoint, kind = facts.checkpoint, facts.checkpoint.kind
+    mine, before = tokens_of(checkpoint), _tokens_before(facts)
     if before is not None and (tokens := before + int(mine or 0)):
         counted = "" if mine else ", this last run not counted"
         yield (
@@ -182,25 +207,26 @@ def _limits(facts: Facts) -> Iterable[str]:
             f"{tokens / facts.parameters:,.1f} a parameter: judge what it can know by that."
         )
     yield f"It was not trained on more than {_length(facts):,} tokens at a time."
-    if facts.is_base:
+    if kind.model == "base":
         yield "It continues text. Nobody taught it to answer, to follow instructions or to stop."
-    elif facts.is_reward:
+    elif kind.model == "reward":
         yield "Its numbers compare answers to one prompt. Alone, or between prompts, they mean nothing."
     else:
         taught = ", ".join(plain(row.name) for row in facts.data)
         yield f"It was taught by {taught}; what is unlike that, it was not taught."
-    measured = with_intervals(facts.figures)
+    measured = with_intervals(facts.results)
     if measured and (worst := min(measured, key=lambda row: row.value)).value < 0.5:
         yield f"It fails at {plain(worst.task)}: {share(worst.value)} ({interval(worst.low, worst.high)})."
-    for row in gains(facts.figures):
+    for row in gains(facts.results):
         if row.high < 0:
-            yield f"PPO made {plain(row.task)} worse: {row.value:+.3f} ({row.low:+.3f} … {row.high:+.3f})."
-    if not subject.is_last:
+            change = f"{row.value:+.3f} ({row.low:+.3f} … {row.high:+.3f})"
+            yield f"{kind.method} made {plain(row.task)} worse: {change}."
+    if not checkpoint.is_last:
         yield "It is not the run's last checkpoint: what was measured of that one is not said here."
     yield "Nobody measured whether what it says is safe, fair or true."
 
 
-def _parity(facts: Facts) -> str:
+def _parity(facts: CardFacts) -> str:
     parity = facts.certificate["parity"]
     tensors, logits, ids = parity["tensors"], parity["logits"], parity["tokenizer"]
     equal = "bit for bit" if tensors["bit_equal"] else f"within {tensors['max_difference']:.0e} of their largest"
@@ -213,30 +239,30 @@ def _parity(facts: Facts) -> str:
     )
 
 
-def _licence(facts: Facts) -> str:
-    said = (
+def _licence(facts: CardFacts) -> str:
+    weights = (
         f"Of the weights: **{plain(facts.licence)}**."
         if facts.licence
-        else ("Whoever published this did not say under which licence the weights are: ask before you use them.")
+        else "Whoever published this did not say under which licence the weights are: ask before you use them."
     )
-    began = [f"It began from {plain(a.name)}, licence {plain(a.licence)}." for a in facts.forebears if a.licence]
-    data = dict.fromkeys(plain(row.licence or "not stated") for row in facts.data)
-    return " ".join([said, *began, f"Of the data: {', '.join(data)}."] if data else [said, *began])
+    began = [f"It began from {plain(a.name)}, licence {plain(a.licence)}." for a in facts.parents if a.licence]
+    licences = dict.fromkeys(plain(row.licence or "not stated") for row in facts.data)
+    return " ".join([weights, *began, f"Of the data: {', '.join(licences)}."] if licences else [weights, *began])
 
 
-# ---- words
+# ---- parts of sections
 
 
-def _tokens_before(facts: Facts) -> int | None:
-    """What the models before it saw; None where that is not known of all of them."""
-    seen = [forebear.tokens for forebear in facts.forebears]
+def _tokens_before(facts: CardFacts) -> int | None:
+    """Tokens that the models before it saw; None unless known of all."""
+    seen = [row.tokens for row in facts.parents]
     known = [tokens for tokens in seen if tokens is not None]
     return sum(known) if len(known) == len(seen) else None
 
 
-def _length(facts: Facts) -> int:
-    """Samples may hold several texts that do not see each other; none of them is longer than the model's positions."""
-    recipe = facts.subject.recipe
+def _length(facts: CardFacts) -> int:
+    """A sample may pack several texts that do not see each other; no text is longer than the model's positions."""
+    recipe = facts.checkpoint.recipe
     length = recipe["data"]["seq_length"]
     return min(length, recipe["model"].get("max_positions") or length)
 
@@ -251,20 +277,20 @@ def _rates(recipe: dict[str, Any]) -> Iterable[str]:
             yield f"{part} {recipe[part]['lr']:g}"
 
 
-def _wandb(facts: Facts) -> str:
-    manifest = facts.subject.manifest
+def _wandb(facts: CardFacts) -> str:
+    manifest = facts.checkpoint.manifest
     if url := manifest.wandb_url:
         return f"[{plain(str(manifest.wandb_run_id))}](<{url}>)" if _WEB.fullmatch(url) else plain(url)
-    project = facts.subject.recipe.get("tracking", {}).get("project")
+    project = facts.checkpoint.recipe.get("tracking", {}).get("project")
     return f"run {code(manifest.wandb_run_id)} of project {code(str(project))}" if manifest.wandb_run_id else ""
 
 
-def _private(value: Any) -> Any:
-    """Paths without the directories above them."""
+def _without_directories(value: Any) -> Any:
+    """Paths shortened to their last part."""
     if isinstance(value, dict):
-        return {key: part if key in _TEXTS else _private(part) for key, part in value.items()}
+        return {key: part if key in _TEXTS else _without_directories(part) for key, part in value.items()}
     if isinstance(value, list):
-        return [_private(part) for part in value]
+        return [_without_directories(part) for part in value]
     if isinstance(value, str) and value.startswith(("/", "~/", "../")):
         return value.rstrip("/").rpartition("/")[2]
     return value

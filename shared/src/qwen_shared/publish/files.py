@@ -1,4 +1,4 @@
-"""The directory that is published: put together beside its place, read back, proved, and only then put there."""
+"""The files of a published directory: model files, certificate, checksums."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ import re
 import shutil
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from qwen_shared.tokenizer import Tokenizer
+if TYPE_CHECKING:
+    from qwen_shared.tokenizer import Tokenizer
 
 CERTIFICATE, CHECKSUMS = "certificate.json", "SHA256SUMS"
 _GENERATION = "generation_config.json"
-# What an export consists of. Whatever else somebody has put beside it is not for others.
+# An export's own files. Others beside them are not published.
 _MODEL = re.compile(
     r"(config|generation_config|special_tokens_map|added_tokens|vocab|tokenizer.*|.*\.safetensors\.index)\.json"
     r"|.*\.safetensors|.*\.tiktoken|merges\.txt|tokenizer\.model|chat_template\..*"
@@ -23,57 +24,57 @@ _MODEL = re.compile(
 
 
 def copy_model(source: Path, target: Path, within_run: bool) -> None:
-    """The files of an export. Weights that stay in the run's directory are linked: nothing writes into them."""
+    """Copy an export. Within the run's directory weights are hard-linked: nothing writes into them."""
     target.mkdir(parents=True)
     for path in model_files(source):
         if within_run and path.suffix == ".safetensors":
-            try:
-                os.link(path, target / path.name)
-                continue
-            except OSError:  # a file system without links
-                pass
-        shutil.copyfile(path, target / path.name)
+            _link(path, target / path.name)
+        else:
+            shutil.copyfile(path, target / path.name)
 
 
 def model_files(directory: Path) -> list[Path]:
     return sorted(path for path in directory.iterdir() if path.is_file() and _MODEL.fullmatch(path.name))
 
 
-def link_files(source: Path, target: Path, but: Collection[str]) -> None:
-    """Everything below `source` but what has these names, as links where the file system has them."""
+def link_files(source: Path, target: Path, excluded: Collection[str]) -> None:
+    """Hard-link (or copy) everything below `source` except these names."""
     for path in files_of(source):
         name = path.relative_to(source)
-        if str(name) in but:
-            continue
-        (target / name).parent.mkdir(parents=True, exist_ok=True)
-        try:
-            os.link(path, target / name)
-        except OSError:
-            shutil.copyfile(path, target / name)
+        if str(name) not in excluded:
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            _link(path, target / name)
 
 
-def stop_where_it_should(directory: Path, tokenizer: Tokenizer) -> None:
-    """A model that came from elsewhere brought its own generation config; every id that ends a turn must be in it."""
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # a file system without hard links
+        shutil.copyfile(source, target)
+
+
+def add_stop_ids(directory: Path, tokenizer: Tokenizer) -> None:
+    """Every id that ends a turn must be in the generation config; a model from elsewhere brought its own config."""
     path = directory / _GENERATION
-    said: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    ends = said.get("eos_token_id")
+    config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    ends = config.get("eos_token_id")
     ends = [] if ends is None else [ends] if isinstance(ends, int) else list(ends)
     missing = [id for id in tokenizer.stop_ids if id not in ends]
     if missing:
-        said["eos_token_id"] = [*tokenizer.stop_ids, *(id for id in ends if id not in tokenizer.stop_ids)]
-        write(path, json.dumps(said, indent=2) + "\n")
+        config["eos_token_id"] = [*tokenizer.stop_ids, *(id for id in ends if id not in tokenizer.stop_ids)]
+        replace_file(path, json.dumps(config, indent=2) + "\n")
 
 
-def write(path: Path, text: str) -> None:
-    """Into a directory that has not been put in its place yet. Never into a file that is linked from elsewhere."""
+def replace_file(path: Path, text: str) -> None:
+    """Replace a file of a directory that is being assembled; a hard link to another file is never written through."""
     path.unlink(missing_ok=True)
     path.write_text(text, encoding="utf-8")
 
 
 def write_checksums(directory: Path) -> None:
-    """SHA256SUMS of every file, as `sha256sum -c` reads them."""
+    """SHA256SUMS, as `sha256sum -c` reads it."""
     sums = {str(path.relative_to(directory)): sha256(path) for path in files_of(directory) if path.name != CHECKSUMS}
-    write(directory / CHECKSUMS, "".join(f"{digest}  {name}\n" for name, digest in sums.items()))
+    replace_file(directory / CHECKSUMS, "".join(f"{digest}  {name}\n" for name, digest in sums.items()))
 
 
 def read_checksums(text: str) -> dict[str, str]:
@@ -81,7 +82,7 @@ def read_checksums(text: str) -> dict[str, str]:
 
 
 def is_whole(directory: Path) -> bool:
-    """Whether every file has the hash that it was published with, and none is missing."""
+    """Whether every published file is there with its hash."""
     try:
         sums = read_checksums((directory / CHECKSUMS).read_text(encoding="utf-8"))
         return bool(sums) and all(sha256(directory / name) == digest for name, digest in sums.items())
@@ -99,7 +100,7 @@ def sha256(path: Path) -> str:
 
 
 def read_certificate(directory: Path) -> dict[str, Any] | None:
-    """What was published in `directory`; None where nothing was."""
+    """None if nothing was published in `directory`."""
     try:
         found = json.loads((directory / CERTIFICATE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -108,17 +109,8 @@ def read_certificate(directory: Path) -> dict[str, Any] | None:
 
 
 def is_certificate(found: Any) -> bool:
-    """Whether it says of which checkpoint it is."""
+    """Whether it names its checkpoint."""
     run = found.get("run") if isinstance(found, dict) else None
     if not isinstance(run, dict) or not isinstance(run.get("step"), int):
         return False
     return all(isinstance(run.get(key), str) for key in ("kind", "name", "created"))
-
-
-def sync(directory: Path) -> None:
-    for path in [*directory.rglob("*"), directory]:
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

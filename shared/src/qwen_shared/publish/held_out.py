@@ -1,4 +1,4 @@
-"""Held-out tokens of a model's training, wherever in the cache those lie. No torch."""
+"""Held-out tokens of a model's training, found in the token cache. No torch."""
 
 from __future__ import annotations
 
@@ -11,43 +11,46 @@ import numpy as np
 
 from qwen_shared.data.token_file import TokenFile, in_loss, token_ids
 from qwen_shared.errors import UserError
+from qwen_shared.publish.checkpoint import Checkpoint
 from qwen_shared.publish.files import sha256
-from qwen_shared.publish.lineage import Forebear
-from qwen_shared.publish.subject import Subject
+from qwen_shared.publish.provenance import ParentRow
 
-_MOST_TOKENS = 1 << 17
+_MAX_TOKENS = 1 << 17
+
+Document = tuple[np.ndarray, np.ndarray]  # ids [S], loss mask [S]
 
 
 def held_out_files(
-    subject: Subject, forebears: Sequence[Forebear], cache: Path
+    checkpoint: Checkpoint, parents: Sequence[ParentRow], cache: Path
 ) -> list[tuple[dict[str, Any], TokenFile]]:
-    """Entry in the manifest and token file of what the run held out, or of what the nearest run before it did that
-    keeps some. Raises UserError where there is none, or the cache does not have it any more."""
-    manifests = [subject.manifest, *(a.manifest for a in reversed(forebears) if a.manifest)]
+    """Manifest entry and token file of what the run, or else its nearest parent with such data, held out.
+
+    Raises UserError if no run held text out, or if the cache no longer has it.
+    """
+    manifests = [checkpoint.manifest, *(row.manifest for row in reversed(parents) if row.manifest)]
     entries = next(
         ([e for e in m.data if "validation" in e] for m in manifests if m.data and "source" in m.data[0]), []
     )
     if not entries:
-        raise UserError(f"{subject.run_dir}: no run before it keeps held-out text, on which a loss could be measured")
+        raise UserError(f"{checkpoint.run_dir}: neither it nor its parents held out text to measure a loss on")
     return [(entry, _find(entry, cache)) for entry in entries]
 
 
 def held_out_documents(
-    subject: Subject, forebears: Sequence[Forebear], cache: Path, longest: int
-) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Ids and loss mask of held-out documents, at most `longest` tokens of each and 131,072 in all. The mask says which
-    ids are to be foreseen.
+    checkpoint: Checkpoint, parents: Sequence[ParentRow], cache: Path, max_length: int
+) -> list[Document]:
+    """Held-out documents, each cut to `max_length` tokens, 131,072 tokens in all.
 
     Raises UserError as `held_out_files` does.
     """
-    files = held_out_files(subject, forebears, cache)
-    documents: list[tuple[np.ndarray, np.ndarray]] = []
-    share = _MOST_TOKENS // len(files)
+    files = held_out_files(checkpoint, parents, cache)
+    documents: list[Document] = []
+    share = _MAX_TOKENS // len(files)
     for entry, file in files:
         taken = 0
         for i in range(len(file)):
-            stored = file[i][:longest]
-            # In a conversation only what an assistant says is to be foreseen, in a text everything.
+            stored = file[i][:max_length]
+            # Of a conversation only the assistant's tokens are in the loss, of a text all.
             mask = in_loss(stored) if "mask" in entry["source"] else np.ones(len(stored), bool)
             documents.append((token_ids(stored), mask))
             taken += len(stored)
@@ -56,7 +59,7 @@ def held_out_documents(
     return documents
 
 
-def _find(entry: dict, cache: Path) -> TokenFile:
+def _find(entry: dict[str, Any], cache: Path) -> TokenFile:
     digest = entry["validation"]["sha256"]
     for meta in cache.glob("*/meta.json"):
         try:
@@ -66,6 +69,6 @@ def _find(entry: dict, cache: Path) -> TokenFile:
         except (OSError, ValueError, KeyError, TypeError, UserError):
             continue
     raise UserError(
-        f"--quantise: the held-out tokens of {entry['name']} are not in {cache} any more (QWEN_CACHE names another "
-        "place), so nothing could be said of what it costs"
+        f"--quantise: the held-out tokens of {entry['name']} are no longer in {cache} (QWEN_CACHE sets another place), "
+        "so the loss that it costs cannot be measured"
     )

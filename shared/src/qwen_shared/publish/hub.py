@@ -1,7 +1,7 @@
-"""A repository on the Hugging Face hub, or wherever HF_ENDPOINT says that there is one.
+"""A repository of the Hugging Face hub (or of HF_ENDPOINT).
 
-Files are sent one after another and become visible together, by one commit at the end: a cut connection leaves the
-repository as it was. What arrived is kept by the server, so that the same command sends only the rest.
+Files are sent one by one and become visible together, with one commit at the end: a cut connection leaves the
+repository as it was. The server keeps what arrived, so the same command sends only the rest.
 """
 
 from __future__ import annotations
@@ -20,28 +20,25 @@ from qwen_shared.publish.card import CARD
 from qwen_shared.publish.files import CERTIFICATE, CHECKSUMS, files_of, is_certificate, read_checksums, sha256
 from qwen_shared.publish.target import refuse_newer
 
-_SERVERS_OWN = {".gitattributes", CARD}  # what a repository may have that was only just made by hand
+_NEW_REPOSITORY = {".gitattributes", CARD}  # files that a repository made by hand may start with
 _DENIED = (401, 403)
 
 
 @dataclass(frozen=True)
 class Repository:
-    """As it was found: `head` is None where there is none yet."""
-
     name: str
-    head: str | None = None
-    published: dict[str, str] = field(default_factory=dict)  # file and sha256 of what was published there before
+    head: str | None = None  # commit; None: the repository does not exist yet
+    published: dict[str, str] = field(default_factory=dict)  # file → sha256 of what we published there before
 
 
-def look(name: str, ours: dict[str, Any], replace: bool) -> Repository:
-    """The repository, before anything is made for it. Raises UserError where it holds something newer, something that
-    was not published here, or a card that was edited there."""
+def find_repository(name: str, identity: dict[str, Any], replace: bool) -> Repository:
+    """Raises UserError if it holds something newer, something that we did not publish, or an edited card."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import RepositoryNotFoundError
 
     api = HfApi()
     try:
-        # Without a token nothing can be written, and a private repository cannot be told from none.
+        # Fails without a token. Only with one does a private repository differ from none.
         api.whoami()
         info = api.model_info(name)
     except RepositoryNotFoundError:
@@ -51,30 +48,27 @@ def look(name: str, ours: dict[str, Any], replace: bool) -> Repository:
     files = {sibling.rfilename for sibling in info.siblings or []}
     where = f"hf://{name}"
     if CERTIFICATE not in files:
-        if (strangers := sorted(files - _SERVERS_OWN)) and not replace:
+        if (foreign := sorted(files - _NEW_REPOSITORY)) and not replace:
             raise UserError(
-                f"{where}: holds something that was not published here ({strangers[0]}); choose another name, or "
-                "--replace overwrites what has the same names"
+                f"{where}: holds something that was not published here ({foreign[0]}); choose another name, or "
+                "--replace overwrites files of the same names"
             )
         return Repository(name, info.sha)
     read = _reader(name, info.sha)
     try:
-        theirs = json.loads(read(CERTIFICATE))
+        old = json.loads(read(CERTIFICATE))
         sums = read_checksums(read(CHECKSUMS).decode()) if CHECKSUMS in files else {}
         card = sha256(_fetch(name, info.sha, CARD)) if CARD in files and CARD in sums else sums.get(CARD)
     except (ValueError, KeyError) as error:
         raise UserError(f"{where}: its {CERTIFICATE} is damaged ({error}); choose another name") from None
-    refuse_newer(where, theirs if is_certificate(theirs) else None, ours, replace)
+    refuse_newer(where, old if is_certificate(old) else None, identity, replace)
     if card != sums.get(CARD) and not replace:
-        raise UserError(f"{where}: its {CARD} was edited there since it was published; --replace overwrites that")
+        raise UserError(f"{where}: its {CARD} was edited there after it was published; --replace overwrites it")
     return Repository(name, info.sha, sums)
 
 
 def upload(repository: Repository, directory: Path, title: str) -> str:
-    """Send a directory; returns where it is to be seen.
-
-    Raises Stopped where the connection ends, UserError where the server does not want it.
-    """
+    """Returns the commit's address. Raises Stopped if the connection breaks, UserError if the server refuses."""
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
     from huggingface_hub.utils import disable_progress_bars
 
@@ -112,7 +106,7 @@ def _fetch(name: str, revision: str, file: str) -> Path:
 
 
 def _explain(name: str, error: Exception, sending: bool = False) -> NoReturn:
-    """What went wrong, of a dozen kinds: the user's to mend, or to be tried again."""
+    """Raises UserError for what the user must mend, Stopped for what may work when tried again."""
     from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
 
     if isinstance(error, LocalTokenNotFoundError):
@@ -126,7 +120,7 @@ def _explain(name: str, error: Exception, sending: bool = False) -> NoReturn:
     if status in _DENIED:
         raise UserError(f"hf://{name}: not allowed ({status}); HF_TOKEN needs the right to write there") from None
     if status == 412:
-        raise UserError(f"hf://{name}: somebody else has committed meanwhile; the same command looks again") from None
+        raise UserError(f"hf://{name}: somebody else committed meanwhile; run the same command again") from None
     if status is not None:
         said = " ".join(filter(None, (str(status), responses.get(status))))
         reason = f"{said}: {_first_line(cause.server_message)}" if cause.server_message else said
@@ -135,10 +129,10 @@ def _explain(name: str, error: Exception, sending: bool = False) -> NoReturn:
         what = f"the server answered {reason}"
     else:
         inner = error.__cause__ or error
-        what = f"the connection ended ({first_line(inner)})"
+        what = f"the connection broke ({first_line(inner)})"
     left = "nothing is visible there yet, what arrived is kept" if sending else "nothing was sent"
     raise Stopped(
-        f"hf://{name}: {what}; {left}, and the same command {'goes on' if sending else 'tries again'}"
+        f"hf://{name}: {what}; {left}, and the same command {'continues' if sending else 'tries again'}"
     ) from error
 
 

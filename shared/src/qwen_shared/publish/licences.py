@@ -1,8 +1,7 @@
-"""Under which licence data and models are, as they say themselves: nobody has to repeat it in a recipe. No torch.
+"""Licences of data and models. No torch.
 
-A file or a directory of data, or a model's directory, says it in a README.md that begins with `license: …` between
-lines of `---`, as dataset and model cards on the Hugging Face hub do, or by a LICENSE file beside it. What is only on
-the hub says it there.
+They are read from the `license: …` at the head of a README.md (as in cards on the Hugging Face hub), from a LICENSE
+file, or from the hub.
 """
 
 from __future__ import annotations
@@ -15,20 +14,20 @@ from qwen_shared.data.check import HF, STDLIB, hf_directory
 from qwen_shared.errors import UserError
 from qwen_shared.recipe.yaml_text import parse_yaml
 
-MADE_HERE = "made by this suite"
+GENERATED = "made by this suite"
 _FILES = re.compile(r"(licen[cs]e|copying)(\.(txt|md|rst))?", re.IGNORECASE)
-_HEAD = 65536
-_LONGEST = 80  # characters of a licence: more than that is its text, or no licence
+_HEAD = 65536  # characters
+_MAX_LENGTH = 80  # characters; more is a licence's text, not its name
 _HUB_TIMEOUT_S = 5.0
 
 
 def of_source(path: str, settings: dict[str, Any]) -> str | None:
-    """The licence of a data source, which the recipe calls `path`; None where nothing says it. `settings` is what the
-    manifest keeps of it: conversations made here have a recipe of their own in there."""
+    """The licence of the data source `path`, or None if unknown. `settings` is the manifest's entry on it; generated
+    conversations have a `conversations` key there."""
     if path == STDLIB:
         return "PSF-2.0"
     if "conversations" in settings:
-        return MADE_HERE
+        return GENERATED
     if path.startswith(HF):
         directory = hf_directory(path)
         return of_directory(directory) if directory else _on_hub(path.removeprefix(HF), "dataset")
@@ -43,18 +42,18 @@ def of_source(path: str, settings: dict[str, Any]) -> str | None:
 
 
 def of_model(place: Path | str) -> str | None:
-    """The licence of a model's directory, or of a name on the hub; None where nothing says it."""
+    """The licence of a directory, or of a name on the hub; None if unknown."""
     if isinstance(place, Path):
         return of_directory(place)
     return _on_hub(place, "model")
 
 
 def of_directory(directory: Path) -> str | None:
-    said = _front_matter(directory / "README.md").get("license")
-    if isinstance(said, list):
-        said = ", ".join(map(str, said))
-    if said and said != "other":
-        return _short(str(said))
+    licence = _front_matter(directory / "README.md").get("license")
+    if isinstance(licence, list):
+        licence = ", ".join(map(str, licence))
+    if licence and licence != "other":
+        return _short(str(licence))
     try:
         files = sorted(path for path in directory.iterdir() if _FILES.fullmatch(path.name) and path.is_file())
     except OSError:
@@ -68,7 +67,7 @@ def of_directory(directory: Path) -> str | None:
 
 
 def _short(text: str) -> str:
-    return " ".join(text.split())[:_LONGEST]
+    return " ".join(text.split())[:_MAX_LENGTH]
 
 
 def _front_matter(path: Path) -> dict[str, Any]:
@@ -90,7 +89,7 @@ def _on_hub(name: str, kind: Literal["dataset", "model"]) -> str | None:
 
     try:
         info = HfApi().repo_info(name, repo_type=kind, timeout=_HUB_TIMEOUT_S)
-        said = (getattr(info, "card_data", None) or {}).get("license")
-        return _short(str(said)) if said else None
-    except Exception:  # no network, no such name: nothing is known then
+        licence = (getattr(info, "card_data", None) or {}).get("license")
+        return _short(str(licence)) if licence else None
+    except Exception:  # no network, no such name
         return None

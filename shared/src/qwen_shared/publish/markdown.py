@@ -1,4 +1,4 @@
-"""Pieces of Markdown, and figures as people read them."""
+"""Markdown, and numbers for people."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _NAME = re.compile(r"[\w .,:/=@+-]+")
 
 
 def plain(text: str) -> str:
-    """Words that are not ours, such as names of files and licences of data: one line on which nothing is markup."""
+    """Text from elsewhere, such as file names and licences: one line without markup."""
     words = escape_control_characters(" ".join(text.split()))
     words = words.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     words = _MARKUP.sub(r"\\\g<0>", words)
@@ -20,7 +20,7 @@ def plain(text: str) -> str:
 
 
 def code(text: str) -> str:
-    """A name in the type of code, where it is an ordinary one."""
+    """As code if it is an ordinary name, else as `plain` text."""
     return f"`{text}`" if _NAME.fullmatch(text) else plain(text)
 
 
@@ -29,7 +29,7 @@ def share(value: float | None) -> str:
 
 
 def interval(low: float, high: float) -> str:
-    """Of shares; it is not to be broken over lines."""
+    """Of shares, on one line."""
     return f"{100 * low:.1f}\u00a0…\u00a0{100 * high:.1f}\u00a0%"
 
 
@@ -47,7 +47,7 @@ def duration(seconds: float) -> str:
 
 
 def table(header: list[str], rows: list[list[Any]]) -> str:
-    """Columns in which nothing stands are left out."""
+    """Without its empty columns."""
     kept = [i for i in range(len(header)) if any(row[i] != "" for row in rows)]
     lines = [[line[i] for i in kept] for line in (header, ["---"] * len(header), *rows)]
     return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
@@ -62,7 +62,7 @@ def folded(title: str, text: str) -> str:
 
 
 def fenced(text: str, language: str) -> str:
-    """A block that nothing in the text can end."""
+    """A code block whose fence is longer than any in the text."""
     longest = max(map(len, re.findall("`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}{language}\n{text}{fence}"

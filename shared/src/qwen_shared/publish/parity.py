@@ -1,7 +1,7 @@
-"""The proof that published files are the run's own checkpoint, as plain transformers reads them from the disk.
+"""The proof that published files are the run's checkpoint, as plain transformers reads them from the disk.
 
-Three things are compared: every tensor, bit for bit; outputs in fp32 on a fixed batch; and the ids of texts and of a
-conversation by the run's tokenizer and by the published one.
+Compared are every tensor, bit for bit; logits in fp32 on a fixed batch; and the ids that the run's tokenizer and the
+published one give texts and a conversation.
 """
 
 from __future__ import annotations
@@ -18,12 +18,15 @@ from torch import Tensor, nn
 
 from qwen_shared.convert.hf_files import weight_files
 from qwen_shared.errors import UserError
-from qwen_shared.publish.subject import Subject
+from qwen_shared.model.sizes import padded_vocab_rows
+from qwen_shared.publish.checkpoint import Checkpoint
+from qwen_shared.recipe import TrainedModel
+from qwen_shared.run.manifest import read_recipe
 from qwen_shared.tokenizer import Tokenizer
 
-# Compares the files in a directory with a checkpoint: the certificate's `tensors` and `logits`. Raises RuntimeError
-# where they differ.
-Parity = Callable[[Subject, Path, Tokenizer], dict[str, Any]]
+# Compares the files in a directory with a checkpoint: the certificate's `tensors` and `logits`. Raises RuntimeError if
+# they differ.
+Parity = Callable[[Checkpoint, Path, Tokenizer], dict[str, Any]]
 
 _TEXTS = (
     "The quick brown fox jumps over the lazy dog.",
@@ -42,20 +45,42 @@ _CONVERSATION = [
     {"role": "assistant", "content": "It is 42."},
     {"role": "user", "content": "再说一遍。"},
 ]
-# Of the largest output, or of 1 where all are smaller: fp32 keeps 7 digits, and rounding adds up over the layers.
+# Relative to the largest logit, or to 1 if all are smaller: fp32 keeps 7 digits, and rounding adds up over layers.
 _TOLERANCE = 1e-4
 _LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "megatron-core", "huggingface-hub")
 
 
-def certify(subject: Subject, directory: Path, tokenizer: Tokenizer, compare: Parity) -> dict[str, Any]:
-    """The certificate's `parity` and `versions`. Raises RuntimeError where anything differs."""
-    found = compare(subject, directory, tokenizer)
+def certify(checkpoint: Checkpoint, directory: Path, tokenizer: Tokenizer) -> dict[str, Any]:
+    """The certificate's `parity` and `versions`. Raises RuntimeError if anything differs."""
+    found = (checkpoint.kind.parity or megatron_parity)(checkpoint, directory, tokenizer)
     found["logits"]["tolerance"] = _TOLERANCE
     versions = {name: importlib.metadata.version(name) for name in _LIBRARIES}
     return {
         "parity": found | {"tokenizer": same_ids(directory, tokenizer)},
         "versions": {"python": platform.python_version(), **versions},
     }
+
+
+def megatron_parity(checkpoint: Checkpoint, directory: Path, tokenizer: Tokenizer) -> dict[str, Any]:
+    """A `Parity`: Megatron's model is built in fp32 from the checkpoint."""
+    from qwen_shared.backend.quick_import import quick_import
+
+    with quick_import():
+        from qwen_shared.backend import start_processes, stop_processes
+        from qwen_shared.convert.checkpoint_tensors import read_checkpoint
+        from qwen_shared.convert.export import prove_tensors
+        from qwen_shared.convert.proof import prove_logits
+
+    model = read_recipe(checkpoint.run_dir, TrainedModel).model
+    rows = padded_vocab_rows(model, tokenizer.vocab_size, tensor_parallel=1)
+    start_processes()
+    try:
+        whole = read_checkpoint(checkpoint.path, model)
+        tensors = prove_tensors(directory, model, whole)
+        logits = prove_logits(directory, model, rows, lambda name, _: whole[name], proof_batch(tokenizer, rows))
+    finally:
+        stop_processes()
+    return {"tensors": tensors, "logits": logits}
 
 
 @torch.no_grad()
@@ -66,9 +91,11 @@ def module_parity(
     read: Callable[..., nn.Module],
     tolerance: float = 0.0,
 ) -> dict[str, Any]:
-    """Of a model in transformers' own form: `own` has the checkpoint's weights, `read` is the `from_pretrained` that
-    others will use. A checkpoint may hold finer numbers than were published: rounded, they are to be equal. `tolerance`
-    is for weights that were computed when they were published, and is a share of a tensor's largest."""
+    """Of a transformers model: `own` has the checkpoint's weights, `read` is the `from_pretrained` that users call.
+
+    Weights are compared in the published dtype, which may be coarser than the checkpoint's. `tolerance`, relative to a
+    tensor's largest value, is for weights computed at export.
+    """
     state, rounded, furthest = own.state_dict(), {}, 0.0
     for path in weight_files(directory):
         for name, tensor in load_file(path).items():
@@ -101,8 +128,8 @@ def module_parity(
 
 
 def proof_batch(tokenizer: Tokenizer, rows: int) -> Tensor:
-    """Ids from the whole vocabulary, with the end of a document inside, and a row of text: [3, 64]."""
-    ids = min(tokenizer.vocab_size, rows)  # a tokenizer may have grown beyond the rows of an import
+    """Two rows of random ids, one with an end of document, and a row of text: [3, 64]."""
+    ids = min(tokenizer.vocab_size, rows)  # an imported model may have fewer rows than its tokenizer has ids
     drawn = torch.randint(0, ids, (2, 64), generator=torch.Generator().manual_seed(0))
     drawn[0, 30] = min(tokenizer.eod_id, ids - 1)
     text = [id for text in _TEXTS for id in tokenizer.encode(text)]
@@ -110,7 +137,7 @@ def proof_batch(tokenizer: Tokenizer, rows: int) -> Tensor:
 
 
 def same_ids(directory: Path, tokenizer: Tokenizer) -> dict[str, Any]:
-    """Compare transformers' tokenizer of `directory` with the run's. Raises RuntimeError where ids differ."""
+    """Compare the tokenizer in `directory` with the run's. Raises RuntimeError if ids differ."""
     from transformers import AutoTokenizer
 
     published = AutoTokenizer.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
@@ -123,7 +150,7 @@ def same_ids(directory: Path, tokenizer: Tokenizer) -> dict[str, Any]:
         count += len(ours)
     try:
         ours, _ = tokenizer.render(_CONVERSATION, add_generation_prompt=True)
-    except UserError:  # a template that knows no such roles, or none
+    except UserError:  # no template, or one without these roles
         return {"texts": len(_TEXTS), "ids": count, "chat_template": None}
     theirs = published.apply_chat_template(_CONVERSATION, add_generation_prompt=True, return_dict=False)
     if ours != theirs:

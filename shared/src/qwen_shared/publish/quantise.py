@@ -1,7 +1,7 @@
-"""Variants with smaller weights, by compressed-tensors, whose files transformers and vLLM read.
+"""Quantised variants, by compressed-tensors, in files that transformers and vLLM read.
 
-The weights of the linear layers are rounded to the nearest of 2^bits steps, per row (int8) or per group of inputs in a
-row (int4); embeddings, norms and the output layer stay. Nothing is calibrated: what that costs is measured.
+Weights of linear layers are rounded to the nearest of 2^bits steps, per row (int8) or per group of inputs in a row
+(int4); embeddings, norms and the output layer stay. There is no calibration; the loss that it costs is measured.
 """
 
 from __future__ import annotations
@@ -11,33 +11,38 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from qwen_shared.backend import device
 from qwen_shared.convert.hf_files import weight_files
 from qwen_shared.errors import UserError
 from qwen_shared.generation.load import load_model
 from qwen_shared.log import say
+from qwen_shared.publish.checkpoint import Checkpoint
 from qwen_shared.publish.evaluation import Quantised, Variant
-from qwen_shared.publish.held_out import held_out_documents
-from qwen_shared.publish.lineage import Forebear
-from qwen_shared.publish.loss import mean_loss
-from qwen_shared.publish.subject import Subject
+from qwen_shared.publish.held_out import Document, held_out_documents
+from qwen_shared.publish.provenance import ParentRow
 from qwen_shared.run.paths import cache_dir
 
-_GROUPS = (128, 64, 32)  # what kernels are made for
-_BESIDES = ("tokenizer", "special_tokens", "chat_template", "qwen.tiktoken", "vocab", "merges")
+_GROUPS = (128, 64, 32)  # group sizes that kernels support
+_TOKENIZER_FILES = ("tokenizer", "special_tokens", "chat_template", "qwen.tiktoken", "vocab", "merges")  # beginnings
+_BATCH_TOKENS = 4096
 
 
-def quantise(subject: Subject, directory: Path, forebears: Sequence[Forebear], variants: dict[str, int]) -> Quantised:
-    """Write `directory`/NAME for each variant of so many bits, and measure them all on the same held-out tokens.
+def quantise(
+    checkpoint: Checkpoint, directory: Path, parents: Sequence[ParentRow], variants: dict[str, int]
+) -> Quantised:
+    """Write `directory`/NAME for each variant (name → bits), and measure all on the same held-out tokens.
 
-    Raises UserError where there is nothing to measure on, and for layers that fall into no groups.
+    Raises UserError if there is no held-out text, or if a layer's inputs divide into no group size.
     """
     if not torch.cuda.is_available():
-        os.environ.setdefault("DS_ACCELERATOR", "cpu")  # DeepSpeed, which saving asks for, looks for a GPU otherwise
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")  # saving imports DeepSpeed, which else looks for a GPU
     model = load_model(directory)
-    documents = held_out_documents(subject, forebears, cache_dir(), model.config.max_position_embeddings)
+    documents = held_out_documents(checkpoint, parents, cache_dir(), model.config.max_position_embeddings)
     loss, tokens = mean_loss(model, documents)
     found = []
     for name, bits in variants.items():
@@ -78,10 +83,10 @@ def _write(model: nn.Module, source: Path, target: Path, bits: int) -> None:
     model.save_pretrained(target)
     compressor.update_config(target)
     for path in source.iterdir():
-        if path.name.startswith(_BESIDES):
+        if path.name.startswith(_TOKENIZER_FILES):
             shutil.copyfile(path, target / path.name)
     for path in target.iterdir():
-        path.chmod(0o644)  # safetensors makes files that only their owner reads
+        path.chmod(0o644)  # safetensors writes files that only their owner can read
 
 
 def _group_size(inputs: list[int]) -> int:
@@ -89,8 +94,43 @@ def _group_size(inputs: list[int]) -> int:
         if all(count % size == 0 for count in inputs):
             return size
     odd = next(count for count in inputs if count % _GROUPS[-1])
-    raise UserError(f"--quantise int4: a layer of {odd} inputs does not fall into groups of {_GROUPS[-1]}; int8 works")
+    raise UserError(
+        f"--quantise int4: a layer of {odd} inputs does not divide into groups of {_GROUPS[-1]}; int8 works"
+    )
 
 
 def _weight_bytes(directory: Path) -> int:
     return sum(path.stat().st_size for path in weight_files(directory))
+
+
+# ---- loss
+
+
+@torch.no_grad()
+def mean_loss(model: torch.nn.Module, documents: Sequence[Document]) -> tuple[float, int]:
+    """Mean loss in nats over the tokens of the masks, and their number."""
+    total, count = 0.0, 0
+    for batch in _batches(documents):
+        width = max(len(document) for document, _ in batch)
+        tokens, mask = np.zeros((len(batch), width), np.int64), np.zeros((len(batch), width), bool)
+        for i, (document, document_mask) in enumerate(batch):
+            tokens[i, : len(document)], mask[i, : len(document)] = document, document_mask
+        # Padding is on the right and outside the masks, so it changes nothing.
+        ids = torch.from_numpy(tokens).to(device())  # [B, S]
+        in_loss = torch.from_numpy(mask[:, 1:]).to(device())
+        logits = model(ids[:, :-1]).logits.float()  # [B, S - 1, V]
+        losses = F.cross_entropy(logits.transpose(1, 2), ids[:, 1:], reduction="none")  # [B, S - 1]
+        total += (losses * in_loss).sum(dtype=torch.float64).item()
+        count += int(in_loss.sum())
+    return total / max(1, count), count
+
+
+def _batches(documents: Sequence[Document]) -> list[list[Document]]:
+    batches: list[list[Document]] = []
+    for document in sorted(documents, key=lambda document: -len(document[0])):
+        if len(document[0]) < 2:
+            continue
+        if not batches or (len(batches[-1]) + 1) * len(batches[-1][0][0]) > _BATCH_TOKENS:
+            batches.append([])
+        batches[-1].append(document)
+    return batches

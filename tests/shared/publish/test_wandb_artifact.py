@@ -8,7 +8,7 @@ import pytest
 
 from qwen_shared.errors import Stopped, UserError
 from qwen_shared.publish import wandb_artifact
-from qwen_shared.publish.subject import find_subject
+from qwen_shared.publish.checkpoint import find_checkpoint
 
 PLACE = ("team", "models", "tiny-base")
 CERTIFICATE = {"run": {"step": 20}, "hash": "ab", "parity": {"tensors": {}}, "lineage": [], "versions": {}}
@@ -58,13 +58,13 @@ def wandb(monkeypatch):
 
 
 @pytest.fixture
-def subject(make_run):
-    return find_subject(str(make_run(wandb_run_id="abc123")))
+def checkpoint(make_run):
+    return find_checkpoint(str(make_run(wandb_run_id="abc123")))
 
 
-def test_an_artifact_of_the_run_that_trained_it(wandb, subject, tmp_path):
-    wandb_artifact.look(PLACE, subject.identity, replace=False)
-    assert wandb_artifact.upload(PLACE, tmp_path, subject, CERTIFICATE) == "team/models/tiny-base:v3"
+def test_an_artifact_of_the_run_that_trained_it(wandb, checkpoint, tmp_path):
+    wandb_artifact.check(PLACE, checkpoint.identity, replace=False)
+    assert wandb_artifact.upload(PLACE, tmp_path, checkpoint, CERTIFICATE) == "team/models/tiny-base:v3"
     names = [call[0] for call in wandb.calls]
     assert names == ["init", "artifact", "add_dir", "log", "wait", "finish"]
     said = wandb.calls[0][1]
@@ -76,23 +76,23 @@ def test_an_artifact_of_the_run_that_trained_it(wandb, subject, tmp_path):
     assert wandb.calls[2:4] == [("add_dir", str(tmp_path)), ("log", ["latest", "step-20"])]
 
 
-def test_a_newer_version_is_there(wandb, subject):
-    wandb.newest = {"run": subject.identity | {"step": 30}}
+def test_a_newer_version_is_there(wandb, checkpoint):
+    wandb.newest = {"run": checkpoint.identity | {"step": 30}}
     with pytest.raises(UserError, match=r"wandb://team/models/tiny-base: holds .* step 30"):
-        wandb_artifact.look(PLACE, subject.identity, replace=False)
-    wandb_artifact.look(PLACE, subject.identity, replace=True)
-    wandb.newest = {"run": subject.identity}
-    wandb_artifact.look(PLACE, subject.identity, replace=False)
+        wandb_artifact.check(PLACE, checkpoint.identity, replace=False)
+    wandb_artifact.check(PLACE, checkpoint.identity, replace=True)
+    wandb.newest = {"run": checkpoint.identity}
+    wandb_artifact.check(PLACE, checkpoint.identity, replace=False)
 
 
-def test_a_connection_that_ends(wandb, subject, tmp_path):
+def test_a_connection_that_ends(wandb, checkpoint, tmp_path):
     wandb.fails = True
-    with pytest.raises(Stopped, match="reset by peer; what arrived is kept, and the same command goes on"):
-        wandb_artifact.upload(PLACE, tmp_path, subject, CERTIFICATE)
+    with pytest.raises(Stopped, match="reset by peer; what arrived is kept, and the same command continues"):
+        wandb_artifact.upload(PLACE, tmp_path, checkpoint, CERTIFICATE)
     assert wandb.calls[-1] == ("finish",)
 
 
-def test_no_key(wandb, subject, monkeypatch):
+def test_no_key(wandb, checkpoint, monkeypatch):
     monkeypatch.setattr(wandb_artifact, "has_key", lambda: False)
     with pytest.raises(UserError, match="WANDB_API_KEY"):
-        wandb_artifact.look(PLACE, subject.identity, replace=False)
+        wandb_artifact.check(PLACE, checkpoint.identity, replace=False)
