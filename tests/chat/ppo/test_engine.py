@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 import two_processes
-from qwen_chat.publish import _policy_weights
+
+from qwen_chat.parity import _policy_weights
 
 from . import zero_stages
 from .small import make_trainer
