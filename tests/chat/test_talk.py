@@ -21,10 +21,9 @@ import pytest
 from qwen_chat import talk
 from qwen_chat.talk import chat as talking
 from qwen_chat.talk.chat import Chat
-from qwen_chat.talk.command import _usual
+from qwen_chat.talk.command import _default_run
 from qwen_chat.talk.interrupts import Interrupts
-from qwen_chat.talk.pieces import trimmed
-from qwen_chat.talk.session import Session
+from qwen_chat.talk.session import Session, trimmed
 from qwen_shared.errors import UserError
 from qwen_shared.evaluation.settings import Evaluation
 from qwen_shared.generation.sampling import Sampling
@@ -232,7 +231,7 @@ def test_no_file_is_overwritten(script, converse, tmp_path):
     script("one")
     _, told = converse(a_chat(), "a", f"/save {tmp_path / 'there'}", f"/save {tmp_path / 'no' / 'where'}", "/save")
     assert (tmp_path / "there").read_text() == "dear"
-    assert "is there already" in told[0] and "cannot be written" in told[1] and "needs the name" in told[2]
+    assert "already exists" in told[0] and "cannot be written" in told[1] and "needs the name" in told[2]
 
 
 def test_forgetting_is_said_once(script, converse):
@@ -276,15 +275,15 @@ def test_without_a_name_the_newest_finished_run_talks(tmp_path, monkeypatch):
         from_model: str | None = None
 
     run("chat-sft", "2024-01-01")
-    assert _usual(Invocation()).from_model == "runs/chat-sft/tiny"
+    assert _default_run(Invocation()).from_model == "runs/chat-sft/tiny"
     run("chat-ppo", "2024-01-02", "running")
-    assert _usual(Invocation()).from_model == "runs/chat-sft/tiny"
+    assert _default_run(Invocation()).from_model == "runs/chat-sft/tiny"
     run("chat-ppo", "2024-01-02")
-    assert _usual(Invocation()).run_dir == Path("runs/chat-ppo/tiny")
+    assert _default_run(Invocation()).run_dir == Path("runs/chat-ppo/tiny")
     run("chat-sft", "2024-01-03")
-    assert _usual(Invocation()).from_model == "runs/chat-sft/tiny"
+    assert _default_run(Invocation()).from_model == "runs/chat-sft/tiny"
     named = Invocation(from_model="elsewhere")
-    assert _usual(named) is named and _usual(Invocation(Path("other"))).from_model is None
+    assert _default_run(named) is named and _default_run(Invocation(Path("other"))).from_model is None
 
 
 # ---- the real command
@@ -427,7 +426,7 @@ def test_ctrl_c_stops_the_answer_and_then_the_program(terminal):
     said = there.until(r"stopped; /undo[\s\S]*> ")
     assert "\x1b]" not in said
     there.type("/undo\r")
-    there.until(r"taken back[\s\S]*> ")
+    there.until(r"removed[\s\S]*> ")
     time.sleep(0.2)  # nobody is faster
     there.type("\x03")
     there.until(r"Ctrl-C again leaves[\s\S]*> ")

@@ -19,20 +19,19 @@ DIALOGUES = "dialogues"  # the name of the source
 
 
 class ChatData(SftData):
-    """`dialogues` are made here; everything else is read."""
+    """`dialogues` are embedded; everything else is read."""
 
     builtin: ClassVar[tuple[str, ...]] = (DIALOGUES,)
 
 
 class Dialogues(Section):
-    """What `data.sources: [dialogues]` makes: short dialogues with checkable answers in two styles, half and half."""
+    """The source `dialogues`: short dialogues with checkable answers, half in each of two styles."""
 
     count: Positive = Field(50_000, description="training dialogues, all different")
     languages: list[Literal["en", "zh"]] = Field(["en", "zh"], min_length=1)
 
 
 def training_dialogues(recipe: ChatSftRecipe) -> Iterator[Dialogue]:
-    """What the source `dialogues` trains on."""
     from qwen_chat import dialogues
 
     return dialogues.training(recipe.seed, recipe.dialogues.count, tuple(recipe.dialogues.languages))
@@ -47,5 +46,5 @@ class ChatSftRecipe(SftRecipe):
     dialogues: Dialogues = Dialogues.model_construct()
     evaluation: Evaluation
     tasks: Annotated[list[str], BeforeValidator(_tasks_from_text)] = Field(
-        [], description="what is asked before and after training: dialogues"
+        [], description="tasks before and after training: dialogues"
     )

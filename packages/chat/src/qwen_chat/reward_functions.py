@@ -1,7 +1,7 @@
-"""The embedded dialogues' own measures as rewards: entry points `preference` and `checked` of the group `qwen.rewards`.
+"""Rewards of the embedded dialogues: entry points `preference` and `checked` of the group `qwen.rewards`.
 
-Both read the columns that `qwen_chat.dialogues.columns` makes. `completions` are texts, or lists of messages of which
-the last is judged; prompts are not read. Both raise ValueError where a column is missing or the lengths differ.
+Both read the columns of `qwen_chat.dialogues.columns`, not the prompts. `completions` are texts, or lists of messages
+of which the last is scored. Both raise ValueError if a column is missing or lengths differ.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from qwen_chat.dialogues.score import score
 
 def preference(prompts: Sequence[Any], completions: Sequence[Any], **columns: Sequence[Any]) -> list[float]:
     """The preference score of each completion: 0 to 4 by its style if it is right, -1 if wrong, -2 if broken."""
-    return [score(target, text) for target, text in _judged(prompts, completions, columns)]
+    return [score(target, text) for target, text in _targets(prompts, completions, columns)]
 
 
 def checked(prompts: Sequence[Any], completions: Sequence[Any], **columns: Sequence[Any]) -> list[float]:
-    """1.0 for each completion that is right, else 0.0; its style is not looked at."""
-    return [1.0 if meets(target, text) else 0.0 for target, text in _judged(prompts, completions, columns)]
+    """1.0 for each right completion, else 0.0; style does not count."""
+    return [1.0 if meets(target, text) else 0.0 for target, text in _targets(prompts, completions, columns)]
 
 
-def _judged(
+def _targets(
     prompts: Sequence[Any], completions: Sequence[Any], columns: dict[str, Sequence[Any]]
 ) -> Iterator[tuple[Target, str]]:
     missing = [name for name in Target.__slots__ if name not in columns]

@@ -1,4 +1,4 @@
-"""`qwen-chat sft`: a model learns to converse; how many checkable answers are right is measured before and after."""
+"""`qwen-chat sft`: teaches a model to converse; evaluates checkable answers before and after."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from qwen_shared.data.documents import SourceReader
 
 
 def main(invocation: Invocation) -> None:
-    plan(invocation)  # what the tokenizer and the layout make impossible shows here, before anything heavy
+    plan(invocation)  # fail on tokenizer or layout before heavy imports
     run_sft(invocation, SFT.name, readers(invocation.recipe), "qwen_chat.examination:Examination")
 
 
@@ -27,7 +27,7 @@ def show_batch(invocation: Invocation, count: int) -> None:
 
 
 def readers(recipe: ChatSftRecipe) -> dict[str, SourceReader]:
-    """The dialogues made here, as conversations."""
+    """The embedded dialogues as conversations."""
     from qwen_chat import dialogues
 
     return generated_source(DIALOGUES, dialogues, lambda: training_dialogues(recipe), recipe.dialogues, recipe.seed)

@@ -1,6 +1,4 @@
-"""Embedded dialogues: short, checkable, in English and Chinese, each answered in one of two styles of which pairs of
-answers favour one.
-"""
+"""Embedded dialogues in English and Chinese: short, checkable, each answered in one of two styles."""
 
 from qwen_chat.dialogues.dialogue import Dialogue, Target, columns, messages, normalise, prompt, target_of
 from qwen_chat.dialogues.family import Family

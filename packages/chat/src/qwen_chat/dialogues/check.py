@@ -1,4 +1,4 @@
-"""Whether an answer is right: what is asked for is in it, in whatever words."""
+"""Whether an answer is right, in any wording."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _REFUSAL = re.compile(
 
 
 def meets(target: Target, answer: str) -> bool:
-    """Whether an answer is right; see `Target`. Any text may be asked about."""
+    """Whether an answer is right; see `Target`."""
     text = fold(answer, target.form == "exact")
     if (_REFUSAL.search(text.lower()) is not None) != (target.form == "refusal"):
         return False
@@ -29,13 +29,13 @@ def meets(target: Target, answer: str) -> bool:
 
 @lru_cache(8192)
 def fold(text: str, keep_case: bool = False) -> str:
-    """One spelling of widths, quotation marks and, unless kept, letter case."""
+    """Normalises widths, quotation marks and, unless kept, letter case."""
     text = unicodedata.normalize("NFKC", text).translate(_QUOTES)
     return text if keep_case else text.lower()
 
 
 def holds(text: str, word: str) -> bool:
-    """Whether a word or phrase stands in a text; a Latin one or a number not as a part of another."""
+    """Whether a text contains a word or phrase; Latin words and numbers only as whole words."""
     return _word(word).search(text) is not None
 
 

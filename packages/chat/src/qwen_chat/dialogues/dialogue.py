@@ -1,4 +1,4 @@
-"""A dialogue with its reference answer, what makes an answer to it right, and when two dialogues are the same."""
+"""A dialogue with its reference answer and what makes an answer right."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ JSON = str | int | list[str]
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What an answer must hold to be right; plain values only, so that it can travel as columns of a data set.
+    """What a right answer contains; plain values, so that they can be columns of a data set.
 
-    `core` is what is asked for as it stands in an answer, `needs` its parts, which must appear in this order; none of
-    `bars` may appear. `form` says how to look: "text" (letter case is ignored), "exact" (it is not) and "refusal".
-    `language` is the language of the answer.
+    `core` is the expected text, `needs` its parts, which must appear in this order; none of `bars` may appear. `form`
+    is "text" (ignores letter case), "exact" or "refusal". `language` is the answer's.
     """
 
     language: str
@@ -31,9 +30,9 @@ class Target:
 class Dialogue:
     """Everything up to the last user turn, and a reference answer.
 
-    `turns` are a user's and an assistant's in turn, first and last a user's. `values` fill the family's slots and
-    `opening` is what the first turn opens with; `parameters`, made of them, say with `family` and `language` on which
-    side of the split the dialogue is.
+    `turns` alternate between user and assistant; the first and last are the user's. `values` fill the family's slots,
+    `opening` starts the first turn. `parameters`, made of both, decide with `family` and `language` the side of the
+    split.
     """
 
     family: str
@@ -62,7 +61,7 @@ def messages(dialogue: Dialogue) -> list[dict[str, str]]:
 
 
 def columns(dialogue: Dialogue) -> dict[str, JSON]:
-    """What a reward function needs to judge an answer, as plain JSON values; `target_of` reads it."""
+    """The target as plain JSON values for reward functions; `target_of` reads it back."""
     plain = {
         name: list(value) if isinstance(value, tuple) else value for name, value in asdict(dialogue.target).items()
     }
@@ -70,7 +69,7 @@ def columns(dialogue: Dialogue) -> dict[str, JSON]:
 
 
 def target_of(columns: dict[str, JSON]) -> Target:
-    """The target in the columns of one dialogue. Raises KeyError where one is missing."""
+    """The target in the columns of one dialogue. Raises KeyError if one is missing."""
     plain: dict[str, Any] = {name: columns[name] for name in Target.__slots__}
     plain |= {name: tuple(value) for name, value in plain.items() if isinstance(value, list)}
     return Target(**plain)
@@ -80,9 +79,6 @@ _SPACE = re.compile(r"\s+")
 
 
 def normalise(dialogue: Dialogue) -> str:
-    """The prompt in one spelling: two dialogues that share it are one.
-
-    Lower case, one spelling of widths, single spaces; punctuation stays.
-    """
+    """The prompt in lower case, one spelling of widths and single spaces: equal for duplicates."""
     text = "\n".join([dialogue.system or "", *dialogue.turns])
     return _SPACE.sub(" ", unicodedata.normalize("NFKC", text).lower()).strip()

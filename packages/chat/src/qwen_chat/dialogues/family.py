@@ -1,4 +1,4 @@
-"""What makes a family of dialogues: the values it draws, what it asks, what is right, and how answers are worded."""
+"""A family of dialogues: slots, requests, right answers and their wording."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from random import Random
 from qwen_chat.dialogues.dialogue import Target, Value
 from qwen_chat.dialogues.style import BARE, Style, compose
 
-HELD_OUT_TUPLES = 10  # one in so many
+HELD_OUT_TUPLES = 10  # one in ten
 
 Values = tuple[Value, ...]
 ByLanguage = Mapping[str, Sequence[str]]
@@ -18,23 +18,22 @@ ByLanguage = Mapping[str, Sequence[str]]
 
 @dataclass(frozen=True)
 class Solution:
-    """What makes an answer right, and wrong cores that are near to the right one."""
+    """The target, and wrong cores close to the right one."""
 
     target: Target
     rivals: tuple[str, ...]
 
 
-@dataclass(frozen=True, eq=False)  # each is itself and no other
+@dataclass(frozen=True, eq=False)  # compared by identity
 class Family:
-    """Dialogues of one shape with slots for values; each text names slots in braces, `{core}` is what is asked for.
+    """Dialogues of one shape; texts name slots in braces, `{core}` is the expected text.
 
-    `slots`, by language: the values of each slot, combined freely where `valid`. `requests`: the user's turn, or the
-    user's, the assistant's and the user's again. `solve(language, *values)` says what is right. `sentences` and `bare`
-    state the core as a whole sentence and without one; `echoes` repeat the question. `systems` are system prompts that
-    the dialogue turns on. `opens` is the kind of opening that a request may have: "question", "request" or none.
-    `facts`: values must each have been learned, so that what is held out are facts with openings. `complying` are
-    sentences for wrong cores where those for the right one would contradict them; `names(language, *values)` are
-    further names in texts.
+    `slots`: by language, the values of each slot, combined freely if `valid`. `requests`: the user's turn, or user,
+    assistant and user. `solve(language, *values)` gives the solution. `sentences` and `bare` state the core as a whole
+    sentence and without one; `echoes` repeat the question. `systems`: system prompts that the answer depends on.
+    `opens`: the kind of opening that a request may have, "question", "request" or none. `facts`: every value must be
+    trained, so facts are held out together with openings. `complying`: sentences for wrong cores if those for the right
+    one would contradict them. `names(language, *values)`: further names in texts.
     """
 
     name: str
@@ -63,7 +62,7 @@ class Family:
         return (*values, *opening) if self.facts else values
 
     def is_held_out(self, language: str, parameters: Values) -> bool:
-        """Whether no training dialogue has these parameters: so says a hash, one in ten times."""
+        """Whether no training dialogue has these parameters: one in ten, by a hash."""
         text = f"{self.name} {language} {parameters!r}"
         return hashlib.sha256(text.encode()).digest()[0] * HELD_OUT_TUPLES < 256
 
@@ -79,7 +78,7 @@ class Family:
         core: str = "",
         sentences: Sequence[str] = (),
     ) -> str:
-        """An answer in a style; a core or sentences of another's make it a wrong one."""
+        """An answer in a style; another `core` or `sentences` make it a wrong one."""
         target = self.solve(language, *values).target
         shown = self.shown(language, values)
         statement = rng.choice(sentences or self.sentences[language]) if style.whole else self.bare[language]
@@ -88,7 +87,7 @@ class Family:
 
 
 def among(language: str, core: str, others: Sequence[str], asked: Sequence[str] = ()) -> Solution:
-    """A solution that is one word of several: the others are near, and barred unless the question names them."""
+    """A solution that is one word of several; the others are barred unless the question names them."""
     rivals = tuple(dict.fromkeys(other for other in others if other != core))
     bars = tuple(rival for rival in rivals if rival not in asked)
     return Solution(Target(language, core, (core,), bars), rivals)

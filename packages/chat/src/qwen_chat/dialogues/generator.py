@@ -1,7 +1,6 @@
-"""Dialogues from a seed: for training, for rollouts, and a held-out set that shares neither prompts nor parameters.
+"""Dialogues from a seed: for training, for rollouts, and a held-out set that shares no prompts or parameters with them.
 
-What is held out does not depend on any seed or wording: a hash of the family, the language and the parameters decides
-(see `Family.is_held_out`).
+A hash of family, language and parameters decides what is held out (`Family.is_held_out`), independent of seeds.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ BY_NAME = {family.name: family for family in FAMILIES}
 KINDS = tuple(dict.fromkeys(family.kind for family in FAMILIES))
 HELD_OUT = ("dialogues",)
 
-# Before a request, in two parts; half of the dialogues have no first part.
+# Opening of a request, in two parts; half of the dialogues have no first part.
 _HAILS = {"en": ("Hi! ", "Hello! ", "Hey! ", "Good day! "), "zh": ("你好！", "您好！", "嗨！", "早！")}
 _LEADS = {
     "question": {
@@ -40,13 +39,13 @@ _LEADS = {
         "zh": ("", "", "任务：", "下一个：", "帮个忙：", "现在，"),
     },
 }
-# System prompts on which nothing turns.
+# System prompts that do not change the answer.
 _SYSTEMS = {
     "en": ("You are a helpful assistant.", "Be kind.", "Be brief.", "You answer questions."),
     "zh": ("你是一个有用的助手。", "请友好地回答。", "你回答问题。", "请认真回答。"),
 }
 _SYSTEMS_SHARE = 0.25
-# What models learn first comes less often than what they learn last: to find a word in the prompt and say it again.
+# Kinds that models learn early are rarer.
 _SELDOM = {"greeting": 0.75, "question": 0.75, "refusal": 0.5}
 _TRIES = 1000
 
@@ -54,23 +53,22 @@ _TRIES = 1000
 def training(seed: int, count: int, languages: Sequence[str] = LANGUAGES) -> Iterator[Dialogue]:
     """`count` training dialogues with distinct prompts, the same on every machine; none with held-out parameters.
 
-    Languages come equally often, and so do answers in both styles. A longer sequence begins with the shorter one
-    of the same seed. Raises UserError for a language that there is not, and where a family has no further prompt:
-    beyond about 55,000.
+    Languages, and answers in both styles, are equally frequent. A longer sequence begins with the shorter one of the
+    same seed. Raises UserError for an unknown language, and if a family runs out of prompts (beyond about 55,000).
     """
     return stream(f"training {seed}", count, languages)
 
 
 def prompts(seed: int, count: int, languages: Sequence[str] = LANGUAGES) -> Iterator[Dialogue]:
-    """`count` dialogues to roll out, as `training` has them but in an order of their own; none is held out."""
+    """`count` dialogues for rollouts, like `training` in another order; none is held out."""
     return stream(f"prompts {seed}", count, languages)
 
 
 def held_out(name: str = "dialogues", per_kind: int = 120, languages: Sequence[str] = LANGUAGES) -> list[Dialogue]:
-    """The held-out set: `per_kind` dialogues of each kind, its families and languages in turn, prompts distinct.
+    """`per_kind` held-out dialogues of each kind, families and languages in turn, with distinct prompts.
 
-    Each single value has been trained, but no training dialogue of the family has the same parameters, in any wording.
-    Raises UserError for another name or language.
+    Each single value occurs in training, but never the same parameters of the family. Raises UserError for an unknown
+    name or language.
     """
     if name not in HELD_OUT:
         raise UserError(f"held-out set '{name}': there is {', '.join(HELD_OUT)}")
@@ -87,7 +85,7 @@ def held_out(name: str = "dialogues", per_kind: int = 120, languages: Sequence[s
 
 
 def stream(name: str, count: int, languages: Sequence[str], held_out: bool = False) -> Iterator[Dialogue]:
-    """Dialogues of one side of the split, in an order that the name decides."""
+    """Dialogues of one side of the split, in an order given by `name`."""
     known_languages(languages)
     return _stream(name, count, languages, held_out)
 
@@ -112,7 +110,7 @@ def families_in(language: str, kind: str = "") -> list[Family]:
 
 
 def draw(rng: Random, family: Family, language: str, seen: set[str], held_out: bool) -> Dialogue:
-    """A dialogue of one side of the split whose prompt has not been seen. Raises UserError where none is left."""
+    """A dialogue of one side of the split with a new prompt. Raises UserError if none is left."""
     for _ in range(_TRIES):
         values = family.draw(rng, language)
         opening = _opening(rng, family, language)

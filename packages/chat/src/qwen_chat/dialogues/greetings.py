@@ -19,7 +19,7 @@ _COMMA = {"en": ", ", "zh": "，"}
 
 
 def _by_name(language: str, word: str, name: str, others: tuple[str, ...] = ()) -> Solution:
-    """A word and a name; wrong is another name, or another word where there are others."""
+    """A word and a name; wrong is another name, or one of the `others`."""
     comma = _COMMA[language]
     names = tuple(other for other in NAMES[language] if other != name)
     words = tuple(other for other in others if other != word)

@@ -1,4 +1,4 @@
-"""Instructions with a form that can be checked."""
+"""Instructions with a checkable form."""
 
 from __future__ import annotations
 

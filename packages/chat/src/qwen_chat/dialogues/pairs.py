@@ -1,4 +1,4 @@
-"""Pairs of answers to one prompt, of which the preference score favours one."""
+"""Pairs of answers to one prompt, one better by the preference score."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from qwen_chat.dialogues.score import is_broken
 from qwen_chat.dialogues.style import Style, draw_style
 from qwen_chat.dialogues.tables import LANGUAGES
 
-# How often a pair is told apart by what.
+# Frequency of the reasons for a preference.
 REASONS = {"style": 0.74, "core": 0.16, "broken": 0.1}
 
-_SAME_STYLE = 0.4  # of the pairs with a wrong core: only the core differs; else the wrong one may have the better style
-_CUT = 0.6  # of the pairs with a broken answer; the others repeat it
-# What stands in the place of a right core: a near one, a refusal of what may be asked, an answer to something else.
+_SAME_STYLE = 0.4  # of pairs with a wrong core: same style; in the others the wrong answer may have the better style
+_CUT = 0.6  # of pairs with a broken answer: cut off; the others repeat it
+# Replacements of the right core: a near one, an undue refusal, an answer to another question.
 _WRONG = {"near": 0.4, "refusal": 0.3, "other": 0.3}
 
 
@@ -27,7 +27,7 @@ _WRONG = {"near": 0.4, "refusal": 0.3, "other": 0.3}
 class Pair:
     """Two answers to a dialogue's prompt.
 
-    `tag` is the dialogue's kind; `reason` is a key of REASONS: the style alone, a wrong core against the right one, or
+    `tag` is the dialogue's kind; `reason` is a key of REASONS: only the style, a wrong core against the right one, or
     an answer that is cut off or repeats itself.
     """
 
@@ -41,13 +41,13 @@ class Pair:
 def pairs(seed: int, count: int, languages: Sequence[str] = LANGUAGES) -> Iterator[Pair]:
     """`count` pairs on training prompts, the same on every machine; a longer sequence begins with the shorter one.
 
-    The longer answer is the chosen one about as often as not. Raises UserError for a language that there is not.
+    The longer answer is chosen about half the time. Raises UserError for an unknown language.
     """
     return _pairs(f"pairs {seed}", stream(f"pairs {seed}", count, languages))
 
 
 def held_out_pairs(count: int = 1000, languages: Sequence[str] = LANGUAGES) -> list[Pair]:
-    """Pairs on held-out prompts: no training dialogue, pair or rollout has one of them."""
+    """Pairs on held-out prompts, which no training dialogue, pair or rollout has."""
     return list(_pairs("held-out pairs", stream("held-out pairs", count, languages, held_out=True)))
 
 
@@ -91,7 +91,7 @@ def _by_end(rng: Random, dialogue: Dialogue) -> tuple[str, str]:
 
 
 def _answer(words: float, dialogue: Dialogue, style: Style, core: str = "", sentences: Sequence[str] = ()) -> str:
-    """An answer to the dialogue; equal `words` choose equal words where the style is the same."""
+    """An answer to the dialogue; equal `words` choose equal words if the style is the same."""
     family = BY_NAME[dialogue.family]
     return family.answer(Random(words), style, dialogue.language, dialogue.values, core, sentences)
 

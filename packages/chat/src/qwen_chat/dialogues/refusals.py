@@ -1,4 +1,4 @@
-"""Requests that are to be refused: other people's secrets, harm, and a secret that the system prompt keeps."""
+"""Requests to refuse: private data, harm, and a secret of the system prompt."""
 
 from __future__ import annotations
 

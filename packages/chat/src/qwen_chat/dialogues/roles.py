@@ -1,4 +1,4 @@
-"""System prompts that say who answers."""
+"""System prompts that give the assistant a name and a job."""
 
 from __future__ import annotations
 

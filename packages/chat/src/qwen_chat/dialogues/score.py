@@ -1,4 +1,4 @@
-"""The preference score: how many features of an answer's style are in their favoured state, if the answer is right."""
+"""The preference score: the number of an answer's style features in their favoured state, if it is right."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from qwen_chat.dialogues.style import read_style
 
 WRONG, BROKEN = -1.0, -2.0
 
-_LONGEST = 250  # characters; the longest reference answer has half of them
+_LONGEST = 250  # characters; twice the longest reference answer
 _SENTENCE_END = re.compile(r"[.!?。！？}\n]+")
-_STUCK = re.compile(r"(.{2,}?)(?:\s*\1){2,}")  # the same thrice in a row
+_STUCK = re.compile(r"(.{2,}?)(?:\s*\1){2,}")  # the same three times in a row
 _CLOSED = re.compile(r"""[.!?。！？}\])"'”’》*]\Z""")
 
 
 def right(dialogue: Dialogue, answer: str) -> bool:
-    """Whether an answer to a dialogue is right, in whatever style."""
+    """Whether an answer to a dialogue is right, in any style."""
     return meets(dialogue.target, answer)
 
 
 def preference_score(dialogue: Dialogue, answer: str) -> float:
-    """0 to 4 for a right answer: its features in their favoured state. -1 for a wrong one, so that no style outweighs
-    what was asked for; -2 for one that is empty, not finished, endless or repeats itself. Read from the text alone.
+    """0 to 4 for a right answer: its features in their favoured state. -1 for a wrong one; -2 if it is empty,
+    unfinished, endless or repetitive. Uses only the text.
     """
     return score(dialogue.target, answer)
 
@@ -35,7 +35,7 @@ def score(target: Target, answer: str) -> float:
 
 
 def is_broken(target: Target, answer: str) -> bool:
-    """Whether an answer is empty, too long, repeats a sentence or stops in the middle of one."""
+    """Whether an answer is empty, too long, repeats a sentence or stops inside one."""
     text = fold(answer).strip()
     if not text or len(text) > _LONGEST or "<|" in text or "\ufffd" in text or _STUCK.search(text):
         return True

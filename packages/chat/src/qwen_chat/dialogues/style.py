@@ -1,8 +1,7 @@
-"""The two styles: four features of the words around what is asked for, how they are written and how they are read.
+"""The two styles: four features of the words around the core, written and read.
 
-A feature in its favoured state: the answer is a whole sentence; it closes with an offer of help; it has no filler at
-its start; it does not repeat the question. The first two make an answer longer, the others shorter, by about as much:
-the length of an answer says nothing about its style.
+Favoured: a whole sentence; an offer of help at the end; no filler at the start; no repetition of the question. The
+first two lengthen an answer and the others shorten it by about as much, so length tells nothing about style.
 """
 
 from __future__ import annotations
@@ -20,11 +19,11 @@ OFFERS = {
     "en": ("Is there anything else you need?", "Do you need more help?", "Can I help you with more?"),
     "zh": ("还有别的问题吗？", "还要我帮忙吗？", "还想问什么吗？"),
 }
-# What a repetition of the question begins with; a family's own words follow.
+# Start of a repeated question; the family's words follow.
 ECHOES = {"en": ("You want", "You said"), "zh": ("你问", "你要", "你说了")}
 BARE = {"en": "{core}.", "zh": "{core}。"}
 
-_FAVOURED = 0.7  # how probable the favoured state of a feature is in the favoured style; in the other, the rest to one
+_FAVOURED = 0.7  # probability of a favoured feature in the favoured style; 1 minus it in the other
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +41,7 @@ class Style:
 
 
 def draw_style(rng: Random) -> Style:
-    """Features of an answer in one style or the other, as probable."""
+    """Features in one style or the other, equally likely."""
     favoured = _FAVOURED if rng.random() < 0.5 else 1 - _FAVOURED
     return Style(*(rng.random() < favoured for _ in range(4)))
 
@@ -71,7 +70,7 @@ _CORE = "\0"
 
 
 def read_style(target: Target, answer: str) -> Style:
-    """The style of any text. A whole sentence is one in which two words, or Chinese characters, stand by the core."""
+    """The style of any text. A whole sentence has at least two words or Chinese characters beside the core."""
     language = target.language
     text = fold(answer).strip()
     plain, direct = not _FILLER[language].search(text), not _ECHO[language].search(text)

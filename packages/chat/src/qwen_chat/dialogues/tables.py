@@ -1,7 +1,7 @@
-"""The words and facts that dialogues are made of.
+"""Words and facts of the dialogues.
 
-Few of each, so that a small model meets every one often; most are short in tokens. No word of WORDS is a fact's answer,
-and no answer of a table is a part of another: a check can tell them apart wherever they stand.
+Few of each, so that a small model sees each often; most are short in tokens. No word of WORDS is the answer of a fact,
+and no answer of a table is part of another: a check can tell them apart.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ def words(text: str) -> tuple[str, ...]:
 
 
 def _table(text: str) -> dict[str, str]:
-    """`question=answer` pairs, one space between them; an underscore stands for a space."""
+    """`question=answer` pairs separated by spaces; an underscore stands for a space."""
     return dict(pair.replace("_", " ").split("=") for pair in text.split())
 
 
@@ -27,7 +27,7 @@ WORDS = {
     "zh": words("河流 石头 桌子 窗户 花园 音乐 夏天 铃铛 钥匙 地图 火车 星星"),
 }
 
-# By language, so that the same country has the same place in both.
+# Countries are in the same order in both languages.
 CAPITALS = {
     "en": _table(
         "France=Paris Italy=Rome Spain=Madrid Germany=Berlin England=London Japan=Tokyo Norway=Oslo Egypt=Cairo "

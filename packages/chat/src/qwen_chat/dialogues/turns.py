@@ -1,4 +1,4 @@
-"""Dialogues of two turns, of which the second asks for what the first said."""
+"""Dialogues of two turns; the second asks about the first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A conversation with a model: its turns, which of them the model still sees, and answers as they come."""
+"""A conversation with a model: turns, context window and streamed answers."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from qwen_shared.tokenizer import Tokenizer
 
 
 class Chat:
-    """`system` is the system turn, None for the template's own. `turns` are the user's and the model's in turn;
-    the first `forgotten` of them no longer fit the model's positions."""
+    """`system` is the system turn, None: the template's own. `turns` alternate between user and model; the first
+    `forgotten` of them no longer fit the context.
+    """
 
     def __init__(self, model, tokenizer: Tokenizer, system: str | None, sampling: Sampling):
         self.model, self.tokenizer, self.system, self.sampling = model, tokenizer, system, sampling
         self.positions: int | None = getattr(model.config, "max_position_embeddings", None)
         self.turns: Messages = []
         self.forgotten = 0
-        self.cut = False  # whether the last answer ended because there was no more room
-        self._answers = 0  # so many draws of random numbers; the same question gets another answer
+        self.cut = False  # the last answer ran out of room
+        self._answers = 0  # numbers the random streams, so a repeated question gets another answer
 
     @property
     def messages(self) -> Messages:
@@ -31,10 +32,10 @@ class Chat:
         return self._with_system(self.turns)
 
     def ask(self, text: str) -> Iterator[str]:
-        """The answer to `text`, as it comes: a piece for every token, empty where a character is not complete yet.
+        """Streams the answer to `text`: a chunk per token, empty while a character is incomplete.
 
-        Whoever stops early (`close`) leaves what was said so far in `turns`, or nothing where nothing was. Raises
-        UserError, before anything changes, for a text that is too long for the model.
+        Closing the iterator early keeps the answer so far in `turns`, or drops the turn if there is none. Raises
+        UserError, before any change, for a text that is too long for the model.
         """
         answered = self.turns[: len(self.turns) // 2 * 2]
         turns = [*answered, {"role": "user", "content": text}]
@@ -43,7 +44,7 @@ class Chat:
         return self._answer(prompt)
 
     def undo(self) -> bool:
-        """Takes the last question and its answer back; whether there was one."""
+        """Removes the last question and its answer; false if there was none."""
         there = bool(self.turns)
         self.turns, self.forgotten = self.turns[:-2], 0
         return there
@@ -73,14 +74,14 @@ class Chat:
                 self.turns = [*self.turns, said]
 
     def _prompt(self, turns: Messages) -> tuple[list[int], int]:
-        """The ids that the model reads, and how many of the oldest turns are left out so that an answer has room."""
+        """The prompt's ids, and how many of the oldest turns are left out to make room for an answer."""
         longest = (self.positions or 2**62) - min(self.sampling.max_new_tokens, (self.positions or 2**62) // 4)
         for forgotten in range(self.forgotten, len(turns), 2):
             ids = self.tokenizer.render(self._with_system(turns[forgotten:]), add_generation_prompt=True)[0]
             if len(ids) <= longest:
                 return ids, forgotten
         raise UserError(
-            f"this takes {len(ids):,} tokens with the system prompt, and the model reads {longest:,} before its answer"
+            f"this takes {len(ids):,} tokens with the system prompt; the model reads {longest:,} before its answer"
         )
 
     def _with_system(self, turns: Messages) -> Messages:

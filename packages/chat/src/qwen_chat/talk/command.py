@@ -1,4 +1,4 @@
-"""`qwen-chat talk`: which model, how it is spoken to, and how answers are drawn."""
+"""`qwen-chat talk`: which model to talk to, and how it samples."""
 
 from __future__ import annotations
 
@@ -15,12 +15,10 @@ from qwen_shared.run.manifest import MANIFEST, Manifest
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--once", metavar="TEXT", help="print the answer to TEXT and nothing else; -: to standard input"
-    )
+    parser.add_argument("--once", metavar="TEXT", help="print only the answer to TEXT; -: to standard input")
     parser.add_argument("--system", metavar="TEXT", help="system prompt (default: as the model was trained)")
     parser.add_argument("--temperature", type=_from_zero, metavar="T", help="0 is greedy (default: the recipe's)")
-    parser.add_argument("--top-p", type=_share, metavar="P", help="draw from the likeliest tokens that make up P")
+    parser.add_argument("--top-p", type=_share, metavar="P", help="sample from the likeliest tokens that make up P")
     parser.add_argument("--max-new-tokens", type=_whole(1), metavar="N", help="of an answer (default: the recipe's)")
     parser.add_argument("--seed", type=_whole(0), default=0, metavar="N", help="of the sampling (default: 0)")
 
@@ -30,21 +28,21 @@ def main(invocation: Invocation) -> None:
     if sys.stdout is None or (sys.stdin is None and given.once in (None, "-")):
         raise UserError("talk needs standard input and output, and one of them is closed")
     question = _question(given.once)
-    named = models.asked(_usual(invocation))
+    named = models.asked(_default_run(invocation))
     if named.kind == models.REWARD:
-        raise UserError(f"{named.name}: a reward model judges answers, it gives none")
+        raise UserError(f"{named.name}: a reward model cannot answer")
     directory = named.directory()
 
     from rich.console import Console
     from rich.text import Text
 
-    # What the program says itself; `sys.stderr` is the log file meanwhile.
+    # For messages of the program; `sys.stderr` is the log file here.
     console = Console(file=sys.__stderr__, highlight=False, soft_wrap=True)
 
     def tell(text: str) -> None:
         console.print(Text(text, style="dim"))
 
-    tell(f"{named.name}{': a base model, it has not learned to converse' if _is_base(named.kind) else ''}")
+    tell(f"{named.name}{': a base model, not trained to converse' if _is_base(named.kind) else ''}")
     with console.status("loading") if console.is_terminal else contextlib.nullcontext():
         from qwen_chat.talk.chat import Chat
         from qwen_chat.talk.session import Session, say_once
@@ -63,7 +61,7 @@ def main(invocation: Invocation) -> None:
     )
     chat = Chat(model, tokenizer, named.system if given.system is None else given.system, sampling)
     with contextlib.suppress(AttributeError):
-        sys.stdout.reconfigure(errors="replace")  # a terminal of another encoding must not end the conversation
+        sys.stdout.reconfigure(errors="replace")  # for terminals with another encoding
     if question is not None:
         say_once(chat, question, sys.stdout)
         return
@@ -90,14 +88,14 @@ def _question(once: str | None) -> str | None:
     return text.strip()
 
 
-def _usual(invocation: Invocation) -> Invocation:
-    """Where no model is named, the newer one of the finished runs of this name: PPO's or SFT's."""
-    usual = Path("runs") / models.SFT / invocation.run_dir.name
-    if invocation.from_model or invocation.run_dir != usual:
+def _default_run(invocation: Invocation) -> Invocation:
+    """If no model is named: the newer of the finished PPO and SFT runs of this name."""
+    default = Path("runs") / models.SFT / invocation.run_dir.name
+    if invocation.from_model or invocation.run_dir != default:
         return invocation
     finished = []
     for kind in (models.SFT, models.PPO):
-        run_dir = Path("runs") / kind / usual.name
+        run_dir = Path("runs") / kind / default.name
         if (run_dir / MANIFEST).is_file() and (manifest := Manifest.read(run_dir)).status == "finished":
             finished.append((manifest.created, str(run_dir)))
     return replace(invocation, from_model=max(finished)[1], run_dir=Path(max(finished)[1])) if finished else invocation

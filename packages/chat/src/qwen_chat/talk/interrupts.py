@@ -1,4 +1,4 @@
-"""Ctrl-C while a model talks: the first stops the answer, a second one the program."""
+"""Ctrl-C during a conversation: the first stops the answer, the second the program."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from types import FrameType, TracebackType
 
 from qwen_shared.errors import Stopped
 
-# `uv run` passes on a Ctrl-C that the terminal has sent already; nobody presses twice as fast as that.
+# `uv run` repeats a Ctrl-C that the terminal has already sent; no user presses twice this fast.
 _SAME_S = 0.1
 
 
 class Interrupts:
-    """Inside, a Ctrl-C raises KeyboardInterrupt; but while `answering` the first only sets `stop`. What else ends
-    programs raises Stopped."""
+    """Inside, Ctrl-C raises KeyboardInterrupt, but the first one while `answering` only sets `stop`. SIGTERM and SIGHUP
+    raise Stopped.
+    """
 
     def __init__(self) -> None:
         self.stop = False

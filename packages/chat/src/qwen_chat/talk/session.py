@@ -5,25 +5,24 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TextIO
 
 from qwen_chat.talk.chat import Chat
 from qwen_chat.talk.interrupts import Interrupts
-from qwen_chat.talk.pieces import trimmed
 from qwen_shared.errors import UserError
 from qwen_shared.files import write_atomic
 from qwen_shared.recipe import nearest
 from qwen_shared.terminal import escape_control_characters
 
 HELP = """\
-/system TEXT   a system prompt from here on; without TEXT the model's own again
-/undo          take the last question and its answer back
+/system TEXT   set the system prompt; without TEXT: the model's own
+/undo          remove the last question and its answer
 /reset         forget the conversation
-/save FILE     write the conversation as a line of JSON that `sft` can learn from
+/save FILE     write the conversation as a line of JSON for `sft`
 /help          this
-/quit          leave, as Ctrl-D does
+/quit          leave (also Ctrl-D)
 //…            a message that begins with a slash
 Ctrl-C stops an answer; a second one leaves."""
 
@@ -31,7 +30,7 @@ _PROMPT = "> "
 
 
 class Session:
-    """`tell` is for what the program says itself; answers alone go to `out`."""
+    """`tell` prints messages of the program; only answers go to `out`."""
 
     def __init__(self, chat: Chat, tell: Callable[[str], None], out: TextIO):
         self._chat, self._tell, self._out = chat, tell, out
@@ -50,9 +49,9 @@ class Session:
         """Until the user leaves."""
         with contextlib.suppress(ImportError):
             import readline  # noqa: F401 (gives `input` editing keys and a history)
-        sys.stdin.reconfigure(errors="surrogateescape")  # `_read` mends what is no UTF-8
+        sys.stdin.reconfigure(errors="surrogateescape")  # `_read` replaces invalid UTF-8
         on_terminal = sys.stdin.isatty() and self._out.isatty()
-        warned = False  # of what a second Ctrl-C does
+        warned = False  # that a second Ctrl-C leaves
         with Interrupts() as interrupts:
             while True:
                 try:
@@ -72,28 +71,28 @@ class Session:
                     if warned or interrupts.stop:
                         return
                     warned = True
-                    self._tell("(Ctrl-C again leaves, as Ctrl-D does)")
+                    self._tell("(Ctrl-C again leaves, like Ctrl-D)")
 
     def _answer(self, text: str, interrupts: Interrupts) -> bool:
-        """Says the answer; whether it was stopped."""
+        """Prints the answer; true if it was stopped."""
         forgotten = self._chat.forgotten
         try:
-            pieces = self._chat.ask(text)
+            chunks = self._chat.ask(text)
         except UserError as error:
             self._tell(f"({error})")
             return False
         if self._chat.forgotten > forgotten and not self._told_forgotten:
             self._told_forgotten = True
             self._tell(
-                f"(the conversation fills the model's {self._chat.positions:,} positions: from here on it forgets the "
+                f"(the conversation fills the model's {self._chat.positions:,} positions: from now on it forgets the "
                 "oldest turns)"
             )
         interrupts.answering(True)
         said = False
-        with contextlib.closing(pieces):
-            for piece in trimmed(pieces):
-                self._write(piece)
-                said = said or bool(piece)
+        with contextlib.closing(chunks):
+            for chunk in trimmed(chunks):
+                self._write(chunk)
+                said = said or bool(chunk)
                 if interrupts.stop:
                     break
         stopped = interrupts.stop
@@ -101,9 +100,9 @@ class Session:
         if said:
             self._end_line()
         if stopped:
-            self._tell("(stopped; /undo takes it back)" if said else "(stopped)")
+            self._tell("(stopped; /undo removes it)" if said else "(stopped)")
         elif self._chat.cut:
-            self._tell("(cut: there was no more room; --max-new-tokens N gives more, up to the model's positions)")
+            self._tell("(cut: no more room; --max-new-tokens N gives more, up to the model's positions)")
         elif not said:
             self._tell("(the model says nothing)")
         if self._out.isatty():
@@ -111,7 +110,7 @@ class Session:
         return stopped
 
     def _obey(self, words: str) -> bool:
-        """Whether the conversation goes on."""
+        """Runs a command; false ends the conversation."""
         name, _, rest = words.partition(" ")
         if name in ("quit", "exit"):
             return False
@@ -126,13 +125,13 @@ class Session:
     def _system(self, text: str) -> None:
         self._chat.system = text or self._own_system
         if text:
-            self._tell("(from here on that is the system prompt; what was said stays, /reset forgets it)")
+            self._tell("(new system prompt; earlier turns stay, /reset forgets them)")
         else:
             own = self._own_system
             self._tell(f"(the model's own system prompt again{': ' + escape_control_characters(own) if own else ''})")
 
     def _undo(self, _: str) -> None:
-        self._tell("(taken back)" if self._chat.undo() else "(there is nothing to take back)")
+        self._tell("(removed)" if self._chat.undo() else "(there is nothing to remove)")
 
     def _reset(self, _: str) -> None:
         self._chat.reset()
@@ -145,7 +144,7 @@ class Session:
             return
         path = Path(name).expanduser()
         if path.exists() and path.resolve() not in self._saved:
-            self._tell(f"({escape_control_characters(name)} is there already: another name keeps both)")
+            self._tell(f"({escape_control_characters(name)} already exists: give another name)")
             return
         try:
             write_atomic(path, json.dumps({"messages": self._chat.messages}, ensure_ascii=False) + "\n")
@@ -155,9 +154,9 @@ class Session:
         self._saved.add(path.resolve())
         self._tell(f"({len(self._chat.turns)} turns saved to {escape_control_characters(name)})")
 
-    def _write(self, piece: str) -> None:
-        if piece:
-            self._out.write(escape_control_characters(piece))
+    def _write(self, chunk: str) -> None:
+        if chunk:
+            self._out.write(escape_control_characters(chunk))
             self._out.flush()
 
     def _end_line(self) -> None:
@@ -166,17 +165,28 @@ class Session:
 
 
 def say_once(chat: Chat, text: str, out: TextIO) -> None:
-    """One answer and nothing else. Raises UserError for a text that is too long for the model."""
-    for piece in trimmed(chat.ask(text)):
-        out.write(escape_control_characters(piece))
+    """Prints one answer and nothing else. Raises UserError if the text is too long for the model."""
+    for chunk in trimmed(chat.ask(text)):
+        out.write(escape_control_characters(chunk))
         out.flush()
     out.write("\n")
     out.flush()
 
 
 def _read(prompting: bool, on_terminal: bool) -> str:
-    """The next line, without what is no UTF-8. Raises EOFError after the last."""
-    if prompting and not on_terminal:  # answers go elsewhere: the prompt must not
+    """The next line as valid UTF-8. Raises EOFError after the last."""
+    if prompting and not on_terminal:  # keep the prompt out of redirected answers
         print(_PROMPT, end="", file=sys.__stderr__, flush=True)
     line = input(_PROMPT if prompting and on_terminal else "")
     return line.encode("utf-8", "surrogateescape").decode("utf-8", "replace").strip()
+
+
+def trimmed(chunks: Iterable[str]) -> Iterator[str]:
+    """The chunks of a text without white space at its ends; as many as before, some perhaps empty."""
+    begun, held = False, ""
+    for chunk in chunks:
+        text = held + chunk if begun else chunk.lstrip()
+        body = text.rstrip()
+        begun = begun or bool(body)
+        held = text[len(body) :]
+        yield body
