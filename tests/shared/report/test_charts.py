@@ -5,10 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from qwen_shared.report.axes import Axis, value_axis
-from qwen_shared.report.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, charts
-from qwen_shared.report.curves import curve
-from qwen_shared.report.words import duration, number, short
+from qwen_shared.report.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Axis, charts, curve, value_axis
 
 
 def records(values, name="train/loss"):
@@ -79,25 +76,3 @@ def test_curves_stay_on_the_paper():
     (line,) = chart.lines
     points = [tuple(map(float, point.split(","))) for point in re.findall(r"[\d.-]+,[\d.-]+", line.path)]
     assert all(LEFT - 0.1 <= x <= WIDTH - RIGHT + 0.1 and TOP - 0.1 <= y <= HEIGHT - BOTTOM + 0.1 for x, y in points)
-
-
-def test_numbers_in_words():
-    assert [number(v) for v in (7410944, 0.20346, 3e-4, 1e-5, 5509.4, None, 12.0, float("nan"))] == [
-        "7,410,944",
-        "0.2035",
-        "0.0003",
-        "1e-5",
-        "5,509",
-        "–",
-        "12",
-        "–",
-    ]
-    assert [short(v) for v in (0, 1500, 2e6, 0.00025, 7.5e-5, 4.5e9)] == [
-        "0",
-        "1.5k",
-        "2M",
-        "0.00025",
-        "7.5e-5",
-        "4.5B",
-    ]
-    assert [duration(v) for v in (9.6, 90, 7300)] == ["10 s", "1 min 30 s", "2 h 1 min"]

@@ -10,8 +10,7 @@ _log = logging.getLogger("qwen.report")
 
 
 def write_report(run_dir: Path) -> Path:
-    """Writes RUN/report.html from what the run directory holds. Raises UserError where that is no run, OSError where it
-    cannot be written."""
+    """Writes RUN/report.html. Raises UserError if `run_dir` is not a run, OSError if the file cannot be written."""
     from qwen_shared.files import write_atomic
     from qwen_shared.report.page import render
     from qwen_shared.report.record import read_record
@@ -21,7 +20,7 @@ def write_report(run_dir: Path) -> Path:
 
 
 def refresh_report(run_dir: Path) -> None:
-    """The same at the end of a run, which is no worse for having no report; nothing where it has taken no step."""
+    """Writes the report at the end of a run that took a step. An error is only logged: the run does not fail by it."""
     try:
         if (run_dir / "metrics.jsonl").is_file():
             write_report(run_dir)

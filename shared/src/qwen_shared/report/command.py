@@ -1,4 +1,4 @@
-"""The verb `report`: a run's page, written anew."""
+"""The verb `report`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Raises UserError where there is no run, or where it cannot be written to."""
+    """Raises UserError if there is no run, or if it cannot be written to."""
     try:
         say(f"report {write_report(args.run)}")
     except OSError as error:

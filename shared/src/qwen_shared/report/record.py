@@ -1,4 +1,4 @@
-"""What a run directory holds of a run, of whatever kind it is, read for its report."""
+"""What a run directory holds, read for its report."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from qwen_shared.run.lineage import lineage_of
 from qwen_shared.run.manifest import RECIPE, Parent
 from qwen_shared.tracking.tracker import SAMPLES, TABLES
 
-_ROWS = 1000  # of each file of answers: some of the first are shown, no more are read
+_MAX_ROWS = 1000  # read of each file of answers
 
 
 @dataclass(frozen=True)
 class Record:
     directory: Path
     manifest: Manifest
-    recipe: str  # as its YAML has it
-    metrics: list[dict[str, Any]]  # one a step
-    samples: list[tuple[int, list[dict[str, Any]]]]  # steps that have some, with rows of `prompt` and `text`
-    answers: dict[str, list[dict[str, Any]]]  # by file of evaluation/
+    recipe: str  # YAML
+    metrics: list[dict[str, Any]]  # by step
+    samples: list[tuple[int, list[dict[str, Any]]]]  # step, rows with `prompt` and `text`
+    answers: dict[str, list[dict[str, Any]]]  # by file in evaluation/
     answers_before: dict[str, list[dict[str, Any]]]
     lineage: list[Parent]
 
 
 def read_record(run_dir: Path) -> Record:
-    """Raises UserError where `run_dir` is no run; whatever else is missing or damaged is left out."""
+    """Raises UserError if `run_dir` is not a run; other missing or damaged files are left out."""
     manifest = Manifest.read(run_dir)
     recipe = ""
     with contextlib.suppress(OSError, ValueError):
@@ -56,7 +56,7 @@ def _rows(path: Path) -> list[dict[str, Any]]:
     with contextlib.suppress(OSError, ValueError), path.open(encoding="utf-8") as lines:
         for line in lines:
             row = json.loads(line)
-            if len(rows) == _ROWS or not isinstance(row, dict):
+            if len(rows) == _MAX_ROWS or not isinstance(row, dict):
                 break
             rows.append(row)
     return rows

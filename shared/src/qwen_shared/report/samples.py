@@ -1,4 +1,4 @@
-"""Generated text for people to read: what the model said during training, and to the questions of its evaluation."""
+"""Generated text for people to read: samples during training, and answers of the evaluation."""
 
 from __future__ import annotations
 
@@ -7,25 +7,23 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from qwen_shared.report.numbers import number
 from qwen_shared.report.record import Record
-from qwen_shared.report.words import number
 
-_STEPS = 5  # of a run's samples, spread from the first to the last
+_STEPS = 5  # spread from the first to the last
 _PROMPTS = 8
-_OF_EACH = 3  # answers that were right, and that were not
+_OF_EACH = 3  # right answers, and wrong ones
 _CHARACTERS = 700
-# By what names packages write the same things.
+# Packages write these under several names.
 _QUESTION, _ANSWER = ("question", "prompt"), ("answer", "prediction", "completion", "text")
 _EXPECTED = ("gold", "reference", "expected")
 _REMARKS = ("outcome", "right", "reward", "margin", "preference", "checked", "reason", "tag", "family", "kind")
-_LONG = 60  # a remark that is longer is left out
+_MAX_REMARK = 60  # characters; longer ones are left out
 _LAST_USER_TURN = re.compile(r".*<\|im_start\|>user\n(.*?)<\|im_end\|>", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One text to a prompt, who it is from, and remarks on it."""
-
     label: str
     text: str
     remarks: list[str] = field(default_factory=list)
@@ -35,11 +33,11 @@ class Entry:
 class Sample:
     prompt: str
     entries: list[Entry]
-    good: bool | None = None  # how it was judged
+    good: bool | None = None  # None: nothing decided it
 
 
 def during_training(record: Record) -> list[Sample]:
-    """By prompt: what came of it at some of the steps."""
+    """By prompt, at some of the steps."""
     shown = record.samples
     chosen = {round(k * (len(shown) - 1) / (_STEPS - 1)) for k in range(_STEPS)} if shown else set()
     by_prompt: dict[str, list[Entry]] = {}
@@ -54,7 +52,7 @@ def during_training(record: Record) -> list[Sample]:
 
 
 def of_evaluation(record: Record) -> dict[str, list[Sample]]:
-    """By file of answers: some that were right and some that were not, beside the answers of before training."""
+    """By file of answers: some right and some wrong ones, beside the answers before training."""
     found = {}
     for name, rows in record.answers.items():
         before = record.answers_before.get(name, [])
@@ -77,17 +75,17 @@ def _sample(row: dict[str, Any], before: dict[str, Any]) -> Sample:
             for side in ("chosen", "rejected")
             if side in row
         ]
-        return Sample(prompt, entries, _judged(row))
+        return Sample(prompt, entries, _is_good(row))
     entries = []
     if before and _text(_of(before, _QUESTION)) == prompt:
         entries.append(Entry("before training", _text(_of(before, _ANSWER)), _remarks(before)))
     entries.append(Entry("after" if entries else "answer", _text(_of(row, _ANSWER)), _remarks(row)))
     if (expected := _of(row, _EXPECTED)) is not None:
         entries.append(Entry("expected", _text(expected)))
-    return Sample(prompt, entries, _judged(row))
+    return Sample(prompt, entries, _is_good(row))
 
 
-def _judged(row: dict[str, Any]) -> bool | None:
+def _is_good(row: dict[str, Any]) -> bool | None:
     if isinstance(row.get("outcome"), str):
         return row["outcome"] in ("right", "passed")
     if isinstance(row.get("right"), bool):
@@ -98,13 +96,12 @@ def _judged(row: dict[str, Any]) -> bool | None:
 
 
 def _remarks(row: dict[str, Any], ending: str = "") -> list[str]:
-    """What a row says of its text in a word or a figure; `right` and the outcome say the same."""
     said = []
     for name in _REMARKS:
         value = row.get(name + ending)
         if isinstance(value, bool):
             said.append(name if value else f"not {name}")
-        elif isinstance(value, str) and 0 < len(value) <= _LONG:
+        elif isinstance(value, str) and 0 < len(value) <= _MAX_REMARK:
             said.append(value)
         elif isinstance(value, int | float):
             said.append(f"{name.removesuffix(ending)} {number(value)}")
@@ -116,7 +113,7 @@ def _of(row: dict[str, Any], names: tuple[str, ...]) -> Any:
 
 
 def _text(value: Any) -> str:
-    """Text, or messages as lines, not too long; of a rendered conversation the user's last words."""
+    """Text, or messages as lines, cut to a length; of a rendered conversation the user's last turn."""
     if isinstance(value, list):
         turns = [turn for turn in value if isinstance(turn, dict)]
         if len(turns) == 1:

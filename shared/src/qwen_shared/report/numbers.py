@@ -1,4 +1,4 @@
-"""Numbers as people read them."""
+"""Numbers as text for people."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _LARGE = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"))
 
 
 def number(value: Any) -> str:
-    """Four significant digits; whole numbers whole."""
+    """Four significant digits; all digits of a whole number."""
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return "–"
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -21,8 +21,8 @@ def number(value: Any) -> str:
     return f"{value:.4g}".replace("e-0", "e-")
 
 
-def short(value: float) -> str:
-    """For axes: 1500 is 1.5k."""
+def compact(value: float) -> str:
+    """1500 is 1.5k."""
     for size, letter in _LARGE:
         if abs(value) >= size:
             return f"{value / size:.4g}{letter}"

@@ -1,4 +1,4 @@
-"""The figures at the head of a report, its tables, and the chain of models behind the run."""
+"""A report's headline numbers, its tables, and the models that led to the run."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import statistics
 from dataclasses import dataclass
 from typing import Any
 
+from qwen_shared.report.numbers import compact, duration, number, share, size
 from qwen_shared.report.record import Record
-from qwen_shared.report.words import duration, number, share, short, size
 from qwen_shared.tracking.results import Measure, measures
 
 _SHARES = ("accuracy", "pass@1", "checked", "ended", "preference_share")
-_HEADLINES = 4  # of what was measured
-_BAR = 120
+_HEADLINES = 4  # results among the tiles
+_BAR = 120  # pixels
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Tile:
 
 @dataclass(frozen=True)
 class Row:
-    """A measure in words, and where it stands on a bar from 0 to 1, in pixels of `_BAR`."""
+    """A result as text, and its place on a bar from 0 to 1, in pixels."""
 
     name: str
     before: str
@@ -35,7 +35,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Link:
-    """One model of the chain that led to this run."""
+    """One model on the way to this run."""
 
     name: str
     kind: str
@@ -46,7 +46,6 @@ class Link:
 
 
 def tiles(record: Record) -> list[Tile]:
-    """What people ask first."""
     results = record.manifest.results
     last = {name: value for name, value in (record.metrics[-1:] or [{}])[0].items() if _number(value)}
     found = [
@@ -58,10 +57,10 @@ def tiles(record: Record) -> list[Tile]:
     if not found and "train/loss" in last:
         found.append(Tile("train/loss", number(last["train/loss"])))
     found.append(
-        Tile("steps", f"{last.get('step', 0):,}", f"{short(last['tokens'])} tokens" if last.get("tokens") else "")
+        Tile("steps", f"{last.get('step', 0):,}", f"{compact(last['tokens'])} tokens" if last.get("tokens") else "")
     )
     if "parameters" in results:
-        found.append(Tile("parameters", short(results["parameters"]), number(results["parameters"])))
+        found.append(Tile("parameters", compact(results["parameters"]), number(results["parameters"])))
     if seconds := results.get("seconds") or last.get("time"):
         found.append(Tile("training time", duration(seconds), "over all restarts"))
     speeds = [r["train/tokens_per_second"] for r in record.metrics if _number(r.get("train/tokens_per_second"))]
@@ -73,7 +72,6 @@ def tiles(record: Record) -> list[Tile]:
 
 
 def rows(record: Record) -> list[Row]:
-    """Everything measured of the finished model."""
     return [_row(measure) for measure in measures(record.manifest.results)]
 
 
@@ -82,7 +80,7 @@ def all_results(record: Record) -> list[tuple[str, str]]:
 
 
 def chain(record: Record) -> list[Link]:
-    """From the oldest known model to this run's."""
+    """Oldest first."""
     manifest = record.manifest
     links = [
         Link(a.name, a.kind or "from elsewhere", f"step {a.step:,}" if a.step else "", (a.hash or "")[:12], a.run)
@@ -95,7 +93,7 @@ def chain(record: Record) -> list[Link]:
 
 
 def data(record: Record) -> list[dict[str, str]]:
-    """A line for each source of the run's data."""
+    """A line for each data source."""
     found = []
     for source in record.manifest.data:
         train, held_out = source.get("train"), source.get("validation", source.get("held_out"))
@@ -126,7 +124,7 @@ def environment(record: Record) -> list[tuple[str, str]]:
 
 
 def _headlines(results: dict[str, Any]) -> list[Measure]:
-    """Held-out figures and the first of each task; what says the same as another is left out."""
+    """Held-out results first; those that repeat another one are left out."""
     skipped = ("perplexity", "gzip_bits_per_byte", "ended", "tokens", "loss" if "val/bits_per_byte" in results else "")
     found = [m for m in measures(results) if m.name.rpartition("/")[2] not in skipped and not m.name.startswith("gain")]
     return sorted(found, key=lambda m: m.name.startswith("val/") and m.name != "val/bits_per_byte")[:_HEADLINES]
