@@ -149,9 +149,13 @@ def verb_of():
 
 @pytest.fixture(scope="session")
 def results_are_declared(verb_of):
-    """Asserts of a finished run that its verb knows beforehand what its results are called."""
+    """Asserts of a finished run that its verb knows beforehand what its results are called, and docs/runs.md explains
+    them and its metrics."""
     from fnmatch import fnmatchcase
 
+    from glossary import unexplained
+
+    from qwen_shared.run import read_metrics
     from qwen_shared.run.manifest import Manifest, read_recipe
 
     def check(run_dir: Path) -> None:
@@ -159,6 +163,8 @@ def results_are_declared(verb_of):
         verb = verb_of(manifest.command)
         known = verb.results(read_recipe(run_dir, verb.schema))
         assert [name for name in manifest.results if not any(fnmatchcase(name, one) for one in known)] == []
+        logged = {name for record in read_metrics(run_dir / "metrics.jsonl") for name in record}
+        assert unexplained(logged | manifest.results.keys()) == []
         # What recalls, what is divided by a spread and what was before are not in every run.
         rare = ("nearest/", "gain_sd/") if manifest.parent else ("nearest/", "gain_sd/", "before/")
         assert {name for name in known if "*" not in name and not name.startswith(rare)} <= manifest.results.keys()
