@@ -78,7 +78,7 @@ def test_what_is_asked(backend, monkeypatch):
     assert first.stop == ["\n\n"] and first.detokenize and first.stop_token_ids == [STOP] and first.ignore_eos
     assert first.seed != second.seed
     assert first.logit_bias == {14: -100.0, 15: -100.0}  # padded rows
-    monkeypatch.setattr(backend, "_AT_ONCE", 1)  # parts of a call draw as the whole would
+    monkeypatch.setattr(backend, "_PROMPTS_PER_CALL", 1)  # parts of a call draw as the whole would
     ask([[1], [2]], Sampling(5, temperature=0.7, seed=3), None)
     assert [asked.seed for _, asked in ask._llm.calls[2:]] == [first.seed, second.seed]
 

@@ -1,9 +1,7 @@
-"""The index of a Megatron checkpoint, `.metadata`: a pickle, which torch would open with all that a pickle may do.
+"""Safe reading of a Megatron checkpoint's index, `.metadata`, which is a pickle and could run code.
 
-A checkpoint comes from anywhere, and its hashes can be made to fit. So from here on torch opens indices by a reader
-that makes what an index holds and nothing else: the `.metadata` of all ranks, and that of a single one, to which it
-turns where the other cannot be read. Other pickles of a checkpoint torch reads as data alone: see
-`qwen_shared.__init__`.
+Importing this module makes torch open indices with a reader that only knows the classes of an index. torch reads the
+other pickles of a checkpoint as data alone (`qwen_shared.__init__`).
 """
 
 from __future__ import annotations
@@ -52,7 +50,7 @@ filesystem.pickle = types.SimpleNamespace(**(vars(pickle) | {"load": _load}))  #
 
 
 def check_index(checkpoint: Path) -> None:
-    """Raises UserError where the index of a checkpoint is none, or more than a description of what lies beside it."""
+    """Raises UserError if the index cannot be read, holds other classes, or points outside the checkpoint."""
     path = checkpoint / INDEX
     try:
         with path.open("rb") as file:
@@ -63,5 +61,5 @@ def check_index(checkpoint: Path) -> None:
             assert isinstance(name, str) and name == Path(name).name, f"points to {name}"
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
-    except Exception as error:  # bytes that are no pickle end in nearly any exception
+    except Exception as error:  # broken pickles raise nearly any exception
         raise UserError(f"{path} is not the index of a checkpoint ({error}): it is not opened") from None

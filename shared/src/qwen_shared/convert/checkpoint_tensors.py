@@ -1,4 +1,4 @@
-"""The model weights of a Megatron checkpoint as whole tensors by global name, whatever layout wrote it."""
+"""The model weights of a Megatron checkpoint, written by any layout, as whole tensors by global name."""
 
 from __future__ import annotations
 
@@ -17,10 +17,9 @@ from qwen_shared.recipe.schema import Model
 
 
 def read_checkpoint(path: Path, model: Model) -> dict[str, Tensor]:
-    """Whole tensors by global name, in the dtype they were trained in, on the CPU.
+    """Whole tensors by global name, in their training dtype, on the CPU. Raises UserError as `check_index` does.
 
-    The checkpoint stacks the layers of each kind: `decoder.layers.mlp.linear_fc2.weight` is [L, H, F]. Raises UserError
-    where its index is none.
+    The checkpoint stacks layers: `decoder.layers.mlp.linear_fc2.weight` is [L, H, F].
     """
     check_index(path)
     reader = dcp.FileSystemReader(path)

@@ -1,8 +1,7 @@
-"""A checkpoint as a Hugging Face directory that proves it is the same model.
+"""A checkpoint exported as a Hugging Face directory, with proof that it is the same model.
 
-Two proofs go into `certificate.json`: every tensor, read back from the written files and turned into Megatron's form,
-is bit-equal to the checkpoint's; and the logits of the Megatron model and of the loaded Hugging Face model agree in
-fp32 on a fixed batch.
+`certificate.json` holds two proofs: every tensor, read back from the files, is bit-equal to the checkpoint's; and the
+logits of both models agree in fp32 on a fixed batch.
 """
 
 from __future__ import annotations
@@ -29,10 +28,9 @@ _SHARD_BYTES = 4 << 30
 def export_checkpoint(
     checkpoint: Path, target: Path, model: Model, vocab_rows: int, seq_length: int, tokenizer: Tokenizer, step: int
 ) -> dict:
-    """Write `target` (replacing it) from `checkpoint`; returns the certificate.
+    """Replaces `target` by the export of `checkpoint` and returns the certificate.
 
-    Runs in one process with all parallel sizes 1. Raises RuntimeError where a proof fails, and then `target` keeps
-    what it held.
+    Runs in one process with all parallel sizes 1. Raises RuntimeError if a proof fails; `target` is then unchanged.
     """
     whole = read_checkpoint(checkpoint, model)
     temporary = target.with_name(f".{target.name}.writing")
@@ -68,17 +66,17 @@ def _write_model(
         raise RuntimeError(f"the Hugging Face model and the export differ in {sorted(missing)[:4]}")
     hf_model.load_state_dict(state, assign=True)
     hf_model.tie_weights()
-    # No sampling settings: they would only warn whoever generates greedily.
+    # No sampling settings: transformers would warn at every greedy generation.
     hf_model.generation_config = GenerationConfig(
         eos_token_id=list(tokenizer.stop_ids), pad_token_id=tokenizer.pad_id, max_new_tokens=min(512, seq_length)
     )
     hf_model.save_pretrained(directory, max_shard_size=_SHARD_BYTES)
     for path in directory.iterdir():
-        path.chmod(0o644)  # safetensors makes files that only their owner reads
+        path.chmod(0o644)  # safetensors writes 0600
 
 
 def prove_tensors(directory: Path, model: Model, whole: dict[str, Tensor]) -> dict:
-    """Read every tensor back from `directory` into Megatron's form. Raises RuntimeError where one is not `whole`'s."""
+    """Compares every tensor in `directory` with `whole`. Raises RuntimeError if one is not bit-equal."""
     read = hf_tensors(directory)
     for name in megatron_names(model):
         if not bit_equal(to_megatron(model, name, read), whole[name].cpu()):

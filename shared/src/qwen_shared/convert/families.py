@@ -1,12 +1,10 @@
-"""Model families: what Hugging Face calls a model of ours, and which of its models are ours to train.
+"""Model families: between `Model` and Hugging Face's config.json. Reading one needs neither torch nor transformers.
 
-The switches of a `Model` decide the family, and a family decides the switches:
+A `Model`'s switches decide its family, and the other way round:
 
     qwen2   bias on query, key and value    Qwen, Qwen1.5, Qwen2, Qwen2.5
     qwen3   norms on query and key          Qwen3 (dense)
-    llama   neither                         Llama and its many relatives
-
-Reading a config.json needs neither torch nor transformers: a model that cannot be trained is refused at once.
+    llama   neither                         Llama and relatives
 """
 
 from __future__ import annotations
@@ -26,7 +24,7 @@ if TYPE_CHECKING:
 
     from qwen_shared.tokenizer import Tokenizer
 
-# What transformers takes where a config.json says nothing.
+# transformers' defaults for keys that a config.json leaves out.
 _DEFAULTS: dict[str, dict[str, Any]] = {
     "qwen2": {"max_position_embeddings": 32768, "num_key_value_heads": 32},
     "qwen3": {"max_position_embeddings": 32768, "num_key_value_heads": 32, "head_dim": 128},
@@ -43,14 +41,14 @@ _REQUIRED = (
 
 
 def family(model: Model) -> str:
-    """The `model_type` of this model's exports."""
+    """The `model_type` of the model's exports."""
     if model.qkv_bias:
         return "qwen2"
     return "qwen3" if model.qk_norm else "llama"
 
 
 def hf_config(model: Model, vocab_rows: int, seq_length: int, tokenizer: Tokenizer, dtype: torch.dtype):
-    """The family's transformers config. `seq_length` is its context where the model names none."""
+    """The family's transformers config. `seq_length` is the context if the model has no `max_positions`."""
     from transformers import CONFIG_MAPPING
 
     name = family(model)
@@ -66,7 +64,7 @@ def hf_config(model: Model, vocab_rows: int, seq_length: int, tokenizer: Tokeniz
         }
     own: dict[str, Any] = {} if name == "llama" else {"use_sliding_window": False}
     if name != "qwen2" or model.num_attention_heads * model.head_size != model.hidden_size:
-        own["head_dim"] = model.head_size  # Qwen2's config knows it only as an extra
+        own["head_dim"] = model.head_size  # not a field of Qwen2's config, but read by the model
     return config(
         vocab_size=vocab_rows,
         hidden_size=model.hidden_size,
@@ -88,10 +86,7 @@ def hf_config(model: Model, vocab_rows: int, seq_length: int, tokenizer: Tokeniz
 
 
 def read_model(directory: Path) -> Model:
-    """The model in a Hugging Face directory, by its config.json alone.
-
-    Raises UserError where there is none, or the model is not one that this suite trains.
-    """
+    """The model that config.json describes. Raises UserError if there is none, or this suite cannot train it."""
     path = directory / "config.json"
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
@@ -107,10 +102,8 @@ def read_model(directory: Path) -> Model:
 
 
 def model_from_config(config: dict[str, Any], where: str) -> Model:
-    """The `Model` of a config.json's content: `vocab_rows` and `max_positions` are its own. `where` is for messages.
-
-    Raises UserError naming what this suite does not train.
-    """
+    """The `Model` of a config.json's content; `where` is for messages. Raises UserError for what this suite cannot
+    train."""
     name = config.get("model_type")
     if name not in _DEFAULTS:
         near = nearest(str(name), _DEFAULTS)
@@ -122,7 +115,7 @@ def model_from_config(config: dict[str, Any], where: str) -> Model:
     missing = [key for key in _REQUIRED if config.get(key) is None]
     if missing:
         raise UserError(f"{where}: {missing[0]} is missing")
-    _refuse_what_differs(config, name, where)
+    _check_supported(config, name, where)
     heads = config["num_attention_heads"]
     base, scaling = _rope(config, where)
     tree = {
@@ -146,7 +139,7 @@ def model_from_config(config: dict[str, Any], where: str) -> Model:
     return model.model_copy(update={"head_dim": model.head_size})
 
 
-def _refuse_what_differs(config: dict[str, Any], name: str, where: str) -> None:
+def _check_supported(config: dict[str, Any], name: str, where: str) -> None:
     if config.get("quantization_config"):
         method = (config["quantization_config"] or {}).get("quant_method", "some method")
         raise UserError(f"{where}: weights quantized by {method} cannot be trained; take the unquantized checkpoint")
@@ -177,7 +170,7 @@ def _rope(config: dict[str, Any], where: str) -> tuple[float, RopeScaling | None
     rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
     if not isinstance(rope, dict):
         raise UserError(f"{where}: rope_parameters={rope}: expected an object")
-    rope = rope.get("full_attention") or rope  # one entry for each kind of layer, where kinds are told apart
+    rope = rope.get("full_attention") or rope  # some configs have an entry per kind of layer
     kind = rope.get("rope_type") or rope.get("type") or "default"
     base = rope.get("rope_theta") or config.get("rope_theta") or 10_000.0
     if rope.get("partial_rotary_factor") not in (None, 1, 1.0):

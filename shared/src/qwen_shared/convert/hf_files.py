@@ -1,6 +1,6 @@
-"""The weights of a Hugging Face directory, looked at by their headers alone: no torch, nothing is loaded.
+"""The weight files of a Hugging Face directory: only headers are read, without torch.
 
-Only safetensors are read. Pickled checkpoints (`pytorch_model.bin`) can run code when opened, and are refused.
+Pickled checkpoints (`pytorch_model.bin`) can run code when opened and are refused.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class StoredTensor:
 
 
 def weight_files(directory: Path) -> list[Path]:
-    """The safetensors files that make up the model. Raises UserError where one is missing or there is none."""
+    """The model's safetensors files. Raises UserError if one is missing or there is none."""
     single, index = directory / _SINGLE, directory / _INDEX
     if single.is_file():
         return [single]
@@ -53,7 +53,7 @@ def weight_files(directory: Path) -> list[Path]:
 
 
 def stored_tensors(directory: Path) -> dict[str, StoredTensor]:
-    """Every tensor of the model by name. Raises UserError where a file is missing, cut short or no safetensors."""
+    """Every tensor by name. Raises UserError if a file is missing, cut short or not safetensors."""
     tensors = {}
     for path in weight_files(directory):
         try:
@@ -67,9 +67,9 @@ def stored_tensors(directory: Path) -> dict[str, StoredTensor]:
 
 
 def check_weights(directory: Path, model: Model) -> dict[str, StoredTensor]:
-    """The stored tensors, after comparing their names and shapes with those of `model`, as its config.json gives it.
+    """The stored tensors, compared with `model`, which is that of the directory's config.json.
 
-    Raises UserError that names the first tensor that is missing, has another shape, or is no part of the model.
+    Raises UserError for a tensor that is missing, is not part of the model, or has another shape or dtype.
     """
     assert model.vocab_rows is not None
     stored = stored_tensors(directory)
@@ -82,19 +82,19 @@ def check_weights(directory: Path, model: Model) -> dict[str, StoredTensor]:
             raise UserError(f"{directory}: {name} is {list(stored[name].shape)}, by config.json {list(shape)}")
         if stored[name].dtype not in _DTYPES:
             raise UserError(f"{directory}: {name} is stored as {stored[name].dtype}; {', '.join(_DTYPES)} are trained")
-    strange = [name for name in stored if name not in expected and not _is_harmless(name, model)]
+    strange = [name for name in stored if name not in expected and not _is_redundant(name, model)]
     if strange:
         raise UserError(f"{directory}: {len(strange)} tensors are no part of its config.json's model ({strange[0]})")
     return stored
 
 
-def _is_harmless(name: str, model: Model) -> bool:
-    """What some checkpoints hold besides the model: RoPE's table, a second copy of a tied embedding."""
+def _is_redundant(name: str, model: Model) -> bool:
+    """Some checkpoints also hold RoPE's table, or a second copy of a tied embedding."""
     return name.endswith("rotary_emb.inv_freq") or (model.tied_embeddings and name == HF_OUTPUT)
 
 
 def weights_hash(directory: Path) -> str:
-    """sha256 over config.json and the weight files: which model this is."""
+    """sha256 over config.json and the weight files: the identity of the model."""
     digest = hashlib.sha256()
     for path in [directory / "config.json", *weight_files(directory)]:
         with path.open("rb") as file:

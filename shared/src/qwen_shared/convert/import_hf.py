@@ -1,4 +1,4 @@
-"""Weights from a Hugging Face directory, one tensor at a time, for whatever part of the model a rank holds."""
+"""Weights from a Hugging Face directory, read one tensor at a time."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from qwen_shared.convert.hf_files import check_weights, stored_tensors
 from qwen_shared.convert.names import EMBEDDING, HF_EMBEDDING, HF_OUTPUT, OUTPUT, megatron_names, to_hf, to_megatron
 from qwen_shared.convert.proof import bit_equal, proof_tokens, prove_logits
 from qwen_shared.errors import UserError
+from qwen_shared.model.weights import WeightSource
 from qwen_shared.tokenizer import Tokenizer
 
 
-def hf_source(directory: Path) -> Callable[[str, tuple[int, ...]], Tensor]:
-    """What `model.weights.fill` asks for weights: (global name, whole shape) → the whole tensor, as it is stored.
+def hf_source(directory: Path) -> WeightSource:
+    """The stored weights, in their stored dtype.
 
-    Where embedding and output layer are to have more rows than are stored (ids were added to the tokenizer), the new
-    rows are the mean of the stored ones: a new token is then no likelier, and no stranger, than the average one.
-    Raises UserError where `directory` is not a whole model of a known family.
+    Rows of embedding and output layer beyond the stored ones (for ids added to the tokenizer) are the mean of the
+    stored rows. Raises UserError if `directory` is not a whole model of a known family.
     """
     model = read_model(directory)
     check_weights(directory, model)
@@ -41,7 +41,7 @@ def hf_source(directory: Path) -> Callable[[str, tuple[int, ...]], Tensor]:
 
 
 def hf_tensors(directory: Path) -> Callable[[str], Tensor]:
-    """Look-up of a tensor by name in a directory's safetensors files; each is read when it is asked for."""
+    """A function that reads a tensor by name from a directory's safetensors files."""
     stored = stored_tensors(directory)
     files = {path: safe_open(path, framework="pt") for path in {tensor.file for tensor in stored.values()}}
     return lambda name: files[stored[name].file].get_tensor(name)
@@ -50,8 +50,8 @@ def hf_tensors(directory: Path) -> Callable[[str], Tensor]:
 def prove_import(directory: Path, tokenizer: Tokenizer) -> dict:
     """The certificate of an import: every tensor comes back bit-equal from Megatron's form, and the logits agree.
 
-    Runs in one process with all parallel sizes 1. Raises UserError for weights that no training could start from,
-    RuntimeError where a proof fails.
+    Runs in one process with all parallel sizes 1. Raises UserError for weights that cannot be trained (not finite,
+    untied), and RuntimeError if a proof fails.
     """
     model = read_model(directory)
     stored = check_weights(directory, model)

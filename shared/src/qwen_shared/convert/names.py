@@ -1,10 +1,8 @@
 """One table between Megatron's weights and Hugging Face's, read in both directions.
 
-Megatron keeps query, key and value together, group by group: the N/G query heads of a group, its key head, its value
-head ([G, N/G + 2, D, H] flattened to [(N + 2·G)·D, H]); and gate and up in one matrix ([2·F, H]). Hugging Face keeps
-each apart. Everything else only changes its name. No arithmetic is done, so both directions are exact.
-
-Importing this needs no torch: the command line compares shapes before anything heavy is loaded.
+Megatron joins query, key and value by group: a group's N/G query heads, its key head, its value head
+([G, N/G + 2, D, H] flattened to [(N + 2·G)·D, H]); and gate and up ([2·F, H]). Everything else only changes its name.
+There is no arithmetic, so both directions are exact. Importing this needs no torch.
 """
 
 from __future__ import annotations
@@ -27,10 +25,7 @@ _LAYER = re.compile(r"decoder\.layers\.(\d+)\.(.+)")
 
 
 def weight_table(model: Model, vocab_rows: int) -> dict[str, dict[str, Shape]]:
-    """Each Megatron tensor with the Hugging Face tensors that make it up, in order, and their shapes.
-
-    A tied output layer is the embedding and has no tensor of its own.
-    """
+    """Each Megatron tensor's Hugging Face tensors, in order, with their shapes. A tied output layer has no entry."""
     table: dict[str, dict[str, Shape]] = {EMBEDDING: {HF_EMBEDDING: (vocab_rows, model.hidden_size)}}
     for i in range(model.num_layers):
         for name, parts in _layer_table(model).items():
@@ -62,12 +57,12 @@ def _layer_table(model: Model) -> dict[str, dict[str, Shape]]:
 
 
 def megatron_names(model: Model) -> list[str]:
-    """Every global parameter name of a model."""
+    """The model's global parameter names."""
     return list(weight_table(model, 0))
 
 
 def hf_names(model: Model, name: str) -> tuple[str, ...]:
-    """The Hugging Face tensors that make up one Megatron tensor, in order."""
+    """One Megatron tensor's Hugging Face tensors, in order."""
     match = _LAYER.fullmatch(name)
     if match is None:
         return (_OUTSIDE[name],)
@@ -78,7 +73,7 @@ def to_hf(model: Model, name: str, whole: Tensor) -> dict[str, Tensor]:
     """One whole Megatron tensor as its Hugging Face tensors."""
     names = hf_names(model, name)
     if "linear_qkv" in name:
-        rest = whole.shape[1:]  # (H,) of the weight, nothing of the bias
+        rest = whole.shape[1:]  # (H,) for the weight, () for the bias
         heads = whole.view(model.kv_heads, -1, model.head_size, *rest)  # [G, N/G + 2, D, (H)]
         parts = tuple(part.reshape(-1, *rest) for part in (heads[:, :-2], heads[:, -2], heads[:, -1]))
     else:
@@ -87,12 +82,12 @@ def to_hf(model: Model, name: str, whole: Tensor) -> dict[str, Tensor]:
 
 
 def to_megatron(model: Model, name: str, hf_tensor: Callable[[str], Tensor]) -> Tensor:
-    """One whole Megatron tensor from its Hugging Face tensors, which `hf_tensor` looks up by name."""
+    """One whole Megatron tensor from its Hugging Face tensors, looked up by name with `hf_tensor`."""
     import torch
 
     parts = [hf_tensor(hf_name) for hf_name in hf_names(model, name)]
     if "linear_qkv" in name:
         rest = parts[0].shape[1:]
-        heads = [part.view(model.kv_heads, -1, model.head_size, *rest) for part in parts]  # N/G, 1 and 1 of each group
+        heads = [part.view(model.kv_heads, -1, model.head_size, *rest) for part in parts]  # [G, N/G or 1, D, (H)]
         return torch.cat(heads, dim=1).reshape(-1, *rest)
     return torch.cat(parts, dim=0) if len(parts) > 1 else parts[0]

@@ -1,8 +1,7 @@
-"""Two proofs that a Hugging Face directory and a Megatron model are one model: every bit, and the logits."""
+"""Proofs that a Hugging Face directory and a Megatron model are the same: bit-equal tensors, equal logits."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -12,16 +11,16 @@ from torch import Tensor
 from qwen_shared.backend import device
 from qwen_shared.model.builder import build_model
 from qwen_shared.model.sizes import parameter_count
-from qwen_shared.model.weights import fill
+from qwen_shared.model.weights import WeightSource, fill
 from qwen_shared.recipe.schema import Model, Parallel
 from qwen_shared.tokenizer import Tokenizer
 
-# Of the largest logit, or of 1 where all are smaller: fp32 keeps 7 digits, and rounding adds up over the layers.
+# Relative to the largest logit, at least 1. fp32 keeps 7 digits, and rounding errors add up over the layers.
 LOGIT_TOLERANCE = 1e-4
 
 
 def bit_equal(a: Tensor, b: Tensor) -> bool:
-    """Same dtype, same shape, same bits (so NaN equals itself, and -0 is not 0)."""
+    """Same dtype, shape and bits: NaN equals itself, and -0 is not 0."""
     if a.dtype != b.dtype or a.shape != b.shape:
         return False
     return torch.equal(a.contiguous().flatten().view(torch.uint8), b.contiguous().flatten().view(torch.uint8))
@@ -32,13 +31,13 @@ def prove_logits(
     directory: Path,
     model: Model,
     vocab_rows: int,
-    source: Callable[[str, tuple[int, ...]], Tensor],
+    source: WeightSource,
     tokens: Tensor,
 ) -> dict:
-    """Compare Megatron's logits, with weights from `source`, with those of transformers' model in `directory`.
+    """Compares Megatron's logits, with weights from `source`, and those of transformers' model in `directory`.
 
-    In fp32, one model after the other, over as many of the first layers as fit into memory: `layers` says how many.
-    Runs in one process with all parallel sizes 1. Raises RuntimeError where they differ.
+    In fp32, over as many of the first layers as fit into memory (`layers` of the result). Runs in one process with all
+    parallel sizes 1. Raises RuntimeError if logits differ.
     """
     from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -76,8 +75,8 @@ def prove_logits(
 
 
 def proof_tokens(tokenizer: Tokenizer, vocab_rows: int) -> Tensor:
-    """A fixed batch [2, 64]: ids from the whole vocabulary, and the end of a document inside."""
-    ids = min(tokenizer.vocab_size, vocab_rows)  # a tokenizer may have grown beyond the rows of an import
+    """A fixed batch [2, 64] of ids from the whole vocabulary, with an end of document inside."""
+    ids = min(tokenizer.vocab_size, vocab_rows)  # a tokenizer may have more ids than an import has rows
     tokens = torch.randint(0, ids, (2, 64), generator=torch.Generator().manual_seed(0))
     tokens[0, 30] = min(tokenizer.eod_id, ids - 1)
     return tokens
@@ -89,5 +88,5 @@ def _layers_that_fit(model: Model, vocab_rows: int) -> int:
         free = min(free, torch.cuda.mem_get_info()[0])
     none = parameter_count(model.model_copy(update={"num_layers": 0}), vocab_rows)
     each = (parameter_count(model, vocab_rows) - none) / model.num_layers
-    spare = free / 5 - none  # 4 bytes a parameter, and a little more
+    spare = free / 5 - none  # 4 bytes a parameter, and some more
     return max(1, min(model.num_layers, int(spare / each)))

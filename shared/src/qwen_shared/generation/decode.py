@@ -1,7 +1,6 @@
-"""Batched decoding with a KV cache: prompts of one length go together, and who has answered leaves the batch.
+"""Batched decoding with transformers' forward and `DynamicCache`; finished answers leave the batch.
 
-transformers' own `generate` computes every row until the longest has ended; here a batch shrinks as it goes on, which
-is half the time where answers differ in length. Nothing else is special: the model's forward and its `DynamicCache`.
+transformers' `generate` computes every row until the longest ends, which takes twice as long if lengths differ.
 """
 
 from __future__ import annotations
@@ -19,16 +18,15 @@ from qwen_shared.generation.load import load_model
 from qwen_shared.generation.sampling import Completion, Generate, Progress, Sampling
 from qwen_shared.tokenizer import Tokenizer
 
-# Prompts at once. On CPU more gain nothing: a step then takes as much longer.
+# Prompts per batch. On CPU, larger batches bring no speed.
 _ON_CPU, _ON_GPU = 128, 512
 _CPU_CACHE_BYTES = 2 << 30
 
 
 def load_generator(directory: Path, tokenizer: Tokenizer, batch_size: int | None = None) -> Generate:
-    """A function from prompts to completions by the model in a Hugging Face directory: vLLM where it is installed and
-    there is a GPU, else `generate`. fp32 weights are rounded to bf16 where the hardware multiplies that faster.
+    """The model in a Hugging Face directory, with vLLM if it is available, else with `generate`.
 
-    Raises UserError where there is no model.
+    Raises UserError if there is no model.
     """
     if vllm_backend.available():
         return vllm_backend.VllmGenerator(directory, tokenizer)
@@ -36,7 +34,8 @@ def load_generator(directory: Path, tokenizer: Tokenizer, batch_size: int | None
 
 
 def load_decoder(directory: Path):
-    """The model itself, in the precision in which it decodes fastest. Raises UserError where there is none."""
+    """The model; fp32 weights are rounded to bf16 if the hardware is faster in bf16. Raises UserError if there is
+    none."""
     model = load_model(directory)
     if model.dtype == torch.float32 and resolve_precision("auto") == "bf16":
         model = model.to(torch.bfloat16)
@@ -44,23 +43,21 @@ def load_decoder(directory: Path):
 
 
 def generator(model, tokenizer: Tokenizer, batch_size: int | None = None) -> Generate:
-    """The same from a model that is loaded already; an answer ends where the model's positions do."""
+    """`generate` with a loaded model; answers end at the model's last position."""
 
     def complete(prompts: list[list[int]], sampling: Sampling, progress: Progress | None = None) -> list[Completion]:
-        return generate(model, tokenizer, prompts, _within(model, sampling), batch_size, progress)
+        return generate(model, tokenizer, prompts, _limited(model, sampling), batch_size, progress)
 
     return complete
 
 
 @torch.inference_mode()
 def stream(model, tokenizer: Tokenizer, prompt: list[int], sampling: Sampling) -> Iterator[int]:
-    """The ids that `generator` would add to one prompt, each as soon as it is there, without the stop id.
-
-    Raises ValueError for an empty prompt.
-    """
+    """The ids that `generator` adds to one prompt, one by one, without the stop id. Raises ValueError for an empty
+    prompt."""
     if not prompt:
         raise ValueError("a prompt needs at least one token")
-    answer = _Answer(0, prompt, _within(model, sampling))
+    answer = _Answer(0, prompt, _limited(model, sampling))
     if answer.room <= 0:
         return
     given = 0
@@ -69,8 +66,8 @@ def stream(model, tokenizer: Tokenizer, prompt: list[int], sampling: Sampling) -
         given = len(answer.ids)
 
 
-def _within(model, sampling: Sampling) -> Sampling:
-    """The same with answers that end where the model's positions do."""
+def _limited(model, sampling: Sampling) -> Sampling:
+    """`sampling` with `max_length` at most the model's positions."""
     positions = getattr(model.config, "max_position_embeddings", None) or 2**62
     return replace(sampling, max_length=min(sampling.max_length or positions, positions))
 
@@ -84,16 +81,15 @@ def generate(
     batch_size: int | None = None,
     progress: Progress | None = None,
 ) -> list[Completion]:
-    """What the model adds to each prompt, in the order of the prompts. Raises ValueError for an empty prompt.
+    """Completions, in the order of the prompts. Raises ValueError for an empty prompt.
 
-    At most `batch_size` prompts (default: 128, on a GPU 512) go through the model at once, fewer where their keys and
-    values would not fit. Ids past the tokenizer's (padded vocabulary rows) are never drawn. A prompt that leaves no
-    room gets nothing.
+    A batch holds at most `batch_size` prompts (default: 128, on a GPU 512), fewer if keys and values would not fit.
+    Padded vocabulary rows are never drawn. A prompt that leaves no room gets an empty completion.
     """
     if not all(prompts):
         raise ValueError("a prompt needs at least one token")
     answers = [_Answer(i, prompt, sampling) for i, prompt in enumerate(prompts)]
-    # The longest first, so that what does not fit in memory shows at once; equal prompts side by side.
+    # The longest first, to run out of memory early if at all; equal prompts side by side.
     waiting = sorted((a for a in answers if a.room > 0), key=lambda a: (-len(a.prompt), a.prompt))
     cache_tokens = _cache_tokens(model)
     size = batch_size or (_ON_GPU if model.device.type == "cuda" else _ON_CPU)
@@ -110,7 +106,7 @@ def generate(
 
 
 class _Answer:
-    """One prompt and what has been added to it."""
+    """One prompt and its answer so far."""
 
     def __init__(self, index: int, prompt: list[int], sampling: Sampling):
         self.prompt, self.room = prompt, sampling.room(prompt)
@@ -123,7 +119,7 @@ class _Answer:
             self.draws = np.random.Generator(stream).random(max(0, self.room))  # [0, 1)
 
     def add(self, token: int, tokenizer: Tokenizer, stops: list[bytes]) -> bool:
-        """Takes the next token; whether the answer goes on."""
+        """Adds a token; returns whether the answer continues."""
         if token in tokenizer.stop_ids:
             self.stopped, self.stop_id = True, token
             return False
@@ -136,14 +132,14 @@ class _Answer:
 
 
 def _decode(model, tokenizer: Tokenizer, rows: list[_Answer], sampling: Sampling):
-    """Answers a batch; yields after every step how many have ended."""
+    """Answers a batch; yields after each step the number of answers that ended."""
     from transformers import DynamicCache
 
     stops = [text.encode() for text in sampling.stop_texts]
-    unique: dict[tuple[int, ...], int] = {}  # prompts asked for several times are read once
+    unique: dict[tuple[int, ...], int] = {}  # equal prompts are computed once
     which = [unique.setdefault(tuple(row.prompt), len(unique)) for row in rows]
     longest = max(map(len, unique))
-    # Filled up on the left: the ends of the prompts stand in one column.
+    # Left padding: all prompts end in one column.
     tokens = torch.tensor([[tokenizer.pad_id] * (longest - len(p)) + list(p) for p in unique], device=model.device)
     mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in unique], device=model.device)  # [B, S]
     positions = (mask.cumsum(1) - 1).clamp(min=0)
@@ -158,7 +154,7 @@ def _decode(model, tokenizer: Tokenizer, rows: list[_Answer], sampling: Sampling
             logits_to_keep=1,
         ).logits[:, -1, : tokenizer.vocab_size]  # [B, V]
         if len(logits) < len(rows):
-            logits, mask, positions = _rows_of(cache, which, logits, mask, positions)
+            logits, mask, positions = _select_rows(cache, which, logits, mask, positions)
         chosen = _choose(logits.float(), rows, sampling)
         taken = zip(rows, chosen.tolist(), strict=True)
         keep = [i for i, (row, token) in enumerate(taken) if row.add(token, tokenizer, stops)]
@@ -166,14 +162,14 @@ def _decode(model, tokenizer: Tokenizer, rows: list[_Answer], sampling: Sampling
         if len(keep) < len(rows):
             rows = [rows[i] for i in keep]
             if rows:
-                chosen, mask, positions = _rows_of(cache, keep, chosen, mask, positions)
+                chosen, mask, positions = _select_rows(cache, keep, chosen, mask, positions)
         tokens = chosen[:, None]
         mask = torch.cat((mask, mask.new_ones(len(mask), 1)), dim=1)
         positions = positions[:, -1:] + 1
 
 
-def _rows_of(cache, rows: list[int], *tensors: torch.Tensor) -> list[torch.Tensor]:
-    """Only these rows of the batch, in the cache (changed in place) and in the tensors."""
+def _select_rows(cache, rows: list[int], *tensors: torch.Tensor) -> list[torch.Tensor]:
+    """Keeps only these rows of the cache (in place) and of the tensors."""
     index = torch.tensor(rows, device=tensors[0].device)
     cache.batch_select_indices(index)
     return [tensor[index] for tensor in tensors]
@@ -185,21 +181,21 @@ def _choose(logits: torch.Tensor, rows: list[_Answer], sampling: Sampling) -> to
         return logits.argmax(dim=-1)
     step = len(rows[0].ids)
     draws = torch.tensor([row.draws[step] for row in rows], dtype=torch.float32, device=logits.device)[:, None]
-    # At less than this it is greedy all the same, and a quotient would be no number.
-    shares = (logits / max(sampling.temperature, 1e-6)).softmax(dim=-1)
+    # Below 1e-6 sampling is greedy anyway, and the quotient would overflow.
+    probabilities = (logits / max(sampling.temperature, 1e-6)).softmax(dim=-1)
     ids = None
     if sampling.top_p < 1:
-        shares, ids = shares.sort(dim=-1, descending=True)
-        shares = shares.where(shares.cumsum(dim=-1) - shares < sampling.top_p, 0.0)
-    reached = shares.cumsum(dim=-1)
-    total = reached[:, -1:]
-    # The first id whose cumulated share lies above the draw has a share of its own, also after rounding.
-    at = torch.searchsorted(reached, (draws * total).clamp(max=total.nextafter(torch.zeros_like(total))), right=True)
+        probabilities, ids = probabilities.sort(dim=-1, descending=True)
+        probabilities = probabilities.where(probabilities.cumsum(dim=-1) - probabilities < sampling.top_p, 0.0)
+    cumulative = probabilities.cumsum(dim=-1)
+    total = cumulative[:, -1:]
+    # The clamp and `right=True` never choose an id of probability 0, even after rounding.
+    at = torch.searchsorted(cumulative, (draws * total).clamp(max=total.nextafter(torch.zeros_like(total))), right=True)
     return (at if ids is None else ids.gather(1, at))[:, 0]
 
 
 def _cache_tokens(model) -> int:
-    """How many tokens' keys and values may be held: half of the free GPU memory, or 2 GiB on CPU."""
+    """How many tokens' keys and values fit into half of the free GPU memory, or into 2 GiB on CPU."""
     config = model.config
     heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
     size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads

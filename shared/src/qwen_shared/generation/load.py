@@ -1,4 +1,4 @@
-"""A model in Hugging Face form, ready to run on this process's device."""
+"""Loads a model in Hugging Face form."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from qwen_shared.errors import UserError
 
 
 def load_model(directory: Path):
-    """The causal language model in `directory` (safetensors only), for inference, in the dtype it is stored in.
+    """The causal language model in `directory` (safetensors only), on this process's device, in its stored dtype.
 
-    Code that lies beside it is never run, and nobody is asked whether it should be. Raises UserError where there is no
-    model, or none without such code.
+    Code in the directory is never run. Raises UserError if there is no model, or one that needs such code.
     """
     from transformers import AutoModelForCausalLM
 

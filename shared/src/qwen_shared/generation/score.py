@@ -22,10 +22,8 @@ def score_text(
     isolate_documents: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, float]:
-    """loss (nats per token, masked as in training), perplexity, bits_per_byte (every token charged).
-
-    The same figures as the trainer's validation, from the other form of the model. `progress(done, total)` windows.
-    """
+    """loss (nats per token, masked as in training), perplexity, bits_per_byte (over every token), as in the trainer's
+    validation. `progress(done, total)` counts windows."""
     sums = torch.zeros(2, 2, dtype=torch.float64)
     size = max(1, _TOKENS_AT_ONCE // text.seq_length)
     for first in range(0, text.num_windows, size):
@@ -33,7 +31,7 @@ def score_text(
         tokens, labels, loss_mask, all_mask = (
             torch.from_numpy(np.stack(column)).to(device()) for column in zip(*windows, strict=True)
         )
-        # Positions that restart tell transformers where a document begins, and without a cache it heeds that.
+        # transformers isolates documents whose positions restart, if it has no cache.
         positions = {"position_ids": _positions(tokens, text.eod_id), "use_cache": False} if isolate_documents else {}
         logits = model(tokens, **positions).logits.float()  # [B, S, V]
         losses = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none").view(labels.shape)
@@ -50,7 +48,7 @@ def score_text(
 
 
 def _positions(tokens: torch.Tensor, eod_id: int) -> torch.Tensor:
-    """Each token's place in its document: [B, S]."""
+    """Each token's position in its document: [B, S]."""
     at = torch.arange(tokens.shape[1], device=tokens.device).expand_as(tokens)
     begins = torch.zeros_like(at)
     begins[:, 1:] = torch.where(tokens[:, :-1] == eod_id, at[:, 1:], 0)

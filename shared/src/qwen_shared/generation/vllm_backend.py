@@ -1,4 +1,4 @@
-"""The same answers from vLLM, where it is installed and there is a GPU: token ids in, token ids out."""
+"""Generation with vLLM, on token ids. vLLM is optional."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import torch
 from qwen_shared.generation.sampling import Completion, Progress, Sampling
 from qwen_shared.tokenizer import Tokenizer
 
-_AT_ONCE = 4096  # prompts per call, so that progress can be shown; vLLM batches them itself
+_PROMPTS_PER_CALL = 4096  # vLLM batches them; several calls let progress be shown
 
 
 def available() -> bool:
@@ -25,8 +25,8 @@ def available() -> bool:
 class VllmGenerator:
     """A `Generate`. The weights stay on the GPU as long as this object lives.
 
-    Greedy answers equal those of `decode.generate` but for ties in floating point; sampled ones are as reproducible
-    (a seed for each prompt) but others, since vLLM draws in its own way.
+    Greedy answers equal those of `decode.generate` except for ties in floating point. Sampled answers differ, but are
+    as reproducible: each prompt has its own seed.
     """
 
     def __init__(self, directory: Path, tokenizer: Tokenizer, memory_share: float | None = None):
@@ -37,19 +37,18 @@ class VllmGenerator:
             os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"  # read when the engine is made
             beside["gpu_memory_utilization"] = memory_share
             if torch.distributed.is_initialized():
-                beside["distributed_executor_backend"] = "external_launcher"  # the ranks are there already
-        # By name, since nothing here may need it: it is a user's own, like Transformer Engine.
-        self._vllm = importlib.import_module("vllm")
+                beside["distributed_executor_backend"] = "external_launcher"  # the ranks run already
+        self._vllm = importlib.import_module("vllm")  # not a declared dependency
         self._tokenizer = tokenizer
-        # `generation_config="vllm"`: no sampling defaults from the model's directory. Code beside it is never run.
+        # `generation_config="vllm"`: no sampling defaults from the directory.
         self._llm = self._vllm.LLM(model=str(directory), trust_remote_code=False, generation_config="vllm", **beside)
         config = self._llm.llm_engine.model_config
         self._positions = config.max_model_len
-        # Padded vocabulary rows are no ids of the tokenizer and must not be drawn.
+        # Padded vocabulary rows must not be drawn.
         self._bias = dict.fromkeys(range(tokenizer.vocab_size, config.get_vocab_size()), -100.0) or None
 
     def load_weights(self, weights: Iterable[tuple[str, torch.Tensor]]) -> None:
-        """Takes these weights, by their Hugging Face names; what it kept of prompts was computed with the old ones."""
+        """Takes these weights, by Hugging Face names, and drops the prefix cache, which the old ones computed."""
         weights = list(weights)
         self._llm.apply_model(lambda model: model.load_weights(weights))
         self._llm.reset_prefix_cache()
@@ -60,8 +59,8 @@ class VllmGenerator:
         longest = min(sampling.max_length or self._positions, self._positions)
         within = replace(sampling, max_length=longest)
         completions: list[Completion] = []
-        for first in range(0, len(prompts), _AT_ONCE):
-            some = prompts[first : first + _AT_ONCE]
+        for first in range(0, len(prompts), _PROMPTS_PER_CALL):
+            some = prompts[first : first + _PROMPTS_PER_CALL]
             completions += self._some(some, sampling.first + first, within)
             if progress:
                 progress(len(completions), len(prompts))
@@ -90,12 +89,12 @@ class VllmGenerator:
             max_tokens=room,
             stop=list(sampling.stop_texts) or None,
             stop_token_ids=list(self._tokenizer.stop_ids),
-            ignore_eos=True,  # ours alone decide
+            ignore_eos=True,  # stop only at `stop_token_ids`
             logit_bias=self._bias,
             detokenize=bool(sampling.stop_texts),
         )
 
 
 def _seed(seed: int, index: int) -> int:
-    """A seed for each prompt, in vLLM's range."""
+    """The prompt's seed, in vLLM's range."""
     return int(np.random.SeedSequence([seed, index]).generate_state(1, np.uint64)[0] >> np.uint64(1))

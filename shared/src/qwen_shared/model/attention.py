@@ -1,4 +1,4 @@
-"""Core attention for Megatron's SelfAttention: RoPE, then the best kernel for what is attended to."""
+"""Core attention for Megatron's SelfAttention: RoPE, then the attention kernel."""
 
 from __future__ import annotations
 
@@ -13,17 +13,16 @@ from qwen_shared.model.rope import RotaryTable, apply_rotary
 
 
 class CausalAttention(MegatronModule):
-    """Causal attention over whole sequences or over each document of them. N and G are this tensor rank's heads.
+    """Causal attention over whole sequences, or over each document separately. N and G are this tensor rank's heads.
 
-    RoPE is applied here rather than by Megatron because Megatron casts cos and sin to the activations' dtype first;
-    Qwen rotates in fp32 and casts the result.
+    RoPE is applied here, in fp32, because Megatron first casts cos and sin to the activations' dtype.
     """
 
     def __init__(self, config, layer_number: int, attn_mask_type: AttnMaskType, attention_type: str, **_):
         super().__init__(config=config)
         if attn_mask_type != AttnMaskType.causal or attention_type != "self":
             raise ValueError(f"only causal self-attention is built, not {attn_mask_type} {attention_type}")
-        self.rotary: RotaryTable  # one table serves all layers; the model sets it
+        self.rotary: RotaryTable  # set by the model; shared by all layers
 
     def forward(
         self,
@@ -34,8 +33,8 @@ class CausalAttention(MegatronModule):
         packed_seq_params: Documents | None = None,
         **_,
     ) -> Tensor:
-        """query [S, B, N, D], key and value [S, B, G, D] → [S, B, N·D]. There is no mask but the causal one, over each
-        of `packed_seq_params` where given. Under context parallelism S is this rank's part."""
+        """query [S, B, N, D], key and value [S, B, G, D] → [S, B, N·D]. `attention_mask` is ignored: attention is
+        causal, within each document of `packed_seq_params` if given. S is this context rank's part."""
         S, B, N, D = query.shape
         documents, context_ranks = packed_seq_params, self.config.context_parallel_size
         cos, sin = self.rotary(S * context_ranks, query.device)  # [S, 1, 1, D]

@@ -1,4 +1,4 @@
-"""From a recipe to this rank's Megatron model. The only file that fills in Megatron's TransformerConfig."""
+"""From a recipe to this rank's Megatron model."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from qwen_shared.recipe.schema import Model, Parallel
 
 _RECOMPUTE: dict[str, dict[str, Any]] = {
     "none": {},
-    # The insides of attention (rotation, scores) and of the MLP. Recomputing norms alone needs Transformer Engine.
+    # RoPE, attention scores, MLP. Recomputing norms needs Transformer Engine.
     "selective": {"recompute_granularity": "selective", "recompute_modules": ["core_attn", "mlp"]},
     "full": {"recompute_granularity": "full", "recompute_method": "uniform", "recompute_num_layers": 1},
 }
 
 
 def transformer_config(model: Model, parallel: Parallel, precision: str, dropout: float = 0.0) -> TransformerConfig:
-    """Megatron's settings for this model. `precision` is bf16 or fp32."""
+    """`precision` is bf16 or fp32."""
     bf16 = precision == "bf16"
     dtype = torch.bfloat16 if bf16 else torch.float32
     return TransformerConfig(
@@ -46,7 +46,7 @@ def transformer_config(model: Model, parallel: Parallel, precision: str, dropout
         tensor_model_parallel_size=parallel.tensor_parallel,
         pipeline_model_parallel_size=parallel.pipeline_parallel,
         virtual_pipeline_model_parallel_size=parallel.virtual_pipeline if parallel.virtual_pipeline > 1 else None,
-        # Of two stages each is the other's next and previous one: batched messages between them would be mixed up.
+        # With two interleaved stages each is both next and previous of the other: batched messages would be mixed up.
         overlap_p2p_comm=parallel.virtual_pipeline > 1,
         batch_p2p_comm=parallel.virtual_pipeline == 1,
         pipeline_dtype=dtype,
@@ -58,7 +58,7 @@ def transformer_config(model: Model, parallel: Parallel, precision: str, dropout
         # Initial weights are drawn by global name (qwen_shared.model.weights), not by Megatron.
         perform_initialization=False,
         use_cpu_initialization=not torch.cuda.is_available(),
-        # The sum of losses and the count of tokens are reduced over the whole global batch, then divided once.
+        # Losses and token counts are summed over the global batch, then divided once.
         calculate_per_token_loss=True,
         # Fusions that need Apex or Transformer Engine stay off.
         gradient_accumulation_fusion=False,
@@ -80,10 +80,10 @@ def build_model(
     materialize: bool = True,
     dropout: float = 0.0,
 ) -> list[torch.nn.Module]:
-    """This rank's model chunks, weights not yet drawn, on this process's device.
+    """This rank's `virtual_pipeline` model chunks on this process's device, without weights (see `weights.fill`).
 
-    One chunk, or `virtual_pipeline` of them. bf16 models come wrapped in Megatron's Float16Module (bf16 parameters;
-    logits and losses leave in fp32). With `materialize=False` nothing is allocated (meta tensors): for counting.
+    bf16 chunks are wrapped in Megatron's Float16Module: bf16 parameters, fp32 logits and losses. With
+    `materialize=False` tensors are on `meta`.
     """
     config = transformer_config(model, parallel, precision, dropout)
     rotary = RotaryTable(model)

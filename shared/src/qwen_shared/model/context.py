@@ -1,8 +1,8 @@
 """Context parallelism: each rank of a group holds a part of every sequence.
 
-A sequence is cut into 2·C chunks for C ranks, and rank r holds chunks r and 2·C − 1 − r: under a causal mask early
-positions have little to attend to and late ones much, and so all ranks have the same. Keys and values are gathered
-from all ranks; queries stay where they are. Only attention needs any of this: all else works position by position.
+A sequence is cut into 2·C chunks for C ranks, and rank r holds chunks r and 2·C − 1 − r: early positions have less to
+attend to than late ones, so this balances the work. Attention gathers keys and values from all ranks; queries stay.
+Everything else works position by position.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from qwen_shared.model.kernels import causal_attention
 
 
 def context_slice(x: Tensor, dim: int) -> Tensor:
-    """This rank's two chunks of a whole sequence, which lies along `dim`."""
+    """This rank's two chunks of a whole sequence along `dim`."""
     ranks = parallel_state.get_context_parallel_world_size()
     if ranks == 1:
         return x
@@ -26,7 +26,7 @@ def context_slice(x: Tensor, dim: int) -> Tensor:
 
 
 def gather_sequence(x: Tensor) -> Tensor:
-    """Every rank's part [S / C, …] as the whole [S, …], in order; gradients are summed back over the ranks."""
+    """The ranks' parts [S / C, …] as the whole [S, …], in order. The backward pass sums gradients over ranks."""
     ranks = parallel_state.get_context_parallel_world_size()
     if ranks == 1:
         return x
@@ -36,8 +36,8 @@ def gather_sequence(x: Tensor) -> Tensor:
 
 
 def context_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Causal attention of this rank's positions: query [S / C, B, N, D], key and value [S / C, B, G, D], already
-    rotated → [S / C, B, N, D]."""
+    """Causal attention of this rank's positions: query [S / C, B, N, D], key and value [S / C, B, G, D], after RoPE
+    → [S / C, B, N, D]."""
     ranks, rank = parallel_state.get_context_parallel_world_size(), parallel_state.get_context_parallel_rank()
     key, value = (gather_sequence(x).transpose(0, 1) for x in (key, value))  # [B, S, G, D]
     front, back = query.transpose(0, 1).chunk(2, dim=1)

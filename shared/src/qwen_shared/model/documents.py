@@ -1,4 +1,4 @@
-"""Documents that share a packed sample and must not see each other."""
+"""Documents in a packed sample that must not attend to each other."""
 
 from __future__ import annotations
 
@@ -11,25 +11,24 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Documents:
-    """Where the documents of a micro-batch [B, S] lie, its rows taken one after the other as T = B·S tokens."""
+    """Where the documents of a micro-batch [B, S] lie; its rows are concatenated to T = B·S tokens."""
 
-    positions: Tensor  # int64 [B, S]: each token's place in its document, from 0
+    positions: Tensor  # int64 [B, S]: each token's position in its document, from 0
     cu_seqlens: Tensor  # int32 [documents + 1]: cumulative lengths, from 0 to T
-    lengths: tuple[int, ...]  # the same as plain numbers
+    lengths: tuple[int, ...]  # of each document
 
-    # Megatron hands this object on from layer to layer as its `packed_seq_params`, and asks it this:
-    qkv_format = "sbhd"
+    qkv_format = "sbhd"  # Megatron passes this object through the layers as `packed_seq_params` and reads this
 
     @classmethod
     def from_tokens(cls, tokens: np.ndarray, eod_id: int, device: torch.device) -> Documents:
-        """From tokens [B, S]: a row begins a document, and so does whatever follows an `eod_id`."""
+        """From tokens [B, S]: a document starts with each row and after each `eod_id`."""
         begins = np.ones(tokens.shape, dtype=bool)
         begins[:, 1:] = tokens[:, :-1] == eod_id
         return cls.from_starts(begins, device)
 
     @classmethod
     def from_starts(cls, begins: np.ndarray, device: torch.device) -> Documents:
-        """From bool [B, S]: where documents begin; the first place of each row is one."""
+        """From bool [B, S]: true at each document's first token, which includes each row's first."""
         B, S = begins.shape
         starts = np.flatnonzero(begins)
         lengths = np.diff(starts, append=B * S)

@@ -1,8 +1,7 @@
 """Attention kernels: the fastest that is installed for this device and dtype.
 
-On a GPU in half precision that is FlashAttention where the package is installed, else torch's own kernels
-(scaled_dot_product_attention, varlen_attn). Elsewhere it is torch's scaled_dot_product_attention. No kernel here
-builds a mask over documents.
+On a GPU in half precision: FlashAttention if installed, else torch's scaled_dot_product_attention and varlen_attn.
+Otherwise torch's scaled_dot_product_attention. No kernel builds a mask over documents.
 """
 
 from __future__ import annotations
@@ -16,14 +15,11 @@ from torch import Tensor
 
 from qwen_shared.model.documents import Documents
 
-_SHORT = 256  # tokens, below which the CPU kernel's backward pass takes three times as long in bf16 as in fp32
+_SHORT = 256  # tokens; in shorter sequences the CPU's backward pass takes three times as long in bf16 as in fp32
 
 
 def causal_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """query [B, S, N, D], key and value [B, S', G, D] → [B, S, N, D]; position i of S sees the first S' - S + i + 1.
-
-    N is a multiple of G. S' may exceed S: then the queries are the last S positions.
-    """
+    """query [B, S, N, D], key and value [B, S', G, D] → [B, S, N, D]. The queries are the last S of S' positions."""
     if _is_half_on_gpu(query) and (flash := _flash_attn()):
         return flash.flash_attn_func(query, key, value, causal=True)
     query, key, value = (x.transpose(1, 2) for x in (query, key, value))  # [B, N, S, D]
@@ -31,9 +27,9 @@ def causal_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
 
 def document_attention(query: Tensor, key: Tensor, value: Tensor, documents: Documents) -> Tensor:
-    """query [T, N, D], key and value [T, G, D] → [T, N, D]; causal, each document by itself.
+    """query [T, N, D], key and value [T, G, D] → [T, N, D]; causal, each document separately.
 
-    What a document gets does not depend, to the bit, on what the others are.
+    A document's result does not depend on the other documents, to the bit.
     """
     if _is_half_on_gpu(query):
         longest, cu_seqlens = max(documents.lengths), documents.cu_seqlens
@@ -53,10 +49,10 @@ def document_attention(query: Tensor, key: Tensor, value: Tensor, documents: Doc
             longest,
             window_size=(-1, 0),
             enable_gqa=query.shape[1] != key.shape[1],
-            num_splits=1,  # how the work is cut must not depend on the longest neighbour
+            num_splits=1,  # otherwise the splits, and so the rounding, depend on the longest document
         )
-    # Whole documents, one after the other: less work than a mask over all of them. `split`, not slices: its backward
-    # pass is one concatenation.
+    # One document after another: less work than a mask over all. `split` because its backward pass is one
+    # concatenation.
     parts = zip(*(x.transpose(0, 1).split(documents.lengths, dim=1) for x in (query, key, value)), strict=True)
     done = [_torch_attention(q[None], k[None], v[None])[0] for q, k, v in parts]  # [N, length, D] each
     return torch.cat(done, dim=1).transpose(0, 1)
@@ -75,7 +71,7 @@ def _torch_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
             query, key, value = query.float(), key.float(), value.float()
             return F.scaled_dot_product_attention(query, key, value, is_causal=True).to(torch.bfloat16)
         return F.scaled_dot_product_attention(query, key, value, is_causal=True, enable_gqa=grouped)
-    from torch.nn.attention.bias import causal_lower_right  # loads torch's compiler: only where it is needed
+    from torch.nn.attention.bias import causal_lower_right  # loads torch's compiler
 
     mask = causal_lower_right(query.shape[2], key.shape[2])
     return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, enable_gqa=grouped)
@@ -87,7 +83,7 @@ def _is_half_on_gpu(x: Tensor) -> bool:
 
 @cache
 def _flash_attn():
-    """The flash_attn package, or None where it is not installed."""
+    """The flash_attn package, or None if it is not installed."""
     try:
         return importlib.import_module("flash_attn")
     except ImportError:

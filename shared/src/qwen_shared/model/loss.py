@@ -1,7 +1,7 @@
-"""Cross entropy whose softmax stays in the cache.
+"""Cross entropy in chunks of rows, so that the softmax stays in the CPU's cache.
 
-The logits of a step are the largest tensor of a small model. Taken whole they would pass through memory six times in
-fp32; taken a few rows at a time they pass twice, in their own dtype.
+Logits are the largest tensor of a small model: as a whole they pass through memory six times in fp32, in chunks twice
+in their own dtype.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-_CHUNK_ELEMENTS = 1 << 20  # fp32 logits looked at at once: 4 MB
+_CHUNK_ELEMENTS = 1 << 20  # fp32 logits per chunk: 4 MB
 
 
 class _CrossEntropy(torch.autograd.Function):
@@ -34,5 +34,5 @@ class _CrossEntropy(torch.autograd.Function):
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """-log p of each label: [T] fp32, from logits [T, V] of any float dtype and labels [T]; computed in fp32."""
+    """-log p of each label, computed in fp32: [T] fp32 from logits [T, V] of any float dtype and labels [T]."""
     return _CrossEntropy.apply(logits, labels)

@@ -1,7 +1,7 @@
-"""Qwen, one chunk of its pipeline, from Megatron-core blocks.
+"""Qwen from Megatron-core blocks: embedding, TransformerBlock, output layer.
 
-Megatron's own GPTModel is deprecated and its successor needs Transformer Engine, so the thin outer module is here:
-embedding, Megatron's TransformerBlock, output layer. Everything with parallelism inside it is Megatron's.
+Megatron's GPTModel is deprecated and its successor needs Transformer Engine, so the outer module is ours. All
+parallelism inside is Megatron's.
 """
 
 from __future__ import annotations
@@ -59,9 +59,9 @@ def layer_spec(qk_norm: bool) -> ModuleSpec:
 
 
 class QwenModel(LanguageModule):
-    """The layers of one model chunk; the first chunk also embeds, the last also predicts.
+    """One model chunk: its layers, the embedding if it is the first, the output layer if it is the last.
 
-    Raises nothing of its own: the recipe has checked the sizes.
+    Sizes are not checked here; the recipe has checked them.
     """
 
     def __init__(
@@ -74,9 +74,9 @@ class QwenModel(LanguageModule):
         is_last: bool = True,
         vp_stage: int | None = None,
     ):
-        """`vp_stage` is which of this process's chunks this is, None where it has one."""
+        """`vp_stage` is the index of this chunk on its process; None if the process has one chunk."""
         super().__init__(config=config)
-        # These names are what Megatron's schedules and state dicts look for.
+        # Megatron's schedules and state dicts read these names.
         self.model_type = ModelType.encoder_or_decoder
         self.pre_process, self.post_process = is_first, is_last
         self.vp_stage, self.vp_size = vp_stage, config.virtual_pipeline_model_parallel_size
@@ -105,7 +105,7 @@ class QwenModel(LanguageModule):
                 bias=False,
                 skip_bias_add=False,
                 gather_output=False,
-                # Where the embedding is on this process, it is the output layer's weight.
+                # A tied output layer on the embedding's process uses the embedding.
                 skip_weight_param_allocation=tied_embeddings and is_first,
             )
         self.setup_embeddings_and_output_layer()
@@ -113,7 +113,7 @@ class QwenModel(LanguageModule):
             layer.self_attention.core_attention.rotary = rotary
 
     def set_input_tensor(self, input_tensor: Tensor | list[Tensor]) -> None:
-        """Take the previous stage's output [S, B, H]; called by Megatron's schedules."""
+        """Megatron's schedules give the previous stage's output [S, B, H]."""
         self.decoder.set_input_tensor(input_tensor[0] if isinstance(input_tensor, list) else input_tensor)
 
     def forward(
@@ -123,12 +123,12 @@ class QwenModel(LanguageModule):
         documents: Documents | None = None,
         loss_positions: Tensor | None = None,
     ) -> Tensor:
-        """tokens, labels: [B, S] int64; with `documents`, each is by itself. `loss_positions`, int64 [T]: the only ones
-        of the B·S positions whose losses are computed; other losses are 0.
+        """tokens, labels: int64 [B, S]. `documents` are isolated from each other. Losses are computed only at
+        `loss_positions`, int64 [T] of the B·S positions, and are 0 elsewhere.
 
-        Returns, on the last stage, the loss of each position [B, S] fp32 where labels are given, else the logits
-        [B, S, V] of all tensor ranks; on other stages the hidden states [S, B, H], or this tensor rank's part of S
-        under sequence parallelism. Under context parallelism S is this rank's part.
+        Returns on the last stage the loss of each position, fp32 [B, S], or without labels the logits [B, S, V] of all
+        tensor ranks; on other stages hidden states [S, B, H]. Under sequence parallelism (hidden states) and context
+        parallelism S is this rank's part.
         """
         hidden = self.embedding(tokens, position_ids=None) if self.pre_process else None
         hidden = self.decoder(hidden_states=hidden, attention_mask=None, packed_seq_params=documents)  # [S, B, H]
@@ -138,7 +138,7 @@ class QwenModel(LanguageModule):
         if labels is None:
             logits, _ = self.output_layer(hidden, weight=tied)  # [S, B, V / tensor_parallel]
             return tensor_parallel.gather_from_tensor_model_parallel_region(logits).transpose(0, 1)
-        if loss_positions is None or self.config.sequence_parallel:  # divided over ranks, positions cannot be picked
+        if loss_positions is None or self.config.sequence_parallel:  # a rank with a part of S cannot pick positions
             logits, _ = self.output_layer(hidden, weight=tied)
             return self._losses(logits, labels)
         picked = hidden.transpose(0, 1).flatten(0, 1)[loss_positions]  # [T, H]

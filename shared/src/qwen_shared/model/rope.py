@@ -11,7 +11,7 @@ from qwen_shared.recipe.schema import Model, RopeScaling
 
 
 class RotaryTable:
-    """cos and sin of every position × frequency, fp32, grown when a longer sequence comes. Not a parameter."""
+    """cos and sin of every position × frequency, fp32. Grows when a longer sequence comes."""
 
     def __init__(self, model: Model):
         self.head_size = model.head_size
@@ -32,17 +32,17 @@ class RotaryTable:
 
 
 def inverse_frequencies(head_size: int, base: float, scaling: RopeScaling | None = None) -> Tensor:
-    """Radians a position, fp32 [D/2]: base^(-2i/D), stretched as Llama 3 does where `scaling` says so."""
+    """Radians per position, fp32 [D/2]: base^(-2i/D), with Llama 3's scaling if `scaling` is given."""
     half = torch.arange(0, head_size, 2, dtype=torch.float32)
     frequencies = 1.0 / base ** (half / head_size)
     if scaling is None:
         return frequencies
-    turns = scaling.original_positions * frequencies / (2 * math.pi)  # over the original context
+    turns = scaling.original_positions * frequencies / (2 * math.pi)  # in the original context
     kept = ((turns - scaling.low_freq_factor) / (scaling.high_freq_factor - scaling.low_freq_factor)).clamp(0.0, 1.0)
     return kept * frequencies + (1.0 - kept) * frequencies / scaling.factor
 
 
 def apply_rotary(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotate x [S, B, N, D] by its positions; computed in fp32, returned in x's dtype."""
+    """x [S, B, N, D] rotated by its positions: computed in fp32, returned in x's dtype."""
     swapped = torch.roll(x, x.shape[-1] // 2, dims=-1)
     return (x * cos + swapped * sin).to(x.dtype)

@@ -1,4 +1,4 @@
-"""Exact parameter and FLOP counts, by arithmetic alone: no torch, no allocation."""
+"""Exact parameter and FLOP counts, without torch."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from qwen_shared.recipe.schema import Model
 
 
 def parameter_count(model: Model, vocab_rows: int) -> int:
-    """Parameters of the whole model; a tied output layer is the embedding and counts once."""
+    """Parameters of the whole model; a tied embedding counts once."""
     H, D, N, G = model.hidden_size, model.head_size, model.num_attention_heads, model.kv_heads
     biases = (N + 2 * G) * D if model.qkv_bias else 0
     norms = 2 * H + (2 * D if model.qk_norm else 0)
@@ -16,10 +16,9 @@ def parameter_count(model: Model, vocab_rows: int) -> int:
 
 
 def flops_per_token(model: Model, vocab_rows: int, seq_length: int) -> float:
-    """Matrix-product FLOPs of one training token, forward and backward, causal attention counted once.
+    """Matrix-product FLOPs of one training token, forward and backward.
 
-    Six per parameter of every matrix that is multiplied (the input embedding is looked up, not multiplied), and
-    12·N·D·S/2 a layer for scores and their product with the values.
+    Six per parameter of every matrix but the input embedding, and per layer 12·N·D·S/2 for causal attention.
     """
     matrices = model.num_layers * _layer_matrices(model) + vocab_rows * model.hidden_size
     attended = model.num_attention_heads * model.head_size * seq_length
@@ -32,9 +31,9 @@ def _layer_matrices(model: Model) -> int:
 
 
 def padded_vocab_rows(model: Model, vocab_size: int, tensor_parallel: int) -> int:
-    """Embedding rows: the recipe's, or the tokenizer's ids rounded up to a multiple of 128 on any layout.
+    """Embedding rows: the recipe's, else the tokenizer's ids rounded up to a multiple of 128.
 
-    Raises UserError where the rows are fewer than the ids, or tensor ranks cannot share them evenly.
+    Raises UserError if there are fewer rows than ids, or if tensor ranks cannot share them evenly.
     """
     rows = model.vocab_rows or -(-vocab_size // 128) * 128
     if rows < vocab_size:

@@ -1,8 +1,7 @@
-"""A model's weights by global name: how every rank fills its own slice of the same model.
+"""Initial weights by global name, so that every parallel layout starts from the same model.
 
-A parameter's global name and shape do not depend on how the work is divided. `fill` asks a source for the whole
-tensor behind each of this rank's parameters and keeps its slice: the source draws it at random (a fresh model), or
-reads it from a Hugging Face checkpoint.
+Global names and shapes do not depend on the layout. `fill` asks a `WeightSource` for the whole tensor of each of this
+rank's parameters and keeps its slice. The source draws it at random, or reads it from a Hugging Face checkpoint.
 """
 
 from __future__ import annotations
@@ -20,7 +19,9 @@ from torch import Tensor
 from qwen_shared.model.builder import unwrap
 from qwen_shared.model.qwen import QwenModel
 
-# Dimension that tensor parallelism divides; parameters not named here are whole on every tensor rank.
+WeightSource = Callable[[str, tuple[int, ...]], Tensor]  # (global name, whole shape) → the whole tensor
+
+# Dimension that tensor parallelism divides. Other parameters are whole on every tensor rank.
 _DIVIDED = {
     "embedding.word_embeddings.weight": 0,
     "output_layer.weight": 0,
@@ -34,7 +35,7 @@ _DIVIDED = {
 
 @dataclass(frozen=True)
 class GlobalParameter:
-    """`name` counts layers over all stages; `shape` is that of the whole tensor; `dim` is what tensor ranks divide."""
+    """`name` counts layers over all stages; `shape` is the whole tensor's; tensor ranks divide `dim`."""
 
     name: str
     shape: tuple[int, ...]
@@ -43,7 +44,7 @@ class GlobalParameter:
 
 
 def global_parameters(model: QwenModel) -> Iterator[GlobalParameter]:
-    """This rank's parameters under their global names. The last stage's copy of a tied embedding is the embedding."""
+    """This rank's parameters. The last stage's copy of a tied embedding has the embedding's name."""
     tp = parallel_state.get_tensor_model_parallel_world_size()
     first_layer = model.decoder.layers[0].layer_number - 1 if len(model.decoder.layers) else 0
     for local_name, parameter in model.named_parameters():
@@ -63,25 +64,23 @@ def local_slice(whole: Tensor, spec: GlobalParameter) -> Tensor:
     if spec.dim is None or tp == 1:
         return whole
     if spec.name.endswith("linear_fc1.weight"):
-        # Gate and up lie one after the other in the whole tensor, and within each rank's part.
+        # Gate and up are concatenated, in the whole tensor and in each rank's part.
         return torch.cat([half.chunk(tp, spec.dim)[rank] for half in whole.chunk(2, spec.dim)], spec.dim)
     return whole.chunk(tp, spec.dim)[rank]
 
 
 @torch.no_grad()
-def fill(chunks: list[torch.nn.Module], source: Callable[[str, tuple[int, ...]], Tensor]) -> None:
-    """Set every parameter of this rank's model chunks from `source(global name, whole shape)`."""
+def fill(chunks: list[torch.nn.Module], source: WeightSource) -> None:
+    """Sets every parameter of this rank's model chunks."""
     for chunk in chunks:
         for spec in global_parameters(unwrap(chunk)):
             spec.parameter.copy_(local_slice(source(spec.name, spec.shape), spec))
 
 
-def random_source(
-    seed: int, num_layers: int, init_std: float, device: torch.device
-) -> Callable[[str, tuple[int, ...]], Tensor]:
-    """Fresh weights: N(0, init_std), output projections init_std / sqrt(2·num_layers), norms 1, biases 0.
+def random_source(seed: int, num_layers: int, init_std: float, device: torch.device) -> WeightSource:
+    """Random weights: N(0, init_std), output projections init_std / sqrt(2·num_layers), norms 1, biases 0.
 
-    Each tensor has a generator of its own, seeded by its global name, so every layout starts from the same model.
+    Each tensor has its own generator, seeded by `seed` and the tensor's global name.
     """
 
     def draw(name: str, shape: tuple[int, ...]) -> Tensor:
