@@ -16,7 +16,7 @@ from qwen_shared.cli.parser import parse_tool, parse_verb
 from qwen_shared.errors import UserError
 from qwen_shared.family.schema import Family
 from qwen_shared.launch.slurm import SlurmSettings
-from qwen_shared.recipe import load_recipe
+from qwen_shared.recipe import check_layout, load_recipe
 from qwen_shared.recipe.keys import field_at, leaf_keys
 
 ROOT = Path(__file__).parents[2]
@@ -167,12 +167,10 @@ def _check_command(command, verbs, recipes, words):
         return
     folder = recipes / verb.recipes
     args = parse_verb(f"{command} {verb.name}", verb, folder, "tiny", words[1:])
-    config = args.config or "tiny"
-    _load(
-        verb,
-        folder / f"{config}.yaml" if (folder / f"{config}.yaml").is_file() else folder / "tiny.yaml",
-        args.overrides,
-    )
+    named = folder / f"{args.config or 'tiny'}.yaml"
+    recipe = _load(verb, named if named.is_file() else folder / "tiny.yaml", args.overrides)
+    if named.is_file() and not verb.reads_run:
+        check_layout(recipe, int(args.nodes or 1) * int(args.nproc or 1))
 
 
 def test_every_verb_in_the_text_is_one(commands):
