@@ -140,7 +140,7 @@ def test_a_lost_manifest_is_made_again(pretrain, broken_off, assert_unhurt, tmp_
     """As the message about a damaged one promises."""
     run_dir = broken_off(tmp_path / "run")
     (run_dir / "manifest.json").write_text("{")
-    assert "delete it: the run goes on from its checkpoints" in pretrain.refuses(run_dir)
+    assert "delete it: the run continues from its checkpoints" in pretrain.refuses(run_dir)
     (run_dir / "manifest.json").unlink()
     pretrain(run_dir)
     assert_unhurt(run_dir)
@@ -261,5 +261,5 @@ def test_two_on_one_run(pretrain, broken_off, tmp_path):
     run_dir = broken_off(tmp_path / "run")
     before = (run_dir / "metrics.jsonl").read_bytes()
     with lock_run(run_dir):
-        assert f"{run_dir}: another process (pid {os.getpid()}) is at work on this run" in pretrain.refuses(run_dir)
+        assert f"{run_dir}: another process (pid {os.getpid()}) is working on this run" in pretrain.refuses(run_dir)
     assert (run_dir / "metrics.jsonl").read_bytes() == before

@@ -7,6 +7,7 @@ from code_qwen.recipe import CodePretrainRecipe
 from qwen_shared.errors import UserError
 from qwen_shared.recipe import load_recipe
 from qwen_shared.recipe.load import load_settings
+from qwen_shared.run.manifest import read_recipe
 
 FILE = """
 name: x
@@ -62,3 +63,11 @@ def refused(words, load):
     for word in words:
         assert word in str(raised.value), str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+def test_a_run_of_before_is_read_with_the_new_names(tmp_path):
+    data = "fill_in_middle: {rate: 0.5, spm_share: 0.1}, filters: {near_duplicates: 0.8}"
+    (tmp_path / "recipe.yaml").write_text(FILE.format(data=data))
+    recipe = read_recipe(tmp_path, CodePretrainRecipe, ["data.fim_spm_rate=0.25"])
+    assert (recipe.data.fim_rate, recipe.data.fim_spm_rate) == (0.5, 0.25)
+    assert recipe.data.filters.near_duplicate_threshold == 0.8

@@ -1,7 +1,7 @@
-"""What the packages share. Nothing is imported here; one rule is made, before any library is.
+"""The foundation of all packages. Before any library is imported, this sets one rule.
 
-A checkpoint may come from anybody, and a pickle in it could run his code. torch.load reads data alone: in this suite,
-and in Megatron, DeepSpeed and trl, which ask for more by themselves.
+A checkpoint may come from anybody, and a pickle in it can run code. So torch.load reads only data, also when Megatron,
+DeepSpeed or trl ask for more.
 """
 
 import os

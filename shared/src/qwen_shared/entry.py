@@ -1,4 +1,4 @@
-"""The first thing of every command, before the imports of the rest: Ctrl-C is heard from the beginning."""
+"""Every command starts here, before other imports, so that Ctrl-C works from the beginning."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from qwen_shared.errors import EXIT_STOPPED
 
 
 def start(program: str, module: str) -> int:
-    """`main()` of `module`, which hears signals itself once it runs; the exit code."""
+    """Runs `main()` of `module`, which handles signals itself; returns the exit code."""
     try:
         return importlib.import_module(module).main()
     except KeyboardInterrupt:

@@ -1,13 +1,13 @@
-"""The two ways a command ends early on purpose, and their exit codes."""
+"""The two ways in which a command ends early on purpose, and all exit codes."""
 
 EXIT_FINISHED = 0
 EXIT_FAILED = 1
 EXIT_USER_ERROR = 2
-EXIT_STOPPED = 75  # EX_TEMPFAIL: everything is saved, the same command goes on
+EXIT_STOPPED = 75  # EX_TEMPFAIL: everything is saved, the same command continues
 
 
 class UserError(Exception):
-    """A mistake the user can mend. The message is one line: what, where, and the nearest right thing."""
+    """A mistake that the user can fix. The message is one line: what, where, and the nearest right thing."""
 
     def __init__(self, message: str):
         super().__init__(" ".join(str(message).split()))
@@ -18,5 +18,5 @@ class Stopped(Exception):
 
 
 def first_line(error: BaseException) -> str:
-    """What a library's exception says, as much as fits into a line of ours; its name where it says nothing."""
+    """The first line of an exception's message, or its class name if it has none."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

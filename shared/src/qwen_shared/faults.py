@@ -1,13 +1,11 @@
-"""Faults on demand, for tests and scripts that prove what a run survives. Inert where QWEN_FAULTS is not set.
+"""Faults on demand, for proofs of what a run survives. Inert unless QWEN_FAULTS is set, a list with blanks between:
 
-QWEN_FAULTS holds words with blanks between them:
+    KIND@STEP[-STEP][/RANK][#PHASE]    a fault in these steps, on this rank (default: 0), when the phase begins
+    tell=PATH                          rank 0 writes each phase and step that it begins into PATH
 
-    KIND@STEP[-STEP][/RANK][#PHASE]    what happens in these steps, on this rank (default: 0), at the begin of the phase
-    tell=PATH                          rank 0 writes into PATH what it begins: a phase and a step
-
-Kinds are `kill` (SIGKILL), `term` (SIGTERM) and `hang`, each at the begin of a phase (default: training); `nan` in the
-gradients, `slow` reading of data, and, on every rank, `spike`: samples whose labels are not theirs, whenever they are
-read. Phases are start-up (step 0), training, evaluation, generation, checkpointing and export.
+Kinds: `kill` (SIGKILL), `term` (SIGTERM) and `hang` when a phase (default: training) begins; `nan` in the gradients;
+`slow` reading of data; `spike`, wrong labels on every rank. Phases: start-up (step 0), training, evaluation,
+generation, checkpointing, export.
 """
 
 from __future__ import annotations
@@ -47,7 +45,7 @@ class _Fault:
 
 
 def reach(phase: str, step: int) -> None:
-    """A phase of a run begins."""
+    """To be called when a phase begins."""
     if VARIABLE not in os.environ:
         return
     faults, told = _read(os.environ[VARIABLE])
@@ -64,7 +62,7 @@ def reach(phase: str, step: int) -> None:
 
 
 def spoil_samples[B: Batch](micro_batches: Iterator[B], number: int) -> Iterator[B]:
-    """The micro-batches of batch `number`, or what becomes of them."""
+    """The micro-batches of batch `number`, with its faults."""
     if VARIABLE not in os.environ:
         return micro_batches
     return _spoiled(micro_batches, number)

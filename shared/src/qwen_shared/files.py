@@ -1,4 +1,4 @@
-"""Files that are either the old one or the new one, whole; and why one could not be written."""
+"""Atomic writes, and the reasons why a write fails."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from pathlib import Path
 from typing import IO
 
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
-_PROBE_BYTES = 1 << 20  # a file system that does not take these is full
+_PROBE_BYTES = 1 << 20  # if these do not fit, the disk is full
 
 
 def write_atomic(path: Path, content: str | bytes) -> None:
-    """Replaces `path`. A reader, also after a crash, sees the old file or the new one. Raises OSError for `path`."""
+    """Replaces `path`; a reader sees the whole old or new file, also after a crash. Raises OSError for `path`."""
     with atomic_file(path) as file:
         file.write(content.encode() if isinstance(content, str) else content)
 
 
 @contextlib.contextmanager
 def atomic_file(path: Path) -> Iterator[IO[bytes]]:
-    """A file to write, which replaces `path` when the block ends without an error. Raises OSError for `path`."""
+    """A file that replaces `path` if the block ends without an error. Raises OSError for `path`."""
     try:
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
         temporary = Path(name)
@@ -33,17 +33,17 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-            temporary.chmod(0o644)  # mkstemp makes files that only their owner can read
+            temporary.chmod(0o644)  # mkstemp lets only the owner read
             temporary.replace(path)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
     except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from error  # not the temporary name
+        raise OSError(error.errno, error.strerror, str(path)) from error  # not for the temporary name
 
 
 def replace_directory(new: Path, target: Path) -> None:
-    """Put `new` into the place of `target`, which may be there already. One of the two is whole at any time."""
+    """Renames `new` to `target`, which may exist. At any time one of the two is whole."""
     old = target.with_name(f".{target.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     if target.exists():
@@ -53,7 +53,7 @@ def replace_directory(new: Path, target: Path) -> None:
 
 
 def flush(path: Path) -> None:
-    """A file or directory to the disk, before a rename says that it is there."""
+    """Flushes a file or directory to the disk; call it before a rename."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -62,11 +62,10 @@ def flush(path: Path) -> None:
 
 
 def room_problem(directory: Path, needed: int) -> str | None:
-    """In the system's words and in numbers, that so many bytes have no place where `directory` is; None where they
-    have. Quotas are not seen: those show when something is written (see `disk_problem`)."""
+    """A message if the disk of `directory` lacks `needed` bytes, else None. Quotas show only in `disk_problem`."""
     while not directory.exists():
         directory = directory.parent
-    with contextlib.suppress(OSError):  # a file system that does not tell
+    with contextlib.suppress(OSError):  # a file system that cannot tell
         free = shutil.disk_usage(directory).free
         if free < needed:
             return f"{os.strerror(errno.ENOSPC)}: {_size(needed)} are needed, {_size(free)} are free"
@@ -78,9 +77,9 @@ def _size(count: int) -> str:
 
 
 def disk_problem(error: BaseException, directory: Path) -> str | None:
-    """Why the system would not write to `directory`, in its words; None where `error` has another reason.
+    """The system's reason why `directory` cannot be written, None if `error` has another cause.
 
-    Libraries tell it in their own ways: as an OSError, as Rust's `os error 28`, or not at all. Then a write is tried.
+    Libraries report it as an OSError, as Rust's `os error 28`, or not at all; in the last case this tries to write.
     """
     if isinstance(error, OSError):
         return error.strerror if error.errno in _DISK_ERRORS else None

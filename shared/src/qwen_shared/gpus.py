@@ -1,4 +1,4 @@
-"""What vendors' data sheets say of the GPUs that models are trained on."""
+"""GPUs by their vendors' data sheets."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 @dataclass(frozen=True)
 class Gpu:
     flops: float  # dense bf16, FLOP/s
-    gib: int  # of memory, as the driver shows it to programs
+    gib: int  # memory as the driver reports it
 
 
-# 80 GB of the A100 and H100, 141 of the H200, 180 of the B200 and 48 of the L40S.
+# Sold as 80 GB (A100, H100), 141 (H200), 180 (B200) and 48 (L40S).
 GPUS = {
     "A100": Gpu(312e12, 79),
     "H100": Gpu(989e12, 79),
@@ -22,5 +22,5 @@ GPUS = {
 
 
 def find_gpu(name: str) -> str | None:
-    """The key of GPUS that a device's full name, such as "NVIDIA H100 80GB HBM3", holds."""
+    """The key of GPUS in a device's full name, such as "NVIDIA H100 80GB HBM3"."""
     return next((key for key in GPUS if key in name.upper()), None)

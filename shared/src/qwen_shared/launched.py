@@ -1,6 +1,5 @@
-"""What a launcher of ours and the processes that it starts agree on: variables, a signal, and the file in which a
-process leaves why it fails. That one's name and form are those of torch's own launchers, which show it in their
-summaries."""
+"""The protocol between our launchers and their processes: variables, a signal, and a file with a failure's message,
+whose name and form are those of torch's launchers."""
 
 from __future__ import annotations
 
@@ -14,8 +13,7 @@ from pathlib import Path
 
 ERROR_FILE = "TORCHELASTIC_ERROR_FILE"
 LAUNCHER_PID = "QWEN_LAUNCHER_PID"
-# Clusters announce the end of a job's time by SIGUSR1, to every process of it. Ranks ignore that: their launcher tells
-# them, once, by this.
+# Clusters send SIGUSR1 to every process of a job before its time ends. Ranks ignore it; their launcher sends this once.
 TIME_IS_UP = signal.SIGUSR2
 
 
@@ -26,22 +24,22 @@ class Failure:
 
 
 def is_worker() -> bool:
-    """Whether this process was started as one of several, by `launch`, torchrun or a cluster."""
+    """Whether this is one of several processes, started by us, torchrun or a cluster."""
     return "RANK" in os.environ and "WORLD_SIZE" in os.environ
 
 
 def is_launched() -> bool:
-    """Whether this process is what a launcher started, one of several or alone."""
+    """Whether a launcher started this process, as one of several or alone."""
     return LAUNCHER_PID in os.environ or is_worker()
 
 
 def is_shown() -> bool:
-    """Whether what is left will be shown by a launcher of ours, so that this process need not say it."""
+    """Whether our launcher will print the failure that this process leaves."""
     return LAUNCHER_PID in os.environ and ERROR_FILE in os.environ
 
 
 def leave_failure(text: str) -> None:
-    """Where there is a launcher to read it. What was left first counts: the rest is its consequence."""
+    """Leaves a message for the launcher, if there is one. Keeps an earlier message: later failures are consequences."""
     if ERROR_FILE not in os.environ:
         return
     now = time.time_ns()
@@ -51,7 +49,7 @@ def leave_failure(text: str) -> None:
 
 
 def read_failure(path: Path) -> Failure | None:
-    """What a rank has left; None where there is nothing, or nothing whole."""
+    """The failure that a rank left, None if there is no whole one."""
     try:
         extra = json.loads(path.read_text(encoding="utf-8"))["message"]["extraInfo"]
         return Failure(extra["py_callstack"], extra["at_ns"])

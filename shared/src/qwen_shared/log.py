@@ -1,4 +1,4 @@
-"""A quiet console: what libraries say goes to the run's log file, what we say goes to both."""
+"""Our messages go to the console and the run's log file, those of libraries only to the file."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ _log = logging.getLogger("qwen")
 
 
 def say(text: str) -> None:
-    """One message to the user: console (rank 0) and log file."""
-    text = text.encode("utf-8", "backslashreplace").decode("utf-8")  # a file's name may be no text
+    """A message for the console (rank 0) and the log file."""
+    text = text.encode("utf-8", "backslashreplace").decode("utf-8")  # a file name may not be text
     if os.environ.get("RANK", "0") == "0":
         show(text)
     _log.info(text)
 
 
 def note(text: str) -> None:
-    """The same for the log file alone."""
+    """A message for the log file."""
     _log.info(text)
 
 
 def show(text: str) -> None:
-    """A line for the console alone. Where nobody reads it any more (`| head`, a full disk) the work goes on."""
+    """A line for the console. If nobody reads it any more (`| head`, a full disk) the work goes on."""
     encoding = sys.stdout.encoding or "utf-8"
     text = text.encode(encoding, "backslashreplace").decode(encoding)
     try:
@@ -42,11 +42,10 @@ def show(text: str) -> None:
 
 @contextlib.contextmanager
 def log_file(run_dir: Path | None) -> Iterator[None]:
-    """Inside, warnings, logging and Python's stderr go to run_dir/log.txt (rank r > 0: logs/rank-r.txt).
+    """Inside, warnings, logging and Python's stderr go to run_dir/log.txt (rank r > 0: logs/rank-r.txt), or nowhere
+    without a run. An exception passes through and is also logged.
 
-    Enter it before importing torch or Megatron, which complain while they are imported. Nothing is lost: an exception
-    passes through and is also written to the log. With None there is no run to write to, and the noise is dropped.
-    Raises UserError where the file cannot be written.
+    Enter it before importing torch or Megatron, which warn on import. Raises UserError if the file cannot be written.
     """
     with _open(run_dir) as log:
         handler = logging.StreamHandler(log)
@@ -55,7 +54,7 @@ def log_file(run_dir: Path | None) -> Iterator[None]:
         root.addHandler(handler)
         _log.setLevel(logging.INFO)
         try:
-            # Libraries that bring handlers of their own, transformers for one, find this in place of stderr.
+            # Libraries with their own handlers, such as transformers, find this in place of stderr.
             with contextlib.redirect_stderr(log), _native_stderr(log):
                 yield
         except (Stopped, UserError, KeyboardInterrupt) as ending:
@@ -81,14 +80,14 @@ def _open(run_dir: Path | None) -> Iterator[TextIO | _Log]:
         log = _Log(path.open("a", encoding="utf-8", errors="backslashreplace", buffering=1), sys.stderr)
     except OSError as error:
         raise UserError(f"{path}: cannot be written: {error.strerror}") from None
-    # Left open: handlers made by libraries keep it, and may write until the process ends.
+    # Left open: libraries' handlers may write until the process ends.
     yield log
 
 
 @contextlib.contextmanager
 def _native_stderr(log: TextIO | _Log) -> Iterator[None]:
-    """What libraries write without Python, and helpers of theirs that outlive this process, goes to the log as well
-    where a launcher says what became of it."""
+    """Under our launcher, which reports failures, native stderr goes to the log too: that of libraries and of their
+    helper processes that outlive this one."""
     if LAUNCHER_PID not in os.environ or not isinstance(log, _Log):
         yield
         return
@@ -102,13 +101,13 @@ def _native_stderr(log: TextIO | _Log) -> Iterator[None]:
 
 
 class _Log(io.TextIOBase):
-    """A log file that stands in for stderr; what asks for a file descriptor (faulthandler) gets the real one."""
+    """A log file in place of stderr; `fileno` is the real stderr's, for faulthandler."""
 
     def __init__(self, file: TextIO, stderr: TextIO):
         self._file, self._stderr = file, stderr
 
     def write(self, text: str) -> int:
-        # A full disk must not end a run for the sake of a warning.
+        # A warning on a full disk must not end a run.
         with contextlib.suppress(OSError, ValueError):
             self._file.write(text)
         return len(text)

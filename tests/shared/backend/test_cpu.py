@@ -1,4 +1,4 @@
-"""Megatron on the CPU: every piece of the adaptation is still needed, and nobody else is misled by it."""
+"""Megatron on the CPU: every patch of the adaptation is still needed, and nobody else is misled by it."""
 
 import os
 import sys
@@ -7,7 +7,7 @@ import traceback
 import pytest
 import torch
 
-from qwen_shared.backend.cpu import PIECES
+from qwen_shared.backend.cpu import PATCHES
 
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="the adaptation is for machines without CUDA")
 
@@ -47,8 +47,8 @@ def _smallest_run(directory: str) -> None:
     load_checkpoint(Path(directory), 1, engine)
 
 
-def _in_child(piece: str | None, directory: str) -> tuple[bool, str]:
-    """Whether the run works with that piece left out, in a process of its own, and what it said if not."""
+def _in_child(patch: str | None, directory: str) -> tuple[bool, str]:
+    """Whether the run works with that patch left out, in a process of its own, and what it said if not."""
     read, write = os.pipe()
     child = os.fork()
     if child == 0:
@@ -58,7 +58,7 @@ def _in_child(piece: str | None, directory: str) -> tuple[bool, str]:
             from qwen_shared.backend import cpu
 
             torch.set_num_threads(1)
-            cpu.install(leave_out=piece)
+            cpu.install(leave_out=patch)
             _smallest_run(directory)
         except BaseException:
             ok, said = False, traceback.format_exc()
@@ -71,7 +71,7 @@ def _in_child(piece: str | None, directory: str) -> tuple[bool, str]:
 
 
 def test_each_piece_is_still_needed(tmp_path):
-    """Where this fails, Megatron-core (or torch) has learnt to do without a piece: delete it from backend/cpu.py."""
+    """Where this fails, Megatron-core (or torch) has learnt to do without a patch: delete it from backend/cpu.py."""
     import subprocess
 
     script = (
@@ -79,16 +79,16 @@ def test_each_piece_is_still_needed(tmp_path):
         "from qwen_shared.backend.quick_import import quick_import\n"
         "with quick_import():\n    import qwen_shared.training.engine, qwen_shared.training.checkpoint\n"
         f"tests = runpy.run_path({__file__!r})\n"
-        f"for piece in [None, *{list(PIECES)!r}]:\n"
-        f"    ok, said = tests['_in_child'](piece, {str(tmp_path)!r} + '/' + str(piece))\n"
-        "    print('RESULT', piece, ok, said.strip().splitlines()[-1:], sep='|')\n"
+        f"for patch in [None, *{list(PATCHES)!r}]:\n"
+        f"    ok, said = tests['_in_child'](patch, {str(tmp_path)!r} + '/' + str(patch))\n"
+        "    print('RESULT', patch, ok, said.strip().splitlines()[-1:], sep='|')\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=200)
     lines = [line.split("|") for line in done.stdout.splitlines() if line.startswith("RESULT")]
-    results = {piece: (ok == "True", said) for _, piece, ok, said in lines}
-    assert results.keys() == {"None", *PIECES}, done.stdout + done.stderr
+    results = {patch: (ok == "True", said) for _, patch, ok, said in lines}
+    assert results.keys() == {"None", *PATCHES}, done.stdout + done.stderr
     assert results["None"][0], results["None"][1]
-    unneeded = [piece for piece in PIECES if results[piece][0]]
+    unneeded = [patch for patch in PATCHES if results[patch][0]]
     assert not unneeded, f"Megatron works without {unneeded}"
 
 

@@ -92,7 +92,7 @@ def test_a_stage_reads_its_sources_in_an_order_of_its_own(packed, conversations)
 @pytest.mark.parametrize(
     ("stages", "said"),
     [
-        ([BROAD], "training.steps=9, but the stages have 5 steps"),
+        ([BROAD], "training.steps=9, but the stages have 5: make them equal"),
         ([BROAD, FINE | {"sources": ["c.jsonl"]}], "c.jsonl is not in data.sources"),
         ([BROAD | {"sources": ["b.jsonl"]}, FINE], "no stage uses a.jsonl"),
         ([BROAD | {"steps": 8}, FINE | {"steps": 1, "schedule": None}], "leaves nothing of its 1 steps"),
@@ -108,6 +108,6 @@ def test_stages_that_cannot_be(stages, said):
 
 def test_the_recipe_s_schedule_must_fit_into_the_stages_that_use_it():
     falling = {"kind": "wsd", "decay_steps": 5}
-    with pytest.raises(ValueError, match=r"stages\.1: schedule\.decay_steps=5 is longer .* a schedule of its own"):
+    with pytest.raises(ValueError, match=r"stages\.1: schedule\.decay_steps=5 is longer .* its own schedule"):
         recipe(BROAD, FINE | {"schedule": None}, schedule=falling)
     assert recipe(BROAD, FINE, schedule=falling).schedule.decay_steps == 5

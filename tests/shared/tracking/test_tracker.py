@@ -199,7 +199,7 @@ def test_wandb_mode(setting, environment, mode, monkeypatch):
     monkeypatch.delenv("WANDB_MODE")
     if environment:
         monkeypatch.setenv("WANDB_MODE", environment)
-    assert wandb_run._wanted_mode(Tracking(wandb=setting)) == mode
+    assert wandb_run._mode(Tracking(wandb=setting)) == mode
 
 
 def test_what_models_say_cannot_steer_the_terminal(tmp_path, recipe, capsys):

@@ -1,10 +1,8 @@
 """Megatron-core 0.19 without a GPU.
 
-Megatron-core has no CPU path, but little stands between it and gloo: it asks CUDA for the current device and
-stream, keeps CUDA random states, writes `device="cuda"` in a few factory calls, and recognises parameters by
-CUDA type names. `install` answers those questions for the CPU, in Megatron's own modules where that suffices and
-in `torch.cuda` where it does not. It is applied only where CUDA is absent; `tests/shared/backend` notices when a
-Megatron release no longer needs a piece of it.
+Megatron-core has no CPU path but needs little of CUDA: the current device and stream, random states, `device="cuda"`
+in a few factory calls, CUDA names of tensor types. Without CUDA, `install` patches these in Megatron's modules where
+possible, else in `torch.cuda`. A test fails when a Megatron release no longer needs a patch.
 """
 
 from __future__ import annotations
@@ -17,7 +15,7 @@ from types import ModuleType
 
 import torch
 
-# The modules of megatron.core that spell out device="cuda" on the path this suite takes.
+# Modules with a literal device="cuda" that this suite uses.
 CUDA_LITERALS = (
     "megatron.core.pipeline_parallel.schedules",
     "megatron.core.optimizer.optimizer",
@@ -27,7 +25,7 @@ CUDA_LITERALS = (
 
 
 class _NoStream:
-    """Stands for the one queue of work a CPU has: everything in it is already done."""
+    """The CPU's only stream: all its work is done."""
 
     def wait_stream(self, _stream) -> None: ...
 
@@ -35,7 +33,7 @@ class _NoStream:
 
 
 class _CpuTorch(ModuleType):
-    """`torch`, but its factories put on the CPU what was asked for on "cuda"."""
+    """`torch` with factories that make tensors on the CPU instead of "cuda"."""
 
     def __init__(self):
         super().__init__("torch")
@@ -59,23 +57,22 @@ for _name in ("zeros", "ones", "empty", "full", "tensor", "zeros_like", "empty_l
 
 
 def install(leave_out: str | None = None) -> None:
-    """Make Megatron-core run on the CPU of this process. Calling it again changes nothing.
+    """Makes Megatron-core run on this process's CPU; a second call does nothing.
 
-    `leave_out` names a piece of `PIECES` not to apply: for the test that asks whether it is still needed.
+    `leave_out` names a patch of `PATCHES` to skip, for the test whether it is still needed.
     """
     if torch.cuda.is_available() or getattr(torch.cuda, "_answers_for_cpu", False):
         return
     torch.cuda._answers_for_cpu = True
-    for name, apply in PIECES.items():
+    for name, apply in PATCHES.items():
         if name != leave_out:
             apply()
 
 
 def keep_memory() -> None:
-    """Have glibc keep freed memory for the next step instead of giving it back to the system.
+    """Makes glibc keep freed memory for the next step.
 
-    It maps every large tensor anew otherwise, and the page faults took a fifth of a step. Other C libraries have no
-    such switch, and nothing happens there.
+    Else it maps every large tensor anew, and page faults take a fifth of a step. Other C libraries are left alone.
     """
     M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
     with contextlib.suppress(OSError, AttributeError):
@@ -115,7 +112,7 @@ def _tensor_types() -> None:
     tensor_type = torch.Tensor.type
 
     def type_seen_by(self, dtype=None, *args, **kwargs):
-        """`Tensor.type()`, answering Megatron's optimizer as if a CPU tensor were a CUDA one, and nobody else."""
+        """`Tensor.type()`, which gives the CUDA name only to Megatron's optimizer."""
         if dtype is not None:
             return tensor_type(self, dtype, *args, **kwargs)
         name = tensor_type(self)
@@ -129,7 +126,7 @@ def _transfers() -> None:
     torch.Tensor.cuda = lambda self, *args, **kwargs: self
 
 
-PIECES = {
+PATCHES = {
     "devices": _devices,
     "streams": _streams,
     "random states": _random_states,

@@ -16,14 +16,14 @@ from qwen_shared.gpus import GPUS, find_gpu
 
 
 def device() -> torch.device:
-    """The device this process trains on: its own GPU, or the CPU."""
+    """This process's GPU, else the CPU."""
     if torch.cuda.is_available():
         return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
     return torch.device("cpu")
 
 
 def resolve_precision(precision: str) -> str:
-    """`auto` becomes bf16 where the hardware multiplies bf16 faster than fp32, else fp32."""
+    """`auto` becomes bf16 if the hardware multiplies bf16 faster than fp32, else fp32."""
     if precision != "auto":
         return precision
     if torch.cuda.is_available():
@@ -32,7 +32,7 @@ def resolve_precision(precision: str) -> str:
 
 
 def matmul_peak() -> float | None:
-    """FLOP/s that this process's device can do in bf16, where the data sheet is known."""
+    """Peak bf16 FLOP/s of this process's GPU, if its data sheet is known."""
     if not torch.cuda.is_available():
         return None
     gpu = find_gpu(torch.cuda.get_device_name())
@@ -45,7 +45,7 @@ def synchronize() -> None:
 
 
 class Event:
-    """When this process's device has come to here; asking for it does not wait."""
+    """A point in the device's work; making one does not wait."""
 
     def __init__(self):
         self._at: Any = time.perf_counter()
@@ -54,7 +54,7 @@ class Event:
             self._at.record()
 
     def since(self, before: Event) -> float:
-        """Seconds from another moment to this one; waits for the device to have come here."""
+        """Seconds since `before`; waits until the device has reached this event."""
         if isinstance(self._at, float):
             return self._at - before._at
         self._at.synchronize()
@@ -62,7 +62,7 @@ class Event:
 
 
 def peak_memory_bytes() -> int:
-    """The most memory this process has held: GPU memory, or resident memory on CPU."""
+    """Peak GPU memory, or peak resident memory on a CPU."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
@@ -70,7 +70,7 @@ def peak_memory_bytes() -> int:
 
 @dataclass(frozen=True)
 class Processes:
-    """Where this process stands among all. `data_rank` of `data_parallel` is which samples it sees."""
+    """This process among all. It sees part `data_rank` of `data_parallel` of the samples."""
 
     rank: int
     world_size: int
@@ -81,7 +81,7 @@ class Processes:
 
 
 def join_processes(timeout: datetime.timedelta | None = None) -> tuple[int, int]:
-    """Join torch.distributed, from the environment or as the only process; returns rank and world size."""
+    """Joins torch.distributed by the environment's variables or alone; returns rank and world size."""
     rank, world_size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     if torch.cuda.is_available():
         torch.cuda.set_device(device())
@@ -90,16 +90,16 @@ def join_processes(timeout: datetime.timedelta | None = None) -> tuple[int, int]
     kind = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     timeout = timeout or datetime.timedelta(minutes=30)
     if world_size == 1 and "MASTER_ADDR" not in os.environ:
-        # No port: two single-process runs on one machine must not meet.
+        # No port: two single-process runs must not meet.
         store = torch.distributed.HashStore()
         torch.distributed.init_process_group(kind, store=store, rank=0, world_size=1, timeout=timeout)
     else:
-        # Rank 0 may still be tokenising: wait for it far longer than for a collective.
+        # Rank 0 may still be tokenising: wait much longer than for a collective.
         patience = datetime.timedelta(days=2)
         store, _, _ = next(torch.distributed.rendezvous("env://", timeout=patience))
         if rank == 0:
             store.set("rank-0-has-come", "")
-        store.wait(["rank-0-has-come"], patience)  # under torchrun the store is there before rank 0
+        store.wait(["rank-0-has-come"], patience)  # under torchrun the store exists before rank 0
         store.set_timeout(timeout)
         torch.distributed.init_process_group(kind, store=store, rank=rank, world_size=world_size, timeout=timeout)
     return rank, world_size
@@ -112,7 +112,7 @@ def start_processes(
     context_parallel: int = 1,
     timeout: datetime.timedelta | None = None,
 ) -> Processes:
-    """Join torch.distributed (see `join_processes`) and make Megatron's groups."""
+    """Joins torch.distributed and makes Megatron's groups."""
     if not torch.cuda.is_available():
         from qwen_shared.backend import cpu
 
@@ -139,7 +139,7 @@ def start_processes(
 
 
 def stop_processes() -> None:
-    """Leave the process groups; safe to call when none were made."""
+    """Leaves the process groups, if there are any."""
     if torch.distributed.is_initialized():
         from megatron.core import parallel_state
 

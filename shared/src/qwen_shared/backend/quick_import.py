@@ -1,4 +1,4 @@
-"""Start-up without what is imported and never used: torch's compiler on a CPU, and W&B for Megatron's own timers."""
+"""Faster start-up: Megatron is imported without W&B, and on a CPU without torch's compiler."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def quick_import() -> Iterator[None]:
-    """For importing Megatron. It does not find W&B, to which this suite reports itself: most of a second. And on a CPU,
-    where nothing is compiled, torch's compiler is not loaded: Megatron decorates its fused operations while it is
-    imported, which takes the compiler about 4 seconds, and torch's optimizers load it in their first step, to tell it
-    to leave them alone. On a GPU the compiler stays.
+    """Import Megatron inside. It would import W&B only for its timers: most of a second.
+
+    On a CPU nothing is compiled, but Megatron's decorators load the compiler on import (about 4 seconds), and torch's
+    optimizers load it in their first step to exempt themselves. On a GPU the compiler stays.
     """
     import torch
 
@@ -22,7 +22,7 @@ def quick_import() -> Iterator[None]:
         _import_megatron()
         yield
         return
-    os.environ.setdefault("DS_ACCELERATOR", "cpu")  # DeepSpeed, which transformers asks for, looks for a GPU otherwise
+    os.environ.setdefault("DS_ACCELERATOR", "cpu")  # else DeepSpeed, which transformers imports, looks for a GPU
     compile_function = torch.compile
     torch.compile = lambda function=None, **_: function if function is not None else lambda decorated: decorated
     try:
@@ -45,13 +45,13 @@ def _import_megatron() -> None:
 
 
 def _leave_optimizers_alone() -> None:
-    """What torch's decorators come to where nothing is compiled. Where a release has others, start-up takes longer."""
+    """Applies the effect of torch's decorators without the compiler. With another torch, start-up only takes longer."""
     import torch
 
     for name in ("state_dict", "load_state_dict", "zero_grad", "add_param_group"):
         plain = getattr(getattr(torch.optim.Optimizer, name), "__wrapped__", None)
         if plain is not None:
-            setattr(plain, "__dynamo_disable", plain)  # where the decorator keeps what the compiler gave it
+            setattr(plain, "__dynamo_disable", plain)  # where the decorator caches the compiler's result
     plain = getattr(torch.optim.Adam.step, "__wrapped__", None)
     if plain is None or getattr(torch.optim.Adam.step, "hooked", False):
         return
@@ -61,4 +61,4 @@ def _leave_optimizers_alone() -> None:
         with torch.set_grad_enabled(self.defaults["differentiable"]):
             return plain(self, *args, **kwargs)
 
-    torch.optim.Adam.step = step  # and AdamW's, which is the same
+    torch.optim.Adam.step = step  # AdamW inherits it

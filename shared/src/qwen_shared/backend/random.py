@@ -1,7 +1,6 @@
-"""Seeds, and every random state of this process as one value.
+"""Seeds, and all random states of this process as one value.
 
-Dropout inside tensor-parallel regions must differ between tensor ranks and be equal elsewhere: Megatron keeps a
-named state for that, which is seeded, captured and restored with the rest.
+Among them are Megatron's named states: dropout in tensor-parallel regions must differ between tensor ranks.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import torch
 
 
 def seed_everything(seed: int) -> None:
-    """Seed Python, NumPy, torch and Megatron's tensor-parallel states of this process."""
+    """Seeds Python, NumPy, torch and Megatron."""
     from megatron.core.tensor_parallel import model_parallel_cuda_manual_seed
 
     random.seed(seed)
@@ -24,7 +23,7 @@ def seed_everything(seed: int) -> None:
 
 
 def capture_rng() -> dict[str, Any]:
-    """All random states, as plain data and tensors, for `restore_rng`."""
+    """All random states as plain data and tensors."""
     from megatron.core.tensor_parallel import get_cuda_rng_tracker
 
     name, keys, position, has_gauss, gauss = np.random.get_state()
@@ -38,7 +37,7 @@ def capture_rng() -> dict[str, Any]:
 
 
 def restore_rng(state: dict[str, Any]) -> None:
-    """Put every random state back to what `capture_rng` saw."""
+    """Restores the states of `capture_rng`."""
     from megatron.core.tensor_parallel import get_cuda_rng_tracker
 
     version, internal, gauss = state["python"]

@@ -23,7 +23,7 @@ from qwen_shared.log import say
 from qwen_shared.model.sizes import padded_vocab_rows
 from qwen_shared.recipe import PretrainRecipe, RunRecipe, SftRecipe, TrainedModel, load_recipe
 from qwen_shared.recipe.keys import whole_number
-from qwen_shared.recipe.load import stated_section
+from qwen_shared.recipe.load import raw_section
 from qwen_shared.recipe.schema import Model
 from qwen_shared.run import Manifest, Parent
 from qwen_shared.run.integrity import require_whole
@@ -150,7 +150,7 @@ def recipe_from[R: RunRecipe](
     contradict them."""
     model = start.model.model_dump(mode="json")
     # A recipe for longer texts says so in its file; whatever else it says of a model is for random weights.
-    longer = stated_section(schema, config, recipes, "model").get("max_positions")
+    longer = raw_section(schema, config, recipes, "model").get("max_positions")
     taken = [f"model={json.dumps(model)}", f"tokenizer={start.tokenizer}"]
     if longer:
         taken.append(f"model.max_positions={json.dumps(longer)}")

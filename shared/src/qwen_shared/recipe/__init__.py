@@ -1,4 +1,4 @@
-"""Typed recipes: YAML plus key=value, checked before anything heavy is imported."""
+"""Typed recipes: YAML plus key=value, checked without heavy imports."""
 
 from qwen_shared.recipe.keys import nearest
 from qwen_shared.recipe.layout import Layout, check_layout

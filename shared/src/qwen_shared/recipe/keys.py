@@ -1,4 +1,4 @@
-"""Which keys a recipe has: for messages about a wrong one, and for the table of `--keys`."""
+"""The keys of a recipe, for error messages and for the table of `--keys`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-# A field's usual other name is nearer than its spelling.
+# Other usual names of a key; they count before similar spellings.
 _ALIASES = {
     "learning_rate": "optimizer.lr",
     "max_lr": "optimizer.lr",
@@ -38,7 +38,7 @@ _ALIASES = {
 
 
 def leaf_fields(schema: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
-    """(dotted key, field) of every value a recipe of this schema can hold; a list of sections counts as both."""
+    """(dotted key, field) of every value; a list of sections yields itself and its items' keys."""
     for name, field in schema.model_fields.items():
         inner = inner_section(field.annotation)
         if inner is None or _is_list(field.annotation):
@@ -48,12 +48,12 @@ def leaf_fields(schema: type[BaseModel], prefix: str = "") -> Iterator[tuple[str
 
 
 def leaf_keys(schema: type[BaseModel]) -> list[str]:
-    """Every dotted key; `N` stands for an index into a list."""
+    """Every dotted key; `N` stands for a list index."""
     return [key for key, _ in leaf_fields(schema)]
 
 
 def field_at(schema: type[BaseModel], path: list[str]) -> FieldInfo | None:
-    """The field that a dotted key names, indices included; None where there is none."""
+    """The field of a dotted key, which may contain list indices, else None."""
     section: type[BaseModel] | None = schema
     field = None
     for part in path:
@@ -67,7 +67,7 @@ def field_at(schema: type[BaseModel], path: list[str]) -> FieldInfo | None:
 
 
 def is_text(field: FieldInfo | None) -> bool:
-    """Whether a field holds a word as typed: `name=007` means the text, not the number."""
+    """Whether a field takes text as typed: `name=007` is text, not a number."""
     if field is None:
         return False
     options = [o for o in _options(field.annotation) if o is not type(None)]
@@ -75,18 +75,17 @@ def is_text(field: FieldInfo | None) -> bool:
 
 
 def whole_number(text: str) -> int | None:
-    """The number that ASCII digits spell: an index, a step, a count. None for anything else, and for more digits than
-    any of them has."""
+    """The number if `text` is at most 18 ASCII digits, else None."""
     return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
 
 
-def nearest(word: str, words: Iterable[str]) -> str | None:
-    """The valid word most likely meant, by alias, by the whole dotted key, else by its last part."""
-    words = list(words)
+def nearest(word: str, valid: Iterable[str]) -> str | None:
+    """The valid word that `word` most likely means: by alias, by the whole dotted key, or by its last part."""
+    words = list(valid)
     tail = word.rpartition(".")[2]
     if _ALIASES.get(tail) in words:
         return _ALIASES[tail]
-    # The right last part in another section, or in none: `lr` for `optimizer.lr`.
+    # The right last part in a wrong or missing section: `lr` for `optimizer.lr`.
     same_tail = [w for w in words if w.rpartition(".")[2] == tail]
     if same_tail:
         return (difflib.get_close_matches(word, same_tail, n=1, cutoff=0.0) or same_tail)[0]
@@ -99,7 +98,7 @@ def nearest(word: str, words: Iterable[str]) -> str | None:
 
 
 def print_keys(schema: type[BaseModel]) -> None:
-    """The table that `--keys` shows."""
+    """Prints the table of `--keys`."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -111,12 +110,12 @@ def print_keys(schema: type[BaseModel]) -> None:
     for key, field in leaf_fields(schema):
         default = "(required)" if field.is_required() else _show(field.default)
         table.add_row(key, _type_name(field), default, field.description or "")
-    # Where nobody looks at it on a terminal, its width is no reason to cut words.
+    # If stdout is not a terminal, its width must not cut words.
     Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 180).print(table)
 
 
 def inner_section(annotation: Any) -> type[BaseModel] | None:
-    """The section a field holds, directly or as a list's or a union's item."""
+    """The section in an annotation, directly or as an item of a list or a union."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     for argument in get_args(annotation):
@@ -131,7 +130,7 @@ def _is_list(annotation: Any) -> bool:
 
 
 def _options(annotation: Any) -> tuple:
-    """A union's members without their Annotated checks."""
+    """The members of a union, without `Annotated`."""
     if get_origin(annotation) in (Union, types.UnionType):
         return tuple(option for part in get_args(annotation) for option in _options(part))
     if hasattr(annotation, "__metadata__"):

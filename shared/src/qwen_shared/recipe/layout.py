@@ -1,4 +1,4 @@
-"""What a recipe means on a given number of processes."""
+"""How a number of processes divides the work of a recipe."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from qwen_shared.recipe.schema import RunRecipe, sequence_divisor
 
 @dataclass(frozen=True)
 class Layout:
-    """How `world_size` processes divide the work: world = tensor · context · pipeline · data."""
+    """world_size = tensor · context · pipeline · data."""
 
     world_size: int
     tensor_parallel: int
@@ -22,7 +22,7 @@ class Layout:
 
 
 def check_layout(recipe: RunRecipe, world_size: int) -> Layout:
-    """Raises UserError where the recipe cannot run on `world_size` processes."""
+    """Raises UserError if the recipe cannot run on `world_size` processes."""
     parallel = recipe.parallel
     tp, cp, pp = parallel.tensor_parallel, parallel.context_parallel, parallel.pipeline_parallel
     model_ranks = tp * cp * pp
@@ -36,7 +36,7 @@ def check_layout(recipe: RunRecipe, world_size: int) -> Layout:
         )
     dp = world_size // model_ranks
     per_pass = recipe.training.micro_batch_size * dp
-    # The interleaved schedule takes micro-batches in rounds of as many as there are stages.
+    # The interleaved schedule takes micro-batches in rounds of `pp`.
     per_round = per_pass * (pp if parallel.virtual_pipeline > 1 else 1)
     if recipe.training.global_batch_size % per_round:
         rounds = f" × pipeline parallel = {recipe.training.micro_batch_size} × {dp} × {pp} (virtual_pipeline)"

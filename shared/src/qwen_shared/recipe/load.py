@@ -1,4 +1,4 @@
-"""From `--config NAME|FILE key=value …` to a checked recipe, or one line that says what is wrong with it."""
+"""From `--config NAME|FILE key=value …` to a checked recipe, or a one-line error."""
 
 from __future__ import annotations
 
@@ -24,41 +24,41 @@ RENAMED = {
 def load_recipe[R: BaseModel](
     schema: type[R], config: str, overrides: list[str], recipes: Path, defaults: tuple[str, ...] = ()
 ) -> R:
-    """The recipe `config` (a name in `recipes` or a YAML file) with `key=value` overrides, validated. Keys that begin
-    as `defaults` say have the schema's defaults, where there are any, in place of what the file says.
+    """The validated recipe `config` (a name in `recipes` or a YAML file) with `key=value` overrides. Keys with a prefix
+    in `defaults` take the schema's default, if it has one, instead of the file's value.
 
-    Raises UserError with one line that names the key, the value and the nearest valid key.
+    Raises UserError with the key, the value and the nearest valid key.
     """
     return validate(schema, _tree(schema, config, overrides, recipes, defaults), f"recipe {config}")
 
 
 def recipe_name(schema: type[BaseModel], config: str, overrides: list[str], recipes: Path) -> str:
-    """The name alone, of a recipe that may be incomplete: it finds a run, whose own recipe is complete."""
+    """The name of a recipe that may be incomplete; it locates a run, whose stored recipe is complete."""
     name = _tree(schema, config, overrides, recipes).get("name")
     if not isinstance(name, str):
         raise UserError(f"recipe {config}: name={_short(name)}: expected text")
     return name
 
 
-def stated_section(schema: type[BaseModel], config: str, recipes: Path, key: str) -> dict:
-    """What the recipe's file itself says in a section, unchecked."""
+def raw_section(schema: type[BaseModel], config: str, recipes: Path, key: str) -> dict[str, Any]:
+    """A section as the recipe's file has it, unchecked and without defaults."""
     section = _tree(schema, config, [], recipes).get(key)
     return section if isinstance(section, dict) else {}
 
 
-def load_settings[S: BaseModel](schema: type[S], words: Iterable[str], flag: str) -> S:
-    """Settings that are no recipe: each word of `flag` is a YAML file or key=value; later ones override earlier ones.
+def load_settings[S: BaseModel](schema: type[S], values: Iterable[str], flag: str) -> S:
+    """Settings outside a recipe: each value of `flag` is a YAML file or key=value; later ones override earlier ones.
 
     Raises UserError as `load_recipe` does.
     """
     tree: dict = {}
-    for word in words:
-        if "=" in word:
-            _apply(tree, word, schema)
+    for value in values:
+        if "=" in value:
+            _apply(tree, value, schema)
             continue
-        read = parse_yaml(_read(Path(word), f"{flag} {word}"), f"{flag} {word}") or {}
+        read = parse_yaml(_read(Path(value), f"{flag} {value}"), f"{flag} {value}") or {}
         if not isinstance(read, dict):
-            raise UserError(f"{flag} {word}: expected keys and values, found {_kind(read)}")
+            raise UserError(f"{flag} {value}: expected keys and values, found {_kind(read)}")
         tree |= read
     return validate(schema, tree, flag)
 
@@ -66,13 +66,7 @@ def load_settings[S: BaseModel](schema: type[S], words: Iterable[str], flag: str
 def _tree(
     schema: type[BaseModel], config: str, overrides: list[str], recipes: Path, defaults: tuple[str, ...] = ()
 ) -> dict:
-    path = find_config(config, recipes)
-    where = f"recipe {config}"
-    tree = parse_yaml(_read(path, where), where)
-    if tree is None:
-        raise UserError(f"{where}: the file is empty")
-    if not isinstance(tree, dict):
-        raise UserError(f"{where}: expected keys and values, found {_kind(tree)}")
+    tree = _read_tree(find_config(config, recipes), f"recipe {config}")
     for key, field in leaf_fields(schema):
         if key.startswith(defaults) and not field.is_required():
             _forget(tree, key.split("."))
@@ -81,8 +75,39 @@ def _tree(
     return tree
 
 
+def _read_tree(path: Path, where: str) -> dict[str, Any]:
+    tree = parse_yaml(_read(path, where), where)
+    if tree is None:
+        raise UserError(f"{where}: the file is empty")
+    if not isinstance(tree, dict):
+        raise UserError(f"{where}: expected keys and values, found {_kind(tree)}")
+    return tree
+
+
+def read_stored(path: Path) -> dict[str, Any]:
+    """The recipe that a run has stored, as data, with today's names of renamed keys. Raises UserError."""
+    tree = _read_tree(path, f"recipe {path}")
+    for old, new in RENAMED.items():
+        *sections, key = old.split(".")
+        if (node := _section(tree, sections)) and key in node:
+            section, _, new_key = new.rpartition(".")
+            target = _section(tree, section.split("."))
+            assert target is not None, "a key moves within its section, or to the section above"
+            target[new_key] = node.pop(key)
+            if not node:  # all its keys have moved
+                _forget(tree, sections)
+    return tree
+
+
+def validate_with[R: BaseModel](schema: type[R], tree: dict[str, Any], overrides: Iterable[str], where: str) -> R:
+    """The recipe `tree` with `key=value` overrides. Changes `tree`. Raises UserError as `load_recipe` does."""
+    for override in overrides:
+        _apply(tree, override, schema)
+    return validate(schema, tree, where)
+
+
 def find_config(config: str, recipes: Path) -> Path:
-    """The file of a recipe given by name or path."""
+    """The file of a recipe that is given by name or path."""
     path = Path(config)
     if path.suffix in (".yaml", ".yml") or "/" in config:
         if not path.is_file():
@@ -102,18 +127,18 @@ def validate[R: BaseModel](schema: type[R], tree: dict, where: str) -> R:
 
 
 def recipe_text(recipe: BaseModel) -> str:
-    """The resolved recipe as YAML: every key, defaults included, in the schema's order."""
+    """The resolved recipe as YAML: every key in the schema's order."""
     return dump_yaml(recipe.model_dump(mode="json"))
 
 
 def differing_keys(old: BaseModel, new: BaseModel) -> list[tuple[str, Any, Any]]:
-    """(dotted key, old value, new value) wherever two recipes of one schema differ."""
+    """(dotted key, old value, new value) of every difference between recipes of one schema."""
     a, b = flatten(old.model_dump()), flatten(new.model_dump())
     return [(key, a.get(key), b.get(key)) for key in [*b, *(a.keys() - b.keys())] if a.get(key) != b.get(key)]
 
 
 def flatten(tree: dict, prefix: str = "") -> dict[str, Any]:
-    """Sections become dotted keys; lists of sections too, by index."""
+    """Dotted key → value; items of lists of sections by index."""
     flat = {}
     for key, value in tree.items():
         if isinstance(value, list) and any(isinstance(item, dict) for item in value):
@@ -135,7 +160,7 @@ def _read(path: Path, where: str) -> str:
 
 
 def _apply(tree: dict, override: str, schema: type[BaseModel]) -> None:
-    """Set one dotted key in the tree. Numbers in the path index lists: `data.sources.0.weight=2`."""
+    """Sets one dotted key; a number indexes a list: `data.sources.0.weight=2`."""
     key, equals, text = override.partition("=")
     key, text = key.strip(), text.strip()
     if not equals or not key:
@@ -166,11 +191,15 @@ def _apply(tree: dict, override: str, schema: type[BaseModel]) -> None:
         node[path[-1]] = value
 
 
-def _forget(tree: dict, path: list[str]) -> None:
+def _section(tree: dict[str, Any], path: list[str]) -> dict[str, Any] | None:
     node: Any = tree
-    for part in path[:-1]:
+    for part in path:
         node = node.get(part) if isinstance(node, dict) else None
-    if isinstance(node, dict):
+    return node if isinstance(node, dict) else None
+
+
+def _forget(tree: dict[str, Any], path: list[str]) -> None:
+    if (node := _section(tree, path[:-1])) is not None:
         node.pop(path[-1], None)
 
 
@@ -181,13 +210,13 @@ def _holds_sources(schema: type[BaseModel], path: list[str]) -> bool:
 
 
 def _sources_in_full(sources: Any) -> list:
-    """A path alone is short for a source; an override of one of its keys needs the long form."""
+    """Sources given as paths, as sections with keys that an override can set."""
     items = sources if isinstance(sources, list) else [sources] if sources else []
     return [{"path": item} if isinstance(item, str) else item for item in items]
 
 
 def _is_quoted(text: str) -> bool:
-    """Whether the text is for YAML although the key holds a word: "quoted", or null."""
+    """Whether the value of a text key is YAML after all: "quoted", or null."""
     return text[:1] in ("'", '"') or text in ("null", "~")
 
 
@@ -200,7 +229,7 @@ def _index(items: list, part: str, key: str) -> int:
 
 # ---- messages
 
-_WANTED = {
+_EXPECTED = {
     "int_type": "expected a whole number",
     "int_parsing": "expected a whole number",
     "int_from_float": "expected a whole number",
@@ -210,7 +239,7 @@ _WANTED = {
     "finite_number": "expected a finite number",
     "bool_type": "expected true or false",
     "bool_parsing": "expected true or false",
-    "string_type": "expected text (in quotes where it looks like something else)",
+    "string_type": "expected text (in quotes if it looks like another type)",
     "string_too_short": "must not be empty",
     "list_type": "expected a list, [a, b]",
     "model_type": "expected a section, {key: value}",
@@ -221,7 +250,7 @@ _WANTED = {
 
 
 def _explain(schema: type[BaseModel], error: ValidationError) -> str:
-    """One problem as one line: key, value, and the nearest right thing. A misspelt key explains a missing one."""
+    """One problem in one line: key, value and the nearest right thing. A misspelt key comes before a missing one."""
     problems = error.errors(include_url=False)
     problem = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
     also = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
@@ -230,26 +259,25 @@ def _explain(schema: type[BaseModel], error: ValidationError) -> str:
         return f"unknown key '{key}' (={_short(value)}){_key_hint(key, schema, value)}{also}"
     if kind == "missing":
         return f"key '{key}' is missing{also}"
-    if kind == "value_error":  # raised by a check of ours, on one value or on a whole section
+    if kind == "value_error":  # from our own check of a value or a section
         message = problem["msg"].removeprefix("Value error, ")
         if isinstance(value, dict | BaseModel):
             return f"{key + ': ' if key else ''}{message}{also}"
         return f"{key}={_short(value)}: {message}{also}"
     if kind == "literal_error":
-        words = [word.strip("'") for word in re.split(r", | or ", problem["ctx"]["expected"])]
-        return f"{key}={_short(value)}: expected {', '.join(words)}{_hint(str(value), words)}{also}"
+        valid = [word.strip("'") for word in re.split(r", | or ", problem["ctx"]["expected"])]
+        return f"{key}={_short(value)}: expected {', '.join(valid)}{_hint(str(value), valid)}{also}"
     if kind == "string_pattern_mismatch":
         return f"{key}={_short(value)}: only letters, digits, '.', '_' and '-', beginning with a letter or digit{also}"
-    message = _WANTED.get(kind) or problem["msg"][0].lower() + problem["msg"][1:].replace("input should", "must")
+    message = _EXPECTED.get(kind) or problem["msg"][0].lower() + problem["msg"][1:].replace("input should", "must")
     if message.startswith("input should"):
         message = "must" + message.removeprefix("input should")
     return f"{key}={_short(value)}: {message}{also}"
 
 
 def _key_hint(key: str, schema: type[BaseModel], value: Any = None) -> str:
-    """The new name of a renamed key, else the nearest key, with the index that the user wrote:
-    data.sources.0.wieght → data.sources.0.weight.
-    """
+    """The new name of a renamed key, else the nearest key, with the user's list index: data.sources.0.wieght →
+    data.sources.0.weight."""
     if renamed := _new_names(key, schema, value):
         return "; renamed: " + ", ".join(f"'{old}' is now '{new}'" for old, new in renamed.items())
     indices = re.findall(r"\.(\d+)(?=\.|$)", key)
@@ -262,9 +290,9 @@ def _key_hint(key: str, schema: type[BaseModel], value: Any = None) -> str:
 
 
 def _new_names(key: str, schema: type[BaseModel], value: Any = None) -> dict[str, str]:
-    """Old → new for a renamed key, or for the renamed keys of a section that is gone: those in `value`, else all.
+    """Old → new for a renamed key, or for the renamed keys of a removed section: those in `value`, else all.
 
-    A schema may be one section of a recipe (`load_settings`); its keys lack the section's name.
+    The schema may be one section of a recipe (see `load_settings`); its keys lack the section's name.
     """
     known, found = set(leaf_keys(schema)), {}
     for old, new in RENAMED.items():
@@ -276,8 +304,8 @@ def _new_names(key: str, schema: type[BaseModel], value: Any = None) -> dict[str
     return {old: new for old, new in found.items() if old in given} or found
 
 
-def _hint(word: str, words: list[str]) -> str:
-    near = nearest(word, words)
+def _hint(word: str, valid: list[str]) -> str:
+    near = nearest(word, valid)
     return f"; nearest: '{near}'" if near and near != word else ""
 
 

@@ -1,4 +1,4 @@
-"""What a recipe names on disk."""
+"""Checks of paths in a recipe."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ _NAMED = ("default", "dashscope")
 
 
 def check_tokenizer(tokenizer: str) -> None:
-    """Raises UserError unless `tokenizer` is a known name or something that exists."""
+    """Raises UserError unless `tokenizer` is a known name or an existing path."""
     if tokenizer in _NAMED or Path(tokenizer).exists():
         return
     near = nearest(tokenizer, _NAMED)
     raise UserError(
-        f"tokenizer={tokenizer}: no such file or directory, and the names are {' and '.join(_NAMED)}"
+        f"tokenizer={tokenizer}: no such file or directory; the names are {' and '.join(_NAMED)}"
         + (f"; nearest: '{near}'" if near else "")
     )

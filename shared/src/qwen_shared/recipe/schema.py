@@ -1,7 +1,6 @@
-"""The typed recipe: every key that changes a result, with its unit, its default and its check.
+"""The typed recipe: every key that changes a result, with its unit, default and check.
 
-Importing this costs milliseconds: no torch, no Megatron. A recipe that validates here can be built; what
-depends on the number of processes is checked by `check_layout` once that number is known.
+A recipe that validates here can be built; `check_layout` checks it against a number of processes. No torch here.
 """
 
 from __future__ import annotations
@@ -11,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, model_validator
 
-# Keys that say how a run is carried out, not what comes out of it: a resumed run may change them.
+# Keys that do not change results: a resumed run may change them.
 RESULT_NEUTRAL = ("parallel.", "training.micro_batch_size", "tracking.", "checkpoint.", "guards.")
 
 
 def _no_text(value: Any) -> Any:
-    # pydantic alone would take true for 1 and "12" for 12
+    # pydantic would accept true as 1 and "12" as 12
     if isinstance(value, bool | str):
         raise ValueError("expected a number")
     return value
@@ -30,19 +29,19 @@ Flag = Annotated[bool, Strict()]
 
 
 class Section(BaseModel):
-    """A part of a recipe: immutable, no unknown keys, numbers of the declared type only."""
+    """A part of a recipe: immutable, without unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)
 
 
 class RopeScaling(Section):
-    """Llama 3's stretched RoPE: frequencies slower than the original context by more than `low_freq_factor` turns are
-    divided by `factor`, those above `high_freq_factor` turns stay, those between are blended."""
+    """Llama 3's RoPE scaling. Frequencies with less than `low_freq_factor` turns in the original context are divided
+    by `factor`, those with more than `high_freq_factor` turns stay, those between are blended."""
 
     factor: Number = Field(gt=1.0)
     low_freq_factor: Number = Field(1.0, gt=0.0)
     high_freq_factor: Number = Field(4.0, gt=0.0)
-    original_positions: Positive = Field(8192, description="context length before the stretch")
+    original_positions: Positive = Field(8192, description="context length before scaling")
 
     @model_validator(mode="after")
     def _check(self) -> RopeScaling:
@@ -54,10 +53,10 @@ class RopeScaling(Section):
 
 
 class Model(Section):
-    """The architecture: Qwen's by default (report, section 2.3), or a relative's. Sizes are counts of units.
+    """The architecture: by default Qwen's (report, section 2.3).
 
-    Relatives differ in five switches, which also say what an export is called: Qwen, Qwen1.5, Qwen2 and Qwen2.5 have a
-    bias on query, key and value; Qwen3 has `qk_norm` instead; Llama neither.
+    Five switches select related families: Qwen, Qwen1.5, Qwen2 and Qwen2.5 have a bias on query, key and value; Qwen3
+    has `qk_norm` instead; Llama has neither.
     """
 
     num_layers: Positive
@@ -78,12 +77,12 @@ class Model(Section):
 
     @property
     def head_size(self) -> int:
-        """D: `head_dim`, resolved."""
+        """D."""
         return self.head_dim or self.hidden_size // self.num_attention_heads
 
     @property
     def kv_heads(self) -> int:
-        """Heads of key and value: `num_key_value_heads`, resolved."""
+        """Heads of key and value."""
         return self.num_key_value_heads or self.num_attention_heads
 
     @model_validator(mode="after")
@@ -105,7 +104,7 @@ class Model(Section):
                 f"num_key_value_heads={self.num_key_value_heads}"
             )
         if self.qkv_bias and self.qk_norm:
-            raise ValueError("qk_norm=true needs qkv_bias=false: Qwen3 has the norm, Qwen2 the bias, no family both")
+            raise ValueError("qk_norm=true needs qkv_bias=false: Qwen3 has the norm, Qwen2 the bias; none has both")
         return self
 
 
@@ -118,27 +117,22 @@ def sources_from_text(value: Any) -> Any:
 
 
 class Source(Section):
-    """Where documents come from.
-
-    `path` is `stdlib` (the Python installation's own prose), a file or a directory (.jsonl, .jsonl.gz, .jsonl.zst,
-    .parquet, .txt, .md), or `hf:NAME_OR_DIRECTORY` for a dataset read with `datasets`.
-    """
+    """A source of documents. `stdlib` is the prose of the Python installation."""
 
     path: str = Field(min_length=1, description="stdlib, a file, a directory, or hf:NAME_OR_DIRECTORY")
     weight: Number | None = Field(
-        None, gt=0.0, le=1e12, description="default: by tokens, so every token is seen equally often"
+        None, gt=0.0, le=1e12, description="default: by tokens, so each is seen equally often"
     )
-    text_key: str = Field("text", description="the field that holds the document")
-    config: str | None = Field(None, description="hf: only; the dataset's configuration name")
+    text_key: str = Field("text", description="the field with the document")
+    config: str | None = Field(None, description="hf: only; the dataset's configuration")
     split: str = Field("train", description="hf: only")
 
 
 class TrainingData(Section):
-    """What every job's data has. Each kind also says which names it knows, which files it reads, and
-    `isolate_documents`, as a key or once and for all."""
+    """The data of any job. Each kind defines `sources`, and `isolate_documents` as a key or a constant."""
 
-    builtin: ClassVar[tuple[str, ...]] = ()  # source paths that are names of data made here
-    suffixes: ClassVar[tuple[str, ...]] = ()
+    builtin: ClassVar[tuple[str, ...]] = ()  # source paths that name generated data
+    suffixes: ClassVar[tuple[str, ...]] = ()  # of the files it reads
     trees: ClassVar[bool] = False  # whether a directory may hold files of any kind
 
     if TYPE_CHECKING:
@@ -149,13 +143,13 @@ class TrainingData(Section):
         def sources(self) -> Sequence[Any]: ...
 
     seq_length: Positive = Field(description="tokens per sample")
-    validation_share: Share = Field(0.01, description="of the documents, whole; 1 to evaluate on all of them")
-    validation_max_bytes: Positive = Field(4_000_000, description="hold out no more UTF-8 bytes than this per source")
-    documents: Positive | None = Field(None, description="read at most this many documents of each source")
+    validation_share: Share = Field(0.01, description="of whole documents; 1 to evaluate on all of them")
+    validation_max_bytes: Positive = Field(4_000_000, description="hold out at most this many UTF-8 bytes per source")
+    documents: Positive | None = Field(None, description="read at most this many documents per source")
 
     @property
     def parts(self) -> dict[str, TrainingData]:
-        """Data of several kinds, each by the key under which its sources stand."""
+        """Data of each kind by the key of its sources."""
         return {"sources": self}
 
 
@@ -168,19 +162,19 @@ class Data(TrainingData):
         BeforeValidator(sources_from_text),
         Field(min_length=1, description="one source or a list; a path alone is short for {path: …}"),
     ]
-    isolate_documents: Flag = Field(False, description="no token sees another document; positions restart at each")
+    isolate_documents: Flag = Field(False, description="attention stays within a document; positions restart at each")
 
 
 class Parallel(Section):
-    """How the work is divided. The data-parallel size is what is left of the processes."""
+    """How processes divide the work; the data-parallel size is the rest."""
 
     tensor_parallel: Positive = 1
-    sequence_parallel: Flag = Field(False, description="tensor ranks also divide the sequence where nothing else is")
+    sequence_parallel: Flag = Field(False, description="tensor ranks divide the sequence outside divided layers")
     pipeline_parallel: Positive = 1
     virtual_pipeline: Positive = Field(1, description="model chunks per pipeline stage: a smaller bubble")
     context_parallel: Positive = Field(1, description="processes that share each sample's sequence")
     recompute: Literal["none", "selective", "full"] = Field(
-        "none", description="computed again instead of kept: the insides of attention and MLP, or whole layers"
+        "none", description="recompute instead of storing: inside attention and MLP, or whole layers"
     )
 
 
@@ -188,10 +182,8 @@ class Training(Section):
     steps: Positive
     global_batch_size: Positive = Field(description="samples of seq_length tokens per step")
     micro_batch_size: Positive = Field(1, description="samples per forward pass and data-parallel rank")
-    precision: Literal["auto", "bf16", "fp32"] = Field("auto", description="auto: bf16 where the hardware speeds it up")
-    dropout: Number = Field(
-        0.0, ge=0.0, lt=1.0, description="of what each block adds; drawn differently on each layout"
-    )
+    precision: Literal["auto", "bf16", "fp32"] = Field("auto", description="auto: bf16 if the hardware speeds it up")
+    dropout: Number = Field(0.0, ge=0.0, lt=1.0, description="on each block's output; drawn differently in each layout")
 
 
 class Optimizer(Section):
@@ -208,13 +200,13 @@ class Schedule(Section):
 
     kind: Literal["cosine", "constant", "linear", "wsd"] = "cosine"
     warmup_steps: Whole = Field(0, ge=0)
-    min_lr_ratio: Share = Field(0.1, description="the floor, as a share of the peak")
-    decay_steps: Positive | None = Field(None, description="wsd only: the last, falling part; default: steps / 10")
+    min_lr_ratio: Share = Field(0.1, description="the floor as a fraction of the peak")
+    decay_steps: Positive | None = Field(None, description="wsd only: the final decay; default: steps / 10")
 
-    def check(self, steps: int, said: str) -> None:
-        """Raises ValueError where it does not fit into so many steps, which are called `said`."""
+    def check(self, steps: int, name: str) -> None:
+        """Raises ValueError if it does not fit into `steps`, which the message calls `name`."""
         if self.warmup_steps >= steps:
-            raise ValueError(f"schedule.warmup_steps={self.warmup_steps} leaves nothing of {said}")
+            raise ValueError(f"schedule.warmup_steps={self.warmup_steps} leaves nothing of {name}")
         if self.decay_steps is None:
             return
         if self.kind != "wsd":
@@ -230,42 +222,42 @@ class Checkpoint(Section):
 
 
 class GuardSettings(Section):
-    """When a step is not taken as it comes. What guards have done to a run stays, whatever is said here later."""
+    """Limits that skip steps, roll back or end a run. Changing them later does not undo what was done."""
 
     max_nonfinite: Positive = Field(
-        3, description="steps in a row that could not be used, because loss or gradient is not finite, end the run"
+        3, description="end the run after this many steps in a row with a loss or gradient that is not finite"
     )
     spike: Number | None = Field(
-        2.0, gt=0.0, description="nats over its recent median at which the loss sends the run back; null: none does"
+        2.0, gt=0.0, description="roll back when the loss is this many nats above its recent median; null: never"
     )
-    max_rollbacks: Whole = Field(5, ge=0, description="in a run; after that spikes are only told")
+    max_rollbacks: Whole = Field(5, ge=0, description="per run; later spikes are only reported")
     step_timeout: Number | None = Field(
-        1200.0, ge=1.0, le=1e6, description="seconds without progress that end a run, all ranks' stacks in its logs"
+        1200.0, ge=1.0, le=1e6, description="end a run after this many seconds without progress; logs get all stacks"
     )
 
 
 class Evaluation(Section):
     interval: Positive = Field(description="steps between validations; the last step is always validated")
-    max_tokens: Positive | None = Field(None, description="validation tokens at intervals; the last step uses all")
-    prompts: list[str] = Field([], description="continued at every validation, to be read")
+    max_tokens: Positive | None = Field(None, description="validation tokens at an interval; the last step uses all")
+    prompts: list[str] = Field([], description="continued at every validation, for reading")
     sample_tokens: Positive = 48
     temperature: Number = Field(0.8, ge=0.0)
 
 
 class Tracking(Section):
     wandb: Literal["auto", "online", "offline", "disabled"] = Field(
-        "auto", description="auto: online where a key is set, else offline"
+        "auto", description="auto: online if a key is set, else offline"
     )
     project: str = Field("qwen", min_length=1)
     artifacts: Literal["auto", "reference", "none"] = Field(
-        "auto", description="the export in W&B, online: auto uploads it up to 2 GB, else only its checksums (reference)"
+        "auto", description="exports in online W&B: auto uploads up to 2 GB, larger ones as checksums (reference)"
     )
-    tensorboard: bool = Field(False, description="event files in the run's tensorboard/ as well")
+    tensorboard: bool = Field(False, description="also write event files to the run's tensorboard/")
     log_interval: Positive = Field(1, description="steps between lines of metrics.jsonl")
 
 
 def check_parallel(model: Model, parallel: Parallel, data: TrainingData) -> None:
-    """Raises ValueError where the parts of the model or of the sequence cannot be dealt out evenly."""
+    """Raises ValueError if the layout cannot divide the model or the sequence evenly."""
     tp, pp, vp, cp = (
         parallel.tensor_parallel,
         parallel.pipeline_parallel,
@@ -290,13 +282,13 @@ def check_parallel(model: Model, parallel: Parallel, data: TrainingData) -> None
         raise ValueError("parallel.sequence_parallel=true needs parallel.tensor_parallel of 2 or more")
     if cp > 1 and data.isolate_documents:
         raise ValueError(
-            f"parallel.context_parallel={cp}: documents that are isolated from each other (data.isolate_documents, and "
-            "conversations always) are not cut over ranks"
+            f"parallel.context_parallel={cp}: isolated documents (data.isolate_documents, and conversations always) "
+            "are not divided over ranks"
         )
     count = sequence_divisor(parallel)
     if data.seq_length % count:
         raise ValueError(
-            f"data.seq_length={data.seq_length} must be a multiple of {count} to be cut for "
+            f"data.seq_length={data.seq_length} must be a multiple of {count} for "
             f"parallel.context_parallel={cp} and sequence_parallel={str(parallel.sequence_parallel).lower()}"
         )
 
@@ -309,8 +301,8 @@ def sequence_divisor(parallel: Parallel) -> int:
 
 
 class RunRecipe(Section):
-    """What every run has, whatever trains it. A kind of run adds `training`, with `global_batch_size` and
-    `micro_batch_size`, and `parallel`."""
+    """The keys of every run. Each kind adds `parallel`, and `training` with `global_batch_size` and
+    `micro_batch_size`."""
 
     if TYPE_CHECKING:
 
@@ -329,7 +321,7 @@ class RunRecipe(Section):
 
 
 class Recipe(RunRecipe):
-    """What every job on the Megatron-core trainer has."""
+    """The keys of every job on the Megatron-core trainer."""
 
     parallel: Parallel = Parallel.model_construct()
     training: Training
@@ -341,7 +333,7 @@ class Recipe(RunRecipe):
 
     @model_validator(mode="after")
     def _check(self) -> Recipe:
-        if self.model is not None:  # else that of a model to come, which is checked with it
+        if self.model is not None:  # else checked once the parent is known
             check_parallel(self.model, self.parallel, self.data)
         if self.training.global_batch_size % self.training.micro_batch_size:
             raise ValueError(
@@ -353,12 +345,12 @@ class Recipe(RunRecipe):
 
 
 class PretrainEvaluation(Evaluation):
-    lengths: list[Positive] = Field([], description="context lengths of `evaluate`'s perplexity; default: seq_length")
+    lengths: list[Positive] = Field([], description="context lengths for `evaluate`; default: seq_length")
 
 
 class Init(Section):
     optimizer: Literal["fresh", "carry"] = Field(
-        "fresh", description="carry: with the optimizer's state of the run that --from names"
+        "fresh", description="carry: take over the optimizer state of the run that --from names"
     )
 
 
@@ -377,7 +369,7 @@ class _SampleLength(_Lax):
 
 
 class TrainedModel(_Lax):
-    """What any run's recipe says of its model, whatever the run's job."""
+    """The part about the model in any run's recipe."""
 
     name: str
     tokenizer: str

@@ -1,4 +1,4 @@
-"""YAML as people expect it: `3e-4` is a number, `off` is a word, no key stands twice."""
+"""YAML as people expect it: `3e-4` is a number, `off` is text, no key occurs twice."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import yaml
 
 from qwen_shared.errors import UserError
 
-# YAML 1.2's core schema instead of 1.1's, which reads `off` as false, `010` as 8 and `12:30` as 750.
+# YAML 1.2's core schema; 1.1's reads `off` as false, `010` as 8 and `12:30` as 750.
 _SCALARS = [
     ("null", r"|~|null|Null|NULL", ["", "~", "n", "N"]),
     ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
@@ -23,7 +23,7 @@ _SCALARS = [
 
 
 class _Loader(yaml.SafeLoader):
-    yaml_implicit_resolvers: dict = {}  # noqa: RUF012 (PyYAML's own way to start from none)
+    yaml_implicit_resolvers: dict = {}  # noqa: RUF012 (PyYAML's way to start empty)
 
     def construct_mapping(self, node, deep=False):
         seen = set()
@@ -32,7 +32,7 @@ class _Loader(yaml.SafeLoader):
             if not isinstance(key_node, yaml.ScalarNode):
                 raise UserError(f"line {line}: a key must be a word, not a list or a section")
             if key_node.value in seen:
-                raise UserError(f"key '{key_node.value}' stands twice, the second time in line {line}")
+                raise UserError(f"key '{key_node.value}' occurs twice, the second time in line {line}")
             seen.add(key_node.value)
             key_node.tag = "tag:yaml.org,2002:str"
         return super().construct_mapping(node, deep)
@@ -42,7 +42,7 @@ class _Loader(yaml.SafeLoader):
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes whatever `_Loader` (or a YAML 1.1 reader) would not read back as text."""
+    """Quotes text that `_Loader` or a YAML 1.1 reader would take for another type."""
 
     def ignore_aliases(self, data):
         return True
@@ -55,7 +55,7 @@ for _tag, _pattern, _first in _SCALARS:
 
 
 def parse_yaml(text: str, where: str) -> Any:
-    """Raises UserError that begins with `where`."""
+    """Raises UserError with a message that begins with `where`."""
     try:
         return yaml.load(text, _Loader)
     except UserError as error:
@@ -70,5 +70,5 @@ def parse_yaml(text: str, where: str) -> Any:
 
 
 def dump_yaml(tree: Any) -> str:
-    """Block style, keys in their given order; `parse_yaml` gives the same tree back."""
+    """Block style, keys in the given order; `parse_yaml` reads back the same tree."""
     return yaml.dump(tree, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)

@@ -1,4 +1,4 @@
-"""A run's directory: recipe, manifest, lock, metrics, checkpoints and where they lie, lineage. No torch."""
+"""The run directory: recipe, manifest, lock, metrics, checkpoints and their hashes, lineage. No torch."""
 
 from qwen_shared.run.manifest import Manifest, Parent, inspect_run, open_run
 from qwen_shared.run.metrics_file import read_metrics

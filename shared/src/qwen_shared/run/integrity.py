@@ -1,7 +1,6 @@
-"""Checkpoints that are what was written: hashes beside the files, and which checkpoint of a run is whole.
+"""Hashes of a checkpoint's files, and the newest checkpoint whose files still have them.
 
-Of every kind, whatever trained it; torch is needed only to tell the other ranks. The format is that of Megatron's
-`integrity.json`, with paths relative to the checkpoint's directory.
+The format is Megatron's `integrity.json`, with paths relative to the checkpoint's directory.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ HASHES = "integrity.json"
 
 
 def write_hashes(directory: Path) -> None:
-    """Hash every file under a checkpoint's directory into its `integrity.json`; all of it is on the disk afterwards."""
+    """Writes the hash of every file into `integrity.json`, and flushes all to the disk."""
     files = sorted(path for path in directory.rglob("*") if path.is_file() and path.name != HASHES)
     hashes = {str(path.relative_to(directory)): _hash(path) for path in files}
     text = json.dumps({"algorithm": "sha256", "files": hashes}, indent=2) + "\n"
@@ -33,9 +32,9 @@ def write_hashes(directory: Path) -> None:
 
 
 def damage(directory: Path) -> str | None:
-    """What is wrong with a checkpoint's files, in a few words; None where they have their hashes.
+    """What is wrong with a checkpoint's files, None if they have their hashes.
 
-    Raises PermissionError: what may not be read is as whole as ever, for somebody else.
+    Raises PermissionError: a file that this user may not read is not damaged.
     """
     try:
         for path in directory.rglob("*"):
@@ -65,39 +64,38 @@ def damage(directory: Path) -> str | None:
 
 
 def newest_whole_checkpoint(directory: Path, before: int | None = None) -> int:
-    """Step of the newest checkpoint (of a step less than `before`) whose files have the hashes they were written with;
-    0 where there is none.
+    """Step of the newest undamaged checkpoint (below step `before`), 0 if there is none. All ranks call it.
 
-    A damaged one is set aside as `damaged-STEP` and said so. Raises UserError where all are damaged. All ranks call.
+    Renames newer, damaged ones to `damaged-STEP` and reports them. Raises UserError if all are damaged.
     """
     import torch
 
-    # Rank 0 looks and tells: whatever it meets, the others are not left waiting for it.
+    # Rank 0 looks. It broadcasts problems too, so that no rank waits in vain.
     several = torch.distributed.is_initialized() and torch.distributed.get_world_size() > 1
-    looks = not several or torch.distributed.get_rank() == 0
-    told = [_find_whole(directory, before) if looks else None]
+    found = _find_whole(directory, before) if not several or torch.distributed.get_rank() == 0 else 0
     if several:
-        torch.distributed.broadcast_object_list(told, src=0)
-    found = told[0]
+        message = [found]
+        torch.distributed.broadcast_object_list(message, src=0)
+        (found,) = message
     if isinstance(found, str):
         raise UserError(found)
     return found
 
 
 def require_whole(directory: Path, step: int) -> None:
-    """Raises UserError where the files of checkpoint `step` are not as they were written."""
+    """Raises UserError if files of checkpoint `step` are damaged."""
     path = checkpoint_path(directory, step)
     try:
         problem = damage(path)
     except PermissionError as error:
         raise UserError(f"{error.filename}: cannot be read: {error.strerror}") from None
     if problem:
-        raise UserError(f"checkpoint {path} is damaged ({problem}): put it back, or take another")
+        raise UserError(f"checkpoint {path} is damaged ({problem}): restore it, or take another")
 
 
 @contextlib.contextmanager
 def data_alone(checkpoint: Path) -> Iterator[None]:
-    """Inside, a checkpoint is read. Raises UserError where it holds what torch.load does not read (`qwen_shared`)."""
+    """Raises UserError if the block reads a checkpoint with pickles that torch.load refuses (see `qwen_shared`)."""
     try:
         yield
     except pickle.UnpicklingError:
@@ -105,7 +103,7 @@ def data_alone(checkpoint: Path) -> Iterator[None]:
 
 
 def _find_whole(directory: Path, before: int | None) -> int | str:
-    """The newest whole step, 0 where there never was a checkpoint; or, in words, why there is none to go on from."""
+    """The newest undamaged step, 0 if there never was a checkpoint, or a message that says why there is none."""
     damaged: dict[int, str] = {}
     for step in reversed(list_checkpoints(directory)):
         if before is not None and step >= before:
@@ -115,22 +113,22 @@ def _find_whole(directory: Path, before: int | None) -> int | str:
         except PermissionError as error:
             return f"{error.filename}: cannot be read: {error.strerror}"
         if problem is None:
-            for other, words in damaged.items():
-                _set_aside(directory, other, words, step)
+            for other, reason in damaged.items():
+                _set_aside(directory, other, reason, step)
             return step
         damaged[step] = problem
-    # Nothing is moved then: the same command must not begin anew the next time, over what is left.
+    # If all are damaged nothing is renamed: the next start must not begin a new run over them.
     if damaged:
-        words = "; ".join(f"step {step}: {problem}" for step, problem in damaged.items())
-        return f"{directory}: every checkpoint is damaged ({words}); put one back, or start another run with --run-dir"
+        reasons = "; ".join(f"step {step}: {problem}" for step, problem in damaged.items())
+        return f"{directory}: every checkpoint is damaged ({reasons}); restore one, or start another run with --run-dir"
     if before is None and any(directory.glob("damaged-*")):
-        return f"{directory}: only damaged checkpoints are left; put one back, or start another run with --run-dir"
+        return f"{directory}: only damaged checkpoints are left; restore one, or start another run with --run-dir"
     return 0
 
 
-def _set_aside(directory: Path, step: int, words: str, whole: int) -> None:
+def _set_aside(directory: Path, step: int, reason: str, whole: int) -> None:
     path, aside = checkpoint_path(directory, step), directory / f"damaged-{step:08d}"
-    say(f"checkpoint {path} is damaged ({words}): going back to step {whole}")
+    say(f"checkpoint {path} is damaged ({reason}): going back to step {whole}")
     shutil.rmtree(aside, ignore_errors=True)
     path.rename(aside)
 

@@ -1,6 +1,6 @@
-"""What a run came from: the chain of checkpoints behind it, kept in its manifest.
+"""The chain of checkpoints that a run came from.
 
-It is resolved once, when the run begins: a parent's directory may move or go, and what it was stays known.
+It is resolved once, when the run begins, and kept in the manifest, because a parent's directory may move or vanish.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from qwen_shared.run.metrics_file import read_metrics
 
 
 def describe_parent(run: str, step: int | None = None, hash: str | None = None) -> Parent:
-    """A checkpoint with what the manifest of its run says of it. A model that is not a run has only its name."""
+    """A checkpoint, with facts from its run's manifest. A model that is not a run has only a name."""
     manifest = _manifest(run)
     if manifest is None:
         return Parent(run=run, step=step, hash=hash, name=Path(run).name)
@@ -32,7 +32,7 @@ def describe_parent(run: str, step: int | None = None, hash: str | None = None) 
 
 
 def lineage_of(parent: Parent | None) -> list[Parent]:
-    """The parent, its parent, and so on, up to random weights or a model that is not a run."""
+    """The parent, its parent, and so on, back to random weights or a model that is not a run."""
     chain: list[Parent] = []
     while parent is not None and parent.run not in [known.run for known in chain]:
         chain.append(describe_parent(parent.run, parent.step, parent.hash))
@@ -44,7 +44,7 @@ def lineage_of(parent: Parent | None) -> list[Parent]:
 
 
 def tokens_seen(run_dir: Path, manifest: Manifest, step: int | None) -> int | None:
-    """Tokens that a run had seen by a step, its last where None; None where that was not counted."""
+    """Tokens that a run had seen by `step` (default: its last), None if they were not counted."""
     lines = read_metrics(run_dir / "metrics.jsonl")
     is_last = step is None or not lines or lines[-1]["step"] <= step
     line = next((line for line in lines if line["step"] == step), {})
@@ -52,13 +52,13 @@ def tokens_seen(run_dir: Path, manifest: Manifest, step: int | None) -> int | No
 
 
 def family(manifest: Manifest) -> str:
-    """The name of the model that all began with: one for a base model and for whatever was made of it."""
+    """The name of the first ancestor: a base model and all its descendants share it."""
     return manifest.lineage[-1].name if manifest.lineage else manifest.name
 
 
 def _manifest(run: str) -> Manifest | None:
     directory = Path(run)
-    with contextlib.suppress(UserError):  # a damaged manifest says nothing
+    with contextlib.suppress(UserError):  # damaged
         if (directory / MANIFEST).is_file():
             return Manifest.read(directory)
     return None

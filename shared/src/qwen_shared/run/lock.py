@@ -1,4 +1,4 @@
-"""One process (group) at a time works on a run directory, or on another place."""
+"""Locks: one command at a time works on a run directory or on a publishing target."""
 
 from __future__ import annotations
 
@@ -14,35 +14,35 @@ from qwen_shared.errors import UserError
 
 @contextlib.contextmanager
 def lock_run(run_dir: Path) -> Iterator[None]:
-    """Hold the run for this process; the system lets go of it when the process ends, however it ends.
+    """Holds the run's lock, which the system releases however the process ends.
 
-    Raises UserError where another process holds it, and where the directory cannot be written.
+    Raises UserError if another process holds it or the directory cannot be written.
     """
     with _lock(
         run_dir / ".lock",
-        lambda other: f"{run_dir}: {other} is at work on this run; wait for it, or take another run",
+        lambda other: f"{run_dir}: {other} is working on this run; wait for it, or take another run",
     ):
         yield
 
 
 @contextlib.contextmanager
 def lock_target(directory: Path) -> Iterator[None]:
-    """Hold a place outside any run, where a directory is put together and then replaced. The lock lies beside it, and
-    goes when all is done.
+    """Holds a directory outside any run that is about to be replaced. The lock file lies beside it and is removed at
+    the end.
 
-    Raises UserError where another process holds it, and where nothing can be written there.
+    Raises UserError if another process holds it or the place cannot be written.
     """
     path = directory.with_name(f".{directory.name}.lock")
-    with _lock(path, lambda other: f"{directory} is being published by {other}; wait for it, or give another place"):
+    with _lock(path, lambda other: f"{directory} is being published by {other}; wait for it, or give another target"):
         try:
             yield
         finally:
-            path.unlink(missing_ok=True)  # while it is held: who has opened it meanwhile finds it gone, see `_lock`
+            path.unlink(missing_ok=True)  # still locked: a process that opened it meanwhile notices, see `_lock`
 
 
 @contextlib.contextmanager
 def _lock(path: Path, taken: Callable[[str], str]) -> Iterator[None]:
-    """`taken` says what is the matter where another process has it; it is given that one's name."""
+    """`taken` makes the error message from the holder's name."""
     file = _open(path)
     while True:
         try:
@@ -52,14 +52,14 @@ def _lock(path: Path, taken: Callable[[str], str]) -> Iterator[None]:
                 file.seek(0)
                 holder = file.read().strip() or "unknown"
             raise UserError(taken(f"another process (pid {holder})")) from None
-        except OSError:  # a file system without locks: better to run than to refuse
+        except OSError:  # a file system without locks must not stop the run
             break
         if _is_there(file, path):
             break
-        file.close()  # its holder took it away between our opening and our locking it
+        file.close()  # its holder removed it after we had opened it
         file = _open(path)
     with file:
-        with contextlib.suppress(OSError):  # the number is a courtesy, for which a full disk may have no room
+        with contextlib.suppress(OSError):  # the pid is a courtesy; the disk may be full
             file.truncate(0)
             os.write(file.fileno(), f"{os.getpid()}\n".encode())
         yield

@@ -1,4 +1,4 @@
-"""What a run directory says about its run: `recipe.yaml`, resolved, and `manifest.json`."""
+"""A run's `recipe.yaml` (resolved) and `manifest.json`, and whether a recipe begins or resumes the run."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from qwen_shared.errors import Stopped, UserError, first_line
 from qwen_shared.files import write_atomic
-from qwen_shared.recipe import RESULT_NEUTRAL, RunRecipe, TrainedModel, differing_keys, load_recipe, recipe_text
-from qwen_shared.recipe.yaml_text import parse_yaml
+from qwen_shared.recipe import RESULT_NEUTRAL, RunRecipe, differing_keys, recipe_text
+from qwen_shared.recipe.load import read_stored, validate_with
 
 RECIPE, MANIFEST = "recipe.yaml", "manifest.json"
 TOKENIZER = "tokenizer"  # the directory of a tokenizer that the run keeps for itself
 State = Literal["new", "resume", "finished"]
 
 _REASON = 300  # characters; the log has the rest
-# What communication says where another rank is gone; that one, or its launcher, knows why.
+# Errors of communication when another rank is lost; that rank or the launcher knows the cause.
 _CONSEQUENCES = re.compile(r"gloo/|nccl|connection (closed|reset) by peer", re.IGNORECASE)
-_LOST_RANK = "another rank was lost: the console and logs/ say how"
-_NAME_BYTES = 255  # what Linux gives the name of a file
+_LOST_RANK = "another rank was lost: see the console and logs/"
+_NAME_BYTES = 255  # Linux's limit for a file name
 _OWN_TOKENIZER = f"./{TOKENIZER}"  # as the run's recipe names it
-_WITHOUT = "delete it: the run goes on from its checkpoints without it"
+_WITHOUT = "delete it: the run continues from its checkpoints without it"
 
-# What may lie in a directory before its run began: the launcher's and the library log, half-written files.
+# Files of a launcher or a log, which may exist before the run.
 _BEFORE_A_RUN = {"logs", "log.txt"}
 _LIBRARIES = ("torch", "megatron-core", "transformers", "datasets", "tiktoken", "numpy", "safetensors", "wandb")
 
@@ -67,10 +67,10 @@ class Manifest(BaseModel):
     versions: dict[str, str] = {}
     data: list[dict[str, Any]] = []
     tokenizer: str | None = None  # fingerprint
-    precision: str | None = None  # what `auto` was on the machine where the run began
+    precision: str | None = None  # `auto` as resolved when the run began
     wandb_run_id: str | None = None
     wandb_url: str | None = None
-    wandb_artifacts: dict[int, str] = {}  # entity/project/name:version of the checkpoints that W&B has, by step
+    wandb_artifacts: dict[int, str] = {}  # step → entity/project/name:version
     parent: Parent | None = None
     lineage: list[Parent] = []  # the parent, its parent, …
     reward_model: Parent | None = None  # of PPO
@@ -78,7 +78,6 @@ class Manifest(BaseModel):
 
     @classmethod
     def create(cls, command: str, kind: str, name: str) -> Manifest:
-        """A new run's manifest, with what can be known of the software that makes it."""
         now = _now()
         return cls(
             command=command,
@@ -93,7 +92,7 @@ class Manifest(BaseModel):
 
     @classmethod
     def read(cls, run_dir: Path) -> Manifest:
-        """Raises UserError where there is none or it cannot be read."""
+        """Raises UserError if it is missing or damaged."""
         path = run_dir / MANIFEST
         try:
             return cls.model_validate(json.loads(path.read_text(encoding="utf-8")))
@@ -109,7 +108,7 @@ class Manifest(BaseModel):
             raise UserError(f"{path}: damaged: {error}; {_WITHOUT}") from None
 
     def break_off(self, error: BaseException) -> None:
-        """The run ends by this error. That it failed before stays as it is: the error is what came of it."""
+        """Records that this error ends the run. Keeps an earlier `failed`: this error is then its consequence."""
         if self.status != "failed":
             self.status = "stopped" if isinstance(error, Stopped | KeyboardInterrupt) else "failed"
             reason = first_line(error)[:_REASON]
@@ -121,13 +120,13 @@ class Manifest(BaseModel):
 
 
 def inspect_run(run_dir: Path, recipe: RunRecipe) -> State:
-    """Whether this recipe would begin, go on with or find finished the run in `run_dir`; nothing is written.
+    """Whether this recipe would begin or resume the run in `run_dir` or finds it finished. Writes nothing.
 
-    Raises UserError where the directory holds something else, another recipe's run, or cannot be used.
+    Raises UserError if the directory is unusable, no run, or another recipe's run.
     """
     for part in run_dir.parts:
         if (size := len(os.fsencode(part))) > _NAME_BYTES:
-            raise UserError(f"{_show(part)}: a name of {size} bytes; files and directories have {_NAME_BYTES} at most")
+            raise UserError(f"{_show(part)}: a name of {size} bytes; the limit is {_NAME_BYTES}")
     try:
         if not run_dir.exists():
             return "new"
@@ -143,17 +142,17 @@ def inspect_run(run_dir: Path, recipe: RunRecipe) -> State:
                 f"but no {RECIPE}); choose another --run-dir"
             )
         return "new"
-    # The recipe is written first: where the manifest is missing, the run was killed between the two.
+    # The recipe is written first: if the manifest is missing, the run was killed between the two.
     status = Manifest.read(run_dir).status if MANIFEST in present else "running"
     try:
         old = read_recipe(run_dir, type(recipe))
     except UserError as error:
         raise UserError(
-            f"{run_dir}: its {RECIPE} is damaged ({error}); put it back, or choose another --run-dir"
+            f"{run_dir}: its {RECIPE} is damaged ({error}); restore it, or choose another --run-dir"
         ) from None
     changed = [(key, a, b) for key, a, b in differing_keys(old, recipe) if not key.startswith(RESULT_NEUTRAL)]
     if changed and status != "finished" and not has_trained(run_dir):
-        return "new"  # it failed before its first step: nothing is lost
+        return "new"  # it failed before its first step
     if changed:
         shown = "; ".join(f"{key}: {_show(a)} → {_show(b)}" for key, a, b in changed[:5])
         more = f" and {len(changed) - 5} more" if len(changed) > 5 else ""
@@ -165,10 +164,9 @@ def inspect_run(run_dir: Path, recipe: RunRecipe) -> State:
 
 
 def open_run(run_dir: Path, recipe: RunRecipe, command: str, kind: str) -> tuple[State, Manifest]:
-    """Makes `run_dir` a run with this recipe, or finds the run that it is. One process per run calls this.
+    """Begins the run or opens the existing one. Marks it running unless it is finished. One process per run calls this.
 
-    A new or resumed run is marked running; a finished one is left as it is. Raises UserError as `inspect_run` does,
-    and where the directory cannot be written.
+    Raises UserError as `inspect_run` does, and if the directory cannot be written.
     """
     state = inspect_run(run_dir, recipe)
     if state == "finished":
@@ -188,30 +186,20 @@ def open_run(run_dir: Path, recipe: RunRecipe, command: str, kind: str) -> tuple
     return state, manifest
 
 
-def read_recipe[R: RunRecipe | TrainedModel](run_dir: Path, schema: type[R], overrides: Sequence[str] = ()) -> R:
-    """A run's own recipe. A tokenizer that the run keeps is found wherever the run now is. Raises UserError."""
-    recipe = load_recipe(schema, str(run_dir / RECIPE), list(overrides), run_dir)
-    if recipe.tokenizer != _OWN_TOKENIZER:
-        return recipe
-    return recipe.model_copy(update={"tokenizer": str(run_dir / TOKENIZER)})
+def read_recipe[R: BaseModel](run_dir: Path, schema: type[R], overrides: Sequence[str] = ()) -> R:
+    """A run's own recipe. Raises UserError."""
+    return validate_with(schema, own_recipe(run_dir), overrides, f"recipe {run_dir / RECIPE}")
 
 
 def own_recipe(run_dir: Path) -> dict[str, Any]:
-    """A run's own recipe as it is written, of whatever kind the run is. A tokenizer as `read_recipe` has it.
-
-    Raises UserError where that cannot be read."""
-    path = run_dir / RECIPE
-    try:
-        tree = parse_yaml(path.read_text(encoding="utf-8"), str(path))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read ({error}); put it back") from None
-    if not isinstance(tree, dict) or not tree:
-        raise UserError(f"{path}: no recipe of a run; put it back")
+    """A run's own recipe as data, for any kind of run; its own tokenizer is found also after the run has moved. Raises
+    UserError."""
+    tree = read_stored(run_dir / RECIPE)
     return tree | ({"tokenizer": str(run_dir / TOKENIZER)} if tree.get("tokenizer") == _OWN_TOKENIZER else {})
 
 
 def has_trained(run_dir: Path) -> bool:
-    """Whether a run has steps to lose."""
+    """Whether a run has steps that a new start would lose."""
     metrics = run_dir / "metrics.jsonl"
     return any(run_dir.glob("checkpoints/step-*")) or (metrics.is_file() and metrics.stat().st_size > 0)
 
@@ -233,11 +221,11 @@ def _now() -> str:
 
 
 def _machine() -> str:
-    words = f"{platform.system()} {platform.release()}, {platform.machine()}, {os.cpu_count()} CPU cores"
-    torch = sys.modules.get("torch")  # not loaded for this: who trains has it
+    machine = f"{platform.system()} {platform.release()}, {platform.machine()}, {os.cpu_count()} CPU cores"
+    torch = sys.modules.get("torch")  # loaded in any process that trains
     if torch is not None and torch.cuda.is_available():
-        words += f", {torch.cuda.device_count()} × {torch.cuda.get_device_name()}"
-    return words
+        machine += f", {torch.cuda.device_count()} × {torch.cuda.get_device_name()}"
+    return machine
 
 
 def _versions() -> dict[str, str]:
@@ -251,7 +239,7 @@ def _versions() -> dict[str, str]:
 
 
 def _git_commit() -> str | None:
-    """The commit of the checkout that this code is in, with a `+` where files were changed since."""
+    """The commit of this code's checkout, with a `+` if files have changed since."""
     git = ["git", "-C", str(Path(__file__).parent)]
     try:
         head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10)

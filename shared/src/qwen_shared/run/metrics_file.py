@@ -1,4 +1,4 @@
-"""metrics.jsonl: one object a line, each step exactly once, whatever happened to the process."""
+"""metrics.jsonl: one object per line, each step exactly once, also after kills."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ from qwen_shared.files import write_atomic
 
 
 class MetricsFile:
-    """Opens the file for a run that goes on after `resume_step` (None: from the beginning).
+    """Opens the file for a run that resumes after `resume_step` (None: from the beginning).
 
-    Lines past that step belong to work that is done again, and a last line torn by a kill to no step at all: both are
-    taken out before anything is added.
+    Removes later lines, whose steps will be repeated, and a last line torn by a kill.
     """
 
     def __init__(self, path: Path, resume_step: int | None):
@@ -30,9 +29,9 @@ class MetricsFile:
         self._end = self._file.seek(0, os.SEEK_END)
 
     def add(self, record: dict[str, Any]) -> None:
-        """Appends one step's record; a second record of the same step is merged into its line.
+        """Appends a step's record, or merges it into the step's line.
 
-        Raises OSError where the disk is full: the torn line is cut when the run goes on.
+        Raises OSError if the disk is full; a torn line is removed on resuming.
         """
         if self.last and record["step"] < self.last["step"]:
             raise ValueError(f"step {record['step']} after step {self.last['step']}")
@@ -41,12 +40,12 @@ class MetricsFile:
         else:
             self.last, self._last_start = record, self._end
         data = _line(self.last).encode()
-        # One write: a killed process leaves the old end or the new one.
+        # One write: a kill leaves the old end or the new one.
         try:
             written = os.pwrite(self._file.fileno(), data, self._last_start)
         except OSError as error:
             raise OSError(error.errno, error.strerror, self._file.name) from None
-        if written < len(data):  # the disk took a part; the next attempt would say why
+        if written < len(data):  # the disk is full
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._file.name)
         self._end = self._last_start + len(data)
         self._file.truncate(self._end)
@@ -57,16 +56,16 @@ class MetricsFile:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The records in the order of their steps, without lines that are none; [] where there is no file."""
+    """The records in the order of their steps, without damaged lines; [] if there is no file."""
     records: list[dict[str, Any]] = []
     if not path.exists():
         return records
-    for line in path.read_bytes().split(b"\n")[:-1]:  # what follows the last newline is torn
+    for line in path.read_bytes().split(b"\n")[:-1]:  # text after the last newline is torn
         try:
             record = json.loads(line)
             step = record["step"]
         except (ValueError, TypeError, KeyError):
-            continue  # damaged: the steps after it are still what they were
+            continue  # damaged; later lines are still valid
         if not isinstance(step, int) or (records and step <= records[-1]["step"]):
             break
         records.append(record)
@@ -74,6 +73,6 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 
 def _line(record: dict[str, Any]) -> str:
-    """Numbers keep every bit; JSON has no word for NaN and infinity, they become null."""
+    """Numbers keep every bit. NaN and infinity, which JSON lacks, become null."""
     plain = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}
     return json.dumps(plain) + "\n"

@@ -1,4 +1,4 @@
-"""A run as it happens: W&B, TensorBoard, metrics.jsonl and the console, by one call a step."""
+"""One call per step feeds W&B, TensorBoard, metrics.jsonl and the console."""
 
 from qwen_shared.tracking.console import data_progress
 from qwen_shared.tracking.tracker import NoTracker, Tracker

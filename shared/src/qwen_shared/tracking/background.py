@@ -1,4 +1,4 @@
-"""Calls made aside, in their order, so that whoever asks for them never waits."""
+"""Calls in a background thread, in order."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import queue
 import threading
 from collections.abc import Callable
 
-_ROOM = 10_000  # calls waiting; more than that were never meant to be made
+_MOST = 10_000  # waiting calls
 
 
 class BackgroundQueue:
-    """A thread that makes calls. They must not raise."""
+    """The calls must not raise."""
 
     def __init__(self, name: str):
-        self._calls: queue.Queue[Callable[[], None] | None] = queue.Queue(_ROOM)
+        self._calls: queue.Queue[Callable[[], None] | None] = queue.Queue(_MOST)
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
 
-    def ask(self, call: Callable[[], None]) -> bool:
-        """Whether there was room for it."""
+    def put(self, call: Callable[[], None] | None) -> bool:
+        """Adds a call, None to end; returns False if the queue is full."""
         try:
             self._calls.put_nowait(call)
         except queue.Full:
@@ -26,8 +26,8 @@ class BackgroundQueue:
         return True
 
     def close(self, timeout: float) -> bool:
-        """Wait for what was asked for, at most so many seconds; whether all of it is done."""
-        if not self.ask(None):
+        """Waits at most `timeout` seconds for the calls; returns whether all are done."""
+        if not self.put(None):
             return False
         self._thread.join(timeout)
         return not self._thread.is_alive()

@@ -1,4 +1,4 @@
-"""Progress of a run on the console: a bar on a terminal, plain lines elsewhere."""
+"""Progress on the console: a bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from qwen_shared.log import say, show
 
 if TYPE_CHECKING:
-    from rich.progress import TaskID
+    from rich.progress import Progress, TaskID
 
 PLAIN_INTERVAL_S = 10.0
 _SHOWN = {
@@ -30,32 +30,30 @@ _SHOWN = {
 
 
 class ConsoleProgress:
-    """Shows the metrics that `Tracker.log` gets: those of `_SHOWN`, and val/…"""
-
     def __init__(self, total_steps: int, start_step: int):
         self._total, self._start = total_steps, start_step
         self._started = self._shown = time.monotonic()
         self._metrics: dict[str, float] = {}
-        self._bar = None
+        self._bar: Progress | None = None
 
     def start(self) -> None:
-        """The steps begin now."""
         self._started = self._shown = time.monotonic()
         if sys.stdout.isatty():
-            self._bar, self._task = _make_bar(self._total, self._start)
-            self._bar.start()
+            bar, self._task = _make_bar(self._total, self._start)
+            bar.start()
+            self._bar = bar
 
     def update(self, step: int, metrics: dict[str, float]) -> None:
         self._metrics |= metrics
         validation = {name: value for name, value in metrics.items() if name.startswith("val/")}
         if self._bar is not None:
-            self._bar.update(self._task, completed=step, words=self._words())
+            self._bar.update(self._task, completed=step, metrics=self._text())
         else:
             now = time.monotonic()
-            # The first step tells that it runs at all.
+            # The first step shows that training runs.
             if validation or now - self._shown >= PLAIN_INTERVAL_S or step in (self._start + 1, self._total):
                 self._shown = now
-                show(f"step {step}/{self._total}  {self._words()}  {self._eta(step)}".rstrip())
+                show(f"step {step}/{self._total}  {self._text()}  {self._eta(step)}".rstrip())
         if validation:
             shown = "  ".join(f"{name.removeprefix('val/')} {_short(value)}" for name, value in validation.items())
             say(f"step {step}: validation {shown}")
@@ -64,7 +62,7 @@ class ConsoleProgress:
         if self._bar is not None:
             self._bar.stop()
 
-    def _words(self) -> str:
+    def _text(self) -> str:
         return "  ".join(text.format(self._metrics[name]) for name, text in _SHOWN.items() if name in self._metrics)
 
     def _eta(self, step: int) -> str:
@@ -79,10 +77,7 @@ class ConsoleProgress:
 
 @contextlib.contextmanager
 def data_progress() -> Iterator[Callable[[int, int | None, str], None]]:
-    """Shows how far text has been read: the callback takes bytes done, bytes in all or None, and the source's name.
-
-    A bar on a terminal, a line every ten seconds elsewhere; nothing where the work is done before either is due.
-    """
+    """Shows the progress of tokenising. The callback takes bytes done, total bytes or None, and the source's name."""
     if sys.stdout.isatty():
         from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -117,7 +112,7 @@ def data_progress() -> Iterator[Callable[[int, int | None, str], None]]:
     yield line
 
 
-def _make_bar(total_steps: int, start_step: int):
+def _make_bar(total_steps: int, start_step: int) -> tuple[Progress, TaskID]:
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -130,14 +125,14 @@ def _make_bar(total_steps: int, start_step: int):
         TextColumn("step"),
         MofNCompleteColumn(),
         BarColumn(bar_width=None),
-        TextColumn("{task.fields[words]}", markup=False),
+        TextColumn("{task.fields[metrics]}", markup=False),
         TimeRemainingColumn(),
         refresh_per_second=4,
         speed_estimate_period=120,
         redirect_stderr=False,  # stderr is the log file (see log.py)
         expand=True,
     )
-    return bar, bar.add_task("training", total=total_steps, completed=start_step, words="")
+    return bar, bar.add_task("training", total=total_steps, completed=start_step, metrics="")
 
 
 def _short(value: float) -> str:

@@ -1,4 +1,4 @@
-"""A run's results as a table: what was measured, before training and after, with its interval."""
+"""A run's results as a table: each measure before and after training, with its interval."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Measure:
-    """One figure of the finished model; `low` and `high` are its interval, `before` the model's that it began from."""
+    """A result of the finished model; `low` and `high` are its interval, `before` the parent model's result."""
 
     name: str
     after: float
@@ -18,8 +18,7 @@ class Measure:
 
 
 def measures(results: dict[str, Any]) -> list[Measure]:
-    """Those of a manifest's results that say how good the model is: with an interval, on held-out data, or with a
-    counterpart from before. Counts and the like are left out."""
+    """The results that measure the model's quality: those with an interval or on held-out data."""
     found = []
     for name, value in results.items():
         base, _, end = name.rpartition("_")
@@ -34,7 +33,7 @@ def measures(results: dict[str, Any]) -> list[Measure]:
 
 
 def result_rows(results: dict[str, Any]) -> list[dict[str, Any]]:
-    """The same for a table of W&B's."""
+    """`measures` as rows of a W&B table."""
     return [
         {"measure": m.name, "before": m.before, "after": m.after, "low": m.low, "high": m.high}
         for m in measures(results)

@@ -1,4 +1,4 @@
-"""One call per step for everything that watches a run: the run's own files, W&B, TensorBoard, the console."""
+"""One call per step for metrics.jsonl, tables.jsonl, W&B, TensorBoard and the console."""
 
 from __future__ import annotations
 
@@ -18,15 +18,14 @@ from qwen_shared.tracking.results import result_rows
 from qwen_shared.tracking.tensorboard import TensorBoard
 from qwen_shared.tracking.wandb_run import WandbRun
 
-TABLES, SAMPLES = "tables.jsonl", "val/samples"  # the file, and what samples are called in it; `samples` is a count
+TABLES, SAMPLES = "tables.jsonl", "val/samples"  # the file, and the name of samples in it
 
 
 class Tracker:
-    """Rank 0's view of a run; the other ranks use `NoTracker`.
+    """For rank 0; the other ranks use `NoTracker`.
 
-    `resume_step` is the step of the checkpoint that the run goes on from, 0 for a new run. `samples_per_step` and
-    `tokens_per_step` are global, the latter None where no two steps have as many. What W&B calls the run goes into the
-    manifest.
+    `resume_step` is the checkpoint's step, 0 for a new run. `samples_per_step` and `tokens_per_step` are global, the
+    latter None if it varies. W&B's id and URL go into the manifest.
     """
 
     def __init__(
@@ -49,13 +48,14 @@ class Tracker:
         self._tensorboard = TensorBoard(run_dir, self._time_before) if tracking.tensorboard else None
         self._send_again()
         self._console = ConsoleProgress(total_steps, resume_step)
-        self._started, self._ended = time.monotonic(), None
+        self._started = time.monotonic()
+        self._ended: float | None = None
         manifest.wandb_run_id, manifest.wandb_url = self._wandb.id, self._wandb.url
         manifest.write(run_dir)
 
     def _send_again(self) -> None:
-        """What the run's own files have, to W&B, which leaves out what it has itself, and to TensorBoard. What W&B was
-        told in the seconds before a kill it has not."""
+        """Sends the records of the run's files again: W&B may have lost the last seconds before a kill, and skips steps
+        that it has; TensorBoard's files are new."""
         if not self._file.last or not (self._wandb.active or self._tensorboard):
             return
         records = {record["step"]: record for record in read_metrics(self._run_dir / "metrics.jsonl")}
@@ -68,8 +68,7 @@ class Tracker:
 
     @contextlib.contextmanager
     def training(self) -> Iterator[None]:
-        """Inside, the steps are done: what comes before and after, evaluations perhaps, is no part of their time, and
-        has the console for itself."""
+        """The steps run inside; only they count as training time and show the progress bar."""
         self._started, self._ended = time.monotonic(), None
         self._console.start()
         try:
@@ -80,11 +79,11 @@ class Tracker:
 
     @property
     def seconds(self) -> float:
-        """Time spent on the run's steps, over all its restarts; work that a kill undid is not counted."""
+        """Time of the run's steps over all restarts, without work that a kill undid."""
         return self._time_before + (self._ended or time.monotonic()) - self._started
 
     def log(self, step: int, metrics: dict[str, float]) -> None:
-        """The figures of a step, under the names of the glossary. Several calls for one step make one line."""
+        """Metrics of a step. Several calls for one step make one line."""
         tokens = {} if self._tokens_per_step is None else {"tokens": step * self._tokens_per_step}
         samples, seconds = step * self._samples_per_step, round(self.seconds, 3)
         record = {"step": step, **tokens, "samples": samples, "time": seconds}
@@ -93,20 +92,20 @@ class Tracker:
         self._console.update(step, metrics)
 
     def _show(self, record: dict[str, Any]) -> None:
-        figures = {name: value for name, value in record.items() if name != "step" and value is not None}
-        self._wandb.log(record["step"], figures)
+        metrics = {name: value for name, value in record.items() if name != "step" and value is not None}
+        self._wandb.log(record["step"], metrics)
         if self._tensorboard is not None:
             self._tensorboard.log(record)
 
     def rewind(self, step: int) -> None:
-        """The run went back to `step`; what was done since is done again. W&B keeps what it was told first."""
+        """The run went back to `step` and repeats the steps after it. W&B keeps the first version of each."""
         self._file.close()
         self._tables.close()
         self._file = MetricsFile(self._run_dir / "metrics.jsonl", step)
         self._tables = MetricsFile(self._run_dir / TABLES, step)
 
     def sample_table(self, step: int, rows: list[dict[str, Any]]) -> None:
-        """Generated text to be read; a row has `prompt` and `text`."""
+        """Generated text; a row has `prompt` and `text`."""
         if not rows:
             return
         for row in rows:
@@ -117,27 +116,27 @@ class Tracker:
 
     def _show_table(self, step: int | None, name: str, rows: list[dict[str, Any]]) -> None:
         self._wandb.table(step, name, rows)
-        if self._tensorboard is not None and name == SAMPLES:
+        if self._tensorboard is not None and name == SAMPLES and step is not None:
             self._tensorboard.samples(step, rows)
 
     def table(self, name: str, rows: list[dict[str, Any]]) -> None:
-        """Rows to be looked at in W&B, of the step that was logged last."""
+        """Rows of the last logged step, for W&B."""
         self._tables.add({"step": self._file.last.get("step", 0), name: rows})
         self._show_table(None, name, rows)
 
-    def summary(self, figures: dict[str, float]) -> None:
-        """Figures of the whole run, for W&B; its manifest has them too."""
-        self._wandb.summary(figures)
+    def summary(self, results: dict[str, float]) -> None:
+        """Results of the whole run, for W&B."""
+        self._wandb.summary(results)
 
     def model(self, directory: Path, final: bool) -> None:
-        """An export, for W&B; what W&B calls it goes into the manifest, where the runs that begin from it find it."""
+        """Logs an export to W&B. Its name there goes into the manifest, where child runs find it."""
         logged = self._wandb.log_model(directory, final)
         if logged is not None:
             self._manifest.wandb_artifacts = self._manifest.wandb_artifacts | dict([logged])
             self._manifest.write(self._run_dir)
 
     def finish(self, status: Literal["finished", "stopped", "failed"]) -> None:
-        # What ended the run must not be hidden by the disk's second complaint.
+        # A second disk error must not hide the first.
         with contextlib.suppress(*() if status == "finished" else (OSError,)):
             self._file.close()
             self._tables.close()
@@ -153,7 +152,7 @@ def _one_line(text: str) -> str:
 
 
 class NoTracker:
-    """What every rank but 0 has: the same calls, and nothing happens."""
+    """The tracker of every rank but 0: does nothing."""
 
     seconds: float = 0.0
 
@@ -168,7 +167,7 @@ class NoTracker:
 
     def table(self, name: str, rows: list[dict[str, Any]]) -> None: ...
 
-    def summary(self, figures: dict[str, float]) -> None: ...
+    def summary(self, results: dict[str, float]) -> None: ...
 
     def model(self, directory: Path, final: bool) -> None: ...
 

@@ -1,4 +1,4 @@
-"""W&B without surprises: never a prompt, never a crash, never a long wait."""
+"""A W&B run that never prompts, crashes or waits long."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import logging
 import os
 import uuid
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import psutil
 
@@ -22,6 +23,9 @@ from qwen_shared.tracking.background import BackgroundQueue
 from qwen_shared.tracking.wandb_artifacts import log_model, use_models
 from qwen_shared.tracking.wandb_steps import last_step
 
+if TYPE_CHECKING:
+    from wandb import Run, Settings
+
 INIT_TIMEOUT_S = 10
 FINISH_TIMEOUT_S = 30
 
@@ -29,23 +33,21 @@ _log = logging.getLogger("qwen.wandb")
 
 
 class WandbRun:
-    """One process's part of a W&B run: one for each run directory, over all restarts. After any failure of W&B the
-    training goes on without it.
+    """The W&B run of a run directory, over all restarts. After any failure of W&B the training goes on without it.
 
-    Its group is the family, from the base model on; its job type the verb. `id` and `url` are for the manifest.
-    A step that W&B has from before is not sent again, whatever is logged. Figures are sent aside: where W&B's service
-    hangs, no step waits for it.
+    Its group is the family, its job type the verb. `id` and `url` are for the manifest. Steps that W&B has are not sent
+    again. Metrics are sent by a background thread, so that no step waits if W&B's service hangs.
     """
 
     def __init__(self, run_dir: Path, recipe: dict[str, Any], tracking: Tracking, manifest: Manifest):
         self.id = manifest.wandb_run_id
         self.url: str | None = manifest.wandb_url
-        self.mode = _wanted_mode(tracking)
+        self.mode = _mode(tracking)
         self._manifest, self._artifacts = manifest, tracking.artifacts
         self._directory, self._warned = run_dir / "wandb", False
-        self._run = None
-        self._known = -1  # the last step of the processes before
-        self._step = 0  # the step that is being logged
+        self._run: Run | None = None
+        self._known = -1  # the last step that W&B has from earlier processes
+        self._step = 0  # the last step logged by this process
         if self.mode == "disabled":
             return
         self._queue = BackgroundQueue("wandb")
@@ -54,26 +56,28 @@ class WandbRun:
         self.id = self.id or uuid.uuid4().hex[:8]
         import wandb
 
-        arguments = {
-            "project": tracking.project,
-            "dir": run_dir,
-            "id": self.id,
-            "name": f"{manifest.kind}/{manifest.name}",
-            "group": family(manifest),
-            "job_type": manifest.command.rpartition(" ")[2],
-            "config": recipe | _parent(manifest),
-            "resume": "allow",
-        }
+        init = partial(
+            wandb.init,
+            project=tracking.project,
+            dir=run_dir,
+            id=self.id,
+            name=f"{manifest.kind}/{manifest.name}",
+            group=family(manifest),
+            job_type=manifest.command.rpartition(" ")[2],
+            config=recipe | _parent(manifest),
+            resume="allow",
+        )
+        modes: list[Literal["online", "offline"]] = ["online", "offline"]
         if self.mode == "online" and not has_key():
             if tracking.wandb == "online":
                 self._warn(f"no W&B key is set: {self._offline()}")
             else:
                 _log.info(f"no W&B key is set: {self._offline()}")
             self.mode = "offline"
-        why = ""  # what keeps it from being as it was wanted
-        for mode in ("online", "offline") if self.mode == "online" else ("offline",):
+        why = ""  # the first failure
+        for mode in modes if self.mode == "online" else modes[1:]:
             try:
-                self._run = wandb.init(**arguments, mode=mode, settings=_settings())
+                self._run = init(mode=mode, settings=_settings())
                 self.mode = mode
                 break
             except Exception as error:
@@ -92,15 +96,16 @@ class WandbRun:
         return f"logging offline, to {self._directory}; `wandb sync {self._directory}/offline-run-*` sends it later"
 
     def _sync(self) -> str:
-        return f"`wandb sync {self._directory}/run-*` sends what it was told"
+        return f"`wandb sync {self._directory}/run-*` sends it"
 
-    def _warn(self, words: str) -> None:
-        """On the console once, whatever more goes wrong: W&B is not the run."""
-        (_log.warning if self._warned else say)(escape_control_characters(words))
+    def _warn(self, text: str) -> None:
+        """On the console the first time, later only in the log."""
+        (_log.warning if self._warned else say)(escape_control_characters(text))
         self._warned = True
 
     def _join_online(self) -> None:
-        self._known = self._run.starting_step - 1  # what the server has is what counts
+        assert self._run is not None
+        self._known = self._run.starting_step - 1  # the server's count is the right one
         self.url = self._run.url
         use_models(self._run, self._manifest)
 
@@ -109,13 +114,13 @@ class WandbRun:
         return self._run is not None
 
     def log(self, step: int, metrics: dict[str, Any]) -> None:
-        """Figures, or tables, of a step; several calls make one row."""
+        """Metrics or tables of a step; several calls make one row."""
         if self._run is not None and step > self._known and step >= self._step:
             self._step = step
             self._ask(lambda run: run.log(metrics, step=step))
 
     def table(self, step: int | None, name: str, rows: list[dict[str, Any]]) -> None:
-        """Without a step: with the last one that was logged; where that is of a process before, with one more."""
+        """Default step: the last logged one, or the one after if an earlier process logged that."""
         if self._run is not None and rows:
             import wandb
 
@@ -123,19 +128,18 @@ class WandbRun:
             data = [[row.get(column) for column in columns] for row in rows]
             step = max(self._step, self._known + 1) if step is None else step
             try:
-                shown = wandb.Table(columns=columns, data=data, allow_mixed_types=True)
-            except Exception as error:  # no reason to lose the figures, too
+                shown = wandb.Table(columns=[*columns], data=data, allow_mixed_types=True)
+            except Exception as error:  # the metrics must not be lost, too
                 _log.warning(f"W&B does not take the table {name}: {error}")
                 return
             self.log(step, {name: shown})
 
-    def summary(self, figures: dict[str, float]) -> None:
-        """Figures of the whole run."""
+    def summary(self, results: dict[str, float]) -> None:
         if self._run is not None:
-            self._ask(lambda run: run.summary.update(figures))
+            self._ask(lambda run: run.summary.update(results))
 
     def log_model(self, directory: Path, final: bool) -> tuple[int, str] | None:
-        """An export as the run's artifact; its step and W&B's name for it, where W&B has taken it."""
+        """See `wandb_artifacts.log_model`."""
         if self._run is None or self.mode != "online" or self._artifacts == "none":
             return None
         return log_model(self._run, self._manifest, directory, final, upload=self._artifacts == "auto")
@@ -144,12 +148,12 @@ class WandbRun:
         if self._run is not None:
             self._ask(lambda run: run.finish(exit_code=int(failed)))
             if not self._queue.close(2 * FINISH_TIMEOUT_S):
-                self._warn(f"W&B does not answer: what it was told last may be missing there; {self._sync()}")
+                self._warn(f"W&B does not answer and may lack the last steps; {self._sync()}")
                 self._end_service()
             self._run = None
 
     def _end_service(self) -> None:
-        """Python would wait for it when this process ends."""
+        """Else Python would wait for it at exit."""
         import wandb
 
         for child in psutil.Process().children():
@@ -165,11 +169,11 @@ class WandbRun:
             if self._run is not None:
                 self._attempt(lambda: call(run))
 
-        if not self._queue.ask(attempt):
+        if not self._queue.put(attempt):
             self._warn(f"W&B does not answer: the run goes on without it; {self._sync()}")
             self._run = None
 
-    def _attempt(self, call) -> None:
+    def _attempt(self, call: Callable[[], object]) -> None:
         try:
             call()
         except Exception as error:
@@ -178,13 +182,13 @@ class WandbRun:
 
 
 def _parent(manifest: Manifest) -> dict[str, Any]:
-    """What W&B's config says of a run besides its recipe."""
+    """The part of W&B's config that is not the recipe."""
     lineage = [ancestor.model_dump(exclude_none=True) for ancestor in manifest.lineage]
     reward = manifest.reward_model.model_dump(exclude_none=True) if manifest.reward_model else None
     return {"kind": manifest.kind, "git_commit": manifest.git_commit, "lineage": lineage, "reward_model": reward}
 
 
-def _settings():
+def _settings() -> Settings:
     import wandb
 
     return wandb.Settings(
@@ -197,22 +201,22 @@ def _settings():
     )
 
 
-def _wanted_mode(tracking: Tracking) -> str:
-    """The recipe's word; `auto` leaves it to WANDB_MODE, then to whether there is a key."""
-    mode = tracking.wandb
+def _mode(tracking: Tracking) -> str:
+    """The recipe's mode; `auto` means WANDB_MODE, else online."""
+    mode: str = tracking.wandb
     if mode == "auto":
         mode = os.environ.get("WANDB_MODE", "online")
     return {"dryrun": "offline"}.get(mode, mode if mode in ("online", "offline") else "disabled")
 
 
 def has_key() -> bool:
-    """Whether W&B would find credentials for its server (environment or netrc), found out without a prompt."""
+    """Whether W&B has credentials for its server (environment or netrc). Never prompts."""
     try:
         import wandb
         from wandb.sdk.lib.wbauth import authenticate_session
 
         host = wandb.setup().settings.base_url
         return authenticate_session(host=host, source="qwen", prompt=False, update_session=False) is not None
-    except Exception as error:  # a key of the wrong form, or a W&B that keeps this elsewhere
+    except Exception as error:  # a malformed key, or another version of W&B
         _log.warning(f"W&B credentials: {error}")
         return False

@@ -1,4 +1,4 @@
-"""How far a run has come in W&B's files, which outlive a kill: no step is repeated after it, and none left out."""
+"""The last step in W&B's files after a kill, so that no step is repeated or left out."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _log = logging.getLogger("qwen.wandb")
 
 
 def last_step(run_dir: Path, wandb_id: str) -> int:
-    """The last step that W&B's directories in a run directory hold of this W&B run, -1 where they hold none."""
+    """The last step of this W&B run in the run directory's W&B files, -1 if there is none."""
     return max(map(_last_step, run_dir.glob(f"wandb/*run-*-{wandb_id}/run-{wandb_id}.wandb")), default=-1)
 
 
 def _last_step(file: Path) -> int:
-    """W&B's own reader says it; a torn end is no trouble to it."""
+    """Asks W&B's own reader, which copes with a torn end."""
     from wandb.util import get_core_path
 
     command = [get_core_path(), "leet", "inspect", "--summary", "--json", "--no-observability"]
@@ -32,6 +32,6 @@ def _last_step(file: Path) -> int:
         )
         state = json.loads(done.stdout)
         return int(state["step"]) if "_step" in state["summary"] else -1
-    except Exception as error:  # a W&B without this reader: steps may then stand twice, which harms no one
-        _log.warning(f"{file}: how far it goes is not known: {error}")
+    except Exception as error:  # a W&B without this reader: some steps may then occur twice
+        _log.warning(f"{file}: cannot tell its last step: {error}")
         return -1
