@@ -34,7 +34,7 @@ def test_gradients_that_are_no_numbers_cost_a_step(pretrain, read, finished_run,
 
     pretrain.ends(-signal.SIGKILL, tmp_path / "killed", "export=none", QWEN_FAULTS="nan@7 kill@9")
     said = pretrain(tmp_path / "killed", "export=none")
-    assert "going on after step 5" in said and "step 7: left out, as when it was first done" in said
+    assert "going on after step 5" in said and "step 7: skipped again, as in the first attempt" in said
     assert [r["train/loss"] for r in read.records(tmp_path / "killed")] == [r["train/loss"] for r in records]
 
 
@@ -69,7 +69,7 @@ def test_a_spike_is_undone_and_its_samples_are_left_out(pretrain, read, forty_st
 def test_a_jump_that_stays_does_not_end_the_run(pretrain, read, tmp_path):
     """Here every sample from step 30 on is bad, and so are the spare ones."""
     said = pretrain(tmp_path / "run", *SPIKING, QWEN_FAULTS="spike@30-200")
-    assert said.count("back to step 25") == 1 and "the loss jumps, with other samples too" in said
+    assert said.count("back to step 25") == 1 and "loss spike, with other samples too" in said
     assert len(read.records(tmp_path / "run")) == 40
 
 

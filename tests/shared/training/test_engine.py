@@ -130,7 +130,7 @@ def test_losses_that_nobody_wants_change_nothing(make_engine, batches):
         assert a.grad_norm == pytest.approx(b.grad_norm, rel=1e-5)
 
 
-@pytest.mark.parametrize("reason", ["gradient", "hold"])
+@pytest.mark.parametrize("reason", ["gradient", "skip_update"])
 def test_a_step_that_cannot_be_used_changes_nothing(reason, make_engine, batches, monkeypatch):
     """Neither weights nor the optimizer's state: what follows is as if it had not been."""
     from qwen_shared.faults import VARIABLE
@@ -140,7 +140,7 @@ def test_a_step_that_cannot_be_used_changes_nothing(reason, make_engine, batches
         each.train_step(batches(8), 1e-2)
     if reason == "gradient":
         monkeypatch.setenv(VARIABLE, "nan@7")
-    assert not engine.train_step(batches(8), 1e-2, step=7, hold=reason == "hold").updated
+    assert not engine.train_step(batches(8), 1e-2, step=7, skip_update=reason == "skip_update").updated
     assert [engine.train_step(batches(8), 1e-2, step=8) for _ in range(3)] == [
         untouched.train_step(batches(8), 1e-2) for _ in range(3)
     ]

@@ -1,1 +1,4 @@
-"""The loop, optimizer, schedules, checkpoints, exact resume; and the pretraining job on top of them."""
+"""Training on Megatron-core: loop, engine, schedules, guards, checkpoints with exact resume, and pretraining.
+
+Reading order: `loop`, `engine`, `batches`, `schedule`, `guards`, `checkpoint` and `saving`, `validation`, `pretrain`.
+"""

@@ -1,4 +1,4 @@
-"""Which samples this rank turns into which micro-batches: the layout decides who sees a sample, never when."""
+"""Micro-batches of this rank. The layout decides which rank gets a sample, never in which step."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from qwen_shared.training.engine import MicroBatch
 
 
 class PackedBatches:
-    """Packed pretraining samples. Step s (from 1) of global batch size G sees samples [(s−1)·G, s·G) of the blend."""
+    """Packed pretraining samples: step s (from 1) of global batch size G sees samples [(s−1)·G, s·G) of the blend."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class PackedBatches:
         self._global_batch, self._micro_batch = global_batch, micro_batch
 
     def micro_batches(self, step: int) -> Iterator[MicroBatch]:
-        """This data rank's micro-batches of one step."""
+        """This data rank's part of a step."""
         first = (step - 1) * self._global_batch
         for m in range(self._layout.num_microbatches):
             start = first + (m * self._layout.data_parallel + self._data_rank) * self._micro_batch
@@ -42,33 +42,35 @@ class PackedBatches:
             yield _text_batch(rows["tokens"], rows["labels"], rows["loss_mask"][None], self._isolate_at)
 
     def digest(self, step: int) -> str:
-        """Which samples the whole global batch of a step holds, as 16 hex digits."""
+        """16 hex digits that identify the samples of a step's global batch."""
         return samples_digest(self._blend, (step - 1) * self._global_batch, self._global_batch)
 
 
 def held_out_indices(count: int, layout: Layout, data_rank: int, size: int) -> list[tuple[int, ...]]:
-    """Of `count` held-out samples those of this data rank, `size` at a time, as many turns on every rank and a whole
-    number of rounds of the interleaved pipeline; -1 stands for no sample."""
-    turns = -(-count // (size * layout.data_parallel))
-    turns = -(-turns // layout.pipeline_parallel) * layout.pipeline_parallel
-    numbers = np.full(turns * layout.data_parallel * size, -1)
-    numbers[:count] = np.arange(count)
-    return [tuple(turn) for turn in numbers.reshape(turns, layout.data_parallel, size)[:, data_rank].tolist()]
+    """This data rank's micro-batches of `count` held-out samples, as tuples of `size` indices; -1 is no sample.
+
+    Every rank gets equally many, a multiple of the pipeline stages, as the interleaved schedule needs.
+    """
+    batches = -(-count // (size * layout.data_parallel))
+    batches = -(-batches // layout.pipeline_parallel) * layout.pipeline_parallel
+    indices = np.full(batches * layout.data_parallel * size, -1)
+    indices[:count] = np.arange(count)
+    return [tuple(batch) for batch in indices.reshape(batches, layout.data_parallel, size)[:, data_rank].tolist()]
 
 
 def validation_micro_batches(
-    text: ValidationText, turns: list[tuple[int, ...]], eod_id: int | None = None
+    text: ValidationText, batches: list[tuple[int, ...]], isolate_at: int | None = None
 ) -> Iterator[MicroBatch]:
-    """Masks [2, B, S]: that of training, and every token of the text (for bits per byte)."""
-    for turn in turns:
-        windows = [text.window(max(number, 0)) for number in turn]
+    """Windows as micro-batches with two masks: the training mask, and every token of the text."""
+    for indices in batches:
+        windows = [text.window(max(i, 0)) for i in indices]
         tokens, labels, loss_mask, all_mask = (np.stack(column) for column in zip(*windows, strict=True))
-        real = np.array([number >= 0 for number in turn], dtype=np.float32)[:, None]
-        yield _text_batch(tokens, labels, np.stack((loss_mask * real, all_mask * real)), eod_id)
+        real = np.array([i >= 0 for i in indices], dtype=np.float32)[:, None]
+        yield _text_batch(tokens, labels, np.stack((loss_mask * real, all_mask * real)), isolate_at)
 
 
 def _text_batch(tokens: np.ndarray, labels: np.ndarray, masks: np.ndarray, isolate_at: int | None) -> MicroBatch:
-    """Documents are isolated from each other at the token `isolate_at`, where one is given."""
+    """Documents are isolated at the token `isolate_at`, if given."""
     documents = None if isolate_at is None else Documents.from_tokens(tokens, isolate_at, device())
     return micro_batch(tokens, labels, masks, documents)
 
@@ -76,7 +78,7 @@ def _text_batch(tokens: np.ndarray, labels: np.ndarray, masks: np.ndarray, isola
 def micro_batch(
     tokens: np.ndarray, labels: np.ndarray, masks: np.ndarray, documents: Documents | None = None
 ) -> MicroBatch:
-    """Arrays [B, S], [B, S], [K, B, S] as tensors on this process's device, or this context rank's part of them."""
+    """Arrays [B, S], [B, S], [K, B, S] as tensors on this process's device: this context rank's part of S."""
     parts = [
         context_slice(torch.from_numpy(array), dim=-1).to(device(), non_blocking=True)
         for array in (tokens, labels, masks)

@@ -1,10 +1,10 @@
-"""What is done about a step that goes wrong, and the memory of it, so that the same command later does the same.
+"""Guards against bad steps, with a memory on disk so that a resumed run does the same.
 
-A step whose loss or gradient is not finite leaves the weights as they were. A step whose loss stands far above those
-before it sends the run back to a checkpoint; then the steps before it, whose samples may be the cause, get others.
+A step whose loss or gradient is not finite does not update the weights. A loss spike sends the run back to a
+checkpoint, and the suspect steps then get other samples.
 
-Which samples a step sees stays a function of seed, data, step and of what stands in `checkpoints/skipped.json`: batch
-s + n·(steps of the run) in step s, after it was given other samples n times. No step ever sees those on its own.
+A step's samples stay a function of seed, data, step and `checkpoints/skipped.json`: step s trains on batch
+s + n·(steps of the run) after its samples were replaced n times. No other step sees these batches.
 """
 
 from __future__ import annotations
@@ -26,32 +26,31 @@ if TYPE_CHECKING:
     from qwen_shared.training.engine import StepResult
 
 SKIPPED = "skipped.json"
-_RECENT = 16  # losses whose median is the level; with fewer nothing is said
-_WINDOW = 64  # losses whose changes from step to step are the noise, which a falling loss does not add to
-_DEVIATIONS = 6  # of the noise: that of small batches and short answers is large
-# A loss is that of the weights which the steps before have made: the cause may lie there.
-_SUSPECTS = 4
+_RECENT = 16  # losses whose median is the level; with fewer there are no spikes
+_WINDOW = 64  # losses whose changes between steps give the noise
+_DEVIATIONS = 6  # of the noise, above which a loss is a spike
+_SUSPECTS = 4  # steps up to a spike whose samples may be its cause
 
 
 class Guards:
-    """Every rank has one and feeds it with the same figures, so all decide alike."""
+    """Every rank has one with the same inputs, so all ranks decide alike."""
 
     def __init__(self, settings: GuardSettings, steps: int, directory: Path, is_first: bool):
-        """`directory` is that of the run's checkpoints, which rank 0, `is_first`, alone writes to."""
+        """`directory` holds the run's checkpoints; only rank 0 (`is_first`) writes there."""
         self._settings, self._steps = settings, steps
         self._path, self._is_first = directory / SKIPPED, is_first
         self._losses: list[float] = []
         self._in_a_row = 0
         self._events: list[dict[str, Any]] = _read(self._path)
 
-    # ---- what is known before a step
+    # ---- before a step
 
     def batch_number(self, step: int) -> int:
-        """Number of the batch that a step trains on: its own, or a spare one."""
+        """The batch that a step trains on: its own, or a spare one."""
         return step + self._spare(step) * self._steps
 
     def was_skipped(self, step: int) -> bool:
-        """Whether this step, with these samples, left the weights alone when it was done before."""
+        """Whether this step with these samples was not finite in an earlier attempt."""
         return any(e["kind"] == "nonfinite" and e["batch"] == self.batch_number(step) for e in self._events)
 
     def _spare(self, step: int) -> int:
@@ -63,10 +62,8 @@ class Guards:
     # ---- after a step
 
     def record(self, step: int, result: StepResult) -> dict[str, float]:
-        """Take in a step that stays; returns what its line of metrics says of guards.
-
-        Raises FloatingPointError where as many steps in a row as are allowed could not be used.
-        """
+        """Records a step; returns the guards' metrics. Raises FloatingPointError if `max_nonfinite` steps in a row were
+        not finite."""
         if result.updated:
             self._losses = [*self._losses, result.loss][-_WINDOW:]
             self._in_a_row = 0
@@ -79,7 +76,7 @@ class Guards:
         self._in_a_row += 1
         what = f"step {step}: loss {result.loss}, gradient norm {result.grad_norm}"
         if self._in_a_row >= self._settings.max_nonfinite:
-            # Nothing was built on these steps: when they are done again, they may come out well.
+            # Forget these steps: no checkpoint follows them, and a new attempt may succeed.
             streak = range(step - self._in_a_row + 1, step + 1)
             self._keep([e for e in self._events if e["kind"] != "nonfinite" or e["step"] not in streak])
             raise FloatingPointError(
@@ -87,7 +84,7 @@ class Guards:
                 "longer schedule.warmup_steps may help"
             )
         if self.was_skipped(step):
-            say(f"step {step}: left out, as when it was first done")
+            say(f"step {step}: skipped again, as in the first attempt")
         else:
             event = {"kind": "nonfinite", "step": step, "batch": self.batch_number(step)}
             self._keep([*self._events, event | {"loss": str(result.loss), "grad_norm": str(result.grad_norm)}])
@@ -95,13 +92,13 @@ class Guards:
 
     @property
     def last_step_skipped(self) -> bool:
-        """Whether the last step could not be used: the one before may have ruined the weights."""
+        """If so, the step before may have ruined the weights."""
         return self._in_a_row > 0
 
     def is_spike(self, loss: float) -> bool:
         if self._settings.spike is None or len(self._losses) < _RECENT:
             return False
-        # The median of normally distributed changes, in deviations of a single loss.
+        # Converts the median change of a normal distribution into a loss's standard deviation.
         noise = statistics.median(abs(b - a) for a, b in itertools.pairwise(self._losses)) / (0.6745 * math.sqrt(2))
         return loss - self._level() > max(self._settings.spike, _DEVIATIONS * noise)
 
@@ -111,11 +108,11 @@ class Guards:
     # ---- after a spike
 
     def first_suspect(self, step: int) -> int | None:
-        """The first step whose samples may have made the loss of `step`; None where going back is no use, or not
-        allowed any more, which is said once."""
+        """The first step whose samples may have caused the spike at `step`; None if going back would not help or is not
+        allowed again."""
         why = None
         if self._spare(step):
-            why = "with other samples too, so it is not theirs"
+            why = "with other samples too, so these are not the cause"
         elif len(self._spikes()) >= self._settings.max_rollbacks:
             why = f"after {len(self._spikes())} rollbacks (guards.max_rollbacks)"
         if why:
@@ -124,19 +121,19 @@ class Guards:
         return max(1, step - _SUSPECTS + 1)
 
     def accept_level(self, step: int, why: str) -> None:
-        """The loss is what it is now: what comes is compared with itself."""
-        say(f"step {step}: the loss jumps, {why}: going on")
+        """Continues after a spike; later losses are compared with the new level."""
+        say(f"step {step}: loss spike, {why}: going on")
         self._losses = []
 
     def record_rollback(self, step: int, loss: float, back: int, digest: Callable[[int], str]) -> None:
-        """The run is at step `back` again: from here on the suspects have other samples. `digest` tells a batch's."""
-        usual = self._level()
+        """The run is back at step `back`: the suspects get other samples. `digest` identifies a batch's samples."""
+        level = self._level()
         suspects = range(max(back + 1, step - _SUSPECTS + 1), step + 1)
         skipped = {str(suspect): digest(self.batch_number(suspect)) for suspect in suspects}
-        event = {"kind": "spike", "step": step, "loss": loss, "usual": usual, "back_to": back, "skipped": skipped}
+        event = {"kind": "spike", "step": step, "loss": loss, "level": level, "back_to": back, "skipped": skipped}
         self._keep([*self._events, event])
         say(
-            f"step {step}: loss {loss:.3f}, lately {usual:.3f}: back to step {back}, and other samples in steps "
+            f"step {step}: loss {loss:.3f}, before {level:.3f}: back to step {back}, with other samples in steps "
             f"{suspects[0]} to {step}"
         )
 
@@ -150,7 +147,7 @@ class Guards:
         self._losses, self._in_a_row = list(state.get("losses", [])), state.get("in_a_row", 0)
 
     def _keep(self, events: list[dict[str, Any]]) -> None:
-        """On the disk before anything is built on it."""
+        """Writes events before training continues."""
         if events != self._events and self._is_first:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             if events:
@@ -161,7 +158,7 @@ class Guards:
 
 
 def _read(path: Path) -> list[dict[str, Any]]:
-    """Raises UserError where the file is damaged: without it the run would not be what it was."""
+    """Raises UserError if the file is damaged: the run could not go on exactly."""
     try:
         events = json.loads(path.read_text(encoding="utf-8"))
         for event in events:

@@ -1,5 +1,4 @@
-"""What every rank tells the others after a step, in one small exchange: so that all decide alike, and to see who is
-slow."""
+"""Reports of all ranks after a step, so that all decide alike and slow ranks are seen."""
 
 from __future__ import annotations
 
@@ -12,11 +11,11 @@ import torch
 @dataclass(frozen=True)
 class RankReports:
     stop: bool  # any rank was asked to stop
-    spike: bool  # any rank takes the step's loss for a spike
-    seconds: list[float]  # each rank's own work in the step
+    spike: bool  # any rank saw a loss spike
+    seconds: list[float]  # each rank's own work
 
     def timing(self, step_seconds: float) -> dict[str, float]:
-        """Who worked longest, and which share of the step that, and the usual rank's work, was; {} for one rank."""
+        """The slowest rank, and the slowest and the median rank's work as shares of the step; {} for one rank."""
         if len(self.seconds) == 1:
             return {}
         slowest = max(range(len(self.seconds)), key=self.seconds.__getitem__)
@@ -28,10 +27,10 @@ class RankReports:
 
 
 def gather_reports(stop: bool, spike: bool, seconds: float) -> RankReports:
-    """Every rank calls this once a step."""
+    """All ranks call this once a step."""
     if not torch.distributed.is_initialized() or torch.distributed.get_world_size() == 1:
         return RankReports(stop, spike, [seconds])
-    # A host tensor travels over gloo, which is set up beside nccl: no wait for the GPU.
+    # A CPU tensor goes over gloo, which runs beside nccl: no wait for the GPU.
     rows = torch.zeros(torch.distributed.get_world_size(), 3, dtype=torch.float64)
     rows[torch.distributed.get_rank()] = torch.tensor([stop, spike, seconds], dtype=torch.float64)
     torch.distributed.all_reduce(rows)

@@ -1,4 +1,4 @@
-"""Prompts continued by the model in training, to be read. Slow and simple: no cache, the trainer's own forward."""
+"""Samples during training, for people to read: the trainer's own forward, without a cache."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from qwen_shared.training.engine import Engine
 class Prompt:
     text: str
     ids: list[int]
-    stop_ids: tuple[int, ...]  # what ends the continuation
+    stop_ids: tuple[int, ...]
 
 
 def continue_prompts(
@@ -33,7 +33,7 @@ def continue_prompts(
         longest = max(map(len, rows))
         if longest >= limit or not open_rows:
             break
-        # Rows are filled up on the right: what follows a position cannot change its logits.
+        # Padding on the right cannot change the logits before it.
         batch = torch.tensor([row + [tokenizer.eod_id] * (longest - len(row)) for row in rows])
         logits = engine.logits(batch)[range(len(rows)), [len(row) - 1 for row in rows]]  # [B, V]
         chosen = _choose(logits[:, : tokenizer.vocab_size].cpu(), settings.temperature, generator)

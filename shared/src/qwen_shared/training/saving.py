@@ -1,9 +1,8 @@
-"""Writing checkpoints while training goes on.
+"""Writes checkpoints in a thread while training goes on.
 
-What is to be saved is copied first, between two steps, so that the file holds that moment however long its writing
-takes: Megatron copies what it plans to write where it is part of a larger buffer, as parameters are, brings what is on
-a GPU to the CPU, and the optimizer's state is gathered anew each time. It is written under a temporary name and renamed
-when every rank is done: a kill at any moment leaves the checkpoint before in force.
+The state is copied first, between two steps: Megatron copies tensors that are part of a larger buffer, such as
+parameters, moves GPU tensors to the CPU, and gathers the optimizer's state anew. A checkpoint is written under a
+temporary name and renamed when every rank is done, so a kill at any moment leaves the last checkpoint valid.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ class _Writing:
 
 
 class Saver:
-    """Saves an engine's checkpoints to a directory, one at a time. All ranks call every method alike."""
+    """Saves an engine's checkpoints, one at a time. All ranks call every method."""
 
     def __init__(self, directory: Path, engine: Engine):
         self._directory, self._engine = directory, engine
@@ -46,7 +45,7 @@ class Saver:
         self._writing: _Writing | None = None
 
     def check_room(self, step: int) -> None:
-        """Raises UserError, on every rank, where the disk has no room for the checkpoint of `step`."""
+        """Raises UserError on every rank if the disk has no room for the checkpoint of `step`."""
         problem = [room_problem(self._directory, self._engine.checkpoint_bytes) if self._is_first else None]
         if self._engine.layout.world_size > 1:
             torch.distributed.broadcast_object_list(problem, src=0)
@@ -54,11 +53,9 @@ class Saver:
             raise UserError(self._refusal(step, problem[0]))
 
     def begin(self, step: int, progress: dict[str, Any]) -> None:
-        """Begin to save model, optimizer, random states and `progress` (plain data, the same on every rank).
-
-        Raises UserError where the disk does not allow it.
-        """
-        assert self._writing is None, "finish the checkpoint before first"
+        """Starts saving model, optimizer, random states and `progress` (plain data, the same on every rank). Raises
+        UserError if the disk does not allow it."""
+        assert self._writing is None, "finish the last checkpoint first"
         self.check_room(step)
         temporary = self._directory / f"writing-{step:08d}"
         try:
@@ -67,7 +64,7 @@ class Saver:
                 temporary.mkdir(parents=True)
             torch.distributed.barrier()
             faults.reach("checkpointing", step)
-            # Written in this process: its results need no manager process, which a kill would leave behind.
+            # Megatron's default is a queue in a manager process, which a kill would leave behind.
             filesystem_async._results_queue = queue.Queue()
             request = dist_checkpointing.save(
                 {**sharded_state(self._engine, is_loading=False), "progress": progress},
@@ -77,17 +74,15 @@ class Saver:
                 content_metadata=dict(METADATA),
                 verify_integrity=True,
             )
-        except (Exception, CheckpointException) as error:  # the latter is no Exception
+        except (Exception, CheckpointException) as error:  # CheckpointException is a BaseException
             self._fail(step, temporary, error)
         thread = threading.Thread(target=request.async_fn or (lambda: None), args=_arguments(request), daemon=True)
         self._writing = _Writing(step, temporary, request, thread)
         thread.start()
 
     def finish(self, wait: bool) -> int | None:
-        """The step whose checkpoint has become whole, if one has; with `wait`, the one being written.
-
-        Raises UserError where the disk did not allow it.
-        """
+        """The step of a checkpoint that is now complete, else None; with `wait`, completes the one being written.
+        Raises UserError if the disk did not allow it."""
         writing = self._writing
         if writing is None:
             return None
@@ -99,7 +94,7 @@ class Saver:
         final = checkpoint_path(self._directory, writing.step)
         try:
             torch.distributed.barrier()
-            for finalize in writing.request.finalize_fns:  # gathers what was written, or what failed; hashes the files
+            for finalize in writing.request.finalize_fns:  # gathers results or errors; hashes the files
                 finalize()
             if self._is_first:
                 for path in writing.temporary.iterdir():
@@ -134,15 +129,14 @@ class Saver:
 
 
 def save_checkpoint(directory: Path, step: int, engine: Engine, progress: dict[str, Any]) -> None:
-    """Save, and wait for it. All ranks call."""
+    """Saves and waits. All ranks call this."""
     saver = Saver(directory, engine)
     saver.begin(step, progress)
     saver.finish(wait=True)
 
 
 def _arguments(request: AsyncRequest) -> tuple:
-    """What `async_fn` is called with, GPU tensors brought to the CPU by `preload_fn`; nothing on a rank that has
-    nothing to write."""
+    """Arguments of `async_fn`, with GPU tensors moved to the CPU; () on a rank that writes nothing."""
     if request.async_fn is None:
         return ()
     rank, _, results = request.async_fn_args

@@ -1,4 +1,4 @@
-"""The learning rate as a function of the step alone, so that there is no schedule to save or to lose."""
+"""The learning rate as a function of the step: there is no scheduler state."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from qwen_shared.recipe.schema import Recipe, Schedule
 
 
 def learning_rate(schedule: Schedule, peak: float, step: int, steps: int) -> float:
-    """Rate of step `step`, counted from 1 to `steps`.
+    """The rate of `step`, from 1 to `steps`.
 
-    Warm-up rises linearly and reaches `peak` at step `warmup_steps`. After it: `constant` stays; `cosine` and
-    `linear` fall to `min_lr_ratio · peak` at the last step; `wsd` stays until the last `decay_steps`, then falls
-    linearly to the floor.
+    Warm-up is linear and reaches `peak` at step `warmup_steps`. Then `constant` stays; `cosine` and `linear` fall to
+    `min_lr_ratio · peak` at the last step; `wsd` stays, and falls linearly there in the last `decay_steps`.
     """
     if step <= schedule.warmup_steps:
         return peak * step / schedule.warmup_steps
@@ -31,5 +30,4 @@ def learning_rate(schedule: Schedule, peak: float, step: int, steps: int) -> flo
 
 
 def lr_schedule(recipe: Recipe) -> Callable[[int], float]:
-    """The learning rate of each step of a recipe."""
     return lambda step: learning_rate(recipe.schedule, recipe.optimizer.lr, step, recipe.training.steps)

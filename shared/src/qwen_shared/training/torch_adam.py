@@ -1,9 +1,9 @@
-"""Megatron's distributed optimizer over torch's AdamW: three repairs to how its state is loaded.
+"""Three repairs to how Megatron's distributed optimizer loads the state of torch's AdamW.
 
-Megatron 0.19 tests that optimizer over Apex's and Transformer Engine's Adam, which count steps per group. Torch's
-counts them per parameter, and there (a) the count is read for the checkpoint's structure before the first step has
-made one, (b) it is asked for among the tensors, from which Megatron has taken it out, and (c) one tensor is loaded as
-every parameter's count, so that each parameter's step advances all of them.
+Megatron 0.19 tests it with Apex's and Transformer Engine's Adam, which count steps per group. torch counts per
+parameter, and Megatron (a) reads the count for the checkpoint's structure before the first step creates it, (b) looks
+it up among the tensors after removing it from them, and (c) loads one tensor as every parameter's count, so that each
+parameter's step advances all counts.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from megatron.core.optimizer.distrib_optimizer import DistributedOptimizer
 
 
 def make_loadable(optimizer: MegatronOptimizer) -> None:
-    """Repairs (a) and (b); call once, after the optimizer is made."""
+    """Repairs (a) and (b); call once after the optimizer is built."""
     for inner in _distributed(optimizer):
         load = inner._set_main_param_and_optimizer_states
-        # A `step` that is no tensor is passed over.
+        # Megatron ignores a `step` that is not a tensor.
         inner._set_main_param_and_optimizer_states = lambda parameter, tensors, load=load: load(
             parameter, {"step": None, **tensors}
         )

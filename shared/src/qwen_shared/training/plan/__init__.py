@@ -1,10 +1,10 @@
-"""What a recipe would do, in seconds and without a GPU, Megatron or torch.
+"""The plan of a run, in seconds and without a GPU, Megatron or torch.
 
-memory     bytes of a rank, by part
-machines   GPUs, and this machine
-sources    what there is to learn from
-fit        which knob makes it fit
-run        the plan of a run, as text and as figures
+run         the plan, as text and as data
+memory      bytes of a rank, by part
+machines    GPUs, and this machine
+sources     size of the training data
+fit         settings that make a run fit into memory
 lines      how plans are printed, whatever they are of
 """
 

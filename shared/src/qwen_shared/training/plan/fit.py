@@ -1,4 +1,4 @@
-"""Which knob makes a run fit into a rank's memory, and by how much."""
+"""Suggests settings with which a run fits into a rank's memory."""
 
 from __future__ import annotations
 
@@ -12,16 +12,14 @@ from qwen_shared.errors import UserError
 from qwen_shared.recipe import Layout, Recipe, check_layout
 
 _MOST_RANKS = 4096
-_WORTH_WHILE = 0.97  # a step that leaves more than this of what is needed is not taken
+_WORTH_WHILE = 0.97  # a setting must bring the needed memory below this share
 Need = Callable[[Recipe, Layout], float]  # bytes that a rank needs
 
 
 @dataclass(frozen=True)
 class Suggestion:
-    """A change of the recipe, or of several keys at once, and what a rank needs then."""
-
-    change: dict[str, int | str | bool]  # recipe keys; "--nproc", of each host, where more processes are needed
-    bytes: int
+    change: dict[str, int | str | bool]  # recipe keys, and "--nproc" per host if more processes are needed
+    bytes: int  # that a rank then needs
     fits: bool
 
     def __str__(self) -> str:
@@ -35,8 +33,8 @@ class Suggestion:
 
 
 def suggest(recipe: Recipe, layout: Layout, need: Need, capacity: float, nodes: int = 1) -> list[Suggestion]:
-    """Changes after which a rank needs at most `capacity`: each by itself, the cheapest in speed first; where none is
-    enough, several at once; where that is not either, what came nearest. The hosts, `nodes`, stay as many."""
+    """Changes after which a rank needs at most `capacity`: single settings, the cheapest in speed first; if none is
+    enough, several settings together; if these are not, the nearest. The number of hosts, `nodes`, stays."""
     alone = [best for knob in _KNOBS if (best := _first_that_fits(recipe, layout, need, capacity, nodes, [knob]))]
     if any(suggestion.fits for suggestion in alone):
         return [suggestion for suggestion in alone if suggestion.fits]
@@ -47,13 +45,13 @@ def suggest(recipe: Recipe, layout: Layout, need: Need, capacity: float, nodes: 
 def _first_that_fits(
     recipe: Recipe, layout: Layout, need: Need, capacity: float, nodes: int, knobs: list[Callable]
 ) -> Suggestion | None:
-    """The knobs turned one after the other, each step on top of those before, until it is enough."""
+    """Changes the settings of `knobs` one after another until the run fits."""
     change: dict[str, int | str | bool] = {}
     best: Suggestion | None = None
     now, ranks = recipe, layout.world_size
     for knob in knobs:
         for step in knob(now, ranks):
-            tried = _turned(now, ranks, nodes, step)
+            tried = _changed(now, ranks, nodes, step)
             if tried is None:
                 continue
             size = int(need(*tried))
@@ -67,9 +65,8 @@ def _first_that_fits(
     return best
 
 
-def _turned(recipe: Recipe, ranks: int, nodes: int, step: dict[str, int | str | bool]) -> tuple[Recipe, Layout] | None:
-    """The recipe after a step, on as many processes or, where these cannot be divided so, more; None where it cannot
-    be at all."""
+def _changed(recipe: Recipe, ranks: int, nodes: int, step: dict[str, int | str | bool]) -> tuple[Recipe, Layout] | None:
+    """The recipe after a change, on more processes if the layout needs them; None if the change is not valid."""
     tree = recipe.model_dump(mode="json")
     for key, value in step.items():
         if key != "--nproc":
@@ -121,12 +118,12 @@ def _context_parallel(recipe: Recipe, ranks: int) -> Iterator[dict]:
 
 
 def _processes(recipe: Recipe, ranks: int) -> Iterator[dict]:
-    """More data-parallel ranks, which share the optimizer's state."""
+    """More data-parallel ranks share the optimizer's state."""
     while (ranks := 2 * ranks) <= _MOST_RANKS:
         yield {"--nproc": ranks}
 
 
-# The cheapest in speed first: the last ones need more processes, or send more between them.
+# The cheapest in speed first; the last ones need more processes or communication.
 _KNOBS: list[Callable[[Recipe, int], Iterator[dict]]] = [
     _micro_batch,
     _sequence_parallel,

@@ -1,4 +1,4 @@
-"""How plans are printed: names and what is said of them, and what the work costs on each machine."""
+"""The options of plans, how plans are printed, and what the work costs on each machine."""
 
 from __future__ import annotations
 
@@ -16,16 +16,14 @@ DEFAULT_MFU = 0.40
 
 @dataclass(frozen=True)
 class PlanOptions:
-    """What a plan is told besides the recipe: the machine it is for, how well that is used, and what it costs."""
-
-    gpu: str | None = None  # default: this machine, where the run fits into it
+    gpu: str | None = None  # default: this machine, if the run fits
     mfu: float = DEFAULT_MFU  # share of the peak that the FLOPs of training reach
     price: float | None = None  # dollars a GPU hour
     nodes: int = 1  # hosts that share the processes evenly
 
     @classmethod
     def of(cls, options: argparse.Namespace) -> PlanOptions:
-        """From a command's flags, where it has them. Raises UserError for what cannot be."""
+        """From a command's flags. Raises UserError for impossible values."""
         mfu = getattr(options, "mfu", None)
         price = getattr(options, "price", None)
         nodes = getattr(options, "nodes", 1)
@@ -39,32 +37,32 @@ class PlanOptions:
         return terms
 
     def machines(self) -> list[Machine]:
-        """The one that was named, else all."""
+        """The named one, else all."""
         return [named_machine(self.gpu)] if self.gpu else [*map(gpu, GPUS), this_cpu()]
 
 
 @dataclass(frozen=True)
 class TextPlan:
-    """A plan that was written at once."""
+    """A plan whose text is complete."""
 
     text: str
-    about: dict[str, Any]
+    data: dict[str, Any]
 
     def __str__(self) -> str:
         return self.text
 
     def as_dict(self) -> dict[str, Any]:
-        return self.about
+        return self.data
 
 
 def table(lines: dict[str, str]) -> str:
-    """Names on the left, what is said of them beside; a name of its own lines begins with spaces."""
+    """Names on the left, texts in a column beside them."""
     width = max(map(len, lines))
     return "\n".join(f"{name:<{width}}  {text}".rstrip() for name, text in lines.items())
 
 
 def cost(flops: float, ranks: int, machine: Machine, terms: PlanOptions) -> dict[str, Any]:
-    """Seconds of wall time, hours and dollars of all GPUs, and which those are. Processes of a host share its CPU."""
+    """Wall time in seconds, hours and dollars of all GPUs. Processes of a host share its CPU."""
     seconds = flops / (machine.flops * terms.mfu * (terms.nodes if machine.is_cpu else ranks))
     hours = None if machine.is_cpu else seconds * ranks / 3600
     dollars = None if terms.price is None or hours is None else hours * terms.price
@@ -78,19 +76,19 @@ def cost(flops: float, ranks: int, machine: Machine, terms: PlanOptions) -> dict
 
 
 def cost_lines(flops: float, machines: list[dict[str, Any]], terms: PlanOptions) -> list[str]:
-    """A table, a row a machine: `cost`'s figures and, where it is known, `memory`, a text."""
+    """A table with a row per machine, from the values of `cost` and, if known, the text `memory`."""
     price = f", ${terms.price:g} a GPU hour (--price)" if terms.price is not None else ""
     title = f"compute   {flops:.3g} FLOPs, at {terms.mfu:.0%} of peak (--mfu){price}"
     header = ["", "peak TFLOP/s", "memory", "time", "GPU hours", "cost"]
     rows = [header]
-    for figures in machines:
-        hours, dollars = figures["gpu_hours"], figures["dollars"]
+    for machine in machines:
+        hours, dollars = machine["gpu_hours"], machine["dollars"]
         rows.append(
             [
-                "this CPU" if figures["name"] == CPU else figures["name"],
-                f"{peak:,.0f}" if (peak := figures["flops_per_second"] / 1e12) >= 10 else f"{peak:,.2f}",
-                figures.get("memory", ""),
-                duration(figures["seconds"]),
+                "this CPU" if machine["name"] == CPU else machine["name"],
+                f"{peak:,.0f}" if (peak := machine["flops_per_second"] / 1e12) >= 10 else f"{peak:,.2f}",
+                machine.get("memory", ""),
+                duration(machine["seconds"]),
                 "" if hours is None else f"{hours:,.0f}" if hours >= 100 else f"{hours:,.2f}",
                 "" if dollars is None else f"${dollars:,.0f}" if dollars >= 100 else f"${dollars:,.2f}",
             ]

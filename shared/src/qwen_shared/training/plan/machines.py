@@ -1,4 +1,4 @@
-"""What a plan can be for: GPUs by their data sheets, this machine's own, and its processor, measured."""
+"""Machines of a plan: GPUs by data sheet, this machine's GPU, and its CPU, measured."""
 
 from __future__ import annotations
 
@@ -16,18 +16,16 @@ from qwen_shared.recipe import nearest
 
 CPU = "cpu"
 _GIB = 2**30
-# Of a GPU's memory; the rest is for the driver, NCCL, and holes between tensors.
-_USABLE = 0.94
-# What a process of training holds before it has a model: Python, torch and Megatron.
-PROCESS_BYTES = 750 * 2**20
-# The C library keeps freed memory (backend.cpu.keep_memory), holes and all: another third to four fifths of what
-# tensors hold, says `benchmarks/memory_plan.py --as-runs`.
+_USABLE = 0.94  # of a GPU's memory; the rest is for the driver, NCCL, and fragmentation
+PROCESS_BYTES = 750 * 2**20  # Python, torch and Megatron, without a model
+# Freed memory that the C library keeps (backend.cpu.keep_memory): 0.33 to 0.8 of the tensors' bytes, measured by
+# `benchmarks/memory_plan.py --as-runs`.
 HOLES = 0.6
 
 
 @dataclass(frozen=True)
 class Machine:
-    """`flops` and `bytes` are a GPU's; of a CPU they are the whole machine's, which its processes share."""
+    """A GPU, or a CPU with its whole machine, which its processes share."""
 
     name: str
     flops: float  # FLOP/s of matrix products
@@ -47,7 +45,7 @@ def gpu(name: str) -> Machine:
 
 
 def named_machine(name: str) -> Machine:
-    """What `--gpu` names. Raises UserError for an unknown one."""
+    """The machine of `--gpu`. Raises UserError if it is unknown."""
     if name.lower() == CPU:
         return this_cpu()
     if name.upper() not in GPUS:
@@ -59,21 +57,21 @@ def named_machine(name: str) -> Machine:
 
 
 def this_gpu() -> Machine | None:
-    """This machine's first GPU where it is a known one, as the driver tells without being loaded."""
+    """This machine's first known GPU, read from /proc, without loading the driver."""
     for path in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
         text = path.read_text(errors="replace")
         if name := find_gpu(text):
-            size = re.search(r"(\d+)GB", text)  # some come in several
+            size = re.search(r"(\d+)GB", text)  # some GPUs come in several sizes
             return replace(gpu(name), bytes=(int(size[1]) - 1) * _GIB) if size else gpu(name)
     return None
 
 
 @cache
 def this_cpu() -> Machine:
-    """This machine's processor, its matrix products measured for a moment in fp32."""
+    """This machine's CPU, with fp32 matrix products measured for 0.3 s."""
     import numpy as np
 
-    size, best = 512, float("inf")  # short enough to be done before another process takes the core
+    size, best = 512, float("inf")  # small, to finish before another process takes the core
     a = np.ones((size, size), dtype=np.float32)
     end = time.perf_counter() + 0.3
     while time.perf_counter() < end or best == float("inf"):
@@ -84,7 +82,7 @@ def this_cpu() -> Machine:
 
 
 def cpu_precision(precision: str) -> str:
-    """What `training.precision` becomes on this processor, as `backend.resolve_precision` says without torch."""
+    """`backend.resolve_precision` for this CPU, without torch."""
     if precision != "auto":
         return precision
     try:

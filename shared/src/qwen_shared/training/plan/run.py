@@ -1,4 +1,4 @@
-"""The plan of a run on the Megatron-core trainer: pretraining and every fine-tuning."""
+"""The plan of a run on the Megatron-core trainer: pretraining and fine-tuning."""
 
 from __future__ import annotations
 
@@ -31,9 +31,8 @@ from qwen_shared.training.plan.machines import (
 from qwen_shared.training.plan.memory import RECOMPUTE, Memory, rank_memory
 from qwen_shared.training.plan.sources import SourceFacts, inspect_sources
 
-_MOST_LINES = 5  # of sources
-# Without a GPU and too large for this machine.
-_DEFAULT_GPU = "H100"
+_MAX_SOURCE_LINES = 5
+_DEFAULT_GPU = "H100"  # if this machine has no GPU and the run is too large for its CPU
 
 
 def plan_run(
@@ -44,15 +43,12 @@ def plan_run(
     parent: ParentModel | None,
     options: argparse.Namespace | None = None,
 ) -> RunPlan:
-    """What a command would make or go on with. Raises UserError, in milliseconds, for what cannot be.
-
-    `options` are the command's flags, of which `PlanOptions` reads some.
-    """
+    """Raises UserError, in milliseconds, if the run is impossible. `options` are the command's flags."""
     return RunPlan(command, recipe, layout, run_dir, parent, PlanOptions.of(options or argparse.Namespace()))
 
 
 class RunPlan:
-    """`str` is a table for people, `as_dict` the same for programs; only these look at data and measure the CPU."""
+    """`str` is a table for people, `as_dict` the same for programs. Only these two read data and measure the CPU."""
 
     def __init__(
         self,
@@ -81,12 +77,12 @@ class RunPlan:
     # ---- memory
 
     def memory(self, machine: Machine, recipe: Recipe | None = None, layout: Layout | None = None) -> Memory:
-        """Of the rank that needs most on this machine."""
+        """Of the rank that needs most."""
         recipe = recipe or self._recipe
         return rank_memory(recipe, layout or self._layout, self.rows, self._precision(machine), machine.is_cpu)
 
     def need(self, machine: Machine, recipe: Recipe | None = None, layout: Layout | None = None) -> float:
-        """Bytes of the machine's memory: a GPU holds one rank, a CPU's machine all of one host and their programs."""
+        """Bytes of the machine's memory: one rank on a GPU, all ranks and programs of a host on a CPU."""
         total = self.memory(machine, recipe, layout).total
         ranks = -(-(layout or self._layout).world_size // self._terms.nodes)
         return ranks * (total * (1 + HOLES) + PROCESS_BYTES) if machine.is_cpu else total
@@ -97,7 +93,7 @@ class RunPlan:
 
     @cached_property
     def machine(self) -> Machine:
-        """What the plan is for: the one named; else this machine, if the run fits into it; else what many have."""
+        """The named one; else this machine, if the run fits; else an H100."""
         if self._terms.gpu:
             return named_machine(self._terms.gpu)
         if here := this_gpu():
@@ -112,7 +108,7 @@ class RunPlan:
         return inspect_sources(self._recipe, self._tokenizer)
 
     def _seen(self, source: SourceFacts) -> float | None:
-        """How often the run reads a source's tokens; None where that is not known, or depends on more."""
+        """How often the run reads a source's tokens; None if it is unknown."""
         recipe = self._recipe
         parts, stages = recipe.data.parts, isinstance(recipe, SftRecipe) and recipe.stages
         if len(parts) > 1 or stages or any(not fact.tokens for fact in self.sources):
@@ -122,9 +118,9 @@ class RunPlan:
         return recipe.training.steps * self.tokens_per_step * own / sum(weights) / source.tokens
 
     def _disk(self) -> dict[str, Any]:
-        """Bytes of what a run leaves, and at most holds at once."""
+        """Bytes of a run's files, and the most at one time."""
         recipe, e = self._recipe, 2 if self._precision(self.machine) == "bf16" else 4
-        checkpoint = self.parameters * (14 if e == 2 else 16)  # the weights; fp32 weights and Adam's two moments
+        checkpoint = self.parameters * (14 if e == 2 else 16)  # weights, fp32 weights, Adam's two moments
         settings = recipe.checkpoint
         saves = math.ceil(recipe.training.steps / settings.interval)
         kept = min(settings.keep_last, saves)
@@ -143,7 +139,7 @@ class RunPlan:
     # ---- output
 
     def as_dict(self) -> dict[str, Any]:
-        """Everything the text says, in bytes, seconds, FLOPs and dollars."""
+        """The content of the text, in bytes, seconds, FLOPs and dollars."""
         machine = self.machine
         memory, capacity = self.memory(machine), machine.usable
         return {
@@ -230,8 +226,7 @@ class RunPlan:
         }
         machine = self.machine
         machines = [
-            figures | {"memory": _against(figures["needed"], figures["usable"])}
-            for figures in map(self._cost, terms.machines())
+            row | {"memory": _against(row["needed"], row["usable"])} for row in map(self._cost, terms.machines())
         ]
         return "\n".join(
             [
@@ -248,7 +243,7 @@ class RunPlan:
     def _source_lines(self) -> dict[str, str]:
         lines = {}
         for number, source in enumerate(self.sources):
-            if number == _MOST_LINES:
+            if number == _MAX_SOURCE_LINES:
                 lines[" " * 4] = f"and {len(self.sources) - number} more"
                 break
             lines["data" if not number else " " * (number - 1)] = self._source_text(source)
@@ -321,7 +316,7 @@ def _bytes(size: float) -> str:
 
 
 def _rounded(count: int) -> int:
-    """To two digits: no more is known."""
+    """To two digits."""
     scale = 10 ** max(0, len(str(count)) - 2)
     return round(count / scale) * scale
 

@@ -1,4 +1,4 @@
-"""What a plan can say of data: read already, else a look at the beginning of each source, which also finds mistakes."""
+"""The size of the training data: from the cache, else estimated from the beginning of each source."""
 
 from __future__ import annotations
 
@@ -13,15 +13,14 @@ from qwen_shared.recipe.sft_schema import ConversationSource, SftData
 from qwen_shared.run.paths import cache_dir
 from qwen_shared.tokenizer import Tokenizer
 
-_LOOK_BYTES, _LOOK_DOCUMENTS = 256 * 1024, 64
+_SAMPLE_BYTES, _SAMPLE_DOCUMENTS = 256 * 1024, 64
 
 
 @dataclass(frozen=True)
 class SourceFacts:
-    """`tokens` are those to train on: counted where the source has been tokenised before, estimated from its beginning
-    where not, None where neither can be."""
+    """`tokens` to train on: `counted` if the source was tokenised before, else estimated, None if unknown."""
 
-    key: str  # the part of `data` it stands under
+    key: str  # of the part of `data` that holds the source
     path: str
     weight: float | None
     files: int | None = None
@@ -31,19 +30,18 @@ class SourceFacts:
 
 
 def inspect_sources(recipe: Recipe, tokenizer: Tokenizer) -> list[SourceFacts]:
-    """Of each source, in the recipe's order. Raises UserError, naming file and line, for a beginning that cannot be
-    read."""
-    return [_look(part, source, key, tokenizer) for key, part in recipe.data.parts.items() for source in part.sources]
+    """In the recipe's order. Raises UserError, with file and line, if the beginning of a source cannot be read."""
+    return [_facts(part, source, key, tokenizer) for key, part in recipe.data.parts.items() for source in part.sources]
 
 
-def _look(data: TrainingData, source: Source | ConversationSource, key: str, tokenizer: Tokenizer) -> SourceFacts:
+def _facts(data: TrainingData, source: Source | ConversationSource, key: str, tokenizer: Tokenizer) -> SourceFacts:
     facts = SourceFacts(key, source.path, source.weight)
     made_elsewhere = source.path in data.builtin and not (isinstance(data, Data) and source.path == STDLIB)
-    # What a package reads in its own way it alone can look at; a hub's dataset is not fetched for a plan.
+    # Only a package can read its own kinds of source; datasets on a hub are not fetched for a plan.
     if not isinstance(data, Data | SftData) or made_elsewhere or source.path.startswith(HF):
         return facts
     meta = find_prepared(data, source, tokenizer, cache_dir())
-    if source.path == STDLIB:  # read as a whole or not at all
+    if source.path == STDLIB:  # no estimate: it is read as a whole
         return replace(facts, tokens=meta["train"]["tokens"], counted=True) if meta else facts
     files = source_files(data, source.path)
     size = sum(path.stat().st_size for path in files)
@@ -52,13 +50,13 @@ def _look(data: TrainingData, source: Source | ConversationSource, key: str, tok
 
 
 def _estimate(data: Data | SftData, source: Source | ConversationSource, tokenizer: Tokenizer) -> int:
-    """Training tokens, by those of the first documents and the part of the files that these take."""
+    """Training tokens, from the first documents and their share of the files."""
     (reader, encode), meter = open_source(data, source), Meter()
     tokens = size = documents = 0
     share = 1.0
     for document in reader.read(meter):
-        # The meter stands at the end of the document before, or beyond it where files are read in blocks.
-        if documents >= _LOOK_DOCUMENTS or size >= _LOOK_BYTES:
+        # The meter is at the end of the document before, or beyond it if files are read in blocks.
+        if documents >= _SAMPLE_DOCUMENTS or size >= _SAMPLE_BYTES:
             share = meter.done / meter.total
             break
         tokens += len(encode(tokenizer, document)[0])
