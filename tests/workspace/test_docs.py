@@ -173,6 +173,15 @@ def _check_command(command, verbs, recipes, words):
         check_layout(recipe, int(args.nodes or 1) * int(args.nproc or 1))
 
 
+def test_every_python_block_imports_what_is_there():
+    for path, text in _texts().items():
+        for block in re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
+            for node in ast.walk(ast.parse(block)):
+                if isinstance(node, ast.ImportFrom):
+                    module = importlib.import_module(node.module)
+                    assert [name.name for name in node.names if not hasattr(module, name.name)] == [], path
+
+
 def test_every_verb_in_the_text_is_one(commands):
     for path, text in _texts().items():
         for command, verb in re.findall(r"`(?:uv run )?([a-z]+-[a-z]+) ([a-z]+)\b[^`]*`", text):
