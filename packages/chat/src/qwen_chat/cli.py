@@ -9,7 +9,7 @@ from qwen_chat.kinds import PPO, REWARD, SFT
 from qwen_chat.ppo.recipe import PpoRecipe
 from qwen_chat.recipe import ChatSftRecipe
 from qwen_chat.reward.recipe import STAGES, RewardRecipe
-from qwen_shared.cli import PUBLISH, REPORT, Verb, result_names, run
+from qwen_shared.cli import PUBLISH, REPORT, Tool, Verb, result_names, run
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 
@@ -58,7 +58,7 @@ def _ppo_results(recipe: PpoRecipe) -> list[str]:
 # What a recipe says of how a model is asked holds for models that were taught by it.
 _OWN_KEYS = ("evaluation.", "data.system")
 
-VERBS = [
+VERBS: list[Verb | Tool] = [
     Verb(
         "sft",
         "teach a model to converse, and check its answers before and after",

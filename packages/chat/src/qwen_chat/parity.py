@@ -51,7 +51,7 @@ def policy_parity(checkpoint: Checkpoint, directory: Path, tokenizer: Tokenizer)
         weights = _policy_weights(checkpoint.path)
     lora = read_recipe(checkpoint.run_dir, PpoRecipe).policy.lora
     if lora:
-        own = load_policy(_parent_model(checkpoint), torch.float32, lora)
+        own: Any = load_policy(_parent_model(checkpoint), torch.float32, lora)  # peft forwards its methods dynamically
         own.load_state_dict(weights, strict=False)
         own = own.merge_and_unload()
     else:
@@ -89,6 +89,7 @@ def _parent_model(checkpoint: Checkpoint) -> Path:
     from qwen_shared.job.parent import resolve_parent
 
     parent = checkpoint.manifest.parent
+    assert parent is not None
     directory = resolve_parent(f"{parent.run}@{parent.step}" if parent.step else parent.run).fetch()
     if parent.hash not in (None, weights_hash(directory)):
         raise RuntimeError(f"{directory} is not the model that the adapters of {checkpoint.run_dir} were trained on")

@@ -7,6 +7,7 @@ from qwen_chat.recipe import DIALOGUES, ChatSftRecipe, training_dialogues
 from qwen_shared.cli import Invocation
 from qwen_shared.cli.sft_verb import generated_source, plan_sft, run_sft
 from qwen_shared.data.documents import SourceReader
+from qwen_shared.training.plan import RunPlan
 
 
 def main(invocation: Invocation) -> None:
@@ -14,7 +15,7 @@ def main(invocation: Invocation) -> None:
     run_sft(invocation, SFT.name, readers(invocation.recipe), "qwen_chat.examination:Examination")
 
 
-def plan(invocation: Invocation) -> str:
+def plan(invocation: Invocation) -> RunPlan:
     from qwen_chat.evaluation.run import check_tasks
 
     return plan_sft(invocation, lambda recipe: check_tasks(recipe.tasks))
@@ -23,6 +24,7 @@ def plan(invocation: Invocation) -> str:
 def show_batch(invocation: Invocation, count: int) -> None:
     from qwen_shared.sft import show
 
+    assert invocation.parent is not None
     show.show_batch(invocation.recipe, invocation.parent.tokenizer, readers(invocation.recipe), count)
 
 

@@ -12,6 +12,7 @@ from qwen_shared.convert.hf_files import stored_tensors
 from qwen_shared.errors import UserError
 from qwen_shared.job.parent import ParentModel
 from qwen_shared.model.sizes import flops_per_token, padded_vocab_rows, parameter_count
+from qwen_shared.recipe.schema import Model
 from qwen_shared.run.manifest import MANIFEST, Manifest
 from qwen_shared.run.paths import find_export, list_checkpoints
 from qwen_shared.tokenizer import load_tokenizer
@@ -49,9 +50,9 @@ def check(recipe: PpoRecipe, world_size: int, parent: ParentModel | None = None)
 
 
 def _check_parent(parent: ParentModel | None) -> None:
-    manifest = Path(parent.name) / MANIFEST if parent else None
-    if manifest and manifest.is_file() and Manifest.read(manifest.parent).kind == "chat-reward":
-        raise UserError(f"--from {parent.name}: a reward model cannot answer; give a run of sft")
+    run_dir = Path(parent.name) if parent else None
+    if run_dir and (run_dir / MANIFEST).is_file() and Manifest.read(run_dir).kind == "chat-reward":
+        raise UserError(f"--from {run_dir}: a reward model cannot answer; give a run of sft")
 
 
 def _reward_directory(recipe: PpoRecipe) -> Path | None:
@@ -76,9 +77,10 @@ def _reward_directory(recipe: PpoRecipe) -> Path | None:
     raise UserError(f"reward.model={named}: neither a run of `qwen-chat reward` nor a model in Hugging Face form")
 
 
-def plan(invocation: Invocation) -> TextPlan:
+def plan(invocation: Invocation[PpoRecipe]) -> TextPlan:
     """Steps, memory per rank of all four models by ZeRO stage, FLOPs and costs. Raises UserError as `check` does."""
     i, recipe = invocation, invocation.recipe
+    assert i.layout is not None and i.parent is not None
     world_size, terms = i.layout.world_size, PlanOptions.of(i.options)
     reward = check(recipe, world_size, i.parent)
     saved = list_checkpoints(i.run_dir / "checkpoints")
@@ -165,9 +167,9 @@ def _memory_lines(memory: dict[str, dict[str, float]]) -> list[str]:
 def _state(recipe: PpoRecipe, name: str, size: int, stage: int, ranks: int) -> float:
     """Bytes of a model's weights, gradients and optimizer on a rank."""
     lora = recipe.policy.lora
-    weights, learning = _WEIGHTS * size, size if name in ("policy", "value") else 0
+    weights, learning = float(_WEIGHTS * size), size if name in ("policy", "value") else 0
     if name == "policy" and lora:
-        learning = _adapter_parameters(recipe)
+        learning = _adapter_parameters(recipe.model, lora.rank)
         weights = size * (lora.bits / 8 if lora.bits else _WEIGHTS) + _WEIGHTS * learning
     gradients, optimizer = _GRADIENTS * learning, _OPTIMIZER * learning
     return (
@@ -177,9 +179,8 @@ def _state(recipe: PpoRecipe, name: str, size: int, stage: int, ranks: int) -> f
     )
 
 
-def _adapter_parameters(recipe: PpoRecipe) -> int:
+def _adapter_parameters(m: Model, rank: int) -> int:
     """rank · (in + out) of every linear layer."""
-    m, rank = recipe.model, recipe.policy.lora.rank
     H, F, D, N, G = m.hidden_size, m.ffn_hidden_size, m.head_size, m.num_attention_heads, m.kv_heads
     shapes = [(H, N * D), (H, G * D), (H, G * D), (N * D, H), (H, F), (H, F), (F, H)]
     return m.num_layers * rank * sum(a + b for a, b in shapes)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModelForSequenceClassification
+from transformers import AutoModelForSequenceClassification, PreTrainedModel
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 from transformers.modeling_outputs import SequenceClassifierOutputWithPast
 
@@ -29,7 +29,7 @@ HEAD = "score.weight"
 class RewardModel:
     """`module` takes input_ids and attention_mask [B, S]; its `logits` [B, 1] are rewards in fp32."""
 
-    module: nn.Module
+    module: PreTrainedModel
     pad_id: int = 0  # masked everywhere
 
     @torch.no_grad()
@@ -63,10 +63,11 @@ def load_reward_model(directory: Path) -> RewardModel:
     if HEAD not in stored_tensors(directory):
         raise UserError(f"{directory}: no reward head ({HEAD}); `qwen-chat reward` adds one")
     module = read_at_end(load_module(directory, None if torch.cuda.is_available() else torch.float32))
-    return RewardModel(module.to(device()).eval(), module.config.get_text_config().pad_token_id or 0)
+    nn.Module.to(module, device())  # transformers' own annotation of `to` is wrong
+    return RewardModel(module.eval(), module.config.get_text_config().pad_token_id or 0)
 
 
-def load_module(directory: Path, dtype: torch.dtype | None, seed: int = 0, rows: int = 0) -> nn.Module:
+def load_module(directory: Path, dtype: torch.dtype | None, seed: int = 0, rows: int = 0) -> PreTrainedModel:
     """transformers' sequence classifier with one label, from a language model or a reward model. `dtype` None: as
     stored.
 
@@ -91,9 +92,9 @@ def load_module(directory: Path, dtype: torch.dtype | None, seed: int = 0, rows:
     return module
 
 
-def draw_head(module: nn.Module, seed: int) -> None:
+def draw_head(module: PreTrainedModel, seed: int) -> None:
     """A new head, drawn like the model's other matrices."""
-    weight = module.score.weight
+    weight = module.get_parameter(HEAD)
     config = module.config.get_text_config()
     shape = (1, config.hidden_size)
     drawn = torch.randn(shape, generator=torch.Generator().manual_seed(seed)) * config.initializer_range
@@ -101,7 +102,7 @@ def draw_head(module: nn.Module, seed: int) -> None:
         weight.copy_(drawn)
 
 
-def read_at_end(module: nn.Module) -> nn.Module:
+def read_at_end(module: PreTrainedModel) -> PreTrainedModel:
     """Makes `module` read the reward at each row's last token by the attention mask [B, S], on either side of the
     padding.
     """
@@ -110,7 +111,7 @@ def read_at_end(module: nn.Module) -> nn.Module:
 
 
 def _forward(
-    self: nn.Module, input_ids: Tensor, attention_mask: Tensor | None = None, **_: object
+    self: PreTrainedModel, input_ids: Tensor, attention_mask: Tensor | None = None, **_: object
 ) -> SequenceClassifierOutputWithPast:
     mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
     if bool(mask[:, 0].all()):  # causal attention never sees padding on the right
@@ -124,7 +125,7 @@ def _forward(
     ends = hidden[torch.arange(len(last), device=hidden.device), last]
     # fp32: bf16 has three digits, and the loss takes differences.
     with torch.autocast(hidden.device.type, enabled=False):
-        rewards = self.score(ends.to(self.score.weight.dtype))
+        rewards = self.get_submodule("score")(ends.to(self.get_parameter(HEAD).dtype))
     return SequenceClassifierOutputWithPast(logits=rewards.float())
 
 

@@ -12,9 +12,10 @@ from qwen_shared.tokenizer import load_tokenizer
 from qwen_shared.training.plan.formatting import GIB, PlanOptions, TextPlan, cost, cost_lines, table
 
 
-def plan_reward(invocation: Invocation) -> TextPlan:
+def plan_reward(invocation: Invocation[RewardRecipe]) -> TextPlan:
     """Parameters, pairs, steps, tokens, memory, FLOPs and costs. Raises UserError for what cannot run."""
     i, recipe = invocation, invocation.recipe
+    assert i.layout is not None and i.parent is not None
     model, layout, terms = recipe.model, i.layout, PlanOptions.of(i.options)
     tokenizer = load_tokenizer(i.parent.tokenizer)
     rows = padded_vocab_rows(model, tokenizer.vocab_size, 1)

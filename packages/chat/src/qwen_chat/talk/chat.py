@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import replace
 
 from qwen_shared.data.conversations import Messages
@@ -31,7 +31,7 @@ class Chat:
         """The whole conversation."""
         return self._with_system(self.turns)
 
-    def ask(self, text: str) -> Iterator[str]:
+    def ask(self, text: str) -> Generator[str]:
         """Streams the answer to `text`: a chunk per token, empty while a character is incomplete.
 
         Closing the iterator early keeps the answer so far in `turns`, or drops the turn if there is none. Raises
@@ -52,7 +52,7 @@ class Chat:
     def reset(self) -> None:
         self.turns, self.forgotten = [], 0
 
-    def _answer(self, prompt: list[int]) -> Iterator[str]:
+    def _answer(self, prompt: list[int]) -> Generator[str]:
         sampling = replace(self.sampling, first=self._answers, max_length=self.positions)
         self._answers += 1
         characters = codecs.getincrementaldecoder("utf-8")("replace")

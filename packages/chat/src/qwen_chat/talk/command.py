@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -60,7 +61,7 @@ def main(invocation: Invocation) -> None:
         given.seed,
     )
     chat = Chat(model, tokenizer, named.system if given.system is None else given.system, sampling)
-    with contextlib.suppress(AttributeError):
+    if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # for terminals with another encoding
     if question is not None:
         say_once(chat, question, sys.stdout)

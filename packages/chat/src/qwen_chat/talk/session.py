@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -49,7 +50,8 @@ class Session:
         """Until the user leaves."""
         with contextlib.suppress(ImportError):
             import readline  # noqa: F401 (gives `input` editing keys and a history)
-        sys.stdin.reconfigure(errors="surrogateescape")  # `_read` replaces invalid UTF-8
+        if isinstance(sys.stdin, io.TextIOWrapper):
+            sys.stdin.reconfigure(errors="surrogateescape")  # `_read` replaces invalid UTF-8
         on_terminal = sys.stdin.isatty() and self._out.isatty()
         warned = False  # that a second Ctrl-C leaves
         with Interrupts() as interrupts:
