@@ -21,7 +21,7 @@ from typing import Any
 
 from report import base_recipe
 
-from qwen_shared.model.sizes import padded_vocab_rows, parameter_count
+from qwen_shared.model.sizes import pad_vocab_size, parameter_count
 from qwen_shared.recipe import PretrainRecipe, check_layout
 from qwen_shared.tokenizer import load_tokenizer
 
@@ -86,7 +86,7 @@ def suite(job: dict[str, Any]) -> dict[str, Any]:
     processes, layout = start_processes(), check_layout(recipe, 1)
     seed_everything(recipe.seed)
     tokenizer = load_tokenizer(recipe.tokenizer)
-    rows = padded_vocab_rows(recipe.model, tokenizer.vocab_size, 1)
+    rows = pad_vocab_size(recipe.model, tokenizer.vocab_size, 1)
     weights = random_source(recipe.seed, recipe.model.num_layers, recipe.model.init_std, device())
     engine = Engine(recipe, layout, processes, job["precision"], rows, weights)
     parameters = sum(p.numel() for chunk in engine.model_chunks for p in chunk.parameters())
@@ -127,7 +127,7 @@ def trainer(job: dict[str, Any]) -> dict[str, Any]:
 
     recipe, variant, bf16 = job_recipe(job), job["variant"], job["precision"] == "bf16"
     tokenizer = load_tokenizer(recipe.tokenizer)
-    rows = padded_vocab_rows(recipe.model, tokenizer.vocab_size, 1)
+    rows = pad_vocab_size(recipe.model, tokenizer.vocab_size, 1)
     torch.manual_seed(recipe.seed)
     dtype = torch.bfloat16 if variant["weights"] == "bf16" else torch.float32
     config = hf_config(recipe.model, rows, recipe.data.seq_length, tokenizer, dtype)
@@ -206,7 +206,7 @@ def matmul(job: dict[str, Any]) -> dict[str, Any]:
 
     recipe = base_recipe(job["config"], job["overrides"])
     model = recipe.model
-    rows = padded_vocab_rows(model, load_tokenizer(recipe.tokenizer).vocab_size, 1)
+    rows = pad_vocab_size(model, load_tokenizer(recipe.tokenizer).vocab_size, 1)
     tokens = recipe.training.micro_batch_size * recipe.data.seq_length
     heads = model.num_attention_heads * model.head_size
     shapes = [  # (inputs, outputs, how many of them)

@@ -33,7 +33,7 @@ from qwen_shared.data import (
     training_blend,
 )
 from qwen_shared.errors import UserError
-from qwen_shared.model.sizes import padded_vocab_rows
+from qwen_shared.model.sizes import pad_vocab_size
 from qwen_shared.recipe import PretrainRecipe, check_layout
 from qwen_shared.run.paths import cache_dir
 from qwen_shared.tokenizer import load_tokenizer
@@ -139,7 +139,7 @@ def training_step_seconds(recipe: PretrainRecipe, blend: BlendedDataset, steps: 
     from qwen_shared.training.engine import Engine
 
     seed_everything(recipe.seed)
-    rows = padded_vocab_rows(recipe.model, load_tokenizer(recipe.tokenizer).vocab_size, 1)
+    rows = pad_vocab_size(recipe.model, load_tokenizer(recipe.tokenizer).vocab_size, 1)
     engine = Engine(
         recipe,
         check_layout(recipe, 1),

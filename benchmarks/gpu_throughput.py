@@ -2,7 +2,7 @@
 
     python3 benchmarks/gpu_throughput.py --out gpu.json
     python3 benchmarks/gpu_throughput.py --micro-batches 1 2 4 --recompute none full --out gpu.json
-    python3 benchmarks/gpu_throughput.py --config tiny --out cpu.json model.vocab_rows=8192     # runs without a GPU too
+    python3 benchmarks/gpu_throughput.py --config tiny --out cpu.json model.padded_vocab_size=8192   # without a GPU
 
 Needs this repository, not installed, and the machine's own torch; tokens are drawn, no data is read. Of other packages
 it names what is missing. They are pure Python but for pydantic-core, and can be carried along in a folder that was
@@ -136,18 +136,18 @@ def run_line(job: dict[str, Any]) -> dict[str, Any]:
     from report import base_recipe, median
 
     from qwen_shared.backend import matmul_peak, peak_memory_bytes, stop_processes, synchronize
-    from qwen_shared.model.sizes import flops_per_token, padded_vocab_rows
+    from qwen_shared.model.sizes import flops_per_token, pad_vocab_size
 
     samples = job["micro_batch"] * job["accumulate"]
     sizes = [f"training.micro_batch_size={job['micro_batch']}", f"training.global_batch_size={samples}"]
     ours = ["data.sources=[stdlib]", "parallel.tensor_parallel=1", "parallel.pipeline_parallel=1"]  # no source is read
     recompute = f"parallel.recompute={job['recompute']}"
     recipe = base_recipe(job["config"], [*ours, *job["overrides"], *sizes, recompute])
-    rows = recipe.model.vocab_rows
+    rows = recipe.model.padded_vocab_size
     if rows is None:
         from qwen_shared.tokenizer import load_tokenizer
 
-        rows = padded_vocab_rows(recipe.model, load_tokenizer(recipe.tokenizer).vocab_size, 1)
+        rows = pad_vocab_size(recipe.model, load_tokenizer(recipe.tokenizer).vocab_size, 1)
 
     torch.manual_seed(0)
     step, parameters = (_suite if job["who"] == "suite" else _peer)(recipe, rows, job)

@@ -25,7 +25,7 @@ from report import ROOT
 
 from math_qwen.recipe import MathRecipe
 from qwen_shared.job.parent import ParentModel, recipe_from, resolve_parent
-from qwen_shared.model.sizes import padded_vocab_rows
+from qwen_shared.model.sizes import pad_vocab_size
 from qwen_shared.recipe import check_layout
 from qwen_shared.sft.data import Conversations, load_conversations
 from qwen_shared.tokenizer import load_tokenizer
@@ -39,7 +39,7 @@ def sft_recipe(job: dict[str, Any]) -> tuple[MathRecipe, ParentModel]:
     start = resolve_parent(job["start"])
     changes = [
         f"data.sources={json.dumps([job['data']])}",
-        "data.validation_share=0",
+        "data.validation_fraction=0",
         "schedule.kind=constant",
         "schedule.decay_steps=null",
         f"schedule.warmup_steps={job['warmup']}",
@@ -106,7 +106,7 @@ def suite(job: dict[str, Any]) -> dict[str, Any]:
     recipe, start = sft_recipe(job)
     processes, layout = start_processes(), check_layout(recipe, 1)
     seed_everything(recipe.seed)
-    rows = padded_vocab_rows(recipe.model, load_tokenizer(recipe.tokenizer).vocab_size, 1)
+    rows = pad_vocab_size(recipe.model, load_tokenizer(recipe.tokenizer).vocab_size, 1)
     engine = Engine(recipe, layout, processes, job["precision"], rows, hf_source(start.fetch()))
     found, seen, losses = conversations(recipe), Seen(job), []
     blend = found.blend(recipe)

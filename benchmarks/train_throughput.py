@@ -31,7 +31,7 @@ from rich.table import Table
 
 from qwen_shared.data import prepare
 from qwen_shared.errors import UserError
-from qwen_shared.model.sizes import flops_per_token, padded_vocab_rows, parameter_count
+from qwen_shared.model.sizes import flops_per_token, pad_vocab_size, parameter_count
 from qwen_shared.run.paths import cache_dir
 from qwen_shared.tokenizer import load_tokenizer
 
@@ -69,7 +69,7 @@ def _race(args: argparse.Namespace) -> int:
         raise UserError("--rounds, --steps and --warmup must be 1 or more")
     recipe = base_recipe(args.config, args.overrides)
     prepare(recipe.data, recipe.tokenizer, cache_dir())  # tokenised once, before anybody races
-    rows = padded_vocab_rows(recipe.model, load_tokenizer(recipe.tokenizer).vocab_size, 1)
+    rows = pad_vocab_size(recipe.model, load_tokenizer(recipe.tokenizer).vocab_size, 1)
     flops = flops_per_token(recipe.model, rows, recipe.data.seq_length)
     job = {key: getattr(args, key) for key in ("config", "overrides", "warmup", "steps", "threads")}
     job_recipe(job)

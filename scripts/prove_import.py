@@ -60,7 +60,7 @@ def text_windows(path: Path, tokenizer, count: int, length: int) -> torch.Tensor
 def megatron_losses(directory: Path, windows: torch.Tensor) -> torch.Tensor:
     """Mean loss of each window, fp32 [windows]."""
     model = read_model(directory)
-    chunks = build_model(model, model.vocab_rows, Parallel(), "fp32")
+    chunks = build_model(model, model.padded_vocab_size, Parallel(), "fp32")
     fill(chunks, hf_source(directory))
     windows = windows.to(device())
     losses = [chunks[0].eval()(row[None, :-1], row[None, 1:].contiguous()).mean() for row in windows]

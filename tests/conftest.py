@@ -18,7 +18,7 @@ WORDS = ("the", "model", "reads", "a", "line", "of", "text", "and", "writes", "n
 MICRO = """
 name: micro
 model: {num_layers: 2, hidden_size: 64, num_attention_heads: 4, ffn_hidden_size: 128}
-data: {sources: [], seq_length: 64, validation_share: 0.1}
+data: {sources: [], seq_length: 64, validation_fraction: 0.1}
 training: {steps: 20, global_batch_size: 8, micro_batch_size: 2, precision: fp32}
 optimizer: {lr: 3.0e-3}
 schedule: {warmup_steps: 3}

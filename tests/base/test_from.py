@@ -145,7 +145,7 @@ def test_a_mistake_is_one_line_before_torch(foreign, finished_run, qwen_base, tm
             ["--from", foreign, "model.hidden_size=64"],
             f"model.hidden_size=64 contradicts --from {foreign}, which has 48",
         ),
-        (["--from", foreign, "model.vocab_rows=100"], "has 8192 rows"),
+        (["--from", foreign, "model.padded_vocab_size=100"], "has 8192 rows"),
         (["--from", foreign, "tokenizer=default"], "--from brings its own tokenizer"),
         (["--from", foreign, "data.seq_length=256"], "more than the 128 positions"),
         (["--from", f"{finished_run}@7"], "no checkpoint of step 7; there are 15, 20"),

@@ -10,7 +10,7 @@ import pytest
 PRETRAIN = """
 name: micro
 model: {max_positions: 128}
-data: {sources: [], seq_length: 128, validation_share: 0.1, text: [], text_share: 0.25,
+data: {sources: [], seq_length: 128, validation_fraction: 0.1, text: [], text_share: 0.25,
        fim_rate: 0.5}
 training: {steps: 12, global_batch_size: 4, micro_batch_size: 2, precision: fp32}
 optimizer: {lr: 3.0e-3}

@@ -116,7 +116,7 @@ def test_startup_reports_medians(startup, tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_gpu_throughput(run, micro):
     words = ["--micro-batches", 2, "--recompute", "none", "--accumulate", 2, "--steps", 1, "--warmup", 1, "--no-peer"]
-    figures = run("gpu_throughput.py", "--config", micro, *words, "model.vocab_rows=512")
+    figures = run("gpu_throughput.py", "--config", micro, *words, "model.padded_vocab_size=512")
     (line,) = figures["lines"]
     assert "failed" not in line, line
     assert line["tokens_per_second"] > 0 and line["peak_memory_bytes"] > 0

@@ -48,7 +48,9 @@ def test_without_a_question_there_is_nothing_to_answer():
 def test_other_keys_are_columns_and_the_two_sides_share_nothing(tmp_path, tokenizer):
     rows = [{"prompt": f"What is {i} + {i}?", "answer": str(2 * i)} for i in range(300)]
     rows += rows[:50]
-    train, held_out = load_queries(data_of(write(tmp_path / "p.jsonl", rows), validation_share=0.1), tokenizer, 100, 0)
+    train, held_out = load_queries(
+        data_of(write(tmp_path / "p.jsonl", rows), validation_fraction=0.1), tokenizer, 100, 0
+    )
     asked, kept = ({query.messages[-1]["content"] for query in side} for side in (train, held_out))
     assert not asked & kept
     assert len(asked | kept) == 300
@@ -63,7 +65,7 @@ def test_other_keys_are_columns_and_the_two_sides_share_nothing(tmp_path, tokeni
 
 def test_a_system_turn_is_put_before_prompts_that_have_none(tmp_path, tokenizer):
     path = write(tmp_path / "p.jsonl", [{"prompt": f"Number {i}?"} for i in range(20)])
-    train, _ = load_queries(data_of(path, system="Be brief.", validation_share=0.2), tokenizer, 100, 0)
+    train, _ = load_queries(data_of(path, system="Be brief.", validation_fraction=0.2), tokenizer, 100, 0)
     asked = [{"role": "system", "content": "Be brief."}, *train[0].messages]
     assert train[0].ids == tokenizer.render(asked, add_generation_prompt=True)[0]
 

@@ -40,15 +40,15 @@ def question(ids) -> str:
 def test_no_prompt_is_on_both_sides(tmp_path):
     rows = [{"prompt": f"Question {i % 40}", "chosen": f"yes {i}", "rejected": f"no {i}"} for i in range(200)]
     path = write(tmp_path / "a.jsonl", rows)
-    found = load_pairs(recipe_of([path], validation_share=0.3), "finetune", TOKENIZER)
+    found = load_pairs(recipe_of([path], validation_fraction=0.3), "finetune", TOKENIZER)
     assert len(found.train) + len(found.held_out) == 200
     sides = [{question(pair.chosen) for pair in side} for side in (found.train, found.held_out)]
     assert 4 <= len(sides[1]) <= 20
     assert not sides[0] & sides[1]
     assert len(found.held_out) == 5 * len(sides[1])
-    few = load_pairs(recipe_of([path], validation_share=0.3, validation_max_bytes=100), "finetune", TOKENIZER)
+    few = load_pairs(recipe_of([path], validation_fraction=0.3, validation_max_bytes=100), "finetune", TOKENIZER)
     assert len({question(pair.chosen) for pair in few.held_out}) == 1
-    some = load_pairs(recipe_of([path], validation_share=1e-9), "finetune", TOKENIZER)
+    some = load_pairs(recipe_of([path], validation_fraction=1e-9), "finetune", TOKENIZER)
     assert len({question(pair.chosen) for pair in some.held_out}) == 1
 
 

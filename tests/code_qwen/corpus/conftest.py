@@ -31,7 +31,7 @@ def reader():
     """`reader(path, key=value, filters={…})`; by default nothing is held out and one process reads."""
 
     def make(path, workers: int = 1, filters: dict | None = None, source: dict | None = None, **data) -> CodeReader:
-        settings = {"validation_share": 0.0, "seq_length": 64, "filters": filters or {}, **data}
+        settings = {"validation_fraction": 0.0, "seq_length": 64, "filters": filters or {}, **data}
         made = CodeData(sources=[{"path": str(path), **(source or {})}], **settings)
         return CodeReader(made, made.sources[0], workers)
 

@@ -43,7 +43,7 @@ def tree(write):
 
 
 def test_token_files_hold_what_is_kept_in_its_order(reader, tree, tmp_path):
-    prepared = build(reader, tree, tmp_path / "cache", validation_share=0.1)
+    prepared = build(reader, tree, tmp_path / "cache", validation_fraction=0.1)
     train, held = texts(prepared, "train"), texts(prepared, "validation")
     assert len(train) + len(held) == 40 and len(held) >= 2
     assert set(train + held) == {path.read_text() for path in tree.rglob("*.py")}
@@ -58,7 +58,7 @@ def test_token_files_hold_what_is_kept_in_its_order(reader, tree, tmp_path):
 def test_two_sources_of_one_dataset_are_two(rows, tmp_path):
     path = rows("a.jsonl", [{"new": program(i), "old": program(100 + i)} for i in range(6)])
     sources = [{"path": str(path), "text_key": key} for key in ("new", "old")]
-    data = CodeData(sources=sources, seq_length=64, validation_share=0.0)
+    data = CodeData(sources=sources, seq_length=64, validation_fraction=0.0)
     new, old = prepare(data, "default", tmp_path / "cache", readers=corpus(data))
     assert set(texts(new, "train")) == {program(i) for i in range(6)}
     assert set(texts(old, "train")) == {program(100 + i) for i in range(6)}
@@ -71,7 +71,7 @@ def test_files_of_a_repository_stay_together_up_to_the_span(reader, tree):
         assert sum(map(len, sizes)) == 40
         assert all(len(files) == 1 or sum(files) <= span for files in sizes)
         assert (max(map(len, sizes)) > 1) == (span > 0)
-    held = list(reader(tree, validation_share=0.2).documents(Meter()))
+    held = list(reader(tree, validation_fraction=0.2).documents(Meter()))
     assert all("\0" not in document.text for document in held if document.held_out)
 
 
@@ -80,7 +80,7 @@ def test_workers_do_not_matter(reader, write, monkeypatch):
     monkeypatch.setattr("code_qwen.corpus.filter._BATCH_BYTES", 10_000)
     files = {f"a{i % 7}/m{i}.py": program(i) for i in range(100)}
     root = write("tree", files | {"x.py": b"\0" * 99, "y.py": program(1) + "x = 1\n"})
-    one, two = reader(root, workers=1, validation_share=0.1), reader(root, workers=2, validation_share=0.1)
+    one, two = reader(root, workers=1, validation_fraction=0.1), reader(root, workers=2, validation_fraction=0.1)
     assert list(one.documents(Meter())) == list(two.documents(Meter()))
     assert one.report == two.report
     assert one.report.dropped["binary"].files == 1
@@ -91,7 +91,11 @@ def test_found_again_until_something_changes(reader, tree, tmp_path):
     first = build(reader, tree, cache)
     stamp = Path(first.directory).stat().st_ino
     assert build(reader, tree, cache) == first and Path(first.directory).stat().st_ino == stamp
-    for settings in ({"filters": {"max_line_length": 999}}, {"filters": {"scrub": False}}, {"validation_share": 0.1}):
+    for settings in (
+        {"filters": {"max_line_length": 999}},
+        {"filters": {"scrub": False}},
+        {"validation_fraction": 0.1},
+    ):
         assert build(reader, tree, cache, **settings).directory != first.directory
     (tree / "pkg" / "new.py").write_text(program(99))
     changed = build(reader, tree, cache)
@@ -106,7 +110,7 @@ def test_no_near_copy_of_held_out_text_is_trained_on(reader, write):
     for r in range(12):
         files[f"r{r}/.git/HEAD"] = ""
     root = write("clones", files)
-    made = reader(root, validation_share=0.25)
+    made = reader(root, validation_fraction=0.25)
     found = [filtered.file for filtered in made.files(Meter())]
     held = {file.repository for file in found if file.held_out}
     assert 1 <= len(held) <= 6 and held <= {f"r{r}" for r in range(12)} | {"clones"}
@@ -120,12 +124,12 @@ def test_no_near_copy_of_held_out_text_is_trained_on(reader, write):
 
 
 def test_a_single_repository_is_split_by_whole_files(reader, tree):
-    found = [filtered.file for filtered in reader(tree, validation_share=0.2).files(Meter())]
+    found = [filtered.file for filtered in reader(tree, validation_fraction=0.2).files(Meter())]
     assert 4 <= sum(file.held_out for file in found) <= 12
     assert [file.held_out for file in found] == sorted((file.held_out for file in found), reverse=True)
-    again = [filtered.file for filtered in reader(tree, validation_share=0.2).files(Meter())]
+    again = [filtered.file for filtered in reader(tree, validation_fraction=0.2).files(Meter())]
     assert again == found
-    assert all(filtered.file.held_out for filtered in reader(tree, validation_share=1.0).files(Meter()))
+    assert all(filtered.file.held_out for filtered in reader(tree, validation_fraction=1.0).files(Meter()))
 
 
 def test_documents_limits_the_files_read(reader, tree, rows):
@@ -144,7 +148,7 @@ def test_progress_reaches_the_end(reader, tree):
 
 @pytest.mark.heavy
 def test_the_standard_library_is_split_like_its_prose(reader):
-    made = reader("stdlib", workers=2, validation_share=0.06)
+    made = reader("stdlib", workers=2, validation_fraction=0.06)
     files = [filtered.file for filtered in made.files(Meter())]
     prose = stdlib_text(0.06, 4_000_000)
     name = lambda path: re.sub(r"(/__init__)?\.py$", "", path).replace("/", ".")

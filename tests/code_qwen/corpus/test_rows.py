@@ -79,11 +79,11 @@ def test_a_directory_of_rows_is_a_dataset(reader, rows, tmp_path):
 def test_whole_repositories_are_held_out(reader, rows):
     path = rows("a.jsonl", [stack(f"r{i % 40}", f"{i}.py", i) for i in range(200)])
     sides: dict[str, set] = {}
-    for filtered in reader(path, validation_share=0.3).files(Meter()):
+    for filtered in reader(path, validation_fraction=0.3).files(Meter()):
         sides.setdefault(filtered.file.repository, set()).add(filtered.file.held_out)
     assert len(sides) == 40 and all(len(side) == 1 for side in sides.values())
     assert 5 <= sum(side == {True} for side in sides.values()) <= 20
-    limited = list(reader(path, validation_share=0.3, validation_max_bytes=1).files(Meter()))
+    limited = list(reader(path, validation_fraction=0.3, validation_max_bytes=1).files(Meter()))
     assert len({e.file.repository for e in limited if e.file.held_out}) == 1
 
 
@@ -97,25 +97,25 @@ def test_of_few_repositories_something_is_held_out_and_not_too_much(reader, rows
     """Whole files, where each repository is more than is wanted; and where one is nearly everything."""
     for sizes in ([12] * repositories, [60, *[12] * (repositories - 1)]):
         made = [stack(f"r{r}", f"{i}.py", 100 * r + i) for r, size in enumerate(sizes) for i in range(size)]
-        files = [filtered.file for filtered in reader(rows("a.jsonl", made), validation_share=0.05).files(Meter())]
+        files = [filtered.file for filtered in reader(rows("a.jsonl", made), validation_fraction=0.05).files(Meter())]
         held, whole = sides(files)
         assert len(files) == sum(sizes) and 0.02 * whole < held < 0.1 * whole
     one = [stack("r", "", i) for i in range(20)]  # without paths
-    files = [filtered.file for filtered in reader(rows("b.jsonl", one), validation_share=0.05).files(Meter())]
+    files = [filtered.file for filtered in reader(rows("b.jsonl", one), validation_fraction=0.05).files(Meter())]
     assert 1 <= sum(file.held_out for file in files) <= 2
 
 
 def test_a_dataset_too_large_to_be_known_whole(reader, rows, monkeypatch):
     monkeypatch.setattr(sources, "_KNOWN_BYTES", 20_000)
     many = rows("many.jsonl", [stack(f"r{i % 60}", f"{i}.py", i, n=i) for i in range(240)])
-    found = [filtered.file for filtered in reader(many, validation_share=0.1).files(Meter())]
+    found = [filtered.file for filtered in reader(many, validation_fraction=0.1).files(Meter())]
     held = {file.repository for file in found if file.held_out}
     assert len(found) == 240 and 1 <= len(held) <= 15
     assert not held & {file.repository for file in found if not file.held_out}
     few = rows("few.jsonl", [stack(f"r{i % 2}", f"{i}.py", i) for i in range(240)])
-    found = [filtered.file for filtered in reader(few, validation_share=0.1).files(Meter())]
+    found = [filtered.file for filtered in reader(few, validation_fraction=0.1).files(Meter())]
     assert len(found) == 240 and 8 <= sum(file.held_out for file in found) <= 48
-    limited = reader(few, validation_share=0.1, documents=50)
+    limited = reader(few, validation_fraction=0.1, documents=50)
     assert len(list(limited.files(Meter()))) == 50
 
 

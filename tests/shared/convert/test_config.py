@@ -75,7 +75,7 @@ QWEN3 = {
 def test_published_configs():
     qwen2, llama, qwen3 = (model_from_config(config, "config.json") for config in (QWEN2, LLAMA, QWEN3))
     assert (qwen2.qkv_bias, qwen2.qk_norm, qwen2.tied_embeddings) == (True, False, True)
-    assert (qwen2.kv_heads, qwen2.head_size, qwen2.rope_base, qwen2.vocab_rows) == (2, 64, 1e6, 151936)
+    assert (qwen2.kv_heads, qwen2.head_size, qwen2.rope_base, qwen2.padded_vocab_size) == (2, 64, 1e6, 151936)
     assert (llama.qkv_bias, llama.qk_norm, llama.tied_embeddings) == (False, False, False)
     assert (llama.rope_base, llama.rope_scaling.factor, llama.rope_scaling.original_positions) == (500_000.0, 8.0, 8192)
     assert (llama.norm_eps, llama.max_positions) == (1e-5, 131072)

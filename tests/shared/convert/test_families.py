@@ -63,10 +63,10 @@ def test_round_trip_in_one_process(name, precision, hf_directory, tmp_path):
     assert certificate["logits"]["max_difference"] <= TOLERANCE
 
     model = read_model(original)
-    built = build_model(model, model.vocab_rows, Parallel(), precision)
+    built = build_model(model, model.padded_vocab_size, Parallel(), precision)
     fill(built, hf_source(original))
     whole = {spec.name: spec.parameter.detach() for spec in global_parameters(unwrap(built[0]))}
-    _write_model(tmp_path, model, model.vocab_rows, 64, tokenizer, whole)
+    _write_model(tmp_path, model, model.padded_vocab_size, 64, tokenizer, whole)
     _assert_same(tmp_path, original)
 
     ours, theirs = AutoConfig.from_pretrained(tmp_path).to_dict(), AutoConfig.from_pretrained(original).to_dict()
@@ -101,7 +101,7 @@ def test_round_trip_through_two_processes(layout, name, layouts, hf_directory, t
     model = read_model(original)
     target = tmp_path / "export"
     certificate = export_checkpoint(
-        found / "step-00000001", target, model, model.vocab_rows, 64, load_tokenizer("default"), 1
+        found / "step-00000001", target, model, model.padded_vocab_size, 64, load_tokenizer("default"), 1
     )
     assert certificate["logits"]["max_difference"] <= TOLERANCE
     _assert_same(target, original)

@@ -40,7 +40,9 @@ def main() -> None:
                     "evaluation": {"interval": 1},
                 }
             )
-            engine = Engine(recipe, check_layout(recipe, 2), processes, "fp32", model.vocab_rows, hf_source(directory))
+            engine = Engine(
+                recipe, check_layout(recipe, 2), processes, "fp32", model.padded_vocab_size, hf_source(directory)
+            )
             logits = engine.logits(tokens)
             if processes.rank == 0:
                 torch.save(logits, target / "logits.pt")

@@ -209,7 +209,7 @@ def test_held_out_conversations_are_nowhere_else(tmp_path):
     rows = [{"prompt": f"question {i}", "completion": f"answer {i}"} for i in range(100)]
     copies = [{"messages": messages(("user", f"question {i}"), ("assistant", f"answer {i}"))} for i in range(100)]
     (tmp_path / "a.jsonl").write_text(lines(rows + copies))
-    (source,) = prepare(data(tmp_path / "a.jsonl", validation_share=0.2), "default", tmp_path / "cache")
+    (source,) = prepare(data(tmp_path / "a.jsonl", validation_fraction=0.2), "default", tmp_path / "cache")
     tokenizer = load_tokenizer("default")
     train, held_out = (
         [tokenizer.decode(token_ids(file[i]).tolist()) for i in range(len(file))]
@@ -239,7 +239,7 @@ def test_what_decides_tokens_decides_the_cache(tmp_path):
     (tmp_path / "a.jsonl").write_text(lines(ROWS))
 
     def directory(**settings):
-        recipe = data(tmp_path / "a.jsonl", validation_share=0, **settings)
+        recipe = data(tmp_path / "a.jsonl", validation_fraction=0, **settings)
         return prepare(recipe, "default", tmp_path / "cache")[0].directory
 
     first = directory()
@@ -251,12 +251,12 @@ def test_what_decides_tokens_decides_the_cache(tmp_path):
 def test_all_without_an_answer_is_not_said_to_be_held_out(tmp_path):
     """Nothing to train on is for `sft.checks` to say: it knows why."""
     (tmp_path / "a.jsonl").write_text(lines({"messages": messages(("user", f"{i}"))} for i in range(5)))
-    (source,) = prepare(data(tmp_path / "a.jsonl", validation_share=0), "default", tmp_path / "cache")
+    (source,) = prepare(data(tmp_path / "a.jsonl", validation_fraction=0), "default", tmp_path / "cache")
     first = f"{tmp_path / 'a.jsonl'} line 1"
     assert (source.meta["train"]["documents"], source.meta["train"]["tokens"]) == (5, 0)
     assert source.meta["train"]["remarks"] == {forms.NOTHING_TO_LEARN: [5, first]}
     with pytest.raises(UserError, match="nothing is left to train on, all 5 documents are held out"):
-        prepare(data(tmp_path / "a.jsonl", validation_share=1), "default", tmp_path / "cache")
+        prepare(data(tmp_path / "a.jsonl", validation_fraction=1), "default", tmp_path / "cache")
 
 
 # ---- ChatML

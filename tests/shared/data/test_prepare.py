@@ -40,7 +40,7 @@ def contents(directory):
 
 def test_token_files_hold_the_texts_each_with_its_end(tmp_path):
     texts = write_corpus(tmp_path / "a.jsonl", 200)
-    (source,) = prepare(data(tmp_path / "a.jsonl", validation_share=0.1), "default", tmp_path / "cache")
+    (source,) = prepare(data(tmp_path / "a.jsonl", validation_fraction=0.1), "default", tmp_path / "cache")
     tokenizer = load_tokenizer("default")
     found, sides = [], []
     for part in ("train", "validation"):
@@ -81,7 +81,7 @@ def test_found_again_until_something_changes(tmp_path):
     assert prepare(data(f"{tmp_path}/./a.jsonl"), "default", cache, progress)[0].directory == first.directory
     assert not calls
     others = {first.directory}
-    for settings in ({"validation_share": 0.2}, {"validation_max_bytes": 100}, {"documents": 50}):
+    for settings in ({"validation_fraction": 0.2}, {"validation_max_bytes": 100}, {"documents": 50}):
         others.add(prepare(data(path, **settings), "default", cache)[0].directory)
     os.utime(path, (1, 1))
     others.add(prepare(data(path), "default", cache)[0].directory)
@@ -122,7 +122,7 @@ def test_too_little_text_is_told_with_its_tokens(tmp_path):
     with pytest.raises(UserError, match=rf"{n} training tokens in 1 documents .*seq_length \+ 1 = 65"):
         prepare(data(tmp_path / "a.txt"), "default", tmp_path / "cache")
     with pytest.raises(UserError, match="nothing is left to train on"):
-        prepare(data(tmp_path / "a.txt", validation_share=1.0), "default", tmp_path / "cache")
+        prepare(data(tmp_path / "a.txt", validation_fraction=1.0), "default", tmp_path / "cache")
 
 
 def test_cache_that_cannot_be_written_is_told(tmp_path):

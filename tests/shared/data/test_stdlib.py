@@ -93,7 +93,7 @@ def test_limits(small_library):
     assert stdlib_text(0.0, 4_000_000).held_out == []
     assert len(stdlib_text(1e-9, 4_000_000).held_out) == 1
     assert num_bytes(stdlib_text(0.5, 10_000).held_out) < 13_000
-    data = Data(sources="stdlib", seq_length=8, validation_share=0.0, documents=5)
+    data = Data(sources="stdlib", seq_length=8, validation_fraction=0.0, documents=5)
     assert len(list(text_reader(data, data.sources[0]).read(Meter()))) == 5
 
 

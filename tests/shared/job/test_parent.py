@@ -33,7 +33,7 @@ def _write(directory: Path, seed=0, **changes) -> Path:
     directory.mkdir(exist_ok=True)
     (directory / "config.json").write_text(json.dumps(CONFIG | changes))
     model, draw = read_model(directory), np.random.default_rng(seed)
-    shapes = {k: shape for parts in weight_table(model, model.vocab_rows).values() for k, shape in parts.items()}
+    shapes = {k: shape for parts in weight_table(model, model.padded_vocab_size).values() for k, shape in parts.items()}
     save_file({k: draw.random(shape, np.float32) for k, shape in shapes.items()}, directory / "model.safetensors")
     load_tokenizer("default").save_hf(directory)
     return directory
@@ -89,13 +89,13 @@ def test_a_directory(llama, recipe_of):
     found = job_parent.resolve_parent(str(llama))
     assert (found.name, found.step, found.fetch()) == (str(llama), None, llama)
     recipe = recipe_of(found)
-    assert (recipe.model.vocab_rows, recipe.model.max_positions, recipe.model.kv_heads) == (8192, 64, 1)
+    assert (recipe.model.padded_vocab_size, recipe.model.max_positions, recipe.model.kv_heads) == (8192, 64, 1)
     assert recipe.tokenizer.endswith("/run/tokenizer")
 
 
 def test_rows_grow_for_a_tokenizer_with_more_ids(tmp_path):
     found = job_parent.resolve_parent(str(_write(tmp_path / "small", vocab_size=8100)))
-    assert found.model.vocab_rows == 8192
+    assert found.model.padded_vocab_size == 8192
 
 
 def test_anothers_tokenizer_is_noticed(tmp_path):
@@ -114,14 +114,19 @@ def test_a_run_that_has_no_step_yet_does_not_forget_its_start(begun, llama, tmp_
 
 def test_what_may_differ_and_what_not(llama, recipe_of):
     found = job_parent.resolve_parent(str(llama))
-    overrides = ["model.vocab_rows=8320", "model.rope_base=5e5", "model.max_positions=128", "data.seq_length=128"]
+    overrides = [
+        "model.padded_vocab_size=8320",
+        "model.rope_base=5e5",
+        "model.max_positions=128",
+        "data.seq_length=128",
+    ]
     changed = recipe_of(found, *overrides).model
-    assert (changed.vocab_rows, changed.rope_base, changed.max_positions) == (8320, 5e5, 128)
+    assert (changed.padded_vocab_size, changed.rope_base, changed.max_positions) == (8320, 5e5, 128)
     for override, said in (
         ("model.num_layers=2", r"model.num_layers=2 contradicts --from .*, which has 1"),
         ("model.qkv_bias=true", "model.qkv_bias=True contradicts"),
-        ("model.vocab_rows=8064", "8192 rows, and more can be had"),
-        ("model.vocab_rows=null", "8192 rows, and more can be had"),
+        ("model.padded_vocab_size=8064", "8192 rows, and more can be had"),
+        ("model.padded_vocab_size=null", "8192 rows, and more can be had"),
         ("tokenizer=default", "--from brings its own tokenizer"),
         ("data.seq_length=65", r"more than the 64 positions .*set model.max_positions=65"),
     ):
@@ -166,7 +171,7 @@ def test_a_run_with_a_checkpoint_needs_its_start_no_more(begun, llama, monkeypat
     name = str(llama)
     llama.rename(llama.with_name("gone"))
     found = job_parent.find_parent(begun, name)
-    assert (found.name, found.model.vocab_rows, found.tokenizer) == (name, 8192, str(begun / "tokenizer"))
+    assert (found.name, found.model.padded_vocab_size, found.tokenizer) == (name, 8192, str(begun / "tokenizer"))
     manifest = Manifest.read(begun)
     job_parent.keep_start(found, None, begun, manifest)
     assert manifest.parent.hash is not None

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from qwen_shared.errors import UserError
-from qwen_shared.model.sizes import flops_per_token, padded_vocab_rows, parameter_count
+from qwen_shared.model.sizes import flops_per_token, pad_vocab_size, parameter_count
 from qwen_shared.recipe import PretrainRecipe, load_recipe
 from qwen_shared.recipe.schema import Model
 
@@ -22,7 +22,7 @@ def _model(name: str):
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_counts(name):
     model = _model(name)
-    assert parameter_count(model, model.vocab_rows) == PUBLISHED[name]
+    assert parameter_count(model, model.padded_vocab_size) == PUBLISHED[name]
 
 
 @pytest.mark.parametrize("name", ["tiny", *PUBLISHED])
@@ -31,7 +31,7 @@ def test_megatron_model_has_as_many(name, megatron):
     from qwen_shared.recipe.schema import Parallel
 
     model = _model(name)
-    rows = model.vocab_rows or 8192
+    rows = model.padded_vocab_size or 8192
     (built,) = build_model(model, rows, Parallel(), "bf16", materialize=False)
     assert all(p.device.type == "meta" for p in built.parameters())
     assert sum(p.numel() for p in built.parameters()) == parameter_count(model, rows)
@@ -67,7 +67,7 @@ def test_relatives_have_their_published_counts(name, megatron):
 
 def test_flops_are_six_per_multiplied_parameter_and_attention():
     model = _model("7b")
-    rows, S = model.vocab_rows, 2048
+    rows, S = model.padded_vocab_size, 2048
     biases_and_norms = 32 * (3 * 4096 + 2 * 4096) + 4096
     multiplied = PUBLISHED["7b"] - rows * 4096 - biases_and_norms  # the input embedding is a look-up
     attention = 32 * 2 * 2 * 4096 * S / 2 * 3  # scores and values, causal half, forward and twice that backward
@@ -76,9 +76,9 @@ def test_flops_are_six_per_multiplied_parameter_and_attention():
 
 def test_rows_are_padded_or_refused():
     model = _model("tiny")
-    assert padded_vocab_rows(model, 8192, 1) == 8192
-    assert padded_vocab_rows(model, 8193, 2) == 8320
-    with pytest.raises(UserError, match=r"not divisible by parallel.tensor_parallel=3; nearest: model.vocab_rows=8448"):
-        padded_vocab_rows(model, 8192, 3)
-    with pytest.raises(UserError, match=r"model.vocab_rows=100 is less than the tokenizer's 8192 ids; nearest: 8192"):
-        padded_vocab_rows(model.model_copy(update={"vocab_rows": 100}), 8192, 1)
+    assert pad_vocab_size(model, 8192, 1) == 8192
+    assert pad_vocab_size(model, 8193, 2) == 8320
+    with pytest.raises(UserError, match=r"by parallel.tensor_parallel=3; nearest: model.padded_vocab_size=8448"):
+        pad_vocab_size(model, 8192, 3)
+    with pytest.raises(UserError, match=r"model.padded_vocab_size=100 is less than .* 8192 ids; nearest: 8192"):
+        pad_vocab_size(model.model_copy(update={"padded_vocab_size": 100}), 8192, 1)

@@ -2,8 +2,10 @@
 
 import pytest
 
+from qwen_shared.errors import UserError
 from qwen_shared.recipe import PretrainRecipe, check_layout, differing_keys, load_recipe, nearest, recipe_text
 from qwen_shared.recipe.keys import field_at, leaf_keys
+from qwen_shared.recipe.load import read_stored, validate_with
 from qwen_shared.recipe.yaml_text import dump_yaml, parse_yaml
 
 
@@ -26,7 +28,7 @@ def load(recipes, *overrides):
         ("name=off", "name", "off"),
         ("export=none", "export", "none"),
         ("tracking.project=a: b", "tracking.project", "a: b"),
-        ("model.vocab_rows=null", "model.vocab_rows", None),
+        ("model.padded_vocab_size=null", "model.padded_vocab_size", None),
         ("evaluation.prompts=['yes: no', on, 七]", "evaluation.prompts", ["yes: no", "on", "七"]),
         ("data.isolate_documents=true", "data.isolate_documents", True),
     ],
@@ -117,3 +119,16 @@ def test_every_key_is_its_own_nearest():
     for key in leaf_keys(PretrainRecipe):
         assert nearest(key, leaf_keys(PretrainRecipe)) == key
         assert field_at(PretrainRecipe, key.replace(".N", ".0").split(".")) is not None
+
+
+def test_a_stored_recipe_is_read_with_the_new_names(recipes):
+    old = parse_yaml((recipes / "good.yaml").read_text(), "good")
+    old["model"]["vocab_rows"], old["data"]["validation_share"] = 512, 0.5
+    path = recipes / "old.yaml"
+    path.write_text(dump_yaml(old))
+    recipe = validate_with(PretrainRecipe, read_stored(path), [], "old")
+    assert (recipe.model.padded_vocab_size, recipe.data.validation_fraction) == (512, 0.5)
+    with pytest.raises(UserError, match=r"'model.vocab_rows' is now 'model.padded_vocab_size'"):
+        load_recipe(PretrainRecipe, "old", ["data.validation_fraction=0.1"], recipes)
+    with pytest.raises(UserError, match=r"'data.validation_share' is now 'data.validation_fraction'"):
+        load(recipes, "data.validation_share=0.1")

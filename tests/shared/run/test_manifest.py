@@ -38,6 +38,17 @@ def test_new_then_resumed_then_finished(tmp_path, recipe):
     assert {path.name for path in run.iterdir()} == {"recipe.yaml", "manifest.json"}
 
 
+def test_a_run_with_old_names_of_keys_resumes(tmp_path, recipe):
+    open_(tmp_path, recipe)
+    stored = tmp_path / "recipe.yaml"
+    text = stored.read_text()
+    old = text.replace("padded_vocab_size:", "vocab_rows:").replace("validation_fraction:", "validation_share:")
+    stored.write_text(old)
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1}\n')
+    assert old != text and open_(tmp_path, recipe)[0] == "resume"
+    assert stored.read_text() == text
+
+
 def test_another_recipe_is_refused_with_its_keys(tmp_path, recipe, changed):
     run = tmp_path / "run"
     open_(run, recipe)

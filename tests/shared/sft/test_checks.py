@@ -18,7 +18,7 @@ def check(write, tokenizer, tmp_path):
 
     def check(conversations, remarks=None, max_positions=None, **settings):
         path = write(tmp_path / "a.jsonl", conversations)
-        data = SftData(sources=[str(path)], validation_share=0, **{"seq_length": 128} | settings)
+        data = SftData(sources=[str(path)], validation_fraction=0, **{"seq_length": 128} | settings)
         (source,) = prepare(data, "default", tmp_path / "cache")
         packed = PackedConversations(
             TokenFile(source.train), data.seq_length, tokenizer.stop_ids, tokenizer.pad_id, 0, max_positions
@@ -76,7 +76,7 @@ def test_a_template_without_an_end_is_refused(write, tokenizer, tmp_path):
 
     source_of = str(tmp_path / "hf")
     theirs = load_tokenizer(source_of)
-    data = SftData(sources=[str(write(tmp_path / "a.jsonl", GOOD))], validation_share=0, seq_length=128)
+    data = SftData(sources=[str(write(tmp_path / "a.jsonl", GOOD))], validation_fraction=0, seq_length=128)
     (source,) = prepare(data, source_of, tmp_path / "cache")
     packed = PackedConversations(TokenFile(source.train), 128, theirs.stop_ids, theirs.pad_id, 0)
     with pytest.raises(UserError, match=r"40 of 40 conversations, .* have answers without an end"):

@@ -26,7 +26,13 @@ _SHARD_BYTES = 4 << 30
 
 
 def export_checkpoint(
-    checkpoint: Path, target: Path, model: Model, vocab_rows: int, seq_length: int, tokenizer: Tokenizer, step: int
+    checkpoint: Path,
+    target: Path,
+    model: Model,
+    padded_vocab_size: int,
+    seq_length: int,
+    tokenizer: Tokenizer,
+    step: int,
 ) -> dict:
     """Replaces `target` by the export of `checkpoint` and returns the certificate.
 
@@ -35,14 +41,18 @@ def export_checkpoint(
     whole = read_checkpoint(checkpoint, model)
     temporary = target.with_name(f".{target.name}.writing")
     shutil.rmtree(temporary, ignore_errors=True)
-    _write_model(temporary, model, vocab_rows, seq_length, tokenizer, whole)
+    _write_model(temporary, model, padded_vocab_size, seq_length, tokenizer, whole)
     tokenizer.save_hf(temporary)
     certificate = {
         "checkpoint": checkpoint.name,
         "step": step,
         "tensors": prove_tensors(temporary, model, whole),
         "logits": prove_logits(
-            temporary, model, vocab_rows, lambda name, shape: whole[name], proof_tokens(tokenizer, vocab_rows)
+            temporary,
+            model,
+            padded_vocab_size,
+            lambda name, shape: whole[name],
+            proof_tokens(tokenizer, padded_vocab_size),
         ),
     }
     (temporary / "certificate.json").write_text(json.dumps(certificate, indent=2) + "\n")
@@ -51,11 +61,16 @@ def export_checkpoint(
 
 
 def _write_model(
-    directory: Path, model: Model, vocab_rows: int, seq_length: int, tokenizer: Tokenizer, whole: dict[str, Tensor]
+    directory: Path,
+    model: Model,
+    padded_vocab_size: int,
+    seq_length: int,
+    tokenizer: Tokenizer,
+    whole: dict[str, Tensor],
 ) -> None:
     from transformers import AutoModelForCausalLM, GenerationConfig
 
-    config = hf_config(model, vocab_rows, seq_length, tokenizer, next(iter(whole.values())).dtype)
+    config = hf_config(model, padded_vocab_size, seq_length, tokenizer, next(iter(whole.values())).dtype)
     with torch.device("meta"):
         hf_model = AutoModelForCausalLM.from_config(config)
     state = {k: v for name, tensor in whole.items() for k, v in to_hf(model, name, tensor).items()}

@@ -47,7 +47,7 @@ def family(model: Model) -> str:
     return "qwen3" if model.qk_norm else "llama"
 
 
-def hf_config(model: Model, vocab_rows: int, seq_length: int, tokenizer: Tokenizer, dtype: torch.dtype):
+def hf_config(model: Model, padded_vocab_size: int, seq_length: int, tokenizer: Tokenizer, dtype: torch.dtype):
     """The family's transformers config. `seq_length` is the context if the model has no `max_positions`."""
     from transformers import CONFIG_MAPPING
 
@@ -66,7 +66,7 @@ def hf_config(model: Model, vocab_rows: int, seq_length: int, tokenizer: Tokeniz
     if name != "qwen2" or model.num_attention_heads * model.head_size != model.hidden_size:
         own["head_dim"] = model.head_size  # not a field of Qwen2's config, but read by the model
     return config(
-        vocab_size=vocab_rows,
+        vocab_size=padded_vocab_size,
         hidden_size=model.hidden_size,
         intermediate_size=model.ffn_hidden_size,
         num_hidden_layers=model.num_layers,
@@ -128,7 +128,7 @@ def model_from_config(config: dict[str, Any], where: str) -> Model:
         "qkv_bias": name == "qwen2",
         "qk_norm": name == "qwen3",
         "tied_embeddings": bool(config.get("tie_word_embeddings")),
-        "vocab_rows": config["vocab_size"],
+        "padded_vocab_size": config["vocab_size"],
         "rope_base": base,
         "rope_scaling": scaling,
         "max_positions": config["max_position_embeddings"],

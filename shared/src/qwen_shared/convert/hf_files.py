@@ -71,9 +71,11 @@ def check_weights(directory: Path, model: Model) -> dict[str, StoredTensor]:
 
     Raises UserError for a tensor that is missing, is not part of the model, or has another shape or dtype.
     """
-    assert model.vocab_rows is not None
+    assert model.padded_vocab_size is not None
     stored = stored_tensors(directory)
-    expected = {k: shape for parts in weight_table(model, model.vocab_rows).values() for k, shape in parts.items()}
+    expected = {
+        k: shape for parts in weight_table(model, model.padded_vocab_size).values() for k, shape in parts.items()
+    }
     missing = [name for name in expected if name not in stored]
     if missing:
         raise UserError(f"{directory}: {len(missing)} tensors of its config.json's model are missing ({missing[0]})")

@@ -69,7 +69,7 @@ def prove_import(directory: Path, tokenizer: Tokenizer) -> dict:
         raise UserError(
             f"{directory}: config.json says tie_word_embeddings=true, but {HF_OUTPUT} is not {HF_EMBEDDING}"
         )
-    rows = model.vocab_rows
+    rows = model.padded_vocab_size
     assert rows is not None
     return {
         "family": family(model),

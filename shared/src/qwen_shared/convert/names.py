@@ -24,15 +24,15 @@ _OUTSIDE = {EMBEDDING: HF_EMBEDDING, "decoder.final_layernorm.weight": "model.no
 _LAYER = re.compile(r"decoder\.layers\.(\d+)\.(.+)")
 
 
-def weight_table(model: Model, vocab_rows: int) -> dict[str, dict[str, Shape]]:
+def weight_table(model: Model, padded_vocab_size: int) -> dict[str, dict[str, Shape]]:
     """Each Megatron tensor's Hugging Face tensors, in order, with their shapes. A tied output layer has no entry."""
-    table: dict[str, dict[str, Shape]] = {EMBEDDING: {HF_EMBEDDING: (vocab_rows, model.hidden_size)}}
+    table: dict[str, dict[str, Shape]] = {EMBEDDING: {HF_EMBEDDING: (padded_vocab_size, model.hidden_size)}}
     for i in range(model.num_layers):
         for name, parts in _layer_table(model).items():
             table[f"decoder.layers.{i}.{name}"] = {f"model.layers.{i}.{part}": shape for part, shape in parts.items()}
     table["decoder.final_layernorm.weight"] = {"model.norm.weight": (model.hidden_size,)}
     if not model.tied_embeddings:
-        table[OUTPUT] = {HF_OUTPUT: (vocab_rows, model.hidden_size)}
+        table[OUTPUT] = {HF_OUTPUT: (padded_vocab_size, model.hidden_size)}
     return table
 
 

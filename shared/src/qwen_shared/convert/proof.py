@@ -30,7 +30,7 @@ def bit_equal(a: Tensor, b: Tensor) -> bool:
 def prove_logits(
     directory: Path,
     model: Model,
-    vocab_rows: int,
+    padded_vocab_size: int,
     source: WeightSource,
     tokens: Tensor,
 ) -> dict:
@@ -41,9 +41,9 @@ def prove_logits(
     """
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    layers = _layers_that_fit(model, vocab_rows)
+    layers = _layers_that_fit(model, padded_vocab_size)
     part = model.model_copy(update={"num_layers": layers})
-    megatron = build_model(part, vocab_rows, Parallel(), "fp32")
+    megatron = build_model(part, padded_vocab_size, Parallel(), "fp32")
     fill(megatron, source)
     ours = megatron[0].eval()(tokens.to(device())).float().cpu()
     del megatron
@@ -74,19 +74,19 @@ def prove_logits(
     }
 
 
-def proof_tokens(tokenizer: Tokenizer, vocab_rows: int) -> Tensor:
+def proof_tokens(tokenizer: Tokenizer, padded_vocab_size: int) -> Tensor:
     """A fixed batch [2, 64] of ids from the whole vocabulary, with an end of document inside."""
-    ids = min(tokenizer.vocab_size, vocab_rows)  # a tokenizer may have more ids than an import has rows
+    ids = min(tokenizer.vocab_size, padded_vocab_size)  # a tokenizer may have more ids than an import has rows
     tokens = torch.randint(0, ids, (2, 64), generator=torch.Generator().manual_seed(0))
     tokens[0, 30] = min(tokenizer.eod_id, ids - 1)
     return tokens
 
 
-def _layers_that_fit(model: Model, vocab_rows: int) -> int:
+def _layers_that_fit(model: Model, padded_vocab_size: int) -> int:
     free = psutil.virtual_memory().available
     if torch.cuda.is_available():
         free = min(free, torch.cuda.mem_get_info()[0])
-    none = parameter_count(model.model_copy(update={"num_layers": 0}), vocab_rows)
-    each = (parameter_count(model, vocab_rows) - none) / model.num_layers
+    none = parameter_count(model.model_copy(update={"num_layers": 0}), padded_vocab_size)
+    each = (parameter_count(model, padded_vocab_size) - none) / model.num_layers
     spare = free / 5 - none  # 4 bytes a parameter, and some more
     return max(1, min(model.num_layers, int(spare / each)))

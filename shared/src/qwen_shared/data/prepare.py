@@ -108,7 +108,7 @@ def _settings(data: TrainingData, source: Source | ConversationSource, reader: S
     """What decides the documents and their split, besides files."""
     return {
         "path": source.path,
-        "validation_share": data.validation_share,
+        "validation_share": data.validation_fraction,  # an older name, so that caches stay valid
         "validation_max_bytes": data.validation_max_bytes,
         "documents": data.documents,
         **reader.settings,
@@ -130,7 +130,7 @@ def _prepare_source(
 
     def build(directory: Path) -> None:
         meter = Meter(progress and (lambda done, total: progress(done, total, source.path)))
-        split = Split(data.validation_share, data.validation_max_bytes)
+        split = Split(data.validation_fraction, data.validation_max_bytes)
         documents = split(reader.read(meter))
         parts = write_parts(documents, directory, encoder, tokenizer, tokenizer_source, workers)
         if reader.files() != files:
@@ -194,7 +194,7 @@ def _check_size(source: PreparedSource, seq_length: int | None) -> None:
         held = source.meta["validation"]["documents"]
         raise UserError(
             f"data source {source.name}: nothing is left to train on, all {held} documents are held out; "
-            "lower data.validation_share or give more documents"
+            "lower data.validation_fraction or give more documents"
         )
     if seq_length and tokens < seq_length + 1:
         raise UserError(

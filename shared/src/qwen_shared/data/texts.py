@@ -84,7 +84,7 @@ def _file_reader(data: Data, source: Source) -> SourceReader:
 
 
 def _read_stdlib(data: Data, meter: Meter) -> Iterator[Document]:
-    text = stdlib_text(data.validation_share, data.validation_max_bytes, data.documents, meter)
+    text = stdlib_text(data.validation_fraction, data.validation_max_bytes, data.documents, meter)
     documents = text.held_out + text.training
     half = meter.done
     for i, document in enumerate(documents):

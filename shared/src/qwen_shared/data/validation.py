@@ -41,8 +41,8 @@ class ValidationText:
         targets = np.concatenate([np.asarray(part, np.int32) for part in parts])[:limit_tokens]
         if not len(targets):
             raise UserError(
-                "no text is held out: there is one document only, or data.validation_share=0; give more documents, "
-                "or data.validation_share=1 to evaluate on all of them"
+                "no text is held out: there is one document only, or data.validation_fraction=0; give more documents, "
+                "or data.validation_fraction=1 to evaluate on all of them"
             )
         self._tokenizer = tokenizer
         self.eod_id = tokenizer.eod_id

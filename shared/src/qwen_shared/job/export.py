@@ -13,7 +13,7 @@ from qwen_shared.convert.export import export_checkpoint
 from qwen_shared.errors import UserError
 from qwen_shared.files import disk_problem, room_problem
 from qwen_shared.job.own_process import in_own_process
-from qwen_shared.model.sizes import padded_vocab_rows, parameter_count
+from qwen_shared.model.sizes import pad_vocab_size, parameter_count
 from qwen_shared.recipe import Recipe, TrainedModel
 from qwen_shared.run.manifest import read_recipe
 from qwen_shared.run.paths import checkpoint_path, export_directory, list_checkpoints
@@ -39,7 +39,7 @@ def export_run(
         in_own_process(export_step, run_dir, step, target)
         return json.loads((target / "certificate.json").read_text())
     tokenizer = load_tokenizer(recipe.tokenizer)
-    rows = padded_vocab_rows(recipe.model, tokenizer.vocab_size, tensor_parallel=1)
+    rows = pad_vocab_size(recipe.model, tokenizer.vocab_size, tensor_parallel=1)
     if problem := room_problem(target, 2 * parameter_count(recipe.model, rows)):  # twice that in fp32
         raise UserError(_refusal(target, step, problem))
     try:

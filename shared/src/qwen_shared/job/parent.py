@@ -20,7 +20,7 @@ from qwen_shared.errors import UserError, first_line
 from qwen_shared.files import write_atomic
 from qwen_shared.job.own_process import in_own_process
 from qwen_shared.log import say
-from qwen_shared.model.sizes import padded_vocab_rows
+from qwen_shared.model.sizes import pad_vocab_size
 from qwen_shared.recipe import PretrainRecipe, RunRecipe, SftRecipe, TrainedModel, load_recipe
 from qwen_shared.recipe.keys import whole_number
 from qwen_shared.recipe.load import raw_section
@@ -38,7 +38,7 @@ CERTIFICATE = "import.json"
 _ADDED_IDS = 256
 
 # What may differ from the start's model: neither changes what a stored weight means.
-_CHANGEABLE = ("vocab_rows", "max_positions", "rope_base", "rope_scaling")
+_CHANGEABLE = ("padded_vocab_size", "max_positions", "rope_base", "rope_scaling")
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 _HUB_FILES = ["*.json", "*.jinja", "*.tiktoken"]  # never pickles, never code
 
@@ -49,7 +49,7 @@ class ParentModel:
 
     name: str  # the absolute path of a run or of a Hugging Face directory, or a name on the hub
     step: int | None  # of a run's checkpoint
-    model: Model  # with `vocab_rows` for all ids of the tokenizer
+    model: Model  # with `padded_vocab_size` for all ids of the tokenizer
     tokenizer: str  # what `load_tokenizer` takes
 
     def __str__(self) -> str:
@@ -133,13 +133,13 @@ def resolve_parent(text: str) -> ParentModel:
         name, directory = place, _from_hub(place, _HUB_FILES)
         model = read_model(directory)
     ids = load_tokenizer(str(directory)).vocab_size
-    if ids > model.vocab_rows + _ADDED_IDS:
+    if ids > model.padded_vocab_size + _ADDED_IDS:
         raise UserError(
-            f"--from {text}: its tokenizer has {ids:,} ids and its embedding {model.vocab_rows:,} rows: they are not "
-            "of one model; put the right tokenizer beside it"
+            f"--from {text}: its tokenizer has {ids:,} ids and its embedding {model.padded_vocab_size:,} rows: they "
+            "are not of one model; put the right tokenizer beside it"
         )
-    if ids > model.vocab_rows:  # tokens were added: its rows grow
-        model = model.model_copy(update={"vocab_rows": -(-ids // 128) * 128})
+    if ids > model.padded_vocab_size:  # tokens were added: its rows grow
+        model = model.model_copy(update={"padded_vocab_size": -(-ids // 128) * 128})
     return ParentModel(name, None, model, str(directory))
 
 
@@ -161,10 +161,11 @@ def recipe_from[R: RunRecipe](
         ours, theirs = getattr(recipe.model, key), getattr(start.model, key)
         if ours != theirs and key not in _CHANGEABLE:
             raise UserError(f"model.{key}={ours} contradicts --from {start}, which has {theirs}; leave it out")
-    if (recipe.model.vocab_rows or 0) < start.model.vocab_rows:
-        rows = recipe.model.vocab_rows
+    if (recipe.model.padded_vocab_size or 0) < start.model.padded_vocab_size:
+        rows = recipe.model.padded_vocab_size
         raise UserError(
-            f"model.vocab_rows={rows}: --from {start} has {start.model.vocab_rows} rows, and more can be had"
+            f"model.padded_vocab_size={rows}: --from {start} has {start.model.padded_vocab_size} rows, "
+            "and more can be had"
         )
     positions = recipe.model.max_positions or recipe.data.seq_length
     # Conversations keep to the positions by themselves, however many of them share a sample.
@@ -192,7 +193,7 @@ def _check_carried(start: ParentModel, recipe: PretrainRecipe) -> None:
     if start.step not in saved:
         there = ", ".join(map(str, saved)) or "none"
         raise UserError(f"{said}: that run's checkpoint is not there any more (there: {there})")
-    rows, needed = start.model.vocab_rows, recipe.model.vocab_rows
+    rows, needed = start.model.padded_vocab_size, recipe.model.padded_vocab_size
     if rows != needed:
         raise UserError(f"{said} has {rows} embedding rows, and so has its optimizer's state: not {needed}")
     ours, theirs = recipe.training.precision, Manifest.read(run_dir).precision
@@ -215,9 +216,9 @@ def keep_start(start: ParentModel, directory: Path | None, run_dir: Path, manife
         say(f"reading {start}, and proving the import")
         in_own_process(write_import_certificate, directory, start.tokenizer, digest, run_dir / CERTIFICATE)
         certificate = _certificate(run_dir)
-    stored_rows = read_model(directory).vocab_rows
-    if stored_rows < start.model.vocab_rows:
-        say(f"model  {stored_rows:,} embedding rows grow to {start.model.vocab_rows:,} for the tokenizer's ids")
+    stored_rows = read_model(directory).padded_vocab_size
+    if stored_rows < start.model.padded_vocab_size:
+        say(f"model  {stored_rows:,} embedding rows grow to {start.model.padded_vocab_size:,} for the tokenizer's ids")
     tensors, logits = certificate["tensors"], certificate["logits"]
     say(
         f"from   {start}: {tensors['compared']} tensors bit-equal there and back, logits of {logits['layers']} layers "
@@ -291,9 +292,9 @@ def _from_run(run_dir: Path, step: int | None) -> ParentModel:
     if find_export(run_dir, step) is None:
         _steps(run_dir, step)
     saved = list_checkpoints(run_dir / "checkpoints")
-    rows = padded_vocab_rows(recipe.model, load_tokenizer(recipe.tokenizer).vocab_size, tensor_parallel=1)
+    rows = pad_vocab_size(recipe.model, load_tokenizer(recipe.tokenizer).vocab_size, tensor_parallel=1)
     resolved = {
-        "vocab_rows": rows,
+        "padded_vocab_size": rows,
         "max_positions": recipe.model.max_positions or recipe.data.seq_length,
         "head_dim": recipe.model.head_size,
         "num_key_value_heads": recipe.model.kv_heads,

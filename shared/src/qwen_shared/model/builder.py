@@ -74,7 +74,7 @@ def transformer_config(model: Model, parallel: Parallel, precision: str, dropout
 
 def build_model(
     model: Model,
-    vocab_rows: int,
+    padded_vocab_size: int,
     parallel: Parallel,
     precision: str,
     materialize: bool = True,
@@ -95,7 +95,7 @@ def build_model(
             chunks.append(
                 QwenModel(
                     config,
-                    vocab_rows,
+                    padded_vocab_size,
                     rotary,
                     model.tied_embeddings,
                     is_first=first and i == 0,

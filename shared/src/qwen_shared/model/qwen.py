@@ -67,7 +67,7 @@ class QwenModel(LanguageModule):
     def __init__(
         self,
         config: TransformerConfig,
-        vocab_rows: int,
+        padded_vocab_size: int,
         rotary: RotaryTable,
         tied_embeddings: bool = False,
         is_first: bool = True,
@@ -83,7 +83,7 @@ class QwenModel(LanguageModule):
         self.share_embeddings_and_output_weights = tied_embeddings
         if is_first:
             self.embedding = LanguageModelEmbedding(
-                config=config, vocab_size=vocab_rows, max_sequence_length=0, position_embedding_type="rope"
+                config=config, vocab_size=padded_vocab_size, max_sequence_length=0, position_embedding_type="rope"
             )
         chunks = config.pipeline_model_parallel_size * (self.vp_size or 1)
         self.decoder = TransformerBlock(
@@ -99,7 +99,7 @@ class QwenModel(LanguageModule):
         if is_last:
             self.output_layer = ColumnParallelLinear(
                 config.hidden_size,
-                vocab_rows,
+                padded_vocab_size,
                 config=config,
                 init_method=config.init_method,
                 bias=False,

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from qwen_shared.convert.hf_files import weight_files
 from qwen_shared.errors import UserError
-from qwen_shared.model.sizes import padded_vocab_rows
+from qwen_shared.model.sizes import pad_vocab_size
 from qwen_shared.publish.checkpoint import Checkpoint
 from qwen_shared.recipe import TrainedModel
 from qwen_shared.run.manifest import read_recipe
@@ -72,7 +72,7 @@ def megatron_parity(checkpoint: Checkpoint, directory: Path, tokenizer: Tokenize
         from qwen_shared.convert.proof import prove_logits
 
     model = read_recipe(checkpoint.run_dir, TrainedModel).model
-    rows = padded_vocab_rows(model, tokenizer.vocab_size, tensor_parallel=1)
+    rows = pad_vocab_size(model, tokenizer.vocab_size, tensor_parallel=1)
     start_processes()
     try:
         whole = read_checkpoint(checkpoint.path, model)

@@ -27,7 +27,7 @@ _ALIASES = {
     "n_heads": "model.num_attention_heads",
     "intermediate_size": "model.ffn_hidden_size",
     "rope_theta": "model.rope_base",
-    "vocab_size": "model.vocab_rows",
+    "vocab_size": "model.padded_vocab_size",
     "dtype": "training.precision",
     "save_interval": "checkpoint.interval",
     "eval_interval": "evaluation.interval",

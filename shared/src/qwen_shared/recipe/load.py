@@ -15,6 +15,8 @@ from qwen_shared.recipe.yaml_text import dump_yaml, parse_yaml
 
 # Old key → new key: an old key is refused with the new one named.
 RENAMED = {
+    "data.validation_share": "data.validation_fraction",
+    "model.vocab_rows": "model.padded_vocab_size",
     "data.fill_in_middle.rate": "data.fim_rate",
     "data.fill_in_middle.spm_share": "data.fim_spm_rate",
     "data.filters.near_duplicates": "data.filters.near_duplicate_threshold",

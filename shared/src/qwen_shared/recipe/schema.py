@@ -68,7 +68,9 @@ class Model(Section):
     qkv_bias: Flag = True
     qk_norm: Flag = Field(False, description="RMSNorm on each query and key head, before RoPE")
     tied_embeddings: Flag = Field(False, description="the output layer is the embedding")
-    vocab_rows: Positive | None = Field(None, description="embedding rows; default: the tokenizer's ids, up to 128·n")
+    padded_vocab_size: Positive | None = Field(
+        None, description="embedding rows; default: the tokenizer's ids, up to 128·n"
+    )
     rope_base: Number = Field(10_000.0, gt=1.0)
     rope_scaling: RopeScaling | None = None
     max_positions: Positive | None = Field(None, description="written into exports; default: data.seq_length")
@@ -143,7 +145,7 @@ class TrainingData(Section):
         def sources(self) -> Sequence[Any]: ...
 
     seq_length: Positive = Field(description="tokens per sample")
-    validation_share: Share = Field(0.01, description="of whole documents; 1 to evaluate on all of them")
+    validation_fraction: Share = Field(0.01, description="of whole documents; 1 to evaluate on all of them")
     validation_max_bytes: Positive = Field(4_000_000, description="hold out at most this many UTF-8 bytes per source")
     documents: Positive | None = Field(None, description="read at most this many documents per source")
 
@@ -268,7 +270,7 @@ def check_parallel(model: Model, parallel: Parallel, data: TrainingData) -> None
         "num_attention_heads": model.num_attention_heads,
         "num_key_value_heads": model.kv_heads,
         "ffn_hidden_size": model.ffn_hidden_size,
-        "vocab_rows": model.vocab_rows or 0,
+        "padded_vocab_size": model.padded_vocab_size or 0,
     }
     for key, count in divided.items():
         if count % tp:

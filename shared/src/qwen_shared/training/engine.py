@@ -58,13 +58,15 @@ class Engine:
         layout: Layout,
         processes: Processes,
         precision: str,
-        vocab_rows: int,
+        padded_vocab_size: int,
         weights: Callable[[str, tuple[int, ...]], Tensor],
     ):
         """`weights(global name, whole shape)` gives the initial weights (qwen_shared.model.weights)."""
         self.recipe, self.layout, self.processes = recipe, layout, processes
-        self._vocab_rows = vocab_rows
-        chunks = build_model(recipe.model, vocab_rows, recipe.parallel, precision, dropout=recipe.training.dropout)
+        self._padded_vocab_size = padded_vocab_size
+        chunks = build_model(
+            recipe.model, padded_vocab_size, recipe.parallel, precision, dropout=recipe.training.dropout
+        )
         fill(chunks, weights)
         self.config = unwrap(chunks[0]).config
         # Each data-parallel rank keeps its part of the optimizer's state; with one rank that is all of it.
@@ -162,7 +164,7 @@ class Engine:
         if outputs:
             out = gather_sequence(outputs[0].float().transpose(0, 1).contiguous()).transpose(0, 1)
         else:  # only the last stage has them; the others receive them in place
-            out = torch.empty(*tokens.shape, self._vocab_rows, device=device())
+            out = torch.empty(*tokens.shape, self._padded_vocab_size, device=device())
         if self.layout.pipeline_parallel > 1:
             out = out.contiguous()
             torch.distributed.broadcast(
@@ -176,7 +178,7 @@ class Engine:
     def checkpoint_bytes(self) -> int:
         """What a checkpoint takes on the disk, but for a few kilobytes: weights; and in fp32 their copy and moments."""
         each = self.config.params_dtype.itemsize + 3 * 4
-        return each * parameter_count(self.recipe.model, self._vocab_rows)
+        return each * parameter_count(self.recipe.model, self._padded_vocab_size)
 
     def _set_eval(self) -> None:
         for chunk in self.model_chunks:

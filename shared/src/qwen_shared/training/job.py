@@ -29,7 +29,7 @@ from qwen_shared.job.export import export_run
 from qwen_shared.job.parent import ParentModel, carries_optimizer, keep_start
 from qwen_shared.job.watchdog import Watchdog
 from qwen_shared.log import say
-from qwen_shared.model.sizes import padded_vocab_rows, parameter_count
+from qwen_shared.model.sizes import pad_vocab_size, parameter_count
 from qwen_shared.model.weights import random_source
 from qwen_shared.recipe import Layout, Recipe
 from qwen_shared.report import refresh_report
@@ -175,7 +175,7 @@ def _run(
     parent: ParentModel | None,
 ) -> None:
     tokenizer = load_tokenizer(recipe.tokenizer)
-    vocab_rows = padded_vocab_rows(recipe.model, tokenizer.vocab_size, recipe.parallel.tensor_parallel)
+    padded_vocab_size = pad_vocab_size(recipe.model, tokenizer.vocab_size, recipe.parallel.tensor_parallel)
     precision = Manifest.read(run_dir).precision  # a run goes on as it began, on whatever machine
     seed_everything(recipe.seed)
     checkpoints = run_dir / "checkpoints"
@@ -186,7 +186,7 @@ def _run(
         weights = hf_source(parent_dir)
     else:
         weights = random_source(recipe.seed, recipe.model.num_layers, recipe.model.init_std, device())
-    engine = Engine(recipe, layout, processes, precision, vocab_rows, weights)
+    engine = Engine(recipe, layout, processes, precision, padded_vocab_size, weights)
     progress = None
     if start_step:
         progress = load_checkpoint(checkpoints, start_step, engine)
@@ -195,7 +195,7 @@ def _run(
 
     tracker: Tracker | NoTracker = NoTracker()
     if manifest is not None:
-        _say_start(recipe, layout, precision, vocab_rows, run_dir, start_step, work.data)
+        _say_start(recipe, layout, precision, padded_vocab_size, run_dir, start_step, work.data)
         tracker = _start_tracking(recipe, run_dir, manifest, start_step)
 
     def at_interval(step: int, final: bool) -> dict[str, float]:
@@ -232,10 +232,12 @@ def _run(
         engine.alive = watchdog.alive
         with tracker.training(), watchdog:
             rate = work.rate or lr_schedule(recipe)
-            train(recipe, engine, work.batches, rate, hooks, tracker, checkpoints, start_step, vocab_rows, progress)
+            train(
+                recipe, engine, work.batches, rate, hooks, tracker, checkpoints, start_step, padded_vocab_size, progress
+            )
         results = {}
         if manifest is not None:
-            results = _results(recipe, vocab_rows, tracker.seconds, run_dir) | work.results()
+            results = _results(recipe, padded_vocab_size, tracker.seconds, run_dir) | work.results()
         if recipe.export != "none" and processes.rank == 0:
             say(f"exporting to {run_dir / 'export'}, and proving it")
             certificate = export_run(run_dir, recipe)
@@ -277,20 +279,20 @@ def _start_tracking(recipe: Recipe, run_dir: Path, manifest: Manifest, start_ste
 
 
 def _say_start(
-    recipe: Recipe, layout: Layout, precision: str, vocab_rows: int, run_dir: Path, start_step: int, data: str
+    recipe: Recipe, layout: Layout, precision: str, padded_vocab_size: int, run_dir: Path, start_step: int, data: str
 ) -> None:
     processes = "1 process" if layout.world_size == 1 else f"{layout.world_size} processes"
-    parameters = parameter_count(recipe.model, vocab_rows)
+    parameters = parameter_count(recipe.model, padded_vocab_size)
     say(f"run    {run_dir}" + (f", going on after step {start_step}" if start_step else ""))
     say(f"model  {parameters:,} parameters, {precision}, {processes} on {device().type}")
     say(f"data   {data}")
 
 
-def _results(recipe: Recipe, vocab_rows: int, seconds: float, run_dir: Path) -> dict[str, float]:
+def _results(recipe: Recipe, padded_vocab_size: int, seconds: float, run_dir: Path) -> dict[str, float]:
     """The final figures of every job, by name."""
     last = read_metrics(run_dir / "metrics.jsonl")[-1]
     return {name: value for name, value in last.items() if name == "train/loss" or name.startswith("val/")} | {
-        "parameters": parameter_count(recipe.model, vocab_rows),
+        "parameters": parameter_count(recipe.model, padded_vocab_size),
         "tokens": last["tokens"],
         "seconds": seconds,
         "peak_memory_bytes": peak_memory_bytes(),  # of rank 0

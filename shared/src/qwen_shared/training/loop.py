@@ -53,7 +53,7 @@ def train(
     tracker: Log,
     checkpoints: Path,
     start_step: int,
-    vocab_rows: int,
+    padded_vocab_size: int,
     progress: dict[str, Any] | None = None,
 ) -> None:
     """Train from `start_step` (a checkpoint's, whose `progress` this is, or 0) to the last step. `rate` is the
@@ -63,7 +63,7 @@ def train(
     no longer finite, step after step: the last checkpoint is from before.
     """
     steps, interval = recipe.training.steps, recipe.checkpoint.interval
-    flops = flops_per_token(recipe.model, vocab_rows, recipe.data.seq_length)
+    flops = flops_per_token(recipe.model, padded_vocab_size, recipe.data.seq_length)
     tokens_per_step = recipe.training.global_batch_size * recipe.data.seq_length
     peak = matmul_peak()
     saver = Saver(checkpoints, engine)

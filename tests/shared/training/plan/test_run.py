@@ -14,7 +14,7 @@ from qwen_shared.recipe.schema import Model
 from qwen_shared.training.plan import plan_run
 from qwen_shared.training.plan.machines import Machine, cpu_precision, named_machine
 
-MODEL = {"num_layers": 2, "hidden_size": 16, "num_attention_heads": 2, "ffn_hidden_size": 32, "vocab_rows": 8192}
+MODEL = {"num_layers": 2, "hidden_size": 16, "num_attention_heads": 2, "ffn_hidden_size": 32, "padded_vocab_size": 8192}
 RECIPE = {
     "name": "x",
     "model": MODEL,
@@ -174,7 +174,7 @@ def test_the_beginning_of_data_is_looked_at(make, tmp_path):
     file = tmp_path / "text.jsonl"
     line = json.dumps({"text": "Many words make light work of a short line, they say. " * 4}) + "\n"
     file.write_text(line * 2000)
-    plan = make(data={"sources": str(file), "seq_length": 16, "validation_share": 0.0})
+    plan = make(data={"sources": str(file), "seq_length": 16, "validation_fraction": 0.0})
     (source,) = plan.as_dict()["data"]
     from qwen_shared.tokenizer import load_tokenizer
 

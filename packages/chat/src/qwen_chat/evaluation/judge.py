@@ -34,7 +34,7 @@ def judge_pairs(
             raise UserError(f"{place}: the run's held-out pairs are not there any more")
     pairs = {stage: found for stage, place in places.items() if len(found := load_from_disk(place))}
     if not pairs:
-        raise UserError(f"{judge.run_dir}: no pair was held out (data.validation_share)")
+        raise UserError(f"{judge.run_dir}: no pair was held out (data.validation_fraction)")
     model, tokenizer = load_reward_model(directory), load_tokenizer(str(directory))
     figures, tables = {}, {}
     for stage, held_out in pairs.items():

@@ -11,7 +11,7 @@ from qwen_shared.cli import Invocation
 from qwen_shared.convert.hf_files import stored_tensors
 from qwen_shared.errors import UserError
 from qwen_shared.job.parent import ParentModel
-from qwen_shared.model.sizes import flops_per_token, padded_vocab_rows, parameter_count
+from qwen_shared.model.sizes import flops_per_token, pad_vocab_size, parameter_count
 from qwen_shared.recipe.schema import Model
 from qwen_shared.run.manifest import MANIFEST, Manifest
 from qwen_shared.run.paths import find_export, list_checkpoints
@@ -86,7 +86,7 @@ def plan(invocation: Invocation[PpoRecipe]) -> TextPlan:
     saved = list_checkpoints(i.run_dir / "checkpoints")
     what = f"go on with {i.run_dir} after step {saved[-1]}" if saved else f"make {i.run_dir}"
     training, generation = recipe.training, recipe.generation
-    rows = padded_vocab_rows(recipe.model, load_tokenizer(i.parent.tokenizer).vocab_size, 1)
+    rows = pad_vocab_size(recipe.model, load_tokenizer(i.parent.tokenizer).vocab_size, 1)
     parameters = parameter_count(recipe.model, rows)
     sizes = {
         "policy": parameters,

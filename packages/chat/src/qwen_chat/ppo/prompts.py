@@ -40,7 +40,7 @@ def load_queries(data: PromptData, tokenizer: Tokenizer, longest: int, seed: int
     held_out: list[Query] = []
     left_out = 0
     for source in data.sources:
-        split = Split(data.validation_share, data.validation_max_bytes)
+        split = Split(data.validation_fraction, data.validation_max_bytes)
         for document, held in split(_documents(data, source, seed)):
             row = json.loads(document.text)
             query = _query(row["messages"], row["columns"], data.system, tokenizer, document.name)

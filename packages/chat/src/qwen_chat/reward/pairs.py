@@ -95,7 +95,7 @@ def load_pairs(recipe: RewardRecipe, stage: str, tokenizer: Tokenizer) -> StageP
     found.counts.balanced = len(found.train) - len(kept)
     found.train = [found.train[i] for i in kept]
     if not found.train:
-        raise UserError(f"stage {stage}: no pair to train on: data.validation_share={data.validation_share:g}")
+        raise UserError(f"stage {stage}: no pair to train on: data.validation_fraction={data.validation_fraction:g}")
     return found
 
 
@@ -167,11 +167,11 @@ def _split(data: RewardData, source: PreferenceSource, made: Pairs, seed: int) -
     held: set[int] = set()
     held_bytes = 0
     for preference, hash64 in read:
-        if hash64 < data.validation_share * 2**64 and (hash64 in held or held_bytes < data.validation_max_bytes):
+        if hash64 < data.validation_fraction * 2**64 and (hash64 in held or held_bytes < data.validation_max_bytes):
             held.add(hash64)
             held_bytes += len(json.dumps([preference.prompt, preference.chosen, preference.rejected]).encode())
     prompts = {hash64 for _, hash64 in read}
-    if not held and data.validation_share and len(prompts) > 1:
+    if not held and data.validation_fraction and len(prompts) > 1:
         held = {min(prompts)}
     for preference, hash64 in read:
         yield preference, hash64 in held

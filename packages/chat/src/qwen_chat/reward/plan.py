@@ -6,7 +6,7 @@ from qwen_chat.reward.pairs import load_pairs
 from qwen_chat.reward.recipe import STAGES, RewardRecipe
 from qwen_chat.reward.stages import stages_of
 from qwen_shared.cli import Invocation
-from qwen_shared.model.sizes import flops_per_token, padded_vocab_rows, parameter_count
+from qwen_shared.model.sizes import flops_per_token, pad_vocab_size, parameter_count
 from qwen_shared.run.paths import list_checkpoints
 from qwen_shared.tokenizer import load_tokenizer
 from qwen_shared.training.plan.formatting import GIB, PlanOptions, TextPlan, cost, cost_lines, table
@@ -18,7 +18,7 @@ def plan_reward(invocation: Invocation[RewardRecipe]) -> TextPlan:
     assert i.layout is not None and i.parent is not None
     model, layout, terms = recipe.model, i.layout, PlanOptions.of(i.options)
     tokenizer = load_tokenizer(i.parent.tokenizer)
-    rows = padded_vocab_rows(model, tokenizer.vocab_size, 1)
+    rows = pad_vocab_size(model, tokenizer.vocab_size, 1)
     # A head replaces the output layer.
     output = 0 if model.tied_embeddings else rows * model.hidden_size
     parameters = parameter_count(model, rows) - output + model.hidden_size

@@ -54,7 +54,7 @@ class RewardData(TrainingData):
     seq_length: Positive = Field(description="tokens of a conversation; longer ones lose their first turns")
     sources: Sources = Field([], description="of stage finetune; a path alone is short for {path: …}")
     pmp_sources: Sources = Field([], description="of stage pmp: many comparisons, of any quality")
-    validation_share: Share = Field(0.05, description="of the prompts, with all their pairs")
+    validation_fraction: Share = Field(0.05, description="of the prompts, with all their pairs")
     system: str | None = Field(None, description="for conversations without a system turn; default: the template's")
     max_pairs_per_prompt: Positive = Field(16, description="of a ranking or of scores; a random sample of more")
     # The report balances its prompts over 6,600 tags, but does not say how.

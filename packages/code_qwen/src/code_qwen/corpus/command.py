@@ -117,7 +117,7 @@ def _reader(args: argparse.Namespace) -> CodeReader:
         filters[key] = parse_yaml(value, word)
     source = {"path": path, "text_key": args.text_key, "config": args.subset, "split": args.split}
     source |= {"data_dir": args.data_dir}
-    tree = {"sources": [source], "filters": filters, "seq_length": 1, "validation_share": 0.0}
+    tree = {"sources": [source], "filters": filters, "seq_length": 1, "validation_fraction": 0.0}
     data = validate(CodeData, tree, "prepare")
     return CodeReader(data, data.sources[0], args.workers)
 

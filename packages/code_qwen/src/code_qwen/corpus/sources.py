@@ -33,7 +33,7 @@ ByName = Callable[[CodeFile], Dropped | None]
 
 class StandardLibrary:
     """The source of Python's standard library without tests and site-packages. Holds out the same modules as the text
-    corpus `stdlib` at the same `validation_share`."""
+    corpus `stdlib` at the same `validation_fraction`."""
 
     splits_by_text = True  # text near a held-out module leaves training
 
@@ -46,7 +46,7 @@ class StandardLibrary:
 
     def files(self, by_name: ByName, drop: Drop, meter: Meter) -> Iterator[CodeFile]:
         data = self.data
-        held_out = held_out_modules(data.validation_share, data.validation_max_bytes, data.documents)
+        held_out = held_out_modules(data.validation_fraction, data.validation_max_bytes, data.documents)
         modules = [
             CodeFile(
                 path=name.replace(".", "/") + ("/__init__.py" if path.name == "__init__.py" else ".py"),
@@ -65,7 +65,7 @@ class StandardLibrary:
 
 class Tree:
     """A directory tree or git checkout. Holds out whole repositories, or whole files if there is only one repository or
-    none is small enough: by a hash of the name, within `validation_share` and `validation_max_bytes`."""
+    none is small enough: by a hash of the name, within `validation_fraction` and `validation_max_bytes`."""
 
     splits_by_text = False
 
@@ -87,7 +87,7 @@ class Tree:
         data = self.data
         files = _filtered(self._listing.files, by_name, drop)[: data.documents]
         meter.total = sum(file.size for file in files)
-        yield from _held_out_first(_split(files, data.validation_share, data.validation_max_bytes))
+        yield from _held_out_first(_split(files, data.validation_fraction, data.validation_max_bytes))
 
 
 class Rows:
@@ -105,7 +105,7 @@ class Rows:
         return files_identity(self.data, self.source.path)
 
     def files(self, by_name: ByName, drop: Drop, meter: Meter) -> Iterator[CodeFile]:
-        share, max_bytes = self.data.validation_share, self.data.validation_max_bytes
+        share, max_bytes = self.data.validation_fraction, self.data.validation_max_bytes
         files = islice(self._passed(by_name, drop, meter), self.data.documents)
         first: list[CodeFile] = []
         known = 0

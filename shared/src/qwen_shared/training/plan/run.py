@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from qwen_shared.job.parent import ParentModel, carries_optimizer
-from qwen_shared.model.sizes import flops_per_token, padded_vocab_rows, parameter_count
+from qwen_shared.model.sizes import flops_per_token, pad_vocab_size, parameter_count
 from qwen_shared.recipe import Layout, Recipe, SftRecipe
 from qwen_shared.recipe.schema import Schedule
 from qwen_shared.run.paths import list_checkpoints
@@ -64,7 +64,7 @@ class RunPlan:
             recipe = recipe.model_copy(update={"tokenizer": parent.tokenizer})  # the run may not have it yet
         self._recipe = recipe
         self._tokenizer = load_tokenizer(recipe.tokenizer)
-        self.rows = padded_vocab_rows(recipe.model, self._tokenizer.vocab_size, recipe.parallel.tensor_parallel)
+        self.rows = pad_vocab_size(recipe.model, self._tokenizer.vocab_size, recipe.parallel.tensor_parallel)
         self.parameters = parameter_count(recipe.model, self.rows)
         saved = list_checkpoints(run_dir / "checkpoints")
         self._done = saved[-1] if saved else 0

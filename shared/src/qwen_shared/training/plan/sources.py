@@ -64,5 +64,5 @@ def _estimate(data: Data | SftData, source: Source | ConversationSource, tokeniz
         documents += 1
     if data.documents:
         share = max(share, documents / data.documents)
-    held_out = min(data.validation_share * size / share, data.validation_max_bytes)  # bytes
+    held_out = min(data.validation_fraction * size / share, data.validation_max_bytes)  # bytes
     return round(tokens * (1 / share - held_out / size))
