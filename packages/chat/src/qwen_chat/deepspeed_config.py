@@ -1,4 +1,4 @@
-"""DeepSpeed's settings: a JSON file says how memory is sharded, the recipe says the rest. No torch."""
+"""DeepSpeed's settings: a file says how memory is sharded, the recipe the rest. No torch."""
 
 from __future__ import annotations
 
@@ -27,16 +27,15 @@ _OF_THE_RECIPE = {
 
 
 def check_name(name: str) -> None:
-    """Raises ValueError unless `name` is a configuration here or a readable JSON file of DeepSpeed settings."""
+    """Raises ValueError unless `name` is a configuration here or a readable JSON file."""
     _read(name)
 
 
 def load_config(
     name: str, micro_batch_size: int, accumulation: int, clip_grad: float, precision: str
 ) -> dict[str, Any]:
-    """Settings for DeepSpeed's engine: the file's and the recipe's. `precision` is bf16 or fp32.
-
-    Raises UserError unless `name` is zero0 to zero3 or a JSON file without the recipe's keys.
+    """The file's settings and the recipe's. Raises UserError for unknown names, unreadable files and keys of the
+    recipe.
     """
     try:
         config = _read(name)
@@ -51,7 +50,7 @@ def load_config(
 
 
 def know_states() -> None:
-    """Allows torch.load, which reads only data, to build the few classes in DeepSpeed's checkpoints."""
+    """Lets torch.load, which reads only data, build the classes in DeepSpeed's checkpoints."""
     import torch
     from deepspeed.runtime.fp16.loss_scaler import LossScaler
     from deepspeed.runtime.zero.config import ZeroStageEnum
@@ -61,7 +60,7 @@ def know_states() -> None:
 
 
 def check_compiler() -> None:
-    """DeepSpeed compiles its CPU communication at first use. Raises UserError if there is no compiler."""
+    """Raises UserError without a C++ compiler, which DeepSpeed's CPU communication needs."""
     compiler = os.environ.get("CXX", "g++")
     if shutil.which(compiler) is None:
         raise UserError(

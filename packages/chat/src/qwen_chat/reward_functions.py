@@ -1,7 +1,7 @@
-"""Rewards of the embedded dialogues: entry points `preference` and `checked` of the group `qwen.rewards`.
+"""Rewards of the embedded dialogues, registered in the group `qwen.rewards`.
 
-Both read the columns of `qwen_chat.dialogues.columns`, not the prompts. `completions` are texts, or lists of messages
-of which the last is scored. Both raise ValueError if a column is missing or lengths differ.
+Both read the columns of `qwen_chat.dialogues.columns`, not the prompts. `completions` are texts, or messages of which
+the last is scored. Both raise ValueError for missing columns or different lengths.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from qwen_chat.dialogues.score import score
 
 
 def preference(prompts: Sequence[Any], completions: Sequence[Any], **columns: Sequence[Any]) -> list[float]:
-    """The preference score of each completion: 0 to 4 by its style if it is right, -1 if wrong, -2 if broken."""
+    """0 to 4 by style if the answer is right, -1 if wrong, -2 if broken."""
     return [score(target, text) for target, text in _targets(prompts, completions, columns)]
 
 
 def checked(prompts: Sequence[Any], completions: Sequence[Any], **columns: Sequence[Any]) -> list[float]:
-    """1.0 for each right completion, else 0.0; style does not count."""
+    """1.0 if the answer is right, else 0.0."""
     return [1.0 if meets(target, text) else 0.0 for target, text in _targets(prompts, completions, columns)]
 
 

@@ -35,7 +35,7 @@ def fold(text: str, keep_case: bool = False) -> str:
 
 
 def holds(text: str, word: str) -> bool:
-    """Whether a text contains a word or phrase; Latin words and numbers only as whole words."""
+    """Latin words and numbers only as whole words."""
     return _word(word).search(text) is not None
 
 

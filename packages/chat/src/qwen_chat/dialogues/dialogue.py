@@ -13,10 +13,10 @@ JSON = str | int | list[str]
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a right answer contains; plain values, so that they can be columns of a data set.
+    """What a right answer contains; plain values, for columns of a data set.
 
-    `core` is the expected text, `needs` its parts, which must appear in this order; none of `bars` may appear. `form`
-    is "text" (ignores letter case), "exact" or "refusal". `language` is the answer's.
+    `needs` are parts of `core`, required in this order; `bars` are forbidden. `form`: "text" (ignores letter case),
+    "exact" or "refusal".
     """
 
     language: str
@@ -30,9 +30,8 @@ class Target:
 class Dialogue:
     """Everything up to the last user turn, and a reference answer.
 
-    `turns` alternate between user and assistant; the first and last are the user's. `values` fill the family's slots,
-    `opening` starts the first turn. `parameters`, made of both, decide with `family` and `language` the side of the
-    split.
+    `turns` alternate, first and last a user's. `values` fill slots, `opening` starts the first turn; `parameters`, of
+    both, decide the side of the split.
     """
 
     family: str
@@ -56,12 +55,11 @@ def prompt(dialogue: Dialogue) -> list[dict[str, str]]:
 
 
 def messages(dialogue: Dialogue) -> list[dict[str, str]]:
-    """The conversation with its reference answer."""
     return [*prompt(dialogue), {"role": "assistant", "content": dialogue.answer}]
 
 
 def columns(dialogue: Dialogue) -> dict[str, JSON]:
-    """The target as plain JSON values for reward functions; `target_of` reads it back."""
+    """The target as plain JSON values; `target_of` reads it back."""
     plain = {
         name: list(value) if isinstance(value, tuple) else value for name, value in asdict(dialogue.target).items()
     }
@@ -69,7 +67,7 @@ def columns(dialogue: Dialogue) -> dict[str, JSON]:
 
 
 def target_of(columns: dict[str, JSON]) -> Target:
-    """The target in the columns of one dialogue. Raises KeyError if one is missing."""
+    """Raises KeyError if a column is missing."""
     plain: dict[str, Any] = {name: columns[name] for name in Target.__slots__}
     plain |= {name: tuple(value) for name, value in plain.items() if isinstance(value, list)}
     return Target(**plain)
@@ -79,6 +77,6 @@ _SPACE = re.compile(r"\s+")
 
 
 def normalise(dialogue: Dialogue) -> str:
-    """The prompt in lower case, one spelling of widths and single spaces: equal for duplicates."""
+    """Equal for prompts that differ only in case, widths and spaces."""
     text = "\n".join([dialogue.system or "", *dialogue.turns])
     return _SPACE.sub(" ", unicodedata.normalize("NFKC", text).lower()).strip()

@@ -1,4 +1,4 @@
-"""A family of dialogues: slots, requests, right answers and their wording."""
+"""A family of dialogues: slots, requests, right answers, wording."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ByLanguage = Mapping[str, Sequence[str]]
 
 @dataclass(frozen=True)
 class Solution:
-    """The target, and wrong cores close to the right one."""
+    """The target, and wrong cores close to it."""
 
     target: Target
     rivals: tuple[str, ...]
@@ -26,14 +26,13 @@ class Solution:
 
 @dataclass(frozen=True, eq=False)  # compared by identity
 class Family:
-    """Dialogues of one shape; texts name slots in braces, `{core}` is the expected text.
+    """Dialogues of one shape. Texts name slots in braces; `{core}` is the expected text.
 
-    `slots`: by language, the values of each slot, combined freely if `valid`. `requests`: the user's turn, or user,
-    assistant and user. `solve(language, *values)` gives the solution. `sentences` and `bare` state the core as a whole
-    sentence and without one; `echoes` repeat the question. `systems`: system prompts that the answer depends on.
-    `opens`: the kind of opening that a request may have, "question", "request" or none. `facts`: every value must be
-    trained, so facts are held out together with openings. `complying`: sentences for wrong cores if those for the right
-    one would contradict them. `names(language, *values)`: further names in texts.
+    `slots`: by language, the values of each slot, combined if `valid`. `requests`: the user's turn, or user, assistant
+    and user. `sentences` and `bare` state the core as a sentence and alone; `echoes` repeat the question. `systems`:
+    system prompts that the answer depends on. `opens`: "question", "request" or none. `facts`: every value must be
+    trained, so facts are held out together with openings. `complying`: sentences for wrong cores if the right one's
+    would contradict them. `names`: more names in texts.
     """
 
     name: str
@@ -62,7 +61,7 @@ class Family:
         return (*values, *opening) if self.facts else values
 
     def is_held_out(self, language: str, parameters: Values) -> bool:
-        """Whether no training dialogue has these parameters: one in ten, by a hash."""
+        """One in ten, by a hash."""
         text = f"{self.name} {language} {parameters!r}"
         return hashlib.sha256(text.encode()).digest()[0] * HELD_OUT_TUPLES < 256
 
@@ -78,7 +77,7 @@ class Family:
         core: str = "",
         sentences: Sequence[str] = (),
     ) -> str:
-        """An answer in a style; another `core` or `sentences` make it a wrong one."""
+        """Another `core` or `sentences` make it a wrong one."""
         target = self.solve(language, *values).target
         shown = self.shown(language, values)
         statement = rng.choice(sentences or self.sentences[language]) if style.whole else self.bare[language]
@@ -87,7 +86,7 @@ class Family:
 
 
 def among(language: str, core: str, others: Sequence[str], asked: Sequence[str] = ()) -> Solution:
-    """A solution that is one word of several; the others are barred unless the question names them."""
+    """One word of several; the others are barred unless the question names them."""
     rivals = tuple(dict.fromkeys(other for other in others if other != core))
     bars = tuple(rival for rival in rivals if rival not in asked)
     return Solution(Target(language, core, (core,), bars), rivals)

@@ -1,6 +1,6 @@
-"""Dialogues from a seed: for training, for rollouts, and a held-out set that shares no prompts or parameters with them.
+"""Dialogues from a seed, and a held-out set that shares no prompts or parameters with them.
 
-A hash of family, language and parameters decides what is held out (`Family.is_held_out`), independent of seeds.
+A hash of family, language and parameters decides what is held out, independent of seeds.
 """
 
 from __future__ import annotations
@@ -51,24 +51,23 @@ _TRIES = 1000
 
 
 def training(seed: int, count: int, languages: Sequence[str] = LANGUAGES) -> Iterator[Dialogue]:
-    """`count` training dialogues with distinct prompts, the same on every machine; none with held-out parameters.
+    """`count` training dialogues with distinct prompts, the same on every machine.
 
-    Languages, and answers in both styles, are equally frequent. A longer sequence begins with the shorter one of the
-    same seed. Raises UserError for an unknown language, and if a family runs out of prompts (beyond about 55,000).
+    A longer sequence begins with the shorter one. Raises UserError for an unknown language, and if a family runs out of
+    prompts (beyond about 55,000).
     """
     return stream(f"training {seed}", count, languages)
 
 
 def prompts(seed: int, count: int, languages: Sequence[str] = LANGUAGES) -> Iterator[Dialogue]:
-    """`count` dialogues for rollouts, like `training` in another order; none is held out."""
+    """`count` dialogues for rollouts, like `training` in another order."""
     return stream(f"prompts {seed}", count, languages)
 
 
 def held_out(name: str = "dialogues", per_kind: int = 120, languages: Sequence[str] = LANGUAGES) -> list[Dialogue]:
-    """`per_kind` held-out dialogues of each kind, families and languages in turn, with distinct prompts.
+    """`per_kind` held-out dialogues of each kind, families and languages in turn.
 
-    Each single value occurs in training, but never the same parameters of the family. Raises UserError for an unknown
-    name or language.
+    Each single value occurs in training, never the same parameters. Raises UserError for an unknown name or language.
     """
     if name not in HELD_OUT:
         raise UserError(f"held-out set '{name}': there is {', '.join(HELD_OUT)}")
@@ -85,7 +84,6 @@ def held_out(name: str = "dialogues", per_kind: int = 120, languages: Sequence[s
 
 
 def stream(name: str, count: int, languages: Sequence[str], held_out: bool = False) -> Iterator[Dialogue]:
-    """Dialogues of one side of the split, in an order given by `name`."""
     known_languages(languages)
     return _stream(name, count, languages, held_out)
 
@@ -101,7 +99,6 @@ def _stream(name: str, count: int, languages: Sequence[str], held_out: bool) -> 
 
 
 def is_held_out(dialogue: Dialogue) -> bool:
-    """Whether no training dialogue has this one's family and parameters."""
     return BY_NAME[dialogue.family].is_held_out(dialogue.language, dialogue.parameters)
 
 
@@ -110,7 +107,7 @@ def families_in(language: str, kind: str = "") -> list[Family]:
 
 
 def draw(rng: Random, family: Family, language: str, seen: set[str], held_out: bool) -> Dialogue:
-    """A dialogue of one side of the split with a new prompt. Raises UserError if none is left."""
+    """Raises UserError if no new prompt is found."""
     for _ in range(_TRIES):
         values = family.draw(rng, language)
         opening = _opening(rng, family, language)

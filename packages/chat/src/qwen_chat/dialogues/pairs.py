@@ -25,10 +25,8 @@ _WRONG = {"near": 0.4, "refusal": 0.3, "other": 0.3}
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Two answers to a dialogue's prompt.
-
-    `tag` is the dialogue's kind; `reason` is a key of REASONS: only the style, a wrong core against the right one, or
-    an answer that is cut off or repeats itself.
+    """`tag` is the dialogue's kind; `reason` is a key of REASONS: only the style, a wrong core, or an answer that is
+    cut off or repeats itself.
     """
 
     dialogue: Dialogue
@@ -41,13 +39,12 @@ class Pair:
 def pairs(seed: int, count: int, languages: Sequence[str] = LANGUAGES) -> Iterator[Pair]:
     """`count` pairs on training prompts, the same on every machine; a longer sequence begins with the shorter one.
 
-    The longer answer is chosen about half the time. Raises UserError for an unknown language.
+    The longer answer is chosen about half the time.
     """
     return _pairs(f"pairs {seed}", stream(f"pairs {seed}", count, languages))
 
 
 def held_out_pairs(count: int = 1000, languages: Sequence[str] = LANGUAGES) -> list[Pair]:
-    """Pairs on held-out prompts, which no training dialogue, pair or rollout has."""
     return list(_pairs("held-out pairs", stream("held-out pairs", count, languages, held_out=True)))
 
 
@@ -91,7 +88,7 @@ def _by_end(rng: Random, dialogue: Dialogue) -> tuple[str, str]:
 
 
 def _answer(words: float, dialogue: Dialogue, style: Style, core: str = "", sentences: Sequence[str] = ()) -> str:
-    """An answer to the dialogue; equal `words` choose equal words if the style is the same."""
+    """Equal `words` choose equal words for the same style."""
     family = BY_NAME[dialogue.family]
     return family.answer(Random(words), style, dialogue.language, dialogue.values, core, sentences)
 

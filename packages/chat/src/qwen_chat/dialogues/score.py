@@ -17,13 +17,12 @@ _CLOSED = re.compile(r"""[.!?。！？}\])"'”’》*]\Z""")
 
 
 def right(dialogue: Dialogue, answer: str) -> bool:
-    """Whether an answer to a dialogue is right, in any style."""
     return meets(dialogue.target, answer)
 
 
 def preference_score(dialogue: Dialogue, answer: str) -> float:
-    """0 to 4 for a right answer: its features in their favoured state. -1 for a wrong one; -2 if it is empty,
-    unfinished, endless or repetitive. Uses only the text.
+    """0 to 4 for a right answer: its favoured features. -1 for a wrong one; -2 if empty, unfinished, endless or
+    repetitive.
     """
     return score(dialogue.target, answer)
 
@@ -35,7 +34,6 @@ def score(target: Target, answer: str) -> float:
 
 
 def is_broken(target: Target, answer: str) -> bool:
-    """Whether an answer is empty, too long, repeats a sentence or stops inside one."""
     text = fold(answer).strip()
     if not text or len(text) > _LONGEST or "<|" in text or "\ufffd" in text or _STUCK.search(text):
         return True

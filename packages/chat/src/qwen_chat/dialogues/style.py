@@ -1,7 +1,7 @@
 """The two styles: four features of the words around the core, written and read.
 
-Favoured: a whole sentence; an offer of help at the end; no filler at the start; no repetition of the question. The
-first two lengthen an answer and the others shorten it by about as much, so length tells nothing about style.
+Favoured: a whole sentence; an offer of help; no filler; no repetition of the question. Two lengthen an answer and two
+shorten it, so length tells nothing.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _FAVOURED = 0.7  # probability of a favoured feature in the favoured style; 1 mi
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """Which features of an answer are in their favoured state."""
+    """Which features are in their favoured state."""
 
     whole: bool
     offer: bool
@@ -41,13 +41,12 @@ class Style:
 
 
 def draw_style(rng: Random) -> Style:
-    """Features in one style or the other, equally likely."""
+    """One style or the other, equally likely."""
     favoured = _FAVOURED if rng.random() < 0.5 else 1 - _FAVOURED
     return Style(*(rng.random() < favoured for _ in range(4)))
 
 
 def compose(rng: Random, style: Style, language: str, statement: str, echo: str) -> str:
-    """An answer around a statement."""
     filler = "" if style.plain else rng.choice(FILLERS[language])
     offer = rng.choice(OFFERS[language]) if style.offer else ""
     text = filler.rstrip() if language == "en" else filler
@@ -70,7 +69,7 @@ _CORE = "\0"
 
 
 def read_style(target: Target, answer: str) -> Style:
-    """The style of any text. A whole sentence has at least two words or Chinese characters beside the core."""
+    """A whole sentence has at least two words or Chinese characters beside the core."""
     language = target.language
     text = fold(answer).strip()
     plain, direct = not _FILLER[language].search(text), not _ECHO[language].search(text)

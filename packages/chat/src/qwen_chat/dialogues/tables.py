@@ -1,7 +1,6 @@
-"""Words and facts of the dialogues.
+"""Words and facts of the dialogues, few of each and short in tokens.
 
-Few of each, so that a small model sees each often; most are short in tokens. No word of WORDS is the answer of a fact,
-and no answer of a table is part of another: a check can tell them apart.
+No word of WORDS is the answer of a fact, and no answer of a table is part of another: a check can tell them apart.
 """
 
 from __future__ import annotations

@@ -6,16 +6,15 @@ from qwen_chat.ppo.recipe import Alarms
 
 
 class AlarmBell:
-    """Takes metrics as they come and returns new warnings. Its state is part of a checkpoint."""
+    """Returns new warnings. Its state is part of a checkpoint."""
 
     def __init__(self, limits: Alarms, watched: str | None):
-        """`watched`: the name of the held-out reward among the metrics of held-out prompts."""
+        """`watched`: the name of the held-out reward."""
         self._limits, self._watched = limits, watched
         self._state: dict[str, float] = {}
         self._said: list[str] = []
 
     def step(self, metrics: dict[str, float]) -> list[str]:
-        """After a training step."""
         found = []
         first = self._state.setdefault("entropy", metrics["ppo/entropy"])
         if metrics["ppo/entropy"] < self._limits.entropy * first:

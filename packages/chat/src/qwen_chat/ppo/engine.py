@@ -1,7 +1,4 @@
-"""A model that learns: with torch in one process, with DeepSpeed in several or to save memory.
-
-Both take losses that add up over micro-batches and ranks (see `math.losses`).
-"""
+"""A model that learns, with torch or with DeepSpeed. Losses add up over micro-batches and ranks (see `math.losses`)."""
 
 from __future__ import annotations
 
@@ -28,13 +25,13 @@ class Engine(Protocol):
     def __call__(self, *inputs: Any, **named: Any) -> Any: ...
 
     def backward(self, loss: Tensor, last: bool) -> None:
-        """Adds a micro-batch's gradients; `last` of the optimizer step or not."""
+        """Adds a micro-batch's gradients; `last` of the optimizer step?"""
 
     def step(self, rates: list[float]) -> float:
-        """One optimizer step with these rates, one per group; returns the gradients' global norm before clipping."""
+        """One optimizer step, a rate per group; returns the gradients' global norm before clipping."""
 
     def whole(self) -> AbstractContextManager[None]:
-        """Inside, this rank holds every parameter: for generation and export."""
+        """Inside, this rank holds every parameter."""
 
     def save(self, directory: Path) -> None: ...
 
@@ -44,7 +41,7 @@ class Engine(Protocol):
 def make_engine(
     module: nn.Module, groups: Groups, learner: Learner, precision: str, config: Callable[..., dict] | None, name: str
 ) -> Engine:
-    """`config` makes DeepSpeed's settings; None: torch alone. `name` is that of the engine's files."""
+    """`config` makes DeepSpeed's settings; None: torch alone. `name` names the files."""
     optimizer = torch.optim.AdamW(
         groups, betas=(learner.beta1, learner.beta2), eps=learner.eps, weight_decay=learner.weight_decay
     )
@@ -58,7 +55,7 @@ def autocast(precision: str) -> torch.autocast:
 
 
 class TorchEngine:
-    """fp32 weights, with autocast for bf16."""
+    """fp32 weights, autocast for bf16."""
 
     def __init__(self, module: nn.Module, optimizer: torch.optim.Optimizer, clip: float, precision: str, name: str):
         self.module, self._optimizer, self._clip, self._precision = module, optimizer, clip, precision
@@ -95,7 +92,7 @@ class TorchEngine:
 
 
 class DeepSpeedEngine:
-    """Gradients, optimizer and weights are sharded by the ZeRO stage of its settings."""
+    """Sharded by the ZeRO stage of its settings."""
 
     def __init__(self, module: nn.Module, optimizer: torch.optim.Optimizer, config: dict, name: str):
         import deepspeed
@@ -137,7 +134,7 @@ class DeepSpeedEngine:
 
 
 def frozen(module: nn.Module, config: Callable[..., dict] | None) -> nn.Module:
-    """A model without gradients; under ZeRO 3 its weights are sharded like those of trained models."""
+    """A model without gradients, sharded under ZeRO 3."""
     module = module.eval().requires_grad_(False)
     settings = config() if config else {}
     if settings.get("zero_optimization", {}).get("stage") != 3:

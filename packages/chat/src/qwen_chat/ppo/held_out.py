@@ -1,4 +1,4 @@
-"""The policy's greedy answers to held-out prompts: the same prompts before and during training."""
+"""The policy's greedy answers to the same held-out prompts, before and during training."""
 
 from __future__ import annotations
 
@@ -23,8 +23,6 @@ Row = dict[str, Any]  # prompt, text, ended, tokens, and a score for every measu
 
 @dataclass(frozen=True)
 class HeldOutPrompts:
-    """Scored by the reward of training (`reward`) and by functions that are only logged."""
-
     queries: list[Query]
     scorer: Scorer
     functions: dict[str, RewardFunction]
@@ -33,7 +31,7 @@ class HeldOutPrompts:
     world_size: int
 
     def answers(self, policy: Engine, sampler: Sampler | VllmSampler) -> list[Row]:
-        """A row for every prompt, in their order. A collective call; all ranks get all rows."""
+        """A row for every prompt, in order, on every rank. A collective call."""
         with policy.whole():
             sampler.sync_weights()
             responses = sampler(self.queries[self.rank :: self.world_size], self.sampling)
@@ -58,15 +56,13 @@ class HeldOutPrompts:
 
 
 def figures(rows: list[Row], measures: list[str]) -> dict[str, float]:
-    """Means under val/…, and the standard deviations of scores."""
+    """Means under val/…, and deviations of scores."""
     found = {f"val/{name}": fmean(row[name] for row in rows) for name in (*measures, "ended", "tokens")}
     return found | {f"val/{name}_std": pstdev(row[name] for row in rows) for name in measures}
 
 
 def gains(before: list[Row], after: list[Row], measures: list[str]) -> dict[str, float]:
-    """Paired changes on the same prompts: gain/NAME with its 95 % interval (normal), and gain_sd/NAME in standard
-    deviations over the prompts before training.
-    """
+    """Paired changes: gain/NAME with its 95 % interval (normal), and gain_sd/NAME in deviations before training."""
     found = {}
     for name in measures:
         differences = [new[name] - old[name] for old, new in zip(before, after, strict=True)]
@@ -86,7 +82,6 @@ def write_answers(path: Path, rows: list[Row]) -> None:
 
 
 def read_answers(path: Path) -> list[Row] | None:
-    """None if the file does not exist."""
     if not path.is_file():
         return None
     return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class PolicyModel(nn.Module):
-    """A causal language model; with `value_head` also the value model, on the same trunk."""
+    """A causal language model; with `value_head` also the value model."""
 
     def __init__(self, lm: PreTrainedModel | PeftModel, value_head: bool = False):
         super().__init__()
@@ -33,8 +33,7 @@ class PolicyModel(nn.Module):
     def forward(self, input_ids: Tensor, attention_mask: Tensor, columns: Tensor, learns: bool = True):
         """Logits [B, R, V] before each response token; with a value head also values [B, R], fp32.
 
-        `learns` false: only the value head gets gradients. The output layer reads only response tokens: with Qwen's
-        vocabulary, the prompts' logits would be most of the memory.
+        `learns` false: only the value head gets gradients. Logits of the prompts would be most of the memory.
         """
         with torch.set_grad_enabled(torch.is_grad_enabled() and learns):
             hidden = _hidden(self.lm, input_ids, attention_mask, columns)
@@ -57,7 +56,7 @@ class ValueModel(nn.Module):
 
 
 def _hidden(lm: PreTrainedModel | PeftModel, input_ids: Tensor, attention_mask: Tensor, columns: Tensor) -> Tensor:
-    """[B, R, H]: the trunk's last hidden states at `columns`."""
+    """[B, R, H]: last hidden states at `columns`."""
     model: Any = lm
     if hasattr(model, "get_base_model"):  # adapters are inside its layers
         model = model.get_base_model()
@@ -67,7 +66,7 @@ def _hidden(lm: PreTrainedModel | PeftModel, input_ids: Tensor, attention_mask: 
 
 
 def _zero_head(hidden_size: int) -> nn.Linear:
-    """Starts at value 0 everywhere: the first advantages are the rewards, without noise from the head."""
+    """Values start at 0: the first advantages are the rewards."""
     head = nn.Linear(hidden_size, 1)
     nn.init.zeros_(head.weight)
     nn.init.zeros_(head.bias)
@@ -75,18 +74,16 @@ def _zero_head(hidden_size: int) -> nn.Linear:
 
 
 def value_of(reward: PreTrainedModel) -> ValueModel:
-    """A value model on a copy of a reward model's trunk, in fp32.
-
-    Without its head: that gives raw scores, but the value model predicts scores less their running mean.
+    """A value model on a copy of a reward model's trunk, in fp32. Its head is not taken: raw scores differ by their
+    mean.
     """
     trunk: Any = copy.deepcopy(reward.base_model)
     return ValueModel(trunk).float().requires_grad_(True)
 
 
 def load_policy(directory: Path, dtype: torch.dtype, lora: Lora | None = None) -> PreTrainedModel | PeftModel:
-    """The causal model in `directory` with all weights in `dtype`, or frozen under new fp32 adapters.
-
-    Raises UserError if weights are missing, or if quantisation needs a library that is not installed.
+    """The causal model with all weights in `dtype`, or frozen under new fp32 adapters. Raises UserError if weights or
+    the library for quantisation are missing.
     """
     from transformers import AutoModelForCausalLM
 
@@ -124,6 +121,6 @@ def _quantised(bits: int):
 
 @contextlib.contextmanager
 def without_adapters(lm: PeftModel) -> Iterator[None]:
-    """Inside, `lm` is the model without its adapters: the reference."""
+    """Inside, `lm` is the reference."""
     with lm.disable_adapter():
         yield

@@ -1,4 +1,4 @@
-"""What `qwen-chat ppo` would do and need, and what is wrong with its recipe. No torch."""
+"""What `qwen-chat ppo` would do and need. No torch."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _WEIGHTS, _GRADIENTS, _OPTIMIZER = 2, 4, 12
 
 
 def check(recipe: PpoRecipe, world_size: int, parent: ParentModel | None = None) -> Path | None:
-    """The directory of the reward model; None if only functions give the reward.
+    """The directory of the reward model; None if functions alone give the reward.
 
-    Raises UserError if a run or function does not exist, the parent cannot answer, or ranks cannot share the batch.
+    Raises UserError for unknown runs or functions, an unfit parent, or a batch that ranks cannot share.
     """
     _check_parent(parent)
     for function in recipe.reward.functions:
@@ -78,7 +78,7 @@ def _reward_directory(recipe: PpoRecipe) -> Path | None:
 
 
 def plan(invocation: Invocation[PpoRecipe]) -> TextPlan:
-    """Steps, memory per rank of all four models by ZeRO stage, FLOPs and costs. Raises UserError as `check` does."""
+    """Steps, memory per rank by ZeRO stage, FLOPs and costs. Raises UserError as `check` does."""
     i, recipe = invocation, invocation.recipe
     assert i.layout is not None and i.parent is not None
     world_size, terms = i.layout.world_size, PlanOptions.of(i.options)
@@ -133,9 +133,7 @@ def plan(invocation: Invocation[PpoRecipe]) -> TextPlan:
 
 
 def _flops(recipe: PpoRecipe, rows: int, has_reward: bool, done: int) -> float:
-    """Of the remaining steps. The policy generates; reference, value and reward model read; policy and value model
-    learn.
-    """
+    """Of the remaining steps: the policy generates, three models read, policy and value model learn."""
     training, S = recipe.training, recipe.data.seq_length
     learn = flops_per_token(recipe.model, rows, S)  # forward and backward, of one model
     read, values = learn / 3, 0 if recipe.value.share_trunk else 1
@@ -151,7 +149,6 @@ def _flops(recipe: PpoRecipe, rows: int, has_reward: bool, done: int) -> float:
 
 
 def _memory(recipe: PpoRecipe, sizes: dict[str, int], rows: int, stage: int, ranks: int) -> dict[str, float]:
-    """Bytes of a rank by model, and of its working memory."""
     models = {name: _state(recipe, name, size, stage, ranks) for name, size in sizes.items()}
     return models | _working_memory(recipe, rows)
 
@@ -165,7 +162,7 @@ def _memory_lines(memory: dict[str, dict[str, float]]) -> list[str]:
 
 
 def _state(recipe: PpoRecipe, name: str, size: int, stage: int, ranks: int) -> float:
-    """Bytes of a model's weights, gradients and optimizer on a rank."""
+    """Bytes per rank of weights, gradients and optimizer."""
     lora = recipe.policy.lora
     weights, learning = float(_WEIGHTS * size), size if name in ("policy", "value") else 0
     if name == "policy" and lora:
@@ -187,7 +184,7 @@ def _adapter_parameters(m: Model, rank: int) -> int:
 
 
 def _working_memory(recipe: PpoRecipe, rows: int) -> dict[str, float]:
-    """Bytes of a micro-batch in training, and of the KV cache for all responses of a rank."""
+    """Bytes of a micro-batch in training, and of the KV cache of all responses."""
     m, B, S = recipe.model, recipe.training.micro_batch_size, recipe.data.seq_length
     R = recipe.generation.max_new_tokens
     H, F, D, N, G = m.hidden_size, m.ffn_hidden_size, m.head_size, m.num_attention_heads, m.kv_heads

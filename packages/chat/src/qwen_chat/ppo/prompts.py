@@ -32,9 +32,8 @@ class Query:
 
 
 def load_queries(data: PromptData, tokenizer: Tokenizer, longest: int, seed: int) -> tuple[list[Query], list[Query]]:
-    """Queries to train on and held-out ones, each once. Prompts of more than `longest` ids are left out.
-
-    Raises UserError if data cannot be read, or if one of the sides is empty.
+    """Queries to train on and held-out ones, without those longer than `longest` ids. Raises UserError if one side is
+    empty.
     """
     train: list[Query] = []
     held_out: list[Query] = []
@@ -86,7 +85,7 @@ def _rows(
 
 
 def prompt_of(row: dict[str, Any], name: str) -> Messages:
-    """The messages of a row before its last answer. Raises UserError, naming `name`, if no turn asks for an answer."""
+    """The messages before the last answer. Raises UserError, naming `name`, if no turn asks for an answer."""
     if row.get("prompt") is not None:
         row = {**row, "completion": ""}
     elif row.get("instruction") is not None:
@@ -111,8 +110,8 @@ def _query(messages: Messages, columns: dict[str, Any], system: str | None, toke
 
 
 def queries_for_step(step: int, queries: list[Query], count: int, seed: int) -> list[Query]:
-    """The `count` queries of a step (from 1): epochs of all queries, each in a new order. A function of the step alone,
-    so a resumed run goes on exactly.
+    """The `count` queries of a step (from 1), in shuffled epochs. A function of the step alone, so
+    resuming is exact.
     """
     chosen: list[Query] = []
     first = (step - 1) * count

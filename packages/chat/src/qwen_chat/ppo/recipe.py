@@ -1,4 +1,4 @@
-"""The recipe of `qwen-chat ppo`. Its `model` and `tokenizer` come from the parent model. No torch."""
+"""The recipe of `qwen-chat ppo`. `model` and `tokenizer` come from the parent model. No torch."""
 
 from __future__ import annotations
 
@@ -27,8 +27,6 @@ from qwen_shared.recipe.sft_schema import ConversationSource, SftData
 
 
 class Function(Section):
-    """A reward function of the group `qwen.rewards`."""
-
     name: str = Field(min_length=1)
     weight: Number = 1.0
 
@@ -38,7 +36,7 @@ def _function_from_text(value: Any) -> Any:
 
 
 class Reward(Section):
-    """What scores a response, and how the score becomes rewards per token. Several scores are summed."""
+    """How a response is scored (the sum of all scores), and how scores become rewards per token."""
 
     model: str | None = Field(
         None,
@@ -108,9 +106,9 @@ class Losses(Section):
 
 
 class Lora(Section):
-    """Low-rank adapters on all linear layers of the policy (peft); the frozen weights are the reference.
+    """Low-rank adapters on all linear layers (peft); the frozen weights are the reference.
 
-    The report trains all weights; rank and alpha are from Qwen's published fine-tuning script.
+    The report trains all weights; rank and alpha are from Qwen's fine-tuning script.
     """
 
     rank: Positive = 64
@@ -164,7 +162,7 @@ class PpoTraining(Section):
 
 
 class Alarms(Section):
-    """Limits of warnings. Each is given once and logged, and stops nothing."""
+    """Limits of warnings, each given once."""
 
     kl: Number | None = Field(None, gt=0.0, description="warn above this many nats per response")
     entropy: Share = Field(0.1, description="warn below this share of the first step's entropy")
@@ -176,14 +174,14 @@ class Alarms(Section):
 
 
 class Pretraining(Section):
-    """Text mixed into the policy's training against the alignment tax, weighted by `losses.pretraining_coefficient`."""
+    """Text against the alignment tax, weighted by `losses.pretraining_coefficient`."""
 
     data: Data
     global_batch_size: Positive = Field(description="samples of data.seq_length tokens per optimizer step")
 
 
 class HeldOutEvaluation(Section):
-    """Evaluation of the policy's greedy answers to held-out prompts."""
+    """Greedy answers to held-out prompts."""
 
     interval: Positive = Field(description="steps between evaluations; always before the first step and after the last")
     prompts: Positive = Field(700, description="at most; the same every time")
@@ -192,9 +190,7 @@ class HeldOutEvaluation(Section):
 
 
 class PromptData(TrainingData):
-    """Rows with a `prompt` (text or messages), or conversations in any form, whose last answer is dropped. Other keys
-    of a row are columns for reward functions.
-    """
+    """Rows with a `prompt`, or conversations without their last answer. Other keys are columns for reward functions."""
 
     builtin: ClassVar[tuple[str, ...]] = (DIALOGUES,)
     suffixes: ClassVar[tuple[str, ...]] = SftData.suffixes

@@ -19,7 +19,7 @@ from qwen_shared.tokenizer import Tokenizer
 
 @dataclass(frozen=True)
 class Responses:
-    """Queries, repeated for each response, and the responses' ids, with the end token if one was sampled."""
+    """Queries, one per response, and response ids with the end token if sampled."""
 
     queries: list[Query]
     ids: list[list[int]]
@@ -27,18 +27,15 @@ class Responses:
     texts: list[str]
 
     def tensors(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Prompts, their mask, responses, their mask: as in `Rollout`."""
+        """Prompts, their mask, responses, their mask."""
         return (*pad([query.ids for query in self.queries], "left"), *pad(self.ids))
 
     def rows(self) -> list[list[int]]:
-        """Prompt and response joined: the input of a reward model."""
         return [query.ids + ids for query, ids in zip(self.queries, self.ids, strict=True)]
 
 
 class Sampler:
-    """Samples from the policy; if `rounded`, from a bf16 copy that `sync_weights` updates (its probabilities are not
-    used anywhere).
-    """
+    """Samples from the policy, or (`rounded`) from a bf16 copy that `sync_weights` updates."""
 
     def __init__(self, lm: nn.Module, tokenizer: Tokenizer, rounded: bool):
         self._lm, self._tokenizer = lm, tokenizer
@@ -59,8 +56,6 @@ class Sampler:
 
 
 class VllmSampler:
-    """Samples with vLLM, in a share of the GPU's memory."""
-
     def __init__(self, lm: nn.Module, tokenizer: Tokenizer, start: Path, memory_share: float):
         self._lm, self._tokenizer = lm, tokenizer
         self._generate = VllmGenerator(start, tokenizer, memory_share)

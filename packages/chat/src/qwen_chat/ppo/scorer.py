@@ -1,4 +1,4 @@
-"""Scores of responses: from a reward model, from reward functions, or their sum."""
+"""Scores of responses: of a reward model, reward functions, or their sum."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _GROUP = "qwen.rewards"
 
 
 def find_function(name: str, key: str) -> RewardFunction:
-    """A reward function by the name of its entry point. Raises UserError, naming `key`, if there is none."""
+    """A reward function by its entry point. Raises UserError, naming `key`, if there is none."""
     known = {point.name: point for point in entry_points(group=_GROUP)}
     if name not in known:
         hint = nearest(name, list(known))
@@ -31,7 +31,7 @@ def find_function(name: str, key: str) -> RewardFunction:
 
 
 def score_by(function: RewardFunction, name: str, responses: Responses) -> list[float]:
-    """Raises UserError if the function cannot score these prompts: a column is missing, or a score is not a number."""
+    """Raises UserError if a column is missing, or a score is not a number."""
     names = sorted({key for query in responses.queries for key in query.columns})
     columns: dict[str, Sequence[Any]] = {k: [query.columns.get(k) for query in responses.queries] for k in names}
     try:
@@ -46,7 +46,7 @@ def score_by(function: RewardFunction, name: str, responses: Responses) -> list[
 
 @dataclass(frozen=True)
 class Scorer:
-    """Scores to train on, and from `held_out` a reward that is only logged."""
+    """Scores to train on, and one (`held_out`) that is only logged."""
 
     model: RewardModel | None
     functions: list[tuple[str, float, RewardFunction]] = field(default_factory=list)  # name, weight

@@ -39,7 +39,7 @@ class Models:
 
 @dataclass(frozen=True)
 class Batch:
-    """This rank's responses of a step with everything the losses need: [B, R]."""
+    """This rank's responses with everything the losses need: [B, R]."""
 
     rollout: Rollout
     loss_mask: Tensor
@@ -68,7 +68,7 @@ class Trainer:
         self.kl = KlController(recipe.reward.kl_coefficient, recipe.reward.kl_target)
 
     def step(self, step: int) -> Metrics:
-        """Step number `step`, from 1; returns metrics over all ranks."""
+        """Metrics, over all ranks, of step `step` (from 1)."""
         started = time.perf_counter()
         responses = self.generate(step)
         generated = time.perf_counter()
@@ -85,7 +85,6 @@ class Trainer:
         return metrics
 
     def generate(self, step: int) -> Responses:
-        """This rank's share of the step's responses."""
         settings, each = self.recipe.generation, self.recipe.generation.responses_per_query
         total = self.recipe.training.global_batch_size
         asked = [q for q in queries_for_step(step, self._queries, total // each, self.recipe.seed) for _ in range(each)]
@@ -105,7 +104,7 @@ class Trainer:
 
     @torch.no_grad()
     def score(self, responses: Responses) -> tuple[Rollout, Tensor]:
-        """The responses with the four models' outputs, and the policy's entropy [B, R] at each token."""
+        """The responses with the four models' outputs, and the policy's entropy [B, R]."""
         prompts, prompt_mask, ids, mask = (tensor.to(device()) for tensor in responses.tensors())
         blank = torch.zeros(mask.shape, device=device())
         with autocast(self._precision):
@@ -127,7 +126,6 @@ class Trainer:
         return replace(rollout, **found), entropies
 
     def advantages(self, rollout: Rollout, entropies: Tensor, held_out: list[float] | None) -> tuple[Batch, Metrics]:
-        """Scores to rewards to advantages."""
         settings, every = self.recipe.reward, torch.ones_like(rollout.ended)
         raw = self._global_moments(rollout.scores, every)
         # The penalty of truncated responses must not enter the running mean of scores.
@@ -160,7 +158,6 @@ class Trainer:
         return Batch(rollout, loss_mask, advantages, returns), {name: float(value) for name, value in metrics.items()}
 
     def update(self, step: int, batch: Batch) -> Metrics:
-        """Epochs of minibatches over the step's responses."""
         training, losses = self.recipe.training, self.recipe.losses
         value_warmup = step <= training.value_warmup_steps
         size = len(batch.loss_mask) // training.minibatches
@@ -177,7 +174,7 @@ class Trainer:
         return self._summary(updates)
 
     def _minibatch(self, batch: Batch, rows: Tensor, value_warmup: bool, number: int) -> dict[str, Tensor]:
-        """One minibatch, one optimizer step."""
+        """One optimizer step."""
         recipe, models = self.recipe, self.models
         tokens = self._all_reduce(batch.loss_mask[rows].sum())
         parts = list(self._micro_batches(batch.rollout, rows))
@@ -223,7 +220,7 @@ class Trainer:
         return {name: torch.tensor(norm) for name, norm in norms.items()}
 
     def _pretrain(self, number: int) -> Tensor:
-        """Adds the gradient of pretraining text to the policy's; returns the unweighted loss."""
+        """Adds the gradient of pretraining text; returns its unweighted loss."""
         assert self._pretraining is not None
         tokens, labels, mask = self._pretraining(number)
         total, size = self._all_reduce(mask.sum()), self.recipe.training.micro_batch_size
@@ -248,7 +245,7 @@ class Trainer:
         return logits, self.models.value(*inputs)
 
     def _micro_batches(self, rollout: Rollout, rows: Tensor) -> Iterator[tuple[Tensor, Rollout]]:
-        """Micro-batches of these rows by length, without columns of padding only."""
+        """Sorted by length, without columns of padding only."""
         lengths = (rollout.prompt_mask.sum(1) + rollout.mask.sum(1))[rows]
         for at in rows[lengths.argsort(stable=True)].split(self.recipe.training.micro_batch_size):
             yield at, rollout.select(at).align()
@@ -261,7 +258,7 @@ class Trainer:
         }
 
     def _rank_moments(self, values: Tensor, mask: Tensor) -> Tensor:
-        """Moments [W, 3] of every rank's values."""
+        """[W, 3]."""
         own = moments(values, mask)
         if self._world_size == 1:
             return own[None]

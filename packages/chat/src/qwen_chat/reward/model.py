@@ -1,7 +1,7 @@
 """A reward model: a language model's trunk, and one number from its last hidden state at the end token.
 
-transformers finds that position by ids: the rightmost that is not the padding id. This is wrong if a turn ends with the
-padding id. Here the attention mask tells the last token, with padding on either side.
+transformers takes the rightmost id that is not padding, which is wrong if a turn ends with the padding id. Here the
+attention mask tells the position.
 """
 
 from __future__ import annotations
@@ -27,17 +27,16 @@ HEAD = "score.weight"
 
 @dataclass(frozen=True)
 class RewardModel:
-    """`module` takes input_ids and attention_mask [B, S]; its `logits` [B, 1] are rewards in fp32."""
+    """`module` takes input_ids and attention_mask [B, S]; its `logits` [B, 1] are fp32 rewards."""
 
     module: PreTrainedModel
     pad_id: int = 0  # masked everywhere
 
     @torch.no_grad()
     def score(self, rows: Sequence[Sequence[int]], batch_tokens: int = 8192) -> list[float]:
-        """The reward of each row of ids, read at its last one; a row is a conversation up to its end token.
+        """The reward at the last id of each row, in batches of at most `batch_tokens` padded tokens.
 
-        Rows of similar length share a batch of at most `batch_tokens` padded tokens, or are alone. Raises ValueError
-        for an empty row.
+        Raises ValueError for an empty row.
         """
         self.module.eval()
         rewards = [0.0] * len(rows)
@@ -51,10 +50,7 @@ class RewardModel:
 
 
 def load_reward_model(directory: Path) -> RewardModel:
-    """The reward model of a run or of a Hugging Face directory on this process's device; fp32 on a CPU.
-
-    Raises UserError if there is none.
-    """
+    """The reward model of a run or directory on this device; fp32 on a CPU. Raises UserError if there is none."""
     directory = Path(directory)
     if not (directory / "config.json").is_file():
         directory = export_directory(directory)
@@ -68,10 +64,9 @@ def load_reward_model(directory: Path) -> RewardModel:
 
 
 def load_module(directory: Path, dtype: torch.dtype | None, seed: int = 0, rows: int = 0) -> PreTrainedModel:
-    """transformers' sequence classifier with one label, from a language model or a reward model. `dtype` None: as
-    stored.
+    """transformers' classifier with one label, from a language or reward model. `dtype` None: as stored.
 
-    A missing head is drawn by `seed` alone. The embedding grows to at least `rows`.
+    A missing head is drawn by `seed` alone; the embedding grows to at least `rows`.
     """
     stored = stored_tensors(directory)  # also refuses pickles
     # After a trainer with ZeRO 3, transformers would shard every model that it loads.
@@ -93,7 +88,6 @@ def load_module(directory: Path, dtype: torch.dtype | None, seed: int = 0, rows:
 
 
 def draw_head(module: PreTrainedModel, seed: int) -> None:
-    """A new head, drawn like the model's other matrices."""
     weight = module.get_parameter(HEAD)
     config = module.config.get_text_config()
     shape = (1, config.hidden_size)
@@ -103,9 +97,7 @@ def draw_head(module: PreTrainedModel, seed: int) -> None:
 
 
 def read_at_end(module: PreTrainedModel) -> PreTrainedModel:
-    """Makes `module` read the reward at each row's last token by the attention mask [B, S], on either side of the
-    padding.
-    """
+    """Makes `module` read rewards at each row's last token by the attention mask [B, S]."""
     module.forward = types.MethodType(_forward, module)
     return module
 
@@ -130,7 +122,7 @@ def _forward(
 
 
 def length_batches(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
-    """Indices, longest rows first, in batches of at most `batch_tokens` padded tokens or of one row."""
+    """Indices, longest first, in batches of at most `batch_tokens` padded tokens or of one row."""
     batches: list[list[int]] = []
     for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
         if not lengths[i]:

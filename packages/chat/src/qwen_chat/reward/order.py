@@ -1,4 +1,4 @@
-"""The order of training pairs: a function of the seed, so there is no state to save."""
+"""The order of training pairs: a function of the seed."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _WINDOW = 32  # batches
 
 
 def training_order(lengths: Sequence[int], batch: int, seed: int, epochs: float, steps: int | None) -> np.ndarray:
-    """Indices [steps · batch], step after step: every pair once before any repeats.
+    """Indices [steps · batch]: every pair once before any repeats.
 
-    Pairs of similar length share a batch to save padding: shuffled, sorted by length within windows of 32 batches,
-    whose batches are shuffled again. `steps` None: the full batches in `epochs`, at least one.
+    Pairs of similar length share a batch: shuffled, sorted by length within 32 batches, batches shuffled again. `steps`
+    None: the full batches of `epochs`, at least one.
     """
     count = len(lengths)
     steps = steps or max(1, int(epochs * count) // batch)

@@ -1,4 +1,4 @@
-"""The padding id: never the id that ends answers, because transformers finds an answer's end by it."""
+"""The padding id: never one that ends answers, because transformers finds an answer's end by it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def padding_id(tokenizer: Tokenizer, end_id: int) -> int:
 
 @dataclass(frozen=True)
 class PaddedBy:
-    """A tokenizer to save beside a reward model, with `pad_id` as its padding id."""
+    """A tokenizer to save with another padding id."""
 
     tokenizer: Tokenizer
     pad_id: int

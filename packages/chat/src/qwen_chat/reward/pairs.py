@@ -1,4 +1,4 @@
-"""From a recipe's sources to pairs of ids: read, split by prompt, cut, balanced and rendered. No torch."""
+"""Pairs of ids from a recipe's sources: read, split by prompt, cut, balanced, rendered. No torch."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from qwen_shared.tokenizer import Tokenizer
 
 @dataclass(frozen=True, slots=True)
 class EncodedPair:
-    """Two conversations as ids (int32), each up to its end token; the first `shared` ids are equal."""
+    """Two conversations as ids (int32) up to their end tokens; the first `shared` ids are equal."""
 
     chosen: np.ndarray
     rejected: np.ndarray
@@ -38,8 +38,6 @@ class EncodedPair:
 
 @dataclass
 class Counts:
-    """Pairs of a stage that were read, cut and dropped."""
-
     pairs: int = 0  # read
     identical: int = 0  # dropped: equal answers
     cut: int = 0  # lost first turns
@@ -54,7 +52,6 @@ class StagePairs:
     counts: Counts = field(default_factory=Counts)
 
     def digest(self) -> str:
-        """sha256 of all ids, in order, by side."""
         found = hashlib.sha256()
         for side in (self.train, self.held_out):
             for pair in side:
@@ -65,10 +62,7 @@ class StagePairs:
 
 
 def load_pairs(recipe: RewardRecipe, stage: str, tokenizer: Tokenizer) -> StagePairs:
-    """The pairs of stage pmp or finetune, in the same order on every machine.
-
-    Raises UserError, naming file and line, for pairs that cannot be read or trained on.
-    """
+    """The pairs of stage pmp or finetune, in a fixed order. Raises UserError, naming file and line."""
     data = recipe.data
     found = StagePairs()
     longest: list[int] = []
@@ -102,10 +96,10 @@ def load_pairs(recipe: RewardRecipe, stage: str, tokenizer: Tokenizer) -> StageP
 def encode(
     preference: Preference, tokenizer: Tokenizer, seq_length: int, system: str | None
 ) -> tuple[EncodedPair | None, bool, int]:
-    """The pair, or None if it is too long; whether it lost turns; and the tokens it needs with one question.
+    """The pair, or None if too long; whether it lost turns; the tokens it needs with one question.
 
-    A pair that does not fit loses its first turns, a question with its answer at a time, on both sides; never the
-    system turn or the end. Raises UserError for a template that leaves an answer open.
+    First questions and their answers are cut on both sides, never the system turn. Raises UserError for a template that
+    leaves an answer open.
     """
     prompt = preference.prompt
     if system is not None and prompt[0]["role"] != "system":
@@ -126,10 +120,10 @@ def encode(
 
 
 def balanced(tags: list[str | None], max_share: float, seed: int) -> list[int]:
-    """Indices to keep, in order, so that no tag has more than `max_share` of them; a random sample of each tag. Pairs
-    without a tag are kept.
+    """Indices to keep, in order, so that no tag has more than `max_share`; pairs without a tag, or of a single tag,
+    stay.
 
-    Raises UserError if there are too few tags for that share. A single tag is left as it is.
+    Raises UserError if there are too few tags.
     """
     counts = Counter(tag for tag in tags if tag is not None)
     without = len(tags) - sum(counts.values())
@@ -156,9 +150,8 @@ def balanced(tags: list[str | None], max_share: float, seed: int) -> list[int]:
 
 
 def _split(data: RewardData, source: PreferenceSource, made: Pairs, seed: int) -> Iterator[tuple[Preference, bool]]:
-    """(preference, held out?). Prompts whose hash is below the share are held out with all their pairs, in every
-    source, up to `data.validation_max_bytes` of text; if there are none, the prompt with the lowest hash of at least
-    two.
+    """(preference, held out?) by a hash of the prompt, up to `data.validation_max_bytes` of text; else the prompt with
+    the lowest hash of at least two.
     """
     if source.path == PAIRS:
         yield from _embedded(made, seed)
@@ -222,7 +215,7 @@ def _render(messages: Messages, tokenizer: Tokenizer) -> np.ndarray:
 
 
 def _without_first_question(prompt: Messages) -> Messages | None:
-    """The prompt from its second question on, after the system turn; None if it has only one."""
+    """None if it has only one."""
     system = prompt[:1] if prompt[0]["role"] == "system" else []
     questions = [i for i, turn in enumerate(prompt) if turn["role"] == "user"]
     return [*system, *prompt[questions[1] :]] if len(questions) > 1 else None

@@ -13,7 +13,7 @@ from qwen_shared.training.plan.formatting import GIB, PlanOptions, TextPlan, cos
 
 
 def plan_reward(invocation: Invocation[RewardRecipe]) -> TextPlan:
-    """Parameters, pairs, steps, tokens, memory, FLOPs and costs. Raises UserError for what cannot run."""
+    """Raises UserError for what cannot run."""
     i, recipe = invocation, invocation.recipe
     assert i.layout is not None and i.parent is not None
     model, layout, terms = recipe.model, i.layout, PlanOptions.of(i.options)
@@ -72,8 +72,8 @@ def plan_reward(invocation: Invocation[RewardRecipe]) -> TextPlan:
 
 
 def memory_by_stage(recipe: RewardRecipe, parameters: int, world_size: int) -> dict[str, float]:
-    """Bytes per rank under ZeRO 0 to 3: bf16 weights and gradients, fp32 main weights and Adam's two moments
-    (Rajbhandari et al. 2020), and activations. Without DeepSpeed everything is fp32 and not sharded.
+    """Bytes per rank under ZeRO 0 to 3: bf16 weights and gradients, fp32 main weights and Adam's moments (Rajbhandari
+    et al. 2020), and activations. Without DeepSpeed all is fp32.
     """
     weights, gradients, optimizer = 2 * parameters, 2 * parameters, 12 * parameters
     kept = _activations(recipe)
@@ -91,7 +91,7 @@ def _tokens(recipe: RewardRecipe) -> int:
 
 
 def _activations(recipe: RewardRecipe) -> float:
-    """Bytes a rank keeps for the backward pass, in bf16, for conversations of full length."""
+    """bf16 bytes kept for the backward pass, for conversations of full length."""
     model = recipe.model
     H, F, D, N, G = model.hidden_size, model.ffn_hidden_size, model.head_size, model.num_attention_heads, model.kv_heads
     layer = 5 * H + (2 * N + 2 * G) * D + (N + G) * D + 4 * F

@@ -19,7 +19,7 @@ _ROLES = {"Human": "user", "Assistant": "assistant"}
 
 @dataclass(frozen=True, slots=True)
 class Preference:
-    """`prompt` is common to both; `chosen` and `rejected` follow it, up to an answer."""
+    """`prompt` is common; `chosen` and `rejected` follow it, up to an answer."""
 
     prompt: Messages
     chosen: Messages
@@ -38,11 +38,10 @@ def preferences_of(row: Mapping[str, Any], name: str, max_pairs: int) -> list[Pr
     - `chosen` and `rejected`, each a text, a turn or a list of turns, after a prompt: `prompt` (a text or messages),
       `messages`, ShareGPT's `conversations`, or Alpaca's `instruction` and `input`; optional `system`.
     - `chosen` and `rejected` as whole conversations, or as HH-RLHF's transcripts, "\\n\\nHuman: … \\n\\nAssistant: …".
-    - a prompt and `answers` (`responses`, `completions`), best first: each is better than all after it.
-    - a prompt, `answers` and `scores`: the answer with the higher score is better; equal scores make no pair.
+    - a prompt and `answers` (`responses`, `completions`), best first, or with `scores`; equal scores make no pair.
 
-    Of more than `max_pairs` pairs a fixed sample is taken. `tag`, or the first of `tags`, is the topic of a row;
-    `reason` says why one answer is better.
+    Of more than `max_pairs` pairs a fixed sample is taken. `tag`, or the first of `tags`, is the topic; `reason` says
+    why one answer is better.
     """
     tag, reason = _tag(row, name), row.get("reason")
     if row.get("chosen") is not None or row.get("rejected") is not None:
@@ -62,7 +61,7 @@ def preferences_of(row: Mapping[str, Any], name: str, max_pairs: int) -> list[Pr
 
 
 def transcript(text: str, name: str) -> Messages:
-    """The turns of an HH-RLHF transcript; consecutive turns of one speaker are joined. Raises UserError."""
+    """The turns of an HH-RLHF transcript, those of one speaker in a row joined. Raises UserError."""
     text = text if text.startswith("\n\n") else "\n\n" + text.lstrip("\n")
     before, *parts = _TURN.split(text)
     if before.strip() or not parts:
@@ -90,7 +89,6 @@ def _preference(chosen: Messages, rejected: Messages, tag: str | None, reason: s
 
 
 def _conversation(row: Mapping[str, Any], key: str, name: str) -> Messages:
-    """The whole conversation that ends with the answer under `key`."""
     return _with_answer(row, row[key], f"{name}: '{key}'", name)
 
 

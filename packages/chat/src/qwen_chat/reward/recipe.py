@@ -1,4 +1,4 @@
-"""The recipe of `qwen-chat reward`. Its `model` and `tokenizer` come from the parent model. No torch."""
+"""The recipe of `qwen-chat reward`. `model` and `tokenizer` come from the parent model. No torch."""
 
 from __future__ import annotations
 
@@ -28,9 +28,7 @@ STAGES = {"pmp": ("pmp",), "finetune": ("finetune",), "both": ("pmp", "finetune"
 
 
 class PreferenceSource(Section):
-    """A file or a directory (.jsonl, .jsonl.gz, .jsonl.zst, .json, .parquet), or `hf:NAME_OR_DIRECTORY`. The keys of a
-    row tell its form (see `forms`).
-    """
+    """A file, a directory, or `hf:NAME_OR_DIRECTORY`; keys tell the format (see `preferences`)."""
 
     weight: ClassVar[None] = None  # all pairs count the same
 
@@ -45,7 +43,7 @@ Sources = Annotated[
 
 
 class RewardData(TrainingData):
-    """`pairs` are made here; everything else is read. Prompts are held out with all their pairs."""
+    """Prompts are held out with all their pairs."""
 
     builtin: ClassVar[tuple[str, ...]] = (PAIRS,)
     suffixes: ClassVar[tuple[str, ...]] = SftData.suffixes
@@ -72,7 +70,7 @@ class RewardData(TrainingData):
 
 
 class Pairs(Section):
-    """The source `pairs`: two answers to a short dialogue; one has the better style, is right, or is complete."""
+    """The source `pairs`: one of two answers to a short dialogue has the better style, is right, or is complete."""
 
     count: Positive = Field(20_000, description="training pairs, each on a different prompt")
     held_out: Positive = Field(1000, description="pairs on prompts that are in no training dialogue")
@@ -89,7 +87,7 @@ class RewardTraining(Section):
 
 
 class Pmp(Section):
-    """Settings of preference-model pretraining that differ from fine-tuning; default: none."""
+    """What differs from fine-tuning."""
 
     epochs: Number | None = Field(None, gt=0.0, le=1e4)
     steps: Positive | None = None

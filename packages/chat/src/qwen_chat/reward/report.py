@@ -28,7 +28,7 @@ _ROWS = 1000  # in a W&B table
 
 @dataclass(frozen=True)
 class Bin:
-    """Pairs of similar confidence: sigmoid(|margin|) in one fifth of 0.5 to 1."""
+    """Pairs with sigmoid(|margin|) in one fifth of 0.5 to 1."""
 
     low: float
     high: float
@@ -38,8 +38,8 @@ class Bin:
 
 
 def pair_figures(chosen: Sequence[float], rejected: Sequence[float]) -> dict[str, float]:
-    """Of the rewards of pairs: their number; accuracy with its 95 % interval; loss, -log sigmoid(margin); mean and
-    standard deviation of the margin; calibration_error over the bins of `calibration`. A tie counts half.
+    """Pairs; accuracy with its 95 % interval (a tie counts half); loss, -log sigmoid(margin); margin and its deviation;
+    calibration_error over the bins of `calibration`.
     """
     margins = [a - b for a, b in zip(chosen, rejected, strict=True)]
     right = sum(map(_won, margins))
@@ -58,7 +58,7 @@ def pair_figures(chosen: Sequence[float], rejected: Sequence[float]) -> dict[str
 
 
 def calibration(margins: Sequence[float]) -> list[Bin]:
-    """Accuracy by confidence; empty bins are left out."""
+    """Accuracy by confidence, without empty bins."""
     groups: list[list[tuple[float, float]]] = [[] for _ in range(_BINS)]
     for margin in margins:
         sure = 1 / (1 + math.exp(-min(abs(margin), 700.0)))
@@ -74,9 +74,8 @@ def calibration(margins: Sequence[float]) -> list[Bin]:
 def length_metrics(
     chosen: Sequence[float], rejected: Sequence[float], lengths: Sequence[tuple[int, int]]
 ) -> dict[str, float]:
-    """Influence of length: longer_wins, the accuracy of preferring the answer of more tokens (equal lengths half);
-    length_correlation of reward and tokens over all answers; margin_length_correlation of the margin and the difference
-    in tokens over pairs.
+    """longer_wins: the accuracy of preferring the longer answer; length_correlation of reward and tokens over answers;
+    margin_length_correlation of the margin and the difference in tokens over pairs.
     """
     differences = [a - b for a, b in lengths]
     margins = [a - b for a, b in zip(chosen, rejected, strict=True)]
@@ -99,7 +98,7 @@ def correlation(a: Sequence[float], b: Sequence[float]) -> float:
 def report(
     pairs: Dataset, chosen: Sequence[float], rejected: Sequence[float], tokenizer: Tokenizer, path: Path, title: str
 ) -> tuple[dict[str, float], list[dict[str, Any]]]:
-    """Metrics by name, and rows of the first pairs; prints tables, writes every pair to `path` (.jsonl)."""
+    """Metrics, and rows of the first pairs; prints tables, writes every pair to `path` (.jsonl)."""
     from rich.console import Console
 
     columns = pairs.to_dict()

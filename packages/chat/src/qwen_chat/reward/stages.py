@@ -11,7 +11,7 @@ from qwen_shared.errors import UserError
 
 @dataclass(frozen=True)
 class Stage:
-    """Steps `first` + 1 to `last` of the run. Weights continue from the stage before, the optimizer starts new."""
+    """Steps `first` + 1 to `last` of the run, with a new optimizer."""
 
     name: str
     first: int
@@ -24,7 +24,7 @@ class Stage:
 
 
 def stages_of(recipe: RewardRecipe, pairs: Mapping[str, int]) -> list[Stage]:
-    """The run's stages from each one's count of pairs. Raises UserError if the warm-up takes all steps."""
+    """From each stage's count of pairs. Raises UserError if the warm-up takes all steps."""
     stages: list[Stage] = []
     for name in STAGES[recipe.stage]:
         whole = int(recipe.epochs(name) * pairs[name]) // recipe.training.global_batch_size

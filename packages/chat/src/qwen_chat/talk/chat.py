@@ -1,4 +1,4 @@
-"""A conversation with a model: turns, context window and streamed answers."""
+"""A conversation: turns, context window, streamed answers."""
 
 from __future__ import annotations
 
@@ -14,9 +14,7 @@ from qwen_shared.tokenizer import Tokenizer
 
 
 class Chat:
-    """`system` is the system turn, None: the template's own. `turns` alternate between user and model; the first
-    `forgotten` of them no longer fit the context.
-    """
+    """`system` None: the template's own. The first `forgotten` of the `turns` no longer fit the context."""
 
     def __init__(self, model, tokenizer: Tokenizer, system: str | None, sampling: Sampling):
         self.model, self.tokenizer, self.system, self.sampling = model, tokenizer, system, sampling
@@ -28,14 +26,13 @@ class Chat:
 
     @property
     def messages(self) -> Messages:
-        """The whole conversation."""
         return self._with_system(self.turns)
 
     def ask(self, text: str) -> Generator[str]:
-        """Streams the answer to `text`: a chunk per token, empty while a character is incomplete.
+        """Streams the answer: a chunk per token, empty inside a character.
 
-        Closing the iterator early keeps the answer so far in `turns`, or drops the turn if there is none. Raises
-        UserError, before any change, for a text that is too long for the model.
+        Closing it early keeps the answer so far, or drops the turn if there is none. Raises UserError, before any
+        change, if `text` is too long.
         """
         answered = self.turns[: len(self.turns) // 2 * 2]
         turns = [*answered, {"role": "user", "content": text}]
@@ -44,7 +41,7 @@ class Chat:
         return self._answer(prompt)
 
     def undo(self) -> bool:
-        """Removes the last question and its answer; false if there was none."""
+        """False if there was nothing to remove."""
         there = bool(self.turns)
         self.turns, self.forgotten = self.turns[:-2], 0
         return there
@@ -74,7 +71,7 @@ class Chat:
                 self.turns = [*self.turns, said]
 
     def _prompt(self, turns: Messages) -> tuple[list[int], int]:
-        """The prompt's ids, and how many of the oldest turns are left out to make room for an answer."""
+        """The prompt's ids, and how many of the oldest turns are left out."""
         longest = (self.positions or 2**62) - min(self.sampling.max_new_tokens, (self.positions or 2**62) // 4)
         for forgotten in range(self.forgotten, len(turns), 2):
             ids = self.tokenizer.render(self._with_system(turns[forgotten:]), add_generation_prompt=True)[0]

@@ -13,8 +13,8 @@ _SAME_S = 0.1
 
 
 class Interrupts:
-    """Inside, Ctrl-C raises KeyboardInterrupt, but the first one while `answering` only sets `stop`. SIGTERM and SIGHUP
-    raise Stopped.
+    """Ctrl-C raises KeyboardInterrupt, but the first while `answering` only sets `stop`. SIGTERM and SIGHUP raise
+    Stopped.
     """
 
     def __init__(self) -> None:

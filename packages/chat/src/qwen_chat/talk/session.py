@@ -47,7 +47,6 @@ class Session:
         }
 
     def run(self) -> None:
-        """Until the user leaves."""
         with contextlib.suppress(ImportError):
             import readline  # noqa: F401 (gives `input` editing keys and a history)
         if isinstance(sys.stdin, io.TextIOWrapper):
@@ -76,7 +75,7 @@ class Session:
                     self._tell("(Ctrl-C again leaves, like Ctrl-D)")
 
     def _answer(self, text: str, interrupts: Interrupts) -> bool:
-        """Prints the answer; true if it was stopped."""
+        """True if it was stopped."""
         forgotten = self._chat.forgotten
         try:
             chunks = self._chat.ask(text)
@@ -112,7 +111,7 @@ class Session:
         return stopped
 
     def _obey(self, words: str) -> bool:
-        """Runs a command; false ends the conversation."""
+        """False ends the conversation."""
         name, _, rest = words.partition(" ")
         if name in ("quit", "exit"):
             return False
@@ -167,7 +166,7 @@ class Session:
 
 
 def say_once(chat: Chat, text: str, out: TextIO) -> None:
-    """Prints one answer and nothing else. Raises UserError if the text is too long for the model."""
+    """Prints only the answer. Raises UserError if the text is too long."""
     for chunk in trimmed(chat.ask(text)):
         out.write(escape_control_characters(chunk))
         out.flush()
@@ -184,7 +183,7 @@ def _read(prompting: bool, on_terminal: bool) -> str:
 
 
 def trimmed(chunks: Iterable[str]) -> Iterator[str]:
-    """The chunks of a text without white space at its ends; as many as before, some perhaps empty."""
+    """Without white space at both ends; as many chunks, some perhaps empty."""
     begun, held = False, ""
     for chunk in chunks:
         text = held + chunk if begun else chunk.lstrip()

@@ -12,11 +12,10 @@ from qwen_chat.ppo.math.moments import variance
 def advantages_and_returns(
     rewards: Tensor, values: Tensor, mask: Tensor, gamma: float, gae_lambda: float
 ) -> tuple[Tensor, Tensor]:
-    """Generalised advantage estimation (Schulman et al. 2016) over the real tokens of each row; all [B, R].
+    """Generalised advantage estimation (Schulman et al. 2016) over each row's real tokens; all [B, R].
 
-    The advantage of token t is Σₖ (γλ)ᵏ δₜ₊ₖ with δₜ = rₜ + γ·vₜ₊₁ - vₜ; its return, the value model's target, is
-    advantage + vₜ. An episode ends at its last real token with value 0 after it, also if the response was truncated:
-    its score has been given. Summed in fp64, returned in the values' dtype; 0 at padding.
+    Advantage: Σₖ (γλ)ᵏ δₜ₊ₖ with δₜ = rₜ + γ·vₜ₊₁ - vₜ; return: advantage + vₜ. After its last real token a row has
+    value 0, also if truncated. Summed in fp64; 0 at padding.
     """
     rewards, wide = (x.double().masked_fill(~mask, 0.0) for x in (rewards, values))
     advantages = torch.zeros_like(wide)
@@ -30,7 +29,7 @@ def advantages_and_returns(
 
 
 def whiten(advantages: Tensor, mask: Tensor, moments: Tensor) -> Tensor:
-    """[B, R] scaled to mean 0 and variance 1 by the global batch's moments [3]; 0 at padding, and if all are equal."""
+    """[B, R] at mean 0 and variance 1 by the global batch's moments [3]; 0 at padding, and if all are equal."""
     scale = (variance(moments) + 1e-8).rsqrt()
     whitened = (advantages.double() - moments[1]) * scale
     return whitened.masked_fill(~mask, 0.0).to(advantages.dtype)

@@ -12,13 +12,11 @@ _SPAN = 100.0  # ours: beyond this factor, steering would only hide that somethi
 
 
 def kl_per_token(logprobs: Tensor, reference_logprobs: Tensor, mask: Tensor, estimator: str) -> Tensor:
-    """[B, R] estimates of KL(policy ‖ reference) in nats from log-probabilities [B, R] of tokens that the policy
-    sampled.
+    """[B, R] estimates of KL(policy ‖ reference) in nats, from log-probabilities of sampled tokens; 0 at padding.
 
     With d = log policy - log reference (Schulman, "Approximating KL divergence", 2020): `k1` is d, unbiased, of any
-    sign; `k2` is d²/2, never negative, biased in third order; `k3` is exp(-d) - 1 + d, never negative, unbiased, but of
-    high variance if the reference likes a token much better. "Unbiased" holds for samples from the whole distribution:
-    under top-p the mean of k1 can be below 0. Zero at padding.
+    sign; `k2` is d²/2, biased in third order; `k3` is exp(-d) - 1 + d, never negative, unbiased, of high variance if
+    the reference likes a token much better. Under top-p none is unbiased, and the mean of k1 can be below 0.
     """
     difference = (logprobs - reference_logprobs).masked_fill(~mask, 0.0)
     if estimator == "k1":
@@ -31,10 +29,8 @@ def kl_per_token(logprobs: Tensor, reference_logprobs: Tensor, mask: Tensor, est
 
 
 class KlController:
-    """The KL coefficient: fixed, or steered to a target (Ziegler et al. 2019, section 2.2).
-
-    An update multiplies it by 1 + 0.1 · error, where error is the relative distance from the target within ±0.2. It
-    stays within a factor of 100 of its start.
+    """The KL coefficient: fixed, or steered to a target (Ziegler et al. 2019, section 2.2): each update multiplies it
+    by 1 + 0.1 · relative error within ±0.2.
     """
 
     def __init__(self, coefficient: float, target: float | None = None):

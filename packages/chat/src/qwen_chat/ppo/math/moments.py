@@ -1,7 +1,6 @@
-"""Count, mean and squared deviations of masked numbers on several ranks and in several steps, as fp64 [3].
+"""Count, mean and squared deviations of masked numbers, as fp64 [3], merged over ranks and steps.
 
-Each rank takes the moments of its numbers; all are gathered to [W, 3] and merged. No square is subtracted from a
-square, so rewards around 1,000 with a deviation of 0.01 keep it.
+No square is subtracted from a square: rewards around 1,000 with a deviation of 0.01 keep it.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from torch import Tensor
 
 @torch.no_grad()
 def moments(values: Tensor, mask: Tensor) -> Tensor:
-    """[count, mean, squares] of the values where the mask (bool, same shape) is true; zeros for none."""
+    """[count, mean, squares] where the mask is true; zeros for none."""
     values = values.double().masked_fill(~mask, 0.0)
     count = mask.sum().double()
     mean = values.sum() / count.clamp(min=1.0)
@@ -21,7 +20,7 @@ def moments(values: Tensor, mask: Tensor) -> Tensor:
 
 
 def merge(parts: Tensor) -> Tensor:
-    """Moments [3] of all numbers from those of their parts [W, 3] (Chan, Golub and LeVeque 1979)."""
+    """Moments [3] of all parts [W, 3] (Chan, Golub and LeVeque 1979)."""
     counts, means, squares = parts.unbind(1)
     count = counts.sum()
     mean = (counts * means).sum() / count.clamp(min=1.0)
@@ -29,5 +28,4 @@ def merge(parts: Tensor) -> Tensor:
 
 
 def variance(moments: Tensor) -> Tensor:
-    """Mean squared deviation, fp64 scalar; 0 for no numbers."""
     return moments[2] / moments[0].clamp(min=1.0)

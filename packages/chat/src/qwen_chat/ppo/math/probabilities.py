@@ -1,7 +1,7 @@
 """Log-probabilities and entropy from logits, in fp32, over slices of the vocabulary.
 
-With Qwen's 151,936 columns and 4 × 2,048 tokens, bf16 logits take 2.5 GB, an fp32 copy 5 GB and a softmax saved for the
-backward pass 5 GB more. Here only the logits are kept.
+Of Qwen's 151,936 columns and 4 × 2,048 tokens, an fp32 copy and a saved softmax would take 5 GB each beside 2.5 GB of
+bf16 logits. Only the logits are kept.
 """
 
 from __future__ import annotations
@@ -14,16 +14,15 @@ _COLUMNS = 8192  # of the vocabulary per slice
 
 
 def log_probabilities(logits: Tensor, labels: Tensor) -> Tensor:
-    """[...] fp32 (fp64 for fp64): log softmax of logits [..., V] at labels [...], int64 in 0..V-1 also at padding.
-
-    Differentiable once in the logits; the gradient has their dtype.
+    """Log softmax of logits [..., V] at labels [...], fp32 (fp64 for fp64). Differentiable once; labels must be valid
+    also at padding.
     """
     return _LogProbabilities.apply(logits, labels)
 
 
 @torch.no_grad()
 def entropy(logits: Tensor) -> Tensor:
-    """[...] fp32, nats: exact entropy of each softmax of logits [..., V]. No gradient."""
+    """[...] fp32, nats: exact entropy of each softmax. No gradient."""
     total = _logsumexp(logits)
     parts = (torch.special.entr((part - total[..., None]).exp()).sum(-1) for part in logits.split(_COLUMNS, dim=-1))
     return sum(parts, torch.zeros_like(total))
@@ -50,7 +49,7 @@ class _LogProbabilities(torch.autograd.Function):
 
 
 def _logsumexp(logits: Tensor) -> Tensor:
-    """[...], fp32 or wider; later arithmetic with it widens the logits slice by slice."""
+    """[...], fp32 or wider."""
     wide = torch.promote_types(logits.dtype, torch.float32)
     parts = [part.to(wide).logsumexp(-1) for part in logits.split(_COLUMNS, dim=-1)]
     return torch.stack(parts).logsumexp(0)

@@ -1,8 +1,7 @@
 """One score per response becomes one reward per token.
 
-The order: `RewardNormaliser.update` with all ranks' raw scores (of ended responses only, unless truncated ones keep
-theirs), the normaliser, `treat_truncated`, `token_rewards`. Only the rewards hold the KL: a KL term in a loss would
-count it twice.
+The order: `RewardNormaliser.update` with raw scores of all ranks, the normaliser, `treat_truncated`, `token_rewards`.
+Only rewards hold the KL: a KL term in a loss would count it twice.
 """
 
 from __future__ import annotations
@@ -14,9 +13,8 @@ from qwen_chat.ppo.math.moments import merge, variance
 
 
 class RewardNormaliser:
-    """Subtracts the running mean of all scores so far (report, section 7); also divides by their deviation if asked.
-
-    Update before use, so the first scores are normalised too. `clip` bounds the result.
+    """Subtracts the running mean of scores (report, section 7), optionally divides by their deviation. Update before
+    use.
     """
 
     def __init__(self, kind: str, clip: float):
@@ -26,10 +24,8 @@ class RewardNormaliser:
         self._moments = torch.zeros(3, dtype=torch.float64)
 
     def update(self, parts: Tensor) -> None:
-        """Adds a step's raw scores as moments of every rank, [W, 3] (see `moments`); all ranks must give the same.
-
-        The split over ranks and steps changes only rounding. Raises ValueError, and changes nothing, if a score is not
-        finite.
+        """Adds a step's raw scores as moments of all ranks, [W, 3]. Raises ValueError, and changes nothing, if one is
+        not finite.
         """
         parts = parts.detach().to("cpu", torch.float64)
         if not parts.isfinite().all():
@@ -37,7 +33,6 @@ class RewardNormaliser:
         self._moments = merge(torch.cat((self._moments[None], parts)))
 
     def __call__(self, scores: Tensor) -> Tensor:
-        """Normalised and clipped scores [B], fp32."""
         scores = scores.double()
         if self.kind != "none":
             scores = scores - self.mean
@@ -64,10 +59,8 @@ class RewardNormaliser:
 def treat_truncated(
     scores: Tensor, mask: Tensor, ended: Tensor, treatment: str, penalty: float
 ) -> tuple[Tensor, Tensor]:
-    """Scores [B] and loss mask [B, R] of a batch in which some rows have not `ended` [B].
-
-    Those get `penalty` as score, `keep` the reward model's, or (`mask`) leave all losses and statistics. Count tokens
-    by the loss mask afterwards.
+    """Scores [B] and loss mask [B, R] if some rows have not `ended` [B]: those get the `penalty` as score, `keep`
+    theirs, or (`mask`) leave all losses.
     """
     if treatment == "penalty":
         return scores.masked_fill(~ended, penalty), mask
@@ -79,14 +72,14 @@ def treat_truncated(
 
 
 def last_token(mask: Tensor) -> Tensor:
-    """[B, R] bool: the last real token of each row; none in a row of padding."""
+    """[B, R] bool: the last real token of each row."""
     remaining = mask.flip(1).cumsum(1).flip(1)  # real tokens from this one on
     return mask & (remaining == 1)
 
 
 def token_rewards(scores: Tensor, kl: Tensor, mask: Tensor, coefficient: float) -> Tensor:
-    """[B, R]: -coefficient · KL [B, R] at every token, plus the score [B] at the last one, also of a truncated
-    response; zero at padding. A row sums to its score minus coefficient times its KL.
+    """[B, R]: -coefficient · KL at every token, plus the score at the last one, also of a truncated response; 0 at
+    padding.
     """
     penalty = -coefficient * kl.masked_fill(~mask, 0.0)
     return penalty + torch.where(last_token(mask), scores[:, None], 0.0)

@@ -16,11 +16,10 @@ from qwen_chat.ppo.math.moments import variance
 def policy_statistics(
     logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, mask: Tensor, clip: float, tokens: Tensor | int
 ) -> dict[str, Tensor]:
-    """Distance of an update from the policy that sampled the responses; arguments as for `policy_loss`.
+    """Distance of an update from the policy that sampled; arguments as for `policy_loss`.
 
-    `approximate_kl` (k3 of old and new policy, nats per token), `clip_share` (tokens that the clip leaves without
-    gradient) and `ratio_mean` are shares of means over the global batch and add up; `ratio_max` is of this part. On the
-    first minibatch: 0, 0, 1, 1.
+    `approximate_kl` (k3, nats per token), `clip_share` and `ratio_mean` are shares of means over the global batch and
+    add up; `ratio_max` is of this part. On the first minibatch: 0, 0, 1, 1.
     """
     ratio = ratios(logprobs, old_logprobs, mask)
     cut = torch.where(advantages > 0, ratio > 1.0 + clip, ratio < 1.0 - clip) & (advantages != 0)
@@ -33,17 +32,15 @@ def policy_statistics(
 
 
 def combine(parts: Iterable[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """Statistics of micro-batches or ranks: the largest of names in `_max`, the sum of others."""
+    """Maximum of names in `_max`, sum of others."""
     parts = list(parts)
     stacked = {name: torch.stack([part[name] for part in parts]) for name in parts[0]}
     return {name: values.max() if name.endswith("_max") else values.sum() for name, values in stacked.items()}
 
 
 def explained_variance(returns: Tensor, errors: Tensor) -> float:
-    """1 - variance(returns - values) / variance(returns), from the global moments [3] of returns and of differences.
-
-    1: the value model predicts every return; 0: no better than their mean; below: worse. NaN if returns are equal
-    within a millionth.
+    """1 - variance(returns - values) / variance(returns), from global moments [3]; NaN if returns are
+    (nearly) equal.
     """
     spread = variance(returns)
     return (1.0 - variance(errors) / spread).item() if spread > 1e-12 else float("nan")
