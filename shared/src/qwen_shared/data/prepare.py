@@ -89,9 +89,10 @@ def open_source(
     data: TrainingData, source: Source | ConversationSource, readers: Readers | None = None
 ) -> tuple[SourceReader, Encoder]:
     """The source's reader and the encoder of its documents."""
-    own = (readers or {}).get(source) or (readers or {}).get(source.path)
-    if isinstance(data, SftData):
+    own = next((reader for key, reader in (readers or {}).items() if key in (source, source.path)), None)
+    if isinstance(data, SftData) and isinstance(source, ConversationSource):
         return conversation_reader(data, source, own), ConversationEncoder(data.mask, data.system)
+    assert isinstance(source, Source)
     return text_reader(data, source, own), TextEncoder(several_files=own is not None)
 
 

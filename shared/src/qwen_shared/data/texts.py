@@ -18,7 +18,7 @@ from qwen_shared.data.rows import bad_byte, files_identity, known_keys, read_hf_
 from qwen_shared.data.stdlib import stdlib_identities, stdlib_text
 from qwen_shared.data.token_file import token_dtype
 from qwen_shared.errors import UserError
-from qwen_shared.recipe.schema import Data, Source
+from qwen_shared.recipe.schema import Source, TrainingData
 from qwen_shared.text import replace_lone_surrogates
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 TEXT_DOCUMENT_BYTES = 64 * 1024
 
 
-def text_reader(data: Data, source: Source, own: SourceReader | None = None) -> SourceReader:
+def text_reader(data: TrainingData, source: Source, own: SourceReader | None = None) -> SourceReader:
     """Reads at most `data.documents` texts of a source; `own` is a package's reader, which counts for itself.
 
     - `.jsonl`, `.jsonl.gz`, `.jsonl.zst`: a JSON object per line, the text under `text_key`.
@@ -73,7 +73,7 @@ class TextEncoder:
         return [id for file in files for id in (*tokenizer.encode(file), tokenizer.eod_id)], None
 
 
-def _file_reader(data: Data, source: Source) -> SourceReader:
+def _file_reader(data: TrainingData, source: Source) -> SourceReader:
     if source.path == STDLIB:
         return SourceReader(partial(_read_stdlib, data), {"python": platform.python_version()}, stdlib_identities)
     identity = partial(files_identity, data, source.path)
@@ -83,7 +83,7 @@ def _file_reader(data: Data, source: Source) -> SourceReader:
     return SourceReader(partial(_read_files, data, source), {"text_key": source.text_key}, identity)
 
 
-def _read_stdlib(data: Data, meter: Meter) -> Iterator[Document]:
+def _read_stdlib(data: TrainingData, meter: Meter) -> Iterator[Document]:
     text = stdlib_text(data.validation_fraction, data.validation_max_bytes, data.documents, meter)
     documents = text.held_out + text.training
     half = meter.done
@@ -99,7 +99,7 @@ def _read_hf(source: Source, meter: Meter) -> Iterator[Document]:
         yield document
 
 
-def _read_files(data: Data, source: Source, meter: Meter) -> Iterator[Document]:
+def _read_files(data: TrainingData, source: Source, meter: Meter) -> Iterator[Document]:
     files = source_files(data, source.path)
     sizes = [path.stat().st_size for path in files]
     meter.total = sum(sizes)

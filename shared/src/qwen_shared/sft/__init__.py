@@ -1,1 +1,4 @@
-"""Supervised fine-tuning on the trainer. Packages bring data, defaults and an evaluation."""
+"""Supervised fine-tuning on the Megatron trainer. Packages add data, defaults and an evaluation.
+
+Reading order: `data` (`packing`, `checks`), `stages`, `batches`, `job`, `show`.
+"""

@@ -1,4 +1,4 @@
-"""What is wrong with conversations, said before the first step: the failures that a falling loss would hide."""
+"""Checks of conversations before training: mistakes that a falling loss would hide."""
 
 from __future__ import annotations
 
@@ -13,17 +13,16 @@ from qwen_shared.recipe.sft_schema import SftData
 from qwen_shared.sft.packing import PackedConversations
 from qwen_shared.tokenizer import Tokenizer
 
-# Somebody may ask what <|im_start|> is; where so many texts have it, they were rendered before.
-_MAX_SPELLED_SHARE = 0.2
+_MAX_SPELLED_SHARE = 0.2  # with more special tokens spelled in texts, a template was applied before
 
 
 def check_conversations(
     data: SftData, source: PreparedSource, packed: PackedConversations, tokenizer: Tokenizer
 ) -> Iterator[str]:
-    """Remarks on a source's training part that the user should see.
+    """Remarks for the user on a source's training part.
 
-    Raises UserError where training on it would go wrong in silence: answers without an end, text that a template was
-    applied to before, doubled special tokens, more than `data.max_dropped_share` without an answer or too long.
+    Raises UserError for answers without an end, text that a template was applied to before, doubled special tokens,
+    and if more than `data.max_dropped_share` of the conversations are too long or have no answer.
     """
     meta = source.meta["train"]
     total = meta["documents"]

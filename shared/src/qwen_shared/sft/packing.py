@@ -1,8 +1,8 @@
-"""Conversations packed into samples of one length, side by side: no padding but a sample's tail, and none sees another.
+"""Conversations packed into samples of one length, padded only at the end; no conversation sees another.
 
-A conversation of n tokens takes n - 1 places: what is read, and one place on what is to be said. Those longer than a
-sample are cut after the last answer that fits, so that every answer keeps its end; where not even the first fits, the
-conversation is left out. Which samples there are is decided once, by lengths alone; each epoch shuffles them.
+A conversation of n tokens takes n - 1 positions (inputs and shifted labels). A conversation that is too long is cut
+after the last answer that fits, so that every answer keeps its end; if none fits, it is left out. The members of each
+sample depend on lengths alone; each epoch shuffles the samples.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ import numpy as np
 from qwen_shared.data.samples import permutation
 from qwen_shared.data.token_file import TokenFile, in_loss, token_ids
 
-_SAMPLES = 2  # what a random stream is for; data.samples has the others
+_SAMPLES = 2  # the random stream's number; `data.samples` has others
 
 
 @dataclass(frozen=True)
 class PackedSample:
-    """S places. Behind the last conversation there may be padding, which is a document of its own and in no loss."""
+    """S positions. Padding at the end is a document of its own without loss."""
 
     tokens: np.ndarray  # int64 [S]
     labels: np.ndarray  # int64 [S]
@@ -31,7 +31,7 @@ class PackedSample:
 
 
 class PackedConversations:
-    """An endless stream of packed samples of a token file's conversations."""
+    """An endless sequence of packed samples from a token file's conversations."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class PackedConversations:
         seed: int,
         max_positions: int | None = None,
     ):
-        """`max_positions` is the most a conversation may take where that is less than `seq_length`."""
+        """A conversation takes at most `max_positions`, if that is less than `seq_length`."""
         self._file, self.seq_length, self._pad_id, self._seed = file, seq_length, pad_id, seed
         self.max_length = min(seq_length, max_positions or seq_length)
         lengths = np.asarray(file.lengths).astype(np.int64)
@@ -59,16 +59,16 @@ class PackedConversations:
 
     @property
     def num_samples(self) -> int:
-        """Samples of one epoch."""
+        """Of one epoch."""
         return len(self._ends)
 
     def sample(self, i: int) -> PackedSample:
-        """Sample i of the endless stream."""
+        """Sample i of the endless sequence."""
         epoch, at = divmod(i, self.num_samples)
         return self.epoch_sample(int(self._order(epoch)[at]))
 
     def shuffled(self, seed: int) -> PackedConversations:
-        """The same samples, in another order."""
+        """The same samples in another order."""
         other = copy.copy(self)
         other._seed = seed
         other._order = lru_cache(maxsize=2)(other._draw_order)
@@ -92,7 +92,7 @@ class PackedConversations:
         return PackedSample(tokens, labels, mask, begins)
 
     def conversations_of(self, j: int) -> list[int]:
-        """Numbers of the conversations in sample j of an epoch, from left to right."""
+        """The conversations in sample j of an epoch, from left to right."""
         return self._members[self._ends[j - 1] if j else 0 : self._ends[j]].tolist()
 
     def _draw_order(self, epoch: int) -> np.ndarray:
@@ -100,29 +100,26 @@ class PackedConversations:
 
 
 def _answers_that_fit(stored: np.ndarray, limit: int, stop_ids: Sequence[int]) -> int:
-    """How many tokens of a conversation, at most `limit`, end with the end of an answer; 0 where none do."""
+    """The most tokens of a conversation, up to `limit`, that end with an answer's end; 0 if no answer fits."""
     head = np.asarray(stored)[:limit]
     ends = np.flatnonzero(in_loss(head) & np.isin(token_ids(head), stop_ids))
-    # A mask may also have the ends of questions in the loss: an answer's end follows another token in the loss.
+    # Some masks also put the ends of questions in the loss; only an answer's end follows another token in the loss.
     answers = [at for at in ends if at and in_loss(head)[at - 1]]
     return int(answers[-1]) + 1 if answers else 0
 
 
 def pack(lengths: np.ndarray, capacity: int) -> tuple[np.ndarray, np.ndarray]:
-    """(members, ends), where bin j holds items members[ends[j-1]:ends[j]], at most `capacity` long together; items of
-    length 0 are in none. The better of two ways; both are linear in the items, whatever the number of bins."""
+    """(members, ends): bin j holds items members[ends[j-1]:ends[j]], of at most `capacity` in total. Items of length 0
+    are left out. The better of two methods, each linear in the items."""
     bins = min(_best_fit(lengths, capacity), _exact_fit(lengths, capacity), key=len)
     members = np.array([i for members in bins for i in members], np.int64)
     return members, np.cumsum([len(members) for members in bins], dtype=np.int64)
 
 
 def _best_fit(lengths: np.ndarray, capacity: int) -> list[list[int]]:
-    """Best fit decreasing: each item, longest first, goes into the fullest bin that still has room.
-
-    Bins wait in a list per free room, and a whole number's bits say which lists are not empty.
-    """
-    waiting: list[list[int]] = [[] for _ in range(capacity + 1)]
-    rooms = 0  # bit r is set where a bin with r free places waits
+    """Best fit decreasing: each item, longest first, goes into the fullest bin that has room."""
+    waiting: list[list[int]] = [[] for _ in range(capacity + 1)]  # bins by free space
+    rooms = 0  # bit r: a bin with r free positions waits
     bins: list[list[int]] = []
     for i in np.argsort(-lengths, kind="stable").tolist():
         length = int(lengths[i])
@@ -146,12 +143,12 @@ def _best_fit(lengths: np.ndarray, capacity: int) -> list[list[int]]:
 
 
 def _exact_fit(lengths: np.ndarray, capacity: int) -> list[list[int]]:
-    """One bin after the other: its room goes to the longest item that fits, but to one or two that fill it exactly
-    where there are such. Bits of a whole number say which lengths are left, and of another which rooms these leave."""
+    """Fills one bin after another: with one or two items that fill it exactly, if there are any, else with the longest
+    item that fits."""
     waiting: list[list[int]] = [[] for _ in range(capacity + 1)]
     for i in np.flatnonzero(lengths)[::-1].tolist():
         waiting[int(lengths[i])].append(i)
-    there = left_by = 0  # bit l, bit capacity - l: an item of length l waits
+    there = left_by = 0  # bit l and bit capacity - l: an item of length l waits
     for length, items in enumerate(waiting):
         if items:
             there |= 1 << length

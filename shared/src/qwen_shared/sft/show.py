@@ -1,4 +1,4 @@
-"""What training would see, token by token: `--show-batch`. No torch."""
+"""`--show-batch`: samples token by token, without torch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from qwen_shared.sft.packing import PackedSample
 from qwen_shared.tokenizer import Tokenizer, load_tokenizer
 from qwen_shared.tracking import data_progress
 
-_IN_LOSS = ("black on green", "black on bright_green")  # neighbouring tokens take turns, so that borders show
+_IN_LOSS = ("black on green", "black on bright_green")  # alternating, to show token borders
 _NOT_IN_LOSS = ("dim", "dim underline")
 _SPECIAL, _PADDING = "bold", "dim strike"
 
@@ -51,13 +51,13 @@ def _described(k: int, sample: PackedSample) -> str:
 
 
 def padding_length(sample: PackedSample) -> int:
-    """How many places at the end of a sample are padding: its last document, where nothing of that is in the loss."""
+    """The length of the last document if nothing in it is in the loss, else 0."""
     last = int(np.flatnonzero(sample.document_starts)[-1])
     return 0 if sample.mask[last:].any() else len(sample.tokens) - last
 
 
 def sample_text(sample: PackedSample, tokenizer: Tokenizer) -> Iterable[Text]:
-    """One text a document: its tokens, and the label of its last place, coloured by whether they are in the loss."""
+    """A text per document: its tokens and its last label, coloured by whether they are in the loss."""
     names = {id: name for name, id in tokenizer.special_tokens.items()}
     starts = [*np.flatnonzero(sample.document_starts).tolist(), len(sample.tokens)]
     padding = padding_length(sample)
@@ -79,8 +79,8 @@ def sample_text(sample: PackedSample, tokenizer: Tokenizer) -> Iterable[Text]:
 
 
 def _token_texts(ids: list[int], names: Mapping[int, str], tokenizer: Tokenizer) -> list[str]:
-    """What each token adds to the text; one that ends within a character shows its bytes."""
-    pieces = []
+    """The text of each token, or its bytes if it is not whole characters."""
+    texts = []
     for id in ids:
         raw = tokenizer.token_bytes(id)
         try:
@@ -88,5 +88,5 @@ def _token_texts(ids: list[int], names: Mapping[int, str], tokenizer: Tokenizer)
         except UnicodeDecodeError:
             text = "".join(f"⟨{byte:02x}⟩" for byte in raw)
         text = "".join(c if c.isprintable() or c == "\n" else f"⟨{ord(c):02x}⟩" for c in text)
-        pieces.append(text.replace("\n", "⏎").replace(" ", "·"))
-    return pieces
+        texts.append(text.replace("\n", "⏎").replace(" ", "·"))
+    return texts

@@ -1,4 +1,4 @@
-"""Stages of one run, one after another, each with its own data and rate. Without stages the whole run is one."""
+"""Stages of a run, each with its own data and learning rate. A run without stages is one stage."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def stages_of(recipe: SftRecipe) -> list[Stage]:
 
 
 def stage_at(stages: Sequence[Stage], step: int) -> tuple[int, int]:
-    """Which stage a step of the run (from 1) is in (from 0), and which of its steps it is (from 1)."""
+    """The stage (from 0) of a step of the run (from 1), and the step's number in it (from 1)."""
     for i, stage in enumerate(stages):
         if step <= stage.steps:
             return i, step
@@ -28,7 +28,7 @@ def stage_at(stages: Sequence[Stage], step: int) -> tuple[int, int]:
 
 
 def staged_lr_schedule(recipe: SftRecipe) -> Callable[[int], float]:
-    """The learning rate of each step of the run: every stage has a schedule from its first step to its last."""
+    """Each stage has a schedule from its first step to its last."""
     stages = stages_of(recipe)
 
     def rate(step: int) -> float:
@@ -40,10 +40,8 @@ def staged_lr_schedule(recipe: SftRecipe) -> Callable[[int], float]:
 
 
 class StagedBatches:
-    """The batches of each stage in its turn: a function of the step, as the loop wants it.
-
-    Numbers after the last step are spare batches (see `training.guards`), each of its own step's stage.
-    """
+    """The batches of each stage in turn. Numbers after the last step are spare batches (see `training.guards`) from the
+    stage of the step that they replace."""
 
     def __init__(self, stages: Sequence[Stage], batches: Sequence[Batches]):
         self._stages, self._batches = stages, batches

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,8 +17,30 @@ from qwen_shared.recipe import Layout
 from qwen_shared.training.engine import MicroBatch
 
 
-class PackedBatches:
-    """Packed pretraining samples: step s (from 1) of global batch size G sees samples [(s−1)·G, s·G) of the blend."""
+class BlendBatches(ABC):
+    """Step s (from 1) of global batch size G trains on samples [(s−1)·G, s·G) of a blend."""
+
+    def __init__(self, blend: BlendedDataset, layout: Layout, data_rank: int, global_batch: int, micro_batch: int):
+        self._blend, self._layout, self._data_rank = blend, layout, data_rank
+        self._global_batch, self._micro_batch = global_batch, micro_batch
+
+    @abstractmethod
+    def collate(self, samples: list[Any]) -> MicroBatch: ...
+
+    def micro_batches(self, step: int) -> Iterator[MicroBatch]:
+        """This data rank's part of a step."""
+        first = (step - 1) * self._global_batch
+        for m in range(self._layout.num_microbatches):
+            start = first + (m * self._layout.data_parallel + self._data_rank) * self._micro_batch
+            yield self.collate([self._blend.sample(k) for k in range(start, start + self._micro_batch)])
+
+    def digest(self, step: int) -> str:
+        """16 hex digits that identify the samples of a step's global batch."""
+        return samples_digest(self._blend, (step - 1) * self._global_batch, self._global_batch)
+
+
+class PackedBatches(BlendBatches):
+    """Packed pretraining samples."""
 
     def __init__(
         self,
@@ -28,22 +52,12 @@ class PackedBatches:
         micro_batch: int,
         isolate_documents: bool = False,
     ):
-        self._blend, self._eod_id = blend, eod_id
-        self._isolate_at = eod_id if isolate_documents else None
-        self._layout, self._data_rank = layout, data_rank
-        self._global_batch, self._micro_batch = global_batch, micro_batch
+        super().__init__(blend, layout, data_rank, global_batch, micro_batch)
+        self._eod_id, self._isolate_at = eod_id, eod_id if isolate_documents else None
 
-    def micro_batches(self, step: int) -> Iterator[MicroBatch]:
-        """This data rank's part of a step."""
-        first = (step - 1) * self._global_batch
-        for m in range(self._layout.num_microbatches):
-            start = first + (m * self._layout.data_parallel + self._data_rank) * self._micro_batch
-            rows = collate([self._blend.sample(k) for k in range(start, start + self._micro_batch)], self._eod_id)
-            yield _text_batch(rows["tokens"], rows["labels"], rows["loss_mask"][None], self._isolate_at)
-
-    def digest(self, step: int) -> str:
-        """16 hex digits that identify the samples of a step's global batch."""
-        return samples_digest(self._blend, (step - 1) * self._global_batch, self._global_batch)
+    def collate(self, samples: list[np.ndarray]) -> MicroBatch:
+        rows = collate(samples, self._eod_id)
+        return _text_batch(rows["tokens"], rows["labels"], rows["loss_mask"][None], self._isolate_at)
 
 
 def held_out_indices(count: int, layout: Layout, data_rank: int, size: int) -> list[tuple[int, ...]]:

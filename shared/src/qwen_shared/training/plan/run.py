@@ -111,9 +111,9 @@ class RunPlan:
         """How often the run reads a source's tokens; None if it is unknown."""
         recipe = self._recipe
         parts, stages = recipe.data.parts, isinstance(recipe, SftRecipe) and recipe.stages
-        if len(parts) > 1 or stages or any(not fact.tokens for fact in self.sources):
+        if len(parts) > 1 or stages or not source.tokens or not all(fact.tokens for fact in self.sources):
             return None
-        weights = [fact.tokens if fact.weight is None else fact.weight for fact in self.sources]
+        weights = [fact.tokens or 0 if fact.weight is None else fact.weight for fact in self.sources]
         own = source.tokens if source.weight is None else source.weight
         return recipe.training.steps * self.tokens_per_step * own / sum(weights) / source.tokens
 
@@ -251,7 +251,7 @@ class RunPlan:
 
     def _source_text(self, source: SourceFacts) -> str:
         said = []
-        if source.files:
+        if source.files and source.bytes is not None:
             said.append(f"{source.files:,} file{'s' * (source.files > 1)} of {_bytes(source.bytes)}")
         if source.tokens:
             said.append(f"{source.tokens:,} tokens" if source.counted else f"about {_rounded(source.tokens):,} tokens")

@@ -57,7 +57,7 @@ def _estimate(data: Data | SftData, source: Source | ConversationSource, tokeniz
     for document in reader.read(meter):
         # The meter is at the end of the document before, or beyond it if files are read in blocks.
         if documents >= _SAMPLE_DOCUMENTS or size >= _SAMPLE_BYTES:
-            share = meter.done / meter.total
+            share = meter.done / meter.total if meter.total else 1.0
             break
         tokens += len(encode(tokenizer, document)[0])
         size += len(document.text.encode())
