@@ -12,12 +12,13 @@ import pytest
 from glossary import explained_names, pattern, unexplained
 
 from qwen_shared.cli import Tool, Verb
-from qwen_shared.cli.parser import parse_tool, parse_verb
+from qwen_shared.cli.parser import RENAMED_FLAGS, parse_tool, parse_verb
 from qwen_shared.errors import UserError
 from qwen_shared.family.schema import Family
 from qwen_shared.launch.slurm import SlurmSettings
 from qwen_shared.recipe import check_layout, load_recipe
 from qwen_shared.recipe.keys import field_at, leaf_keys
+from qwen_shared.recipe.load import RENAMED
 
 ROOT = Path(__file__).parents[2]
 DOCS = sorted(
@@ -205,6 +206,11 @@ def test_every_key_in_the_text_is_one(commands):
             if not any(field_at(schema, key.split(".")) for schema in schemas):
                 wrong.append(f"{path}: {key}")
     assert wrong == []
+
+
+def test_the_changelog_names_every_renamed_key_and_flag():
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert [name for pair in (RENAMED | RENAMED_FLAGS).items() for name in pair if f"`{name}`" not in text] == []
 
 
 def _is_module(name):
