@@ -47,15 +47,15 @@ def _reward_results(recipe: RewardRecipe) -> list[str]:
 
 
 def _ppo_results(recipe: PpoRecipe) -> list[str]:
-    watched = [recipe.reward.held_out] if recipe.reward.held_out else []
-    measures = ["reward", *watched, *recipe.evaluation.functions]
+    held_out = [recipe.reward.held_out] if recipe.reward.held_out else []
+    measures = ["reward", *held_out, *recipe.evaluation.functions]
     values = ["ended", "tokens", *measures, *(f"{name}_std" for name in measures)]
     gains = [f"gain/{name}{end}" for name in measures for end in ("", "_low", "_high")]
     gains += [f"gain_sd/{name}" for name in measures]
     return [*result_names.MEASURED, *(f"{place}/{name}" for place in ("val", "before/val") for name in values), *gains]
 
 
-# What a recipe says of how a model is asked holds for models that were taught by it.
+# Sampling settings of a recipe, which hold for models trained with it.
 _OWN_KEYS = ("evaluation.", "data.system")
 
 VERBS: list[Verb | Tool] = [
@@ -86,7 +86,7 @@ VERBS: list[Verb | Tool] = [
     ),
     Verb(
         "ppo",
-        "teach a chat model what a reward model, or reward functions, prefer",
+        "train a chat model on a reward model or reward functions",
         "qwen_chat.ppo.job:main",
         PPO.name,
         schema=PpoRecipe,
@@ -98,7 +98,7 @@ VERBS: list[Verb | Tool] = [
     ),
     Verb(
         "evaluate",
-        "measure how a model converses, alone or against another; or how a reward model judges",
+        "measure how a model converses, alone or against another; or how a reward model scores",
         "qwen_chat.evaluation.command:main",
         SFT.name,
         schema=ChatSftRecipe,

@@ -1,6 +1,6 @@
 """Proximal policy optimisation of a chat model.
 
-The report (section 7) gives: four models (policy, value, reference, reward), 50 steps in which only the value model
+The report (section 3.2.2) gives: four models (policy, value, reference, reward), 50 steps in which only the value model
 learns, two responses per query drawn with top-p 0.9, KL coefficient 0.04, rewards less their running mean, learning
 rates of 1e-6 (policy) and 5e-6 (value), value loss clipped at 0.15, and a pretraining gradient against the alignment
 tax. It does not give that gradient's coefficient, the policy's clip, the discount, λ or the KL estimator: those are

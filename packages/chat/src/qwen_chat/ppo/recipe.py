@@ -53,7 +53,7 @@ class Reward(Section):
         "exploits the reward",
     )
 
-    kl_coefficient: Number = Field(0.04, ge=0.0, description="reward lost per nat of KL (report, section 7)")
+    kl_coefficient: Number = Field(0.04, ge=0.0, description="reward lost per nat of KL (report, section 3.2.2)")
     kl_target: Number | None = Field(
         None, gt=0.0, description="nats per response, to which the coefficient is steered; default: fixed"
     )
@@ -61,7 +61,7 @@ class Reward(Section):
     # start, and k3's exponential can exceed the score. Only k1 has the gradient of the KL.
     kl_estimator: Literal["k1", "k2", "k3"] = Field("k1", description="of the penalty; k1 has the KL's own gradient")
     normalise: Literal["none", "mean", "mean_and_deviation"] = Field(
-        "mean", description="scores less their running mean (report, section 7), also over their deviation"
+        "mean", description="scores less their running mean (report, section 3.2.2), also over their deviation"
     )
     clip: Number = Field(5.0, gt=0.0, description="largest size of a normalised score")
     truncated: Literal["penalty", "keep", "mask"] = Field(
@@ -85,7 +85,7 @@ class Reward(Section):
 
 
 class Advantages(Section):
-    """Generalised advantage estimation. The report gives neither number (section 7)."""
+    """Generalised advantage estimation. The report gives neither number (section 3.2.2)."""
 
     gamma: Share = Field(1.0, description="discount per token; 1: the length of an answer does not matter")
     gae_lambda: Share = Field(0.95, description="0 uses only the value model, 1 only the rewards")
@@ -95,10 +95,10 @@ class Advantages(Section):
 class Losses(Section):
     policy_clip: Number = Field(0.2, gt=0.0, lt=1.0, description="of the ratio around 1; not in the report")
     value_clip: Number = Field(
-        0.15, gt=0.0, description="of the value around its old one, in units of reward (report, section 7)"
+        0.15, gt=0.0, description="of the value around its old one, in units of reward (report, section 3.2.2)"
     )
     pretraining_coefficient: Number = Field(
-        0.0, ge=0.0, description="of the pretraining loss; not in the report, which mixes one in (section 7)"
+        0.0, ge=0.0, description="of the pretraining loss; not in the report, which mixes one in (section 3.2.2)"
     )
     kl_limit: Number | None = Field(
         None, gt=0.0, description="end a step's updates once the policy has moved this far, nats per token"
@@ -128,12 +128,12 @@ class Learner(Section):
 
 
 class Policy(Learner):
-    lr: Number = Field(1e-6, gt=0.0, description="report, section 7")
+    lr: Number = Field(1e-6, gt=0.0, description="report, section 3.2.2")
     lora: Lora | None = None
 
 
 class Value(Learner):
-    lr: Number = Field(5e-6, gt=0.0, description="report, section 7")
+    lr: Number = Field(5e-6, gt=0.0, description="report, section 3.2.2")
     init: Literal["reward", "policy"] = Field(
         "reward", description="whose trunk it starts from; always the policy's if there is no reward model"
     )
@@ -142,10 +142,10 @@ class Value(Learner):
 
 
 class Generation(Section):
-    responses_per_query: Positive = Field(2, description="report, section 7")
+    responses_per_query: Positive = Field(2, description="report, section 3.2.2")
     max_new_tokens: Positive = 512
     temperature: Number = Field(1.0, gt=0.0, le=2.0)
-    top_p: Number = Field(0.9, gt=0.0, le=1.0, description="report, section 7")
+    top_p: Number = Field(0.9, gt=0.0, le=1.0, description="report, section 3.2.2")
     vllm_memory: Number = Field(
         0.3, ge=0.0, lt=1.0, description="share of each GPU for generation with vLLM, if it is installed; 0: never"
     )
@@ -153,7 +153,7 @@ class Generation(Section):
 
 class PpoTraining(Section):
     steps: Positive
-    value_warmup_steps: Whole = Field(50, ge=0, description="steps that train only the value model (report, section 7)")
+    value_warmup_steps: Whole = Field(50, ge=0, description="steps that train only the value (report, section 3.2.2)")
     global_batch_size: Positive = Field(description="responses per step")
     micro_batch_size: Positive = Field(description="responses per forward pass and rank")
     minibatches: Positive = Field(1, description="optimizer steps in an epoch over a step's responses")

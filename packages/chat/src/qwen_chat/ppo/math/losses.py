@@ -49,6 +49,6 @@ def value_loss(
 def pretraining_loss(logprobs: Tensor, mask: Tensor, coefficient: float, tokens: Tensor | int) -> Tensor:
     """Scalar: coefficient · mean negative log-probability of pretraining text, [B, S]; `tokens` counts that text.
 
-    Against the alignment tax (report, section 7: too large hurts alignment, too small does little).
+    Against the alignment tax (report, section 3.2.2: too large hurts alignment, too small does little).
     """
     return -coefficient * token_mean(logprobs, mask, tokens)

@@ -13,8 +13,9 @@ from qwen_chat.ppo.math.moments import merge, variance
 
 
 class RewardNormaliser:
-    """Subtracts the running mean of scores (report, section 7), optionally divides by their deviation. Update before
-    use.
+    """Subtracts the running mean of scores (report, section 3.2.2), optionally divides by their deviation.
+
+    Update before use.
     """
 
     def __init__(self, kind: str, clip: float):
