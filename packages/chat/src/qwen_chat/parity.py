@@ -39,6 +39,7 @@ def _published_pad_id(directory: Path) -> int:
 
 def policy_parity(checkpoint: Checkpoint, directory: Path, tokenizer: Tokenizer) -> dict[str, Any]:
     import torch
+    from peft import PeftModel
     from transformers import AutoConfig, AutoModelForCausalLM
 
     from qwen_chat.ppo.models import load_policy
@@ -51,9 +52,10 @@ def policy_parity(checkpoint: Checkpoint, directory: Path, tokenizer: Tokenizer)
         weights = _policy_weights(checkpoint.path)
     lora = read_recipe(checkpoint.run_dir, PpoRecipe).policy.lora
     if lora:
-        own: Any = load_policy(_parent_model(checkpoint), torch.float32, lora)  # peft forwards its methods dynamically
-        own.load_state_dict(weights, strict=False)
-        own = own.merge_and_unload()
+        adapted = load_policy(_parent_model(checkpoint), torch.float32, lora)
+        assert isinstance(adapted, PeftModel)
+        adapted.load_state_dict(weights, strict=False)
+        own = adapted.merge_and_unload()
     else:
         config = AutoConfig.from_pretrained(directory, local_files_only=True, trust_remote_code=False)
         own = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
@@ -86,10 +88,13 @@ def _policy_weights(directory: Path) -> dict[str, Tensor]:
 def _parent_model(checkpoint: Checkpoint) -> Path:
     """The model that adapters were trained on. Raises RuntimeError if it has changed."""
     from qwen_shared.convert.hf_files import weights_hash
+    from qwen_shared.errors import UserError
     from qwen_shared.job.parent import resolve_parent
+    from qwen_shared.run.manifest import MANIFEST
 
     parent = checkpoint.manifest.parent
-    assert parent is not None
+    if parent is None:
+        raise UserError(f"{checkpoint.run_dir / MANIFEST}: its adapters need a `parent`, and it names none")
     directory = resolve_parent(f"{parent.run}@{parent.step}" if parent.step else parent.run).fetch()
     if parent.hash not in (None, weights_hash(directory)):
         raise RuntimeError(f"{directory} is not the model that the adapters of {checkpoint.run_dir} were trained on")

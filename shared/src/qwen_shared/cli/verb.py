@@ -61,6 +61,6 @@ class Invocation[R: RunRecipe]:
     run_dir: Path
     from_model: str | None  # --from, as typed
     layout: Layout | None  # None if the verb reads a run: it is one process
-    command: str  # "qwen-base pretrain", for messages
+    command: str  # program and verb, for messages
     parent: ParentModel | None = None  # that a new run begins from
     options: argparse.Namespace = field(default_factory=argparse.Namespace)  # all flags, `nodes` as a number

@@ -1,4 +1,4 @@
-"""A family's stages, one after another: each is its package's own command, in a process of its own."""
+"""Runs a family's stages one after another, each as its package's command in its own process."""
 
 from __future__ import annotations
 
@@ -12,47 +12,48 @@ from types import FrameType
 
 from qwen_shared.convert.hf_files import weights_hash
 from qwen_shared.errors import EXIT_FINISHED, UserError
-from qwen_shared.family.schema import Family, Stage, goal_of
+from qwen_shared.family.schema import Family, Stage, parse_goal
 from qwen_shared.launch.launchers import Launch
 from qwen_shared.run import Manifest
 from qwen_shared.run.manifest import MANIFEST
 from qwen_shared.run.paths import export_directory
 
 
-def mistakes(family: Family, launch: list[str]) -> list[str]:
-    """What is wrong, a line for each stage, before the first of them costs anything: with its words, recipe and goals;
-    that a run which is there has another recipe, or began from a model that is no longer there."""
+def find_problems(family: Family, launch_args: list[str]) -> list[str]:
+    """A line for each stage that would fail, found before any stage runs: its arguments, recipe or goals are wrong, or
+    its run has another recipe or another parent model."""
     return [
-        f"stage {stage.name}: {said}"
+        f"stage {stage.name}: {problem}"
         for stage in family.stages
-        if (said := _descent_mistake(family, stage) or _recipe_mistake(family, stage, launch))
+        if (problem := _parent_problem(family, stage) or _recipe_problem(family, stage, launch_args))
     ]
 
 
-def run(family: Family, stage: Stage, launch: list[str]) -> int:
-    """Runs or goes on with a stage; its exit code. A finished one takes a second. What stops this stops the stage."""
-    with _Passed() as passed:
-        code = passed.run([*_words(family, stage, launch), *_start(family, stage)])
+def run(family: Family, stage: Stage, launch_args: list[str]) -> int:
+    """Run or resume a stage; returns its exit code. A finished stage takes a second. A signal to us stops the stage."""
+    with _SignalForwarder() as process:
+        code = process.run([*_arguments(family, stage, launch_args), *_parent_flag(family, stage)])
         if code == EXIT_FINISHED and stage.publish:
-            program = _program(stage)
-            code = passed.run([program, "publish", str(family.run_dir(stage))])
-    if passed.stopped and code == EXIT_FINISHED:  # it was at its end; what comes next was not wanted any more
+            code = process.run([_program(stage), "publish", str(family.run_dir(stage))])
+    if process.stopped and code == EXIT_FINISHED:  # the stage had just finished; the next must not start
         raise KeyboardInterrupt
     return code
 
 
 def submit(family: Family, launch: Launch) -> int:
-    """Hands what is left of a family to Slurm, a job for each stage, which waits for those that it needs."""
+    """Submit every unfinished stage as a Slurm job, which waits for the jobs of the stages that it needs."""
     jobs: dict[str, str] = {}
     for stage in family.stages:
         if (found := manifest(family, stage)) and found.status == "finished":
             continue
-        words = [*_words(family, stage, []), *_start(family, stage)][1:]
+        words = [*_arguments(family, stage, []), *_parent_flag(family, stage)][1:]
         package, run_dir = stage.command.split()[0].replace("-", "_"), family.run_dir(stage)
         job = launch.slurm_job(package, words, run_dir)
         jobs[stage.name] = job.submit([jobs[name] for name in stage.needs if name in jobs])
         print(f"{stage.name}: job {jobs[stage.name]}")
-    print("--plan shows how far they are; without Slurm, the same command publishes and judges what is finished")
+    print(
+        "--plan shows their state; when they have finished, the same command without Slurm publishes and checks goals"
+    )
     return EXIT_FINISHED
 
 
@@ -61,36 +62,36 @@ def manifest(family: Family, stage: Stage) -> Manifest | None:
     return Manifest.read(run_dir) if (run_dir / MANIFEST).is_file() else None
 
 
-def figures(family: Family, stage: Stage) -> dict[str, float]:
-    """The results of a finished stage by name; of another, none."""
+def results(family: Family, stage: Stage) -> dict[str, float]:
+    """Empty unless the stage has finished."""
     found = manifest(family, stage)
     return found.results if found and found.status == "finished" else {}
 
 
-def missed(family: Family, stage: Stage) -> list[str]:
-    """The goals that a stage's results do not reach, in words."""
-    found = figures(family, stage)
+def missed_goals(family: Family, stage: Stage) -> list[str]:
+    """One text for each goal that the stage's results miss."""
+    found = results(family, stage)
     return [
-        f"{name} {found[name]:.4g}, to be {goal}" if name in found else f"{name} is no result of the run"
+        f"{name} {found[name]:.4g}, to be {goal}" if name in found else f"{name} is not among the run's results"
         for name, goal in stage.goals.items()
-        if not (name in found and goal_of(goal).holds(found[name]))
+        if not (name in found and parse_goal(goal).holds(found[name]))
     ]
 
 
-def _words(family: Family, stage: Stage, launch: list[str]) -> list[str]:
+def _arguments(family: Family, stage: Stage, launch_args: list[str]) -> list[str]:
     config, run_dir = stage.config or family.name, family.run_dir(stage)
     verb = stage.command.split()[1]
-    return [_program(stage), verb, "--config", config, "--run-dir", str(run_dir), *launch, *family.keys_of(stage)]
+    return [_program(stage), verb, "--config", config, "--run-dir", str(run_dir), *launch_args, *family.keys_of(stage)]
 
 
-def _start(family: Family, stage: Stage) -> list[str]:
+def _parent_flag(family: Family, stage: Stage) -> list[str]:
     if stage.parent is None:
         return []
-    return ["--from", str(family.run_dir(_named(family, stage.parent)))]
+    return ["--from", str(family.run_dir(family.stage(stage.parent)))]
 
 
 def _program(stage: Stage) -> str:
-    """Beside this Python, where the workspace's commands are; else wherever the shell would find it."""
+    """Beside this Python, where the workspace installs commands, else on PATH."""
     program = stage.command.split()[0]
     found = shutil.which(program, path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
     if found is None:
@@ -98,39 +99,35 @@ def _program(stage: Stage) -> str:
     return found
 
 
-def _recipe_mistake(family: Family, stage: Stage, launch: list[str]) -> str | None:
-    words = [*_words(family, stage, launch), *_start(family, stage), "--check"]
-    there = figures(family, stage)
-    words += [word for name in stage.goals if name not in there for word in ("--result", name)]
-    done = subprocess.run(words, capture_output=True, text=True)
-    said = (done.stderr or done.stdout).strip().splitlines()
-    return (said[-1] if said else f"exit code {done.returncode}") if done.returncode else None
+def _recipe_problem(family: Family, stage: Stage, launch_args: list[str]) -> str | None:
+    arguments = [*_arguments(family, stage, launch_args), *_parent_flag(family, stage), "--check"]
+    known = results(family, stage)
+    arguments += [word for name in stage.goals if name not in known for word in ("--result", name)]
+    done = subprocess.run(arguments, capture_output=True, text=True)
+    lines = (done.stderr or done.stdout).strip().splitlines()
+    return (lines[-1] if lines else f"exit code {done.returncode}") if done.returncode else None
 
 
-def _descent_mistake(family: Family, stage: Stage) -> str | None:
+def _parent_problem(family: Family, stage: Stage) -> str | None:
     own = manifest(family, stage)
     if stage.parent is None or own is None or own.parent is None or own.parent.hash is None:
         return None
-    parent = family.run_dir(_named(family, stage.parent))
+    parent = family.run_dir(family.stage(stage.parent))
     export = export_directory(parent)
     if (export / "config.json").is_file() and weights_hash(export) != own.parent.hash:
         run_dir = family.run_dir(stage)
-        return f"{run_dir} began from other weights than those of {parent} now; move it away to train it anew"
+        return f"{run_dir} started from other weights than {parent} has now; move it away to train it anew"
     return None
 
 
-def _named(family: Family, name: str) -> Stage:
-    return next(stage for stage in family.stages if stage.name == name)
+class _SignalForwarder:
+    """Forwards signals to the running command, so that it saves before we end. A Ctrl-C reaches it twice, from the
+    terminal too; the second does nothing."""
 
-
-class _Passed:
-    """Inside, signals go to the command that runs, and do not end us before it has saved. A terminal has sent it Ctrl-C
-    already: the second does nothing there."""
-
-    def __enter__(self) -> _Passed:
+    def __enter__(self) -> _SignalForwarder:
         self._process: subprocess.Popen | None = None
         self.stopped = False
-        self._before = {n: signal.signal(n, self._pass) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+        self._before = {n: signal.signal(n, self._forward) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
         return self
 
     def __exit__(self, *_) -> None:
@@ -145,7 +142,7 @@ class _Passed:
         self._process = None
         return code
 
-    def _pass(self, number: int, frame: FrameType | None) -> None:
+    def _forward(self, number: int, frame: FrameType | None) -> None:
         self.stopped = True
         if self._process:
             self._process.send_signal(number)

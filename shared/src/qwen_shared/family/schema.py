@@ -1,4 +1,4 @@
-"""What a family is: stages, each a command of some package, and what each is to reach."""
+"""The YAML of a family: stages, each a command of a package, and their goals."""
 
 from __future__ import annotations
 
@@ -11,69 +11,65 @@ from pydantic import AfterValidator, Field, model_validator
 from qwen_shared.recipe.schema import Flag, Section
 
 _STAGE = "[a-z0-9][a-z0-9-]*"
-_REFERENCE = re.compile(f"{{({_STAGE})}}")  # other braces are YAML's
+_REFERENCE = re.compile(f"{{({_STAGE})}}")  # other braces are YAML
 _COMMAND = re.compile(r"([a-z]+-)?qwen(-[a-z]+)? [a-z]+")
 _KEY = re.compile(r"[^-=][^=]*=")
 _GOAL = re.compile(r"(>=|<=)\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)")
 
 
 class Goal(NamedTuple):
-    """A bound on a figure of the run's results."""
+    """A bound on one of a run's results."""
 
     relation: str  # ">=" or "<="
     bound: float
 
-    def holds(self, figure: float) -> bool:
-        return figure >= self.bound if self.relation == ">=" else figure <= self.bound
+    def holds(self, value: float) -> bool:
+        return value >= self.bound if self.relation == ">=" else value <= self.bound
 
 
-def goal_of(text: str) -> Goal:
+def parse_goal(text: str) -> Goal:
     """`>= 0.9` or `<= 2.3`."""
     match = _GOAL.fullmatch(text.strip())
     if match is None:
-        raise ValueError(f"'{text}' is no goal: write '>= 0.9' or '<= 2.3'")
+        raise ValueError(f"'{text}' is not a goal: write '>= 0.9' or '<= 2.3'")
     return Goal(match[1], float(match[2]))
 
 
-def _is_goal(text: str) -> str:
-    goal_of(text)
+def _check_goal(text: str) -> str:
+    parse_goal(text)
     return text
 
 
-def _is_command(text: str) -> str:
-    """A YAML is no place from which any program could be run."""
+def _check_command(text: str) -> str:
+    """A YAML must not run any other program."""
     if not _COMMAND.fullmatch(text):
-        raise ValueError(f"'{text}' is no command and verb of this suite, such as 'qwen-base pretrain'")
+        raise ValueError(f"'{text}' is not a command of this suite: write 'qwen-NAME VERB' or 'NAME-qwen VERB'")
     return text
 
 
-def _is_key(text: str) -> str:
+def _check_key(text: str) -> str:
     if not _KEY.match(text):
-        raise ValueError(f"'{text}' is no key=value")
+        raise ValueError(f"'{text}' is not key=value")
     return text
 
 
 class Stage(Section):
-    """One run."""
-
     name: str = Field(pattern=rf"^{_STAGE}$")
-    command: Annotated[str, AfterValidator(_is_command)] = Field(
-        description="program and verb, for example qwen-base pretrain"
-    )
-    parent: str | None = Field(None, description="the stage whose model it begins from")
-    after: list[str] = Field([], description="stages that must be finished besides the parent")
+    command: Annotated[str, AfterValidator(_check_command)] = Field(description="program and verb")
+    parent: str | None = Field(None, description="the stage whose model it starts from")
+    after: list[str] = Field([], description="stages besides the parent that must finish first")
     config: str | None = Field(None, description="recipe of the command; by default the family's name")
-    keys: list[Annotated[str, AfterValidator(_is_key)]] = Field(
+    keys: list[Annotated[str, AfterValidator(_check_key)]] = Field(
         [], description="key=value for the command; {stage} becomes that stage's run directory"
     )
-    goals: dict[str, Annotated[str, AfterValidator(_is_goal)]] = Field(
+    goals: dict[str, Annotated[str, AfterValidator(_check_goal)]] = Field(
         {}, description="bounds on results in the manifest, for example eval/accuracy: '>= 0.9'"
     )
-    publish: Flag = Field(False, description="leave a checkpoint for others, in published/ of the run")
+    publish: Flag = Field(False, description="also publish the model, in the run's published/")
 
     @property
     def kind(self) -> str:
-        """Of its runs (they live in runs/<kind>/<name>): the program less `qwen`, and the verb."""
+        """Of its run, in runs/<kind>/<name>: the program without `qwen`, and the verb."""
         program, verb = self.command.split()
         return f"{program.replace('qwen', '').strip('-_')}-{verb}"
 
@@ -84,7 +80,7 @@ class Stage(Section):
 
 class Family(Section):
     name: str = Field(
-        pattern=r"^\w[\w.-]*$", description="of the family's runs, and of their recipes where none is named"
+        pattern=r"^\w[\w.-]*$", description="of the family's runs, and of their recipes unless a stage names its own"
     )
     stages: list[Stage] = Field(min_length=1, description="in the order in which they run")
 
@@ -92,14 +88,14 @@ class Family(Section):
     def _check(self) -> Family:
         runs: dict[Path, str] = {}
         for i, stage in enumerate(self.stages):
-            before = [other.name for other in self.stages[:i]]
-            if stage.name in before:
+            earlier = [other.name for other in self.stages[:i]]
+            if stage.name in earlier:
                 raise ValueError(f"two stages are named {stage.name}")
             named = [*stage.needs, *(name for key in stage.keys for name in _REFERENCE.findall(key))]
             for name in named:
-                if name not in before:
-                    there = f" (before it: {', '.join(before)})" if before else ""
-                    raise ValueError(f"stage {stage.name}: no stage {name} comes before it{there}")
+                if name not in earlier:
+                    found = f" (before it: {', '.join(earlier)})" if earlier else ""
+                    raise ValueError(f"stage {stage.name}: no stage {name} comes before it{found}")
             other = runs.setdefault(self.run_dir(stage), stage.name)
             if other != stage.name:
                 raise ValueError(f"stages {other} and {stage.name} would share {self.run_dir(stage)}")
@@ -108,7 +104,10 @@ class Family(Section):
     def run_dir(self, stage: Stage) -> Path:
         return Path("runs") / stage.kind / self.name
 
+    def stage(self, name: str) -> Stage:
+        return next(stage for stage in self.stages if stage.name == name)
+
     def keys_of(self, stage: Stage) -> list[str]:
-        """With other stages' run directories put in."""
+        """With the run directories of the stages that they name."""
         places = {f"{{{other.name}}}": str(self.run_dir(other)) for other in self.stages}
         return [_REFERENCE.sub(lambda found: places[found[0]], key) for key in stage.keys]

@@ -23,7 +23,7 @@ class Measured:
     value: float
     low: float
     high: float
-    problems: int | None
+    problems: float | None  # their number
     before: float | None  # of the parent model
     nearest: float | None  # of an answer that repeats the nearest training example's
 

@@ -7,7 +7,6 @@ repository as it was. The server keeps what arrived, so the same command sends o
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.client import responses
 from pathlib import Path
@@ -54,10 +53,11 @@ def find_repository(name: str, identity: dict[str, Any], replace: bool) -> Repos
                 "--replace overwrites files of the same names"
             )
         return Repository(name, info.sha)
-    read = _reader(name, info.sha)
     try:
-        old = json.loads(read(CERTIFICATE))
-        sums = read_checksums(read(CHECKSUMS).decode()) if CHECKSUMS in files else {}
+        old = json.loads(_fetch(name, info.sha, CERTIFICATE).read_bytes())
+        sums = (
+            read_checksums(_fetch(name, info.sha, CHECKSUMS).read_text(encoding="utf-8")) if CHECKSUMS in files else {}
+        )
         card = sha256(_fetch(name, info.sha, CARD)) if CARD in files and CARD in sums else sums.get(CARD)
     except (ValueError, KeyError) as error:
         raise UserError(f"{where}: its {CERTIFICATE} is damaged ({error}); choose another name") from None
@@ -92,11 +92,7 @@ def upload(repository: Repository, directory: Path, title: str) -> str:
     return commit.commit_url
 
 
-def _reader(name: str, revision: str) -> Callable[[str], bytes]:
-    return lambda file: _fetch(name, revision, file).read_bytes()
-
-
-def _fetch(name: str, revision: str, file: str) -> Path:
+def _fetch(name: str, revision: str | None, file: str) -> Path:
     from huggingface_hub import hf_hub_download
 
     try:
@@ -116,14 +112,15 @@ def _explain(name: str, error: Exception, sending: bool = False) -> NoReturn:
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, HfHubHTTPError):
         cause = cause.__cause__
-    status = cause.response.status_code if cause is not None and cause.response is not None else None
-    if status in _DENIED:
-        raise UserError(f"hf://{name}: not allowed ({status}); HF_TOKEN needs the right to write there") from None
-    if status == 412:
-        raise UserError(f"hf://{name}: somebody else committed meanwhile; run the same command again") from None
-    if status is not None:
-        said = " ".join(filter(None, (str(status), responses.get(status))))
-        reason = f"{said}: {_first_line(cause.server_message)}" if cause.server_message else said
+    if cause is not None and cause.response is not None:
+        status = cause.response.status_code
+        if status in _DENIED:
+            raise UserError(f"hf://{name}: not allowed ({status}); HF_TOKEN needs the right to write there") from None
+        if status == 412:
+            raise UserError(f"hf://{name}: somebody else committed meanwhile; run the same command again") from None
+        reason = " ".join(filter(None, (str(status), responses.get(status))))
+        if message := cause.server_message:
+            reason += f": {next(iter(message.strip().splitlines()), '')}"
         if 400 <= status < 500 and status != 429:
             raise UserError(f"hf://{name}: refused ({reason})") from None
         what = f"the server answered {reason}"
@@ -134,7 +131,3 @@ def _explain(name: str, error: Exception, sending: bool = False) -> NoReturn:
     raise Stopped(
         f"hf://{name}: {what}; {left}, and the same command {'continues' if sending else 'tries again'}"
     ) from error
-
-
-def _first_line(text: str) -> str:
-    return next(iter(text.strip().splitlines()), "")

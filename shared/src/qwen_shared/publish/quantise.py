@@ -15,6 +15,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from qwen_shared.backend import device
 from qwen_shared.convert.hf_files import weight_files
@@ -57,7 +58,7 @@ def quantise(
     return Quantised(loss, tokens, _weight_bytes(directory), found)
 
 
-def _write(model: nn.Module, source: Path, target: Path, bits: int) -> None:
+def _write(model: PreTrainedModel, source: Path, target: Path, bits: int) -> None:
     from compressed_tensors.compressors import ModelCompressor
     from compressed_tensors.quantization import (
         QuantizationArgs,
@@ -77,7 +78,7 @@ def _write(model: nn.Module, source: Path, target: Path, bits: int) -> None:
     apply_quantization_config(model, QuantizationConfig(config_groups={"group_0": scheme}, ignore=head))
     for layer in layers.values():
         parts: Tensor = layer.weight.data.unflatten(1, (-1, group or layer.in_features))  # [F, groups, H / groups]
-        layer.weight_scale.data.copy_(calculate_qparams(parts.amin(-1), parts.amax(-1), steps)[0])
+        layer.get_parameter("weight_scale").data.copy_(calculate_qparams(parts.amin(-1), parts.amax(-1), steps)[0])
     compressor = ModelCompressor.from_pretrained_model(model, "pack-quantized")
     compressor.compress_model(model)
     model.save_pretrained(target)

@@ -57,8 +57,9 @@ def upload(place: Place, directory: Path, checkpoint: Checkpoint, certificate: d
         logged.wait()
         run.finish()
     except Exception as error:
-        with contextlib.suppress(Exception):
-            run.finish()  # without a failure: the training did not fail
+        if run is not None:
+            with contextlib.suppress(Exception):
+                run.finish()  # without a failure: the training did not fail
         reason = first_line(error)
         raise Stopped(
             f"wandb://{'/'.join(place)}: {reason}; what arrived is kept, and the same command continues"

@@ -198,6 +198,11 @@ def own_recipe(run_dir: Path) -> dict[str, Any]:
     return tree | ({"tokenizer": str(run_dir / TOKENIZER)} if tree.get("tokenizer") == _OWN_TOKENIZER else {})
 
 
+def is_chat_run(run_dir: Path) -> bool:
+    """Whether the run trained on conversations: its recipe then says which system turn they have."""
+    return "system" in own_recipe(run_dir).get("data", {})
+
+
 def has_trained(run_dir: Path) -> bool:
     """Whether a run has steps that a new start would lose."""
     metrics = run_dir / "metrics.jsonl"

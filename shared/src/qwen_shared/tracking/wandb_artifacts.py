@@ -19,7 +19,7 @@ _log = logging.getLogger("qwen.wandb")
 
 
 def artifact_name(manifest: Manifest) -> str:
-    """Runs of one kind and name are versions of one artifact, such as `base-pretrain-tiny`."""
+    """Runs of one kind and name are versions of one artifact, KIND-NAME."""
     return re.sub(r"[^\w.-]", "-", f"{manifest.kind}-{manifest.name}", flags=re.ASCII)[:_NAME_LENGTH]
 
 

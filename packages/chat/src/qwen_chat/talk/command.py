@@ -12,7 +12,7 @@ from pathlib import Path
 from qwen_chat.evaluation import model as models
 from qwen_shared.cli import Invocation
 from qwen_shared.errors import UserError
-from qwen_shared.run.manifest import MANIFEST, Manifest
+from qwen_shared.run.manifest import MANIFEST, Manifest, is_chat_run
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -43,7 +43,7 @@ def main(invocation: Invocation) -> None:
     def tell(text: str) -> None:
         console.print(Text(text, style="dim"))
 
-    tell(f"{named.name}{': a base model, not trained to converse' if _is_base(named.kind) else ''}")
+    tell(f"{named.name}{': a base model, not trained to converse' if _is_base(named.run_dir) else ''}")
     with console.status("loading") if console.is_terminal else contextlib.nullcontext():
         from qwen_chat.talk.chat import Chat
         from qwen_chat.talk.session import Session, say_once
@@ -102,8 +102,8 @@ def _default_run(invocation: Invocation) -> Invocation:
     return replace(invocation, from_model=max(finished)[1], run_dir=Path(max(finished)[1])) if finished else invocation
 
 
-def _is_base(kind: str | None) -> bool:
-    return kind is not None and kind.endswith("-pretrain")
+def _is_base(run_dir: Path | None) -> bool:
+    return run_dir is not None and not is_chat_run(run_dir)
 
 
 def _from_zero(text: str) -> float:

@@ -9,10 +9,6 @@ import time
 
 import pytest
 
-from qwen_shared.family.cli import RECIPES
-from qwen_shared.family.schema import Family, goal_of
-from qwen_shared.recipe import load_recipe
-
 # Does what a package's command does as far as a family can see: a run directory, a manifest, exit codes.
 TOY = """#!{python}
 import json, pathlib, signal, sys, time
@@ -131,7 +127,7 @@ def test_what_stops_it_stops_the_stage_and_it_goes_on(family, number):
     process.send_signal(number)
     out, err = process.communicate(timeout=30)
     assert process.returncode == 75, err
-    assert err == "stopped; the same command goes on\n" and "stopped" in out
+    assert err == "stopped; the same command resumes\n" and "stopped" in out
     assert family(text).returncode == 0
 
 
@@ -171,38 +167,18 @@ def test_plan_runs_nothing(family):
         (("parent: base", "parent: bass"), "stage tuned: no stage bass comes before it (before it: base)"),
         (("name: tuned", "name: base"), "two stages are named base"),
         (("toy-qwen sft", "toy-qwen pretrain"), "stages base and tuned would share runs/toy-pretrain/t"),
-        ((">= 0.4", "0.4"), "'0.4' is no goal"),
+        ((">= 0.4", "0.4"), "'0.4' is not a goal"),
         (("{base}", "{bass}"), "no stage bass comes before it"),
         (("toy-qwen sft", "toy-qwen"), "stages.1.command"),
         (("toy-qwen sft", "qwen-toys sft"), "no command qwen-toys is installed"),
-        (("toy-qwen sft", "bash ./evil.sh"), "'bash ./evil.sh' is no command and verb of this suite"),
-        (("judge={base}", "--run-dir=elsewhere"), "'--run-dir=elsewhere' is no key=value"),
+        (("toy-qwen sft", "bash ./evil.sh"), "'bash ./evil.sh' is not a command of this suite"),
+        (("judge={base}", "--run-dir=elsewhere"), "'--run-dir=elsewhere' is not key=value"),
         (("name: t\n", "name: ../../t\n"), "only letters, digits"),
     ],
 )
 def test_mistakes_are_one_line(family, change, said):
     done = family(STAGES.replace(*change))
     assert done.returncode == 2 and said in done.stderr and done.stderr.count("\n") == 1
-
-
-@pytest.mark.parametrize(
-    ("text", "holds", "fails"),
-    [
-        ("<= 1e-3", 0.0009, 0.002),
-        (">= .5", 0.5, 0.4),
-        (">=5.", 5.0, 4.9),
-        ("<= -1.5E+2", -151.0, 0.0),
-        (">= +2", 2.0, 1.0),
-    ],
-)
-def test_goals_are_usual_numbers(text, holds, fails):
-    assert goal_of(text).holds(holds) and not goal_of(text).holds(fails)
-
-
-@pytest.mark.parametrize("text", [">= .", ">= nan", "<= inf", ">= 1e", "<= 1_0", "> 1", "== 1", "<= 1 2", "1"])
-def test_what_is_no_goal(text):
-    with pytest.raises(ValueError, match="is no goal"):
-        goal_of(text)
 
 
 def test_goals_are_given_to_the_check_unless_the_run_has_them(family):
@@ -213,42 +189,3 @@ def test_goals_are_given_to_the_check_unless_the_run_has_them(family):
     assert checks[-1][-3:] == ["--check", "--result", "accurcy"]
     assert family(STAGES, "--plan").returncode == 0
     assert json.loads(family.read()[-2])[-1] == "--check"
-
-
-@pytest.mark.parametrize("name", sorted(path.stem for path in RECIPES.glob("*.yaml")))
-def test_recipes_hold(name):
-    family = load_recipe(Family, name, [], RECIPES)
-    assert family.name == name
-    kinds = {stage.kind for stage in family.stages}
-    assert {"base-pretrain", "code-sft", "math-sft", "chat-ppo"} <= kinds
-
-
-def test_a_stage_of_other_weights_is_told(tmp_path, monkeypatch):
-    import torch
-    from safetensors.torch import save_file
-
-    from qwen_shared.family import runner
-
-    monkeypatch.chdir(tmp_path)
-    family = Family.model_validate(
-        {
-            "name": "t",
-            "stages": [
-                {"name": "base", "command": "toy-qwen pretrain"},
-                {"name": "tuned", "command": "toy-qwen sft", "parent": "base"},
-            ],
-        }
-    )
-    monkeypatch.setattr(runner, "_program", lambda stage: "true")
-    base, tuned = (family.run_dir(stage) for stage in family.stages)
-    (base / "export").mkdir(parents=True)
-    (base / "export/config.json").write_text("{}")
-    save_file({"w": torch.zeros(2)}, base / "export/model.safetensors")
-    tuned.mkdir(parents=True)
-    fields = {"command": "toy", "kind": "toy", "name": "t", "status": "finished", "created": "", "updated": ""}
-    parent = {"run": str(base), "step": 1, "hash": runner.weights_hash(base / "export")}
-    (tuned / "manifest.json").write_text(json.dumps(fields | {"parent": parent}))
-    assert runner.mistakes(family, []) == []
-    save_file({"w": torch.ones(2)}, base / "export/model.safetensors")
-    (said,) = runner.mistakes(family, [])
-    assert said.startswith("stage tuned: runs/toy-sft/t began from other weights")
