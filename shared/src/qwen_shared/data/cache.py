@@ -16,11 +16,10 @@ _ALIVE = ".alive"
 
 
 def build_once(directory: Path, build: Callable[[Path], None], is_complete: Callable[[Path], bool]) -> None:
-    """Makes `directory` by `build(temporary directory)`, unless `is_complete(directory)` already.
+    """Makes `directory` by `build(temporary directory)`, unless `is_complete(directory)`.
 
-    The temporary directory is a sibling and is renamed when everything is on disk. Its builder holds a file lock in it,
-    which ends with the process; directories of dead builders are removed here. If two processes build the same
-    directory, the first to finish leaves it, and both use it.
+    The temporary directory is renamed when everything is on disk. Its builder holds a file lock in it, and leftovers of
+    dead builders are removed here. If two processes build the same directory, both use the first one finished.
     """
     if is_complete(directory):
         return
@@ -49,7 +48,7 @@ def build_once(directory: Path, build: Callable[[Path], None], is_complete: Call
 
 def _remove_leftovers(parent: Path) -> None:
     for path in parent.glob(".*.tmp"):
-        # The lock is free only if the builder is dead. Without a lock file, it died before it could make one.
+        # The lock is free only if the builder is dead.
         with contextlib.suppress(OSError):
             if (path / _ALIVE).exists():
                 with (path / _ALIVE).open("w") as file:
@@ -65,7 +64,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _lock(file: IO) -> None:
-    # Some network file systems have no locks. Names are unique and the last step is one rename, so building goes on
-    # without; only leftovers may stay.
+    # Some network file systems have no locks. Building works without, since names are unique and the last step is one
+    # rename; only leftovers may stay.
     with contextlib.suppress(OSError):
         fcntl.flock(file, fcntl.LOCK_EX)

@@ -1,4 +1,4 @@
-"""Checks of data sources in milliseconds, before anything heavy is imported."""
+"""Quick checks of data sources, without heavy imports."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _SHARD = re.compile(r"(?P<name>.*?)(?P<number>\d{4,})-of-(?P<total>\d{4,})")
 
 
 def check_sources(data: TrainingData) -> None:
-    """Raises UserError for the first source that cannot be read: missing, a shard missing, empty, unreadable, unknown.
+    """Raises UserError for a source that is missing, empty, unreadable, of an unknown kind, or lacks a shard.
 
-    Does not read contents, nor look up datasets on a hub.
+    Does not read contents or contact a hub.
     """
     for key, part in data.parts.items():
         _check_part(part, f"data.{key}")
@@ -43,7 +43,7 @@ def _check_part(data: TrainingData, key: str) -> None:
 
 
 def source_files(data: TrainingData, written: str, where: str | None = None) -> list[Path]:
-    """The file, or the files below the directory, sorted, without hidden and empty ones."""
+    """The file, or the directory's files, sorted, without hidden and empty ones."""
     where = where or f"data source {written}"
     path = Path(written).expanduser()
     suffixes = data.suffixes
@@ -124,7 +124,7 @@ def _check_readable(path: Path, where: str) -> None:
 
 def _missing(path: Path, written: str, builtin: tuple[str, ...]) -> str:
     while not path.parent.is_dir():
-        path = path.parent  # the first part that does not exist
+        path = path.parent
     names = {p.name: str(p) for p in path.parent.iterdir()}
     if "/" not in written:
         names |= {name: name for name in builtin}

@@ -1,8 +1,7 @@
-"""Conversations: the forms in which they are published, and how they are stored as tokens.
+"""Conversations: from published forms to messages, and from messages to tokens.
 
-A conversation is a `Document` whose text is its messages as JSON, so that splitting, dropping copies and tokenising are
-the same as for texts. A token that is in the loss is stored as its complement, `~id`, which is negative; see
-`token_file.token_ids` and `in_loss`.
+A conversation is a `Document` whose text is its messages as JSON, so that splitting and tokenising are those of texts.
+A token in the loss is stored as its complement `~id` (see `token_file.token_ids` and `in_loss`).
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ NO_END = "no end"
 SPELLED_SPECIALS = "spelled specials"
 DOUBLE_SPECIALS = "double specials"
 
-# What the forms call the roles → ours.
+# Published role → ours.
 _ROLES = {
     "system": "system",
     "developer": "system",
@@ -58,9 +57,9 @@ _IM_START, _IM_END = "<|im_start|>", "<|im_end|>"
 
 
 def conversation_reader(data: SftData, source: ConversationSource, own: SourceReader | None = None) -> SourceReader:
-    """Reads at most `data.documents` conversations of a source; `own` is a package's reader, which counts for itself.
+    """Reads at most `data.documents` conversations of a source; a package's `own` reader applies the limit itself.
 
-    Reading raises UserError for a row in none of the forms and for a source without conversations.
+    Reading raises UserError for a row of unknown form and for a source without conversations.
     """
     settings = {"conversations": None, **(own.settings if own else {}), "mask": data.mask, "system": data.system}
     if source.path.startswith(HF):
@@ -84,8 +83,7 @@ def conversation_reader(data: SftData, source: ConversationSource, own: SourceRe
 def generated_conversations(
     name: str, generate: Callable[[], Iterable[tuple[Sequence[Message], bool]]], identity: str
 ) -> SourceReader:
-    """A reader of conversations that a package generates: (messages, held out?). `identity` stands for everything that
-    decides them."""
+    """A reader of generated conversations: (messages, held out?). `identity` covers everything that decides them."""
 
     def read(meter: Meter) -> Iterator[Document]:
         for number, (messages, held_out) in enumerate(generate(), start=1):
@@ -111,14 +109,14 @@ def _read_rows(data: SftData, source: ConversationSource, meter: Meter) -> Itera
 
 
 def messages_of(row: Mapping[str, Any], name: str) -> Messages:
-    """A row's conversation as messages {role, content}. Its keys tell the form:
+    """A row as messages {role, content}. Its keys tell the form:
 
     - `messages`: OpenAI's
     - `conversations`: ShareGPT's, {from, value}
-    - `instruction`, `input`, `output`: Alpaca's, with a `history` of pairs before
+    - `instruction`, `input`, `output`: Alpaca's, after an optional `history` of pairs
     - `prompt` and `completion`: texts or lists of messages
 
-    In each a `system` comes first, unless the first turn has that role. Raises UserError that names `name`.
+    The key `system` adds a first turn, unless there is one. Raises UserError that starts with `name`.
     """
     if row.get("messages") is not None:
         turns = _turns(row["messages"], name, "messages", "role", "content")
@@ -208,8 +206,7 @@ def _as_text(messages: Messages) -> str:
 
 @dataclass(frozen=True)
 class ConversationEncoder:
-    """A conversation's rendered ids up to the last one in the loss; ids in the loss are stored as complements. Nothing
-    if there is no answer."""
+    """A conversation's rendered ids up to the last one in the loss; [] if there is no answer."""
 
     mask: str
     system: str | None
@@ -237,7 +234,7 @@ class ConversationEncoder:
 def _remark(tokenizer: Tokenizer, messages: Messages, ids: list[int], mask: list[int]) -> str | None:
     if not any(message["role"] == "assistant" and message["content"].strip() for message in messages) or not any(mask):
         return NOTHING_TO_LEARN
-    # Each run of tokens in the loss is an answer and must show the model where answers end.
+    # Each run of tokens in the loss is an answer and must end with a stop id.
     ends = [id for id, inside, after in zip(ids, mask, [*mask[1:], 0], strict=True) if inside and not after]
     if not all(id in tokenizer.stop_ids for id in ends):
         return NO_END
@@ -251,8 +248,8 @@ def _remark(tokenizer: Tokenizer, messages: Messages, ids: list[int], mask: list
 
 
 def _qwen_mask(tokenizer: Tokenizer, ids: list[int], assistant: list[int]) -> list[int]:
-    """The mask of the released Qwen chat models (report, section 5; QwenLM/Qwen issue 41): the assistants' turns, and
-    the opening token, closing token and following line end of every turn."""
+    """The mask of the released Qwen chat models (report, section 5; QwenLM/Qwen issue 41): assistant turns, and every
+    turn's opening token, closing token and line end."""
     try:
         marks = {tokenizer.special_tokens[_IM_START], tokenizer.special_tokens[_IM_END]}
     except KeyError:

@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-FileIdentity = tuple[str, int, int]  # path, bytes, mtime in ns: a file's part of the cache key
+FileIdentity = tuple[str, int, int]  # path, bytes, mtime in ns; for the cache key
 
 FILE_END = "\0"
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One text with a name for error messages. `held_out` is None if the text's hash decides."""
+    """A text and its name for error messages. `held_out` None: the text's hash decides."""
 
     text: str
     name: str
@@ -25,18 +25,18 @@ class Document:
 class SourceReader:
     """Reads the documents of one source.
 
-    Packages give their own readers to `prepare`. The text of their documents may be several files with FILE_END between
-    them, which no file contains: each file gets its own end of document, and they are shuffled as one.
+    Packages may give their own readers to `prepare`. Their documents may be several files joined by FILE_END, which no
+    file contains: each file gets its own end of document, and they are shuffled as one.
     """
 
     read: Callable[[Meter], Iterator[Document]]  # the same order on every machine
     settings: Mapping[str, Any]  # what decides the documents besides `files`; JSON
     files: Callable[[], list[FileIdentity]] = list  # called before and after reading
-    report: Callable[[], Mapping[str, Any]] | None = None  # of the last reading; saved as corpus.json
+    report: Callable[[], Mapping[str, Any]] | None = None  # after reading; saved as corpus.json
 
 
 class Meter:
-    """Progress of reading, in bytes of input; `total` is None if it is unknown."""
+    """Progress of reading, in bytes of input. `total` None: unknown."""
 
     def __init__(self, report: Callable[[int, int | None], None] | None = None):
         self.total: int | None = None

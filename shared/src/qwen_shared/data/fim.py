@@ -1,12 +1,12 @@
 """Fill-in-the-middle (FIM) on packed samples (Bavarian et al. 2022, "Efficient training of language models to fill in
 the middle", section 3 and appendix D).
 
-A document is cut at two random characters into prefix, middle and suffix, and becomes
+A document is cut at two random characters into prefix, middle and suffix:
 
     PSM   <prefix> prefix <suffix> suffix <middle> middle
     SPM   <prefix> <suffix> suffix <middle> prefix middle     (their variant 2: prefix and middle stay together)
 
-If the document ends within the sample, its `<|endoftext|>` follows; it tells the model where a middle ends.
+If the document ends within the sample, its `<|endoftext|>` follows and marks the end of the middle.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SPECIAL_TOKENS = (
     ("<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>", "<|fim_pad|>"),
 )
 _FIM_STREAM = 2  # the random stream's number; `samples` uses 0 and 1
-_CONTEXT = 4  # tokens on each side of a cut that are encoded again
+_CONTEXT = 4  # tokens on each side of a cut that are re-encoded
 
 
 class TokenDataset(Protocol):
@@ -44,16 +44,14 @@ def fim_token_ids(tokenizer: Tokenizer) -> tuple[int, int, int]:
 
 
 class FimDataset:
-    """Samples of `dataset` in which each document is rearranged with probability `fim_rate`, of these as SPM with
-    probability `fim_spm_rate`.
+    """Rearranges each document of a sample with probability `fim_rate`, of these `fim_spm_rate` as SPM.
 
-    Documents are the parts of a sample between `<|endoftext|>`. Their order, their `<|endoftext|>` and the sample's
-    length stay. The three special tokens take their room from the end of the sample, before its last document is
-    rearranged: undoing gives the beginning of the original text and nothing else.
+    Documents are the parts of a sample between `<|endoftext|>`; their order and the sample's length stay. The special
+    tokens push text off the sample's end, before its last document is rearranged: `undo` gives the beginning of the
+    original text.
 
-    Cuts fall between any two characters with equal probability; the few tokens around a cut are encoded again. If the
-    tokenizer cannot encode the two sides (bytes that are not whole characters), the cut moves to the token border
-    before it.
+    Cuts fall between any two characters with equal probability; tokens around a cut are re-encoded. If the tokenizer
+    cannot encode both sides (partial characters), the cut moves to the token border before it.
 
     The result is a function of `seed`, `k` and the dataset's sample.
     """
@@ -86,7 +84,7 @@ class FimDataset:
         return np.array(out, original.dtype)
 
     def undo(self, ids: np.ndarray) -> np.ndarray:
-        """The sample in its original order without the special tokens. Ids near a cut may differ; the text does not."""
+        """The sample in its original order without special tokens. The text is the same; ids near a cut may differ."""
         eod = self._tokenizer.eod_id
         restored: list[int] = []
         for document in np.split(np.asarray(ids), np.flatnonzero(np.asarray(ids) == eod) + 1):
@@ -94,24 +92,24 @@ class FimDataset:
         return np.array(restored, np.asarray(ids).dtype)
 
     def _draws(self, k: int, documents: int) -> np.ndarray:
-        """Uniform numbers in [0, 1): [documents, 4]. From raw words, which NumPy promises not to change."""
+        """Uniform in [0, 1): [documents, 4]. From raw words, which NumPy promises not to change."""
         words = np.random.PCG64(np.random.SeedSequence((self.seed, _FIM_STREAM, k))).random_raw(4 * documents)
         return (words >> np.uint64(11)).reshape(documents, 4) * 2.0**-53
 
     def _fitted(self, ids: list[int], end: list[int], draw: np.ndarray, room: int) -> list[int]:
-        """The document and its end, rearranged or not, in at most `room` tokens; fewer only if all of it fits."""
+        """The document and its `end`, perhaps rearranged, in at most `room` tokens; fewer only if all of it fits."""
         if draw[0] >= self.fim_rate or not ids or room < 4:
             return (ids + end)[:room]
         whole = self._rearranged(ids, draw) + end
         if len(whole) <= room:
             return whole
-        # The last document of the sample: it loses tokens at its end until it fits, its <|endoftext|> first.
+        # The sample's last document loses tokens at its end until it fits, <|endoftext|> first.
         size = min(len(ids), room - 3)
         found = self._rearranged(ids[:size], draw)
         while len(found) > room:
             size -= len(found) - room
             found = self._rearranged(ids[: max(1, size)], draw, at_borders=size < 1)
-        if len(found) < room:  # the new encoding is shorter; cuts at token borders keep the length
+        if len(found) < room:  # the new encoding is shorter; cuts at token borders are not
             found = self._rearranged(ids[: room - 3], draw, at_borders=True)
             found = (found + end)[:room] if len(ids) <= room - 3 else found
         return found
@@ -125,7 +123,6 @@ class FimDataset:
         return [self._prefix, *prefix, self._suffix, *suffix, self._middle, *middle]
 
     def _cut(self, ids: list[int], draw: np.ndarray, at_borders: bool) -> tuple[list[int], list[int], list[int]]:
-        """Prefix, middle and suffix, cut between characters."""
         starts = _character_starts(b"".join([self._bytes[id] for id in ids]))
         first, second = sorted(int(starts[int(u * len(starts))]) for u in draw)
         rest, suffix = self._split(ids, second, at_borders)
@@ -174,7 +171,7 @@ class FimDataset:
 
 
 def _character_starts(text: bytes) -> np.ndarray:
-    """Offsets in UTF-8 text at which a character begins, 0 and the end included: int64 [characters + 1]."""
+    """Offsets of characters in UTF-8 text, and the end: int64 [characters + 1]."""
     is_start = (np.frombuffer(text, np.uint8) & 0xC0) != 0x80
     is_start[:1] = True
     return np.append(np.flatnonzero(is_start), len(text))

@@ -13,7 +13,7 @@ _PARAGRAPH_MIN_WORDS = 12
 
 
 def shingles(text: str) -> list[int]:
-    """Hashes of every run of 8 words, ignoring case, punctuation and spacing. They differ between processes."""
+    """Hashes of every run of 8 words, ignoring case, punctuation and spacing. Hashes differ between processes."""
     words = re.findall(r"\w+", text.lower())
     return [hash(tuple(words[i : i + _SHINGLE])) for i in range(len(words) - _SHINGLE + 1)]
 
@@ -25,8 +25,8 @@ def is_near_duplicate(text: str, held_out_shingles: Collection[int]) -> bool:
 
 
 def remove_near_duplicates(training: list[Document], held_out: list[Document]) -> tuple[list[Document], list[str], int]:
-    """Training documents without near duplicates, and without paragraphs of 12 words or more whose shingles all occur
-    in held-out text; the names of dropped documents; the number of dropped paragraphs."""
+    """Drops near duplicates, and paragraphs of 12 words or more whose shingles all occur in held-out text. Returns the
+    documents left, the names of those dropped, and the number of dropped paragraphs."""
     held_out_shingles = {shingle for document in held_out for shingle in shingles(document.text)}
     kept, dropped, dropped_paragraphs = [], [], 0
     for document in training:

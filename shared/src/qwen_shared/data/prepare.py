@@ -1,4 +1,4 @@
-"""From text to token files: tokenised in parallel and cached under a key of everything that decides the result."""
+"""From sources to token files, cached under a key of everything that decides them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Readers = Mapping[str, SourceReader] | Mapping[Source, SourceReader]  # by path,
 
 @dataclass(frozen=True)
 class PreparedSource:
-    """A source's token files. `dataclasses.asdict` gives JSON, `PreparedSource(**json)` takes it back."""
+    """A source's token files; JSON by `dataclasses.asdict`."""
 
     name: str
     directory: str
@@ -61,13 +61,11 @@ def prepare(
 ) -> list[PreparedSource]:
     """Token files of every source in `cache_dir/<key>/`, built if they are missing.
 
-    Documents are texts, or conversations if `data` is SftData. `readers` are a package's own readers of sources.
+    Documents are conversations if `data` is SftData, else texts. `readers` are a package's own. The key covers the
+    source, its files' sizes and times, the tokenizer and the settings, but not seq_length. The files do not depend on
+    `workers` (default: the available CPUs). A source's weight is the recipe's, else its number of training tokens.
 
-    The key covers the source, its files' sizes and times, the tokenizer and the settings, but not seq_length. The files
-    do not depend on `workers` (default: the CPUs this process may use). A source's weight is the recipe's, else its
-    number of training tokens.
-
-    Raises UserError if a source cannot be read or the cache cannot be written; `for_training`, also if a training part
+    Raises UserError if a source cannot be read or the cache cannot be written, and `for_training`, if a training part
     is empty or has fewer than seq_length + 1 tokens.
     """
     from qwen_shared.tokenizer import load_tokenizer
@@ -88,7 +86,6 @@ def prepare(
 def open_source(
     data: TrainingData, source: Source | ConversationSource, readers: Readers | None = None
 ) -> tuple[SourceReader, Encoder]:
-    """The source's reader and the encoder of its documents."""
     own = next((reader for key, reader in (readers or {}).items() if key in (source, source.path)), None)
     if isinstance(data, SftData) and isinstance(source, ConversationSource):
         return conversation_reader(data, source, own), ConversationEncoder(data.mask, data.system)
@@ -99,14 +96,14 @@ def open_source(
 def find_prepared(
     data: TrainingData, source: Source | ConversationSource, tokenizer: Tokenizer, cache_dir: Path
 ) -> dict[str, Any] | None:
-    """meta.json of a source's token files, None if they are missing. Raises UserError if the source is missing."""
+    """meta.json of a source's token files; None if they are missing. Raises UserError if the source is missing."""
     reader, _ = open_source(data, source)
     directory = cache_dir / _key(_settings(data, source, reader), reader.files(), tokenizer)
     return _read_meta(directory) if _is_complete(directory) else None
 
 
 def _settings(data: TrainingData, source: Source | ConversationSource, reader: SourceReader) -> dict[str, Any]:
-    """What decides the documents and their split, besides files."""
+    """Everything but files that decides the documents and their split."""
     return {
         "path": source.path,
         "validation_share": data.validation_fraction,  # an older name, so that caches stay valid
@@ -169,7 +166,7 @@ def _prepare_source(
 
 
 def _key(settings: dict[str, Any], files: list[FileIdentity], tokenizer: Tokenizer) -> str:
-    # Files have their absolute paths; then the path in the recipe, which may be relative, does not matter.
+    # Absolute paths of files make the recipe's path, which may be relative, redundant.
     named = settings["path"] if not files or not Path(files[0][0]).is_absolute() else None
     parts = {**settings, "path": named, "files": files, "tokenizer": tokenizer.fingerprint, "format": FORMAT}
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
@@ -180,7 +177,7 @@ def _read_meta(directory: Path) -> dict[str, Any]:
 
 
 def _is_complete(directory: Path) -> bool:
-    """All files exist with the size they were written with. Contents are not read again."""
+    """Whether all files have the size they were written with; contents are not checked."""
     try:
         sizes = _read_meta(directory)["file_bytes"]
         return all((directory / name).stat().st_size == size for name, size in sizes.items())
@@ -189,7 +186,7 @@ def _is_complete(directory: Path) -> bool:
 
 
 def _check_size(source: PreparedSource, seq_length: int | None) -> None:
-    """`seq_length` is None for conversations, which need not fill a sample."""
+    """`seq_length` None: conversations need not fill a sample."""
     tokens, documents = source.meta["train"]["tokens"], source.meta["train"]["documents"]
     if not documents:
         held = source.meta["validation"]["documents"]

@@ -15,9 +15,9 @@ _COMMENT_MIN_LINES, _COMMENT_MIN_CHARS = 2, 40
 
 
 def module_prose(source: bytes, seen: set[str]) -> str:
-    """Docstrings and block comments of a module in source order, joined by blank lines; "" if it does not parse.
+    """Docstrings and block comments in source order, joined by blank lines; "" if the module does not parse.
 
-    Leaves out what is in `seen` (licence headers, copied docstrings), and adds to it what is returned.
+    Leaves out texts in `seen` (licence headers, copied docstrings) and adds new ones to it.
     """
     try:
         parts = [*_docstrings(ast.parse(source)), *_comments(source)]
@@ -41,7 +41,7 @@ def _docstrings(tree: ast.Module) -> Iterator[tuple[int, str]]:
 
 
 def _statements(node: ast.AST) -> Iterator[ast.AST]:
-    """The node and every statement below it. Expressions, which are most of a tree, hold no definitions."""
+    """The node and every statement below it. Expressions hold no definitions, and are most of a tree."""
     yield node
     for field in ("body", "orelse", "finalbody", "handlers", "cases"):
         for child in getattr(node, field, ()):
@@ -73,7 +73,7 @@ _DIRECTIVE = re.compile(r"#!|#+\s*(-\*-|type:|pragma|noqa|vim?:|fmt:)|\W*$")
 
 
 def _block(start: int, lines: list[str]) -> Iterator[tuple[int, str]]:
-    # A ruler still separates what is above it from what is below.
+    # A ruler becomes a blank line.
     words = ["" if _DIRECTIVE.match(line) else line.lstrip("#").rstrip() for line in lines]
     text = inspect.cleandoc("\n" + "\n".join(words)).strip()
     long_enough = len(text) >= _COMMENT_MIN_CHARS or sum(map(bool, words)) >= _COMMENT_MIN_LINES

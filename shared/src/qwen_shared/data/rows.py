@@ -1,4 +1,4 @@
-"""Rows of files and datasets. Errors name the file and the line or row."""
+"""Rows of files and datasets."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ Row = tuple[dict[str, Any], str, int]  # the row, its name for error messages, b
 def read_rows(path: Path, columns: list[str] | None = None) -> Iterator[Row]:
     """Rows of a .jsonl (.gz, .zst), .json (a list) or .parquet file (only `columns`, if given).
 
-    Raises UserError if it cannot be read, or if a Parquet file lacks one of `columns`.
+    Raises UserError, with file and line or row, for broken content and missing Parquet columns.
     """
     suffix = path.suffix.lower()
     try:
         yield from {".parquet": _read_parquet, ".json": _read_json}.get(suffix, _read_jsonl)(path, columns)
-    except OSError as error:  # removed since it was listed, or the disk fails
+    except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
 
 
 def files_identity(data: TrainingData, written: str) -> list[FileIdentity]:
-    """A source's part of the cache key; empty for a dataset on a hub."""
+    """A source's files; [] for a dataset on a hub."""
     if written.startswith(HF):
         directory = hf_directory(written)
         files = sorted(p for p in directory.rglob("*") if p.is_file()) if directory else []
@@ -101,7 +101,7 @@ def _lines(path: Path, raw: BinaryIO) -> Iterator[tuple[int, bytes]]:
 
 
 class _ZstdReader(io.RawIOBase):
-    """Decompresses zstd frames. Unlike the library's own reader, it detects a cut-off last frame."""
+    """Unlike the library's own reader, detects a cut-off last frame."""
 
     def __init__(self, raw: BinaryIO):
         self._raw = raw
@@ -160,10 +160,8 @@ def _read_parquet(path: Path, columns: list[str] | None) -> Iterator[Row]:
 def read_hf_rows(
     written: str, config: str | None, split: str, data_dir: str | None = None
 ) -> Iterator[tuple[dict[str, Any], str]]:
-    """(row, name) of a dataset on a hub or in a directory, streamed; with `data_dir`, only of that folder.
-
-    Raises UserError if it cannot be read.
-    """
+    """(row, name) of a dataset on a hub or in a directory, streamed; `data_dir` selects a folder. Raises UserError if
+    it cannot be read."""
     import datasets
 
     directory = hf_directory(written)
@@ -189,7 +187,7 @@ def read_hf_rows(
 
 
 def known_keys(keys: list[str], key: str, row: dict[str, Any] | None = None) -> str:
-    """The keys, and the most likely `text_key`: of a similar name, else with the longest text."""
+    """Names the keys and the likely `text_key`: one of similar name, else the one with the longest text."""
     if not keys:
         return "there are no keys at all"
     texts = {k: len(v) for k, v in (row or {}).items() if isinstance(v, str)}

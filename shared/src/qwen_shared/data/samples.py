@@ -1,7 +1,7 @@
-"""Which tokens a training step sees: endless shuffled datasets, packed to seq_length and blended by weight.
+"""Training samples: endless shuffled datasets, packed to seq_length and blended by weight.
 
-Every sample is a function of seed, data and its number. There is no state but caches: any process can read any sample
-in any order, and every parallel layout and every resumed run sees the same.
+A sample is a function of seed, data and its number. There is no state but caches, so every parallel layout and every
+resumed run sees the same samples.
 """
 
 from __future__ import annotations
@@ -19,16 +19,15 @@ from qwen_shared.errors import UserError
 
 # Numbers of random streams, one per use.
 _DOCUMENTS, _BLOCKS = 0, 1
-_BLOCK = 1024  # samples over which a blend keeps its shares
-_ONE = 1 << 32  # weights are multiples of 2^-32, so that positions are exact integers in runs of any length
+_BLOCK = 1024  # samples; a blend keeps its shares in every block
+_ONE = 1 << 32  # weights are multiples of 2^-32, so that positions are exact integers
 
 
 class PackedDataset:
     """An endless sequence of a file's documents, shuffled anew each epoch, cut into samples.
 
     Documents follow each other without padding (report, section 2), each with its `<|endoftext|>`. Sample i is tokens
-    [i·S, i·S + S]: its last label is the next sample's first input. Samples cross document and epoch borders. In memory
-    are the order and the cumulative lengths of two epochs.
+    [i·S, i·S + S]: its last label is the next sample's first input. Samples cross document and epoch borders.
     """
 
     def __init__(self, token_file: TokenFile, seq_length: int, seed: int):
@@ -62,17 +61,17 @@ class PackedDataset:
         return sample
 
     def _draw_order(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
-        """Document numbers in the epoch's order, and each one's end in the epoch: two int64 [documents]."""
+        """The epoch's documents in order, and each one's end in the epoch: two int64 [documents]."""
         order = permutation(len(self._file), self.seed, _DOCUMENTS, epoch)
         return order, np.cumsum(self._file.lengths[order], dtype=np.int64)
 
 
 class BlendedDataset:
-    """Several datasets mixed by weight; each is read from its start in its own order, without gaps or repeats.
+    """Datasets mixed by weight; each is read from its start in its own order, without gaps or repeats.
 
     Samples come in blocks of about 1,024. By the end of block b, dataset s has given floor((b+1)·1024·w_s + φ_s)
-    samples, so its share is within one sample of its weight at every border. The order within a block is drawn by
-    (seed, b). With one dataset, sample k is that dataset's sample k.
+    samples: within one sample of its weight. The order in a block is drawn by (seed, b). With one dataset, sample k is
+    its sample k.
 
     A dataset is anything with `sample(i)`. `weights` are positive and need not add up to 1.
     """
@@ -87,12 +86,12 @@ class BlendedDataset:
         total = sum(weights)
         self._weights = [max(1, round(w / total * _ONE)) for w in weights]
         self._weights[int(np.argmax(weights))] += _ONE - sum(self._weights)
-        # Phases, spread evenly: without them all small datasets would come in the same block.
+        # Without evenly spread phases, all small datasets would come in the same block.
         self._phases = [(2 * s + 1) * _ONE // (2 * len(weights)) for s in range(len(weights))]
         self._block = lru_cache(maxsize=4)(self._draw_block)
 
     def locate(self, k: int) -> tuple[int, int]:
-        """(dataset, sample number within that dataset) of sample k."""
+        """(dataset, number in that dataset) of sample k."""
         block = k // _BLOCK
         while self._start(block + 1) <= k:
             block += 1
@@ -107,7 +106,7 @@ class BlendedDataset:
         return self.datasets[source].sample(index)
 
     def _starts(self, block: int) -> list[int]:
-        """How many samples each dataset has given before this block."""
+        """Samples that each dataset gives before this block."""
         return [
             (block * _BLOCK * weight + phase) // _ONE for weight, phase in zip(self._weights, self._phases, strict=True)
         ]
@@ -116,7 +115,7 @@ class BlendedDataset:
         return sum(self._starts(block))
 
     def _draw_block(self, block: int) -> tuple[np.ndarray, np.ndarray]:
-        """Dataset and number within the dataset of each sample in the block: two int64 [samples in this block]."""
+        """Dataset, and number in the dataset, of each sample in the block: two int64 [samples]."""
         starts, ends = self._starts(block), self._starts(block + 1)
         counts = [end - start for start, end in zip(starts, ends, strict=True)]
         sources = np.repeat(np.arange(len(counts)), counts)
@@ -128,16 +127,13 @@ class BlendedDataset:
 
 
 def training_blend(sources: Sequence[PreparedSource], seq_length: int, seed: int) -> BlendedDataset:
-    """The training parts of prepared sources, blended by their weights."""
     datasets = [PackedDataset(TokenFile(source.train), seq_length, seed) for source in sources]
     return BlendedDataset(datasets, [source.weight for source in sources], seed)
 
 
 def samples_digest(blend: BlendedDataset, first: int, count: int) -> str:
-    """16 hex digits over the (dataset, number) pairs of samples [first, first + count), in any order.
-
-    Runs that agree here have seen the same data at that step, on any layout.
-    """
+    """16 hex digits over the (dataset, number) pairs of samples [first, first + count), in any order. Equal digests
+    mean equal data, on any layout."""
     pairs = sorted(blend.locate(k) for k in range(first, first + count))
     return hashlib.sha256(repr(pairs).encode()).hexdigest()[:16]
 
@@ -145,8 +141,8 @@ def samples_digest(blend: BlendedDataset, first: int, count: int) -> str:
 def collate(samples: Sequence[np.ndarray], eod_id: int) -> dict[str, np.ndarray]:
     """Samples [S + 1] as `tokens` int64 [B, S], `labels` int64 [B, S] and `loss_mask` float32 [B, S].
 
-    The mask is 0 where the input is `<|endoftext|>`: the next token begins another document. Predicting `<|endoftext|>`
-    itself counts (report, section 2).
+    The mask is 0 if the input is `<|endoftext|>`, since the next token begins another document. Predicting
+    `<|endoftext|>` counts (report, section 2).
     """
     stacked = np.stack(samples)
     tokens, labels = stacked[:, :-1].copy(), stacked[:, 1:].copy()
@@ -154,9 +150,6 @@ def collate(samples: Sequence[np.ndarray], eod_id: int) -> dict[str, np.ndarray]
 
 
 def permutation(n: int, *key: int) -> np.ndarray:
-    """A permutation of n drawn by `key`: int64 [n].
-
-    By sorting raw words instead of `Generator.permutation`: NumPy promises to keep only the former in all releases.
-    """
+    """A permutation of n drawn by `key`: int64 [n]. Sorts raw words: NumPy may change `Generator.permutation`."""
     words = np.random.PCG64(np.random.SeedSequence(key)).random_raw(n)
     return np.argsort(words, kind="stable")

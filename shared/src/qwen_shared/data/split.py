@@ -1,4 +1,4 @@
-"""Which documents are held out: by the hash of their text, or of their name."""
+"""Holding documents out by the hash of their text or name."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class Split:
         held: set[int] = set()
         held_bytes = 0
         trained = False
-        # While nothing is held out, the text with the lowest hash so far (and its copies) waits.
+        # While nothing is held out, the text with the lowest hash so far, and its copies, wait.
         waiting: list[Document] = []
-        # Until there is something to train on, held-out documents wait too: a corpus of one document is trained on.
+        # Until there is a training document, held-out ones wait too: a corpus of one document is for training.
         early: list[tuple[int, Document]] = []
         waiting_hash = 2**64
         for document in documents:
@@ -62,7 +62,7 @@ class Split:
                 yield from ((first, True) for _, first in early)
                 early = []
                 yield document, False
-        if early:  # and nothing else: all but the highest hash are held out
+        if early:  # every document is below the share: all but the highest hash are held out
             early.sort(key=lambda entry: entry[0])
             yield from ((document, True) for _, document in early[:-1])
             yield early[-1][1], False
@@ -84,7 +84,7 @@ def held_out_names(
     limit = min(share * sum(sizes.values()), max_bytes)
     if limit <= 0 or len(sizes) < 2:
         return set()
-    # By name, so that a new release of Python hardly changes the choice.
+    # By the name's hash, so that a new release of Python hardly changes the choice.
     order = sorted(sizes, key=lambda name: hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest())
     for bound in (largest * limit, limit, min(sizes.values())):
         if fitting := [name for name in order if sizes[name] <= bound]:

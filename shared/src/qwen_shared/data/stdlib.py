@@ -1,7 +1,6 @@
-"""The embedded corpus: English prose that every Python installation carries, read at run time. About 3 MB.
+"""The embedded corpus: about 3 MB of English prose from the Python installation.
 
-One document per module of the standard library, its docstrings and longer comments; one per topic of `pydoc_data`, the
-language reference in `help()`.
+One document per module of the standard library (docstrings and longer comments), and one per topic of `pydoc_data`.
 """
 
 from __future__ import annotations
@@ -17,12 +16,12 @@ from qwen_shared.data.python_prose import module_prose
 from qwen_shared.data.split import held_out_names
 from qwen_shared.errors import UserError
 
-# Not the library's own prose: other packages, tests, build settings, generated tables.
+# Other packages, tests, build settings, generated tables.
 _FOLDERS = {"site-packages", "dist-packages", "test", "tests", "idle_test", "__phello__", "__pycache__", "encodings"}
 _FILES = {"sitecustomize.py", "usercustomize.py"}
 _PREFIXES = ("config-", "_sysconfigdata")
 
-_MODULE_MIN_BYTES = 200  # less is a heading, not a document
+_MODULE_MIN_BYTES = 200
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class StdlibText:
 
 
 def stdlib_identities() -> list[FileIdentity]:
-    """Relative path and size of every module read. Times are left out: installing again changes them."""
+    """Relative path and size of every module; times are 0, since a new installation changes them."""
     root = _root()
     return [(p.relative_to(root).as_posix(), p.stat().st_size, 0) for p in _module_files(root)]
 
@@ -57,7 +56,7 @@ def stdlib_text(share: float, max_bytes: int, limit: int | None = None, meter: M
 
 
 def stdlib_modules() -> list[tuple[str, Path]]:
-    """Name and file of every module that the corpus may read, by path."""
+    """(name, file) of every module that the corpus may read, by path."""
     return [(_module_name(path), path) for path in _module_files(_root())]
 
 
@@ -83,7 +82,7 @@ def _read_modules(meter: Meter) -> list[Document]:
     modules: list[Document] = []
     seen: set[str] = set()
     files = stdlib_modules()
-    meter.total = 2 * sum(p.stat().st_size for _, p in files)  # half for reading, half for tokenising
+    meter.total = 2 * sum(p.stat().st_size for _, p in files)  # reading, then tokenising
     for name, path in files:
         text = module_prose(path.read_bytes(), seen)
         if len(text.encode()) >= _MODULE_MIN_BYTES:

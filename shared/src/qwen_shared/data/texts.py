@@ -1,4 +1,4 @@
-"""Texts from files, datasets and the standard library. Errors name the file and the line, row or part."""
+"""Texts from files, datasets and the standard library."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ TEXT_DOCUMENT_BYTES = 64 * 1024
 
 
 def text_reader(data: TrainingData, source: Source, own: SourceReader | None = None) -> SourceReader:
-    """Reads at most `data.documents` texts of a source; `own` is a package's reader, which counts for itself.
+    """Reads at most `data.documents` texts of a source; a package's `own` reader applies the limit itself.
 
-    - `.jsonl`, `.jsonl.gz`, `.jsonl.zst`: a JSON object per line, the text under `text_key`.
-    - `.parquet`: a row per document, the text in the column `text_key`.
-    - `.txt`, `.md`: one document. A file of more than 64 KiB is cut at blank lines, else at line ends, into documents
-      of at most 64 KiB, so that a single book can be shuffled and a part of it held out.
+    - `.jsonl`, `.jsonl.gz`, `.jsonl.zst`: a JSON object per line, with the text under `text_key`.
+    - `.parquet`: a row per document, with the text in the column `text_key`.
+    - `.txt`, `.md`: one document. Files over 64 KiB are cut at blank lines, else at line ends, into documents of at
+      most 64 KiB, so that a single book can be shuffled and a part of it held out.
     - a directory: all such files below it, sorted by path.
     - `hf:…`: `datasets` in streaming mode.
     - `stdlib`: see `stdlib_text`; already split.
 
-    Skips texts of white space only; lone surrogates become U+FFFD. Reading raises UserError for broken content, a
-    missing `text_key`, and a source without text.
+    Skips texts of white space only; lone surrogates become U+FFFD. Reading raises UserError, with file and line, row or
+    part, for broken content, a missing `text_key`, and a source without text.
     """
     limit = None if own or source.path == STDLIB else data.documents
     base = own or _file_reader(data, source)
@@ -61,7 +61,7 @@ def text_reader(data: TrainingData, source: Source, own: SourceReader | None = N
 
 @dataclass(frozen=True)
 class TextEncoder:
-    """A text's ids and the end-of-document token; with `several_files`, that of each file."""
+    """A text's ids and the end-of-document token, after each file if there are `several_files`."""
 
     several_files: bool = False
 
@@ -152,7 +152,7 @@ def _text_parts(file: BinaryIO) -> Iterator[bytes]:
 
 
 def _border(window: bytes) -> int:
-    """Where to cut: after the last blank line of the second half, else line end, space, or character."""
+    """The cut: after the last blank line of the second half, else its last line end, space, or character."""
     half = len(window) // 2
     for border in (rb"\n[ \t\r]*\n", rb"\n", rb"[ \t]"):
         ends = [match.end() for match in re.finditer(border, window[half:])]

@@ -11,7 +11,7 @@
     int64[n]  byte at which each sequence begins in the .bin
     int64[d]  first sequence of each document, and n at the end
 
-Here each sequence is one document and ends with the end-of-document token.
+Here each sequence is one document with its end-of-document token.
 """
 
 from __future__ import annotations
@@ -34,26 +34,25 @@ _CODES = {dtype: code for code, dtype in _DTYPES.items()}
 
 
 def token_dtype(vocab_size: int) -> np.dtype:
-    """uint16 below 65,500 ids, else int32: Megatron's own choice."""
+    """uint16 below 65,500 ids, else int32, like Megatron."""
     return _DTYPES[8] if vocab_size < 65_500 else _DTYPES[4]
 
 
 def token_ids(stored: np.ndarray) -> np.ndarray:
-    """Ids of stored tokens, which may be complements: int64, same shape."""
+    """Ids of stored tokens, which may be complements: int64."""
     stored = stored.astype(np.int64)
     return np.where(stored < 0, ~stored, stored)
 
 
 def in_loss(stored: np.ndarray) -> np.ndarray:
-    """Which stored tokens of conversations are in the loss: bool, same shape."""
+    """Which stored tokens of conversations are in the loss: bool."""
     return stored < 0
 
 
 class TokenFileWriter:
-    """Writes `PREFIX.bin` as documents come and `PREFIX.idx` at the end of the `with` block.
+    """Writes `PREFIX.bin` as documents come and `PREFIX.idx` at the end of the `with` block, which flushes both.
 
-    Both files are on disk when the block ends. After an error there is no `.idx`, and the `.bin` alone is not readable.
-    `num_documents`, `num_tokens` and `sha256` (of the .bin, hex) are valid at any time.
+    After an error there is no `.idx`, and the `.bin` alone is not readable. `sha256` is that of the .bin, in hex.
     """
 
     def __init__(self, prefix: Path, dtype: np.dtype):
@@ -77,7 +76,7 @@ class TokenFileWriter:
         return self._hash.hexdigest()
 
     def add(self, tokens: np.ndarray, lengths: list[int] | None = None) -> None:
-        """Adds the documents in `tokens` [T], of `lengths` tokens each; by default one document."""
+        """Adds the documents in `tokens` [T], of `lengths` tokens each; default: one document."""
         lengths = [len(tokens)] if lengths is None else lengths
         if sum(lengths) != len(tokens):
             raise ValueError(f"{len(tokens)} tokens, but the lengths add up to {sum(lengths)}")
@@ -110,10 +109,10 @@ class TokenFileWriter:
 class TokenFile:
     """A token file mapped into memory.
 
-    - `tokens` [T], uint16 or int32, in file order
+    - `tokens` [T], uint16 or int32
     - `lengths` int32 [n] and `starts` int64 [n]: each sequence's number of tokens and position in `tokens`
 
-    Raises UserError if a file is missing, is no token file, or does not have the size that the index says.
+    Raises UserError if a file is missing, is not a token file, or has another size than the index says.
     """
 
     def __init__(self, prefix: Path | str):
@@ -145,7 +144,7 @@ class TokenFile:
         return len(self.lengths)
 
     def __getitem__(self, i: int) -> np.ndarray:
-        """Sequence `i`, a view."""
+        """A view of sequence `i`."""
         start = int(self.starts[i])
         return self.tokens[start : start + int(self.lengths[i])]
 

@@ -1,4 +1,4 @@
-"""Tokenises documents in worker processes. Chunks are cut and written in reading order, so that the token files do not
+"""Tokenises documents in worker processes. Chunks are cut and written in reading order, so that token files do not
 depend on the number of workers."""
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 PARTS = ("train", "validation")
 
 _CHUNK = 256 * 1024  # characters per task
-_POOL_FROM = 1_000_000  # characters; with fewer, starting workers takes longer than the work
+_POOL_FROM = 1_000_000  # characters; for fewer, starting workers takes longer than the work
 
 Chunk = tuple[str, list[Document]]  # part, documents
 
@@ -127,7 +127,7 @@ def _tokenised(
         running = deque((part, pool.submit(_encode_in_worker, documents)) for part, documents in first)
         del first
         while running:
-            # Read ahead just enough that every worker has a next chunk: the corpus need not fit in memory.
+            # Read ahead only as far as every worker has a next chunk: the corpus may not fit in memory.
             while len(running) < 2 * workers + 2 and (chunk := next(chunks, None)):
                 running.append((chunk[0], pool.submit(_encode_in_worker, chunk[1])))
             part, future = running.popleft()
@@ -162,14 +162,14 @@ def _start_worker(tokenizer_source: str, encoder: Encoder) -> None:
     global _worker
     from qwen_shared.tokenizer import load_tokenizer
 
-    # Ctrl-C reaches every process of a terminal; the parent handles it.
+    # Ctrl-C reaches all processes of a terminal; the parent handles it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _worker = encoder, load_tokenizer(tokenizer_source)
 
 
 def _end_with_parent() -> None:
-    """A killed parent cannot stop its workers, which would wait for it forever."""
+    """Without this, the workers of a killed parent would wait for it forever."""
     parent = multiprocessing.parent_process()
     if parent:
         parent.join()

@@ -1,4 +1,4 @@
-"""Held-out text as windows, and gzip's bits per byte for comparison."""
+"""Held-out text in windows, and gzip's bits per byte for comparison."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 class ValidationText:
     """The held-out documents of all sources, in order: `<|endoftext|>`, then every document with its own at the end.
 
-    Thanks to the opening token the model predicts every token, the first and the end of each document included. So
+    The opening token makes the model predict every token, so
 
         bits per byte = (sum of -ln p over `all_mask`) / ln 2 / `num_bytes`
 
-    counts everything needed to restore the text and its document borders, and is comparable with
-    `gzip_bits_per_byte()`, which compresses the same documents with a line feed between them. Windows do not overlap:
-    the model sees no text before its window, which makes bits per byte worse.
+    measures everything needed to restore the text and its document borders, like `gzip_bits_per_byte()`, which
+    compresses the documents with line feeds between them. Windows do not overlap: no text before a window helps the
+    model, which makes bits per byte worse.
 
-    `limit_tokens` keeps only the first tokens, for validation at intervals; bytes and text are those of these tokens.
+    `limit_tokens` keeps only the first tokens, for validation at intervals.
     """
 
     def __init__(
@@ -55,8 +55,8 @@ class ValidationText:
     def window(self, j: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Window j: tokens int64 [S], labels int64 [S], loss_mask float32 [S], all_mask float32 [S].
 
-        `loss_mask` is that of training (0 where the input is `<|endoftext|>`); `all_mask` is 1 on every target. The
-        last window is padded with `<|endoftext|>`, masked in both.
+        `loss_mask` is the training mask (0 if the input is `<|endoftext|>`); `all_mask` is 1 on every target. The last
+        window is padded with `<|endoftext|>`, masked in both.
         """
         if not 0 <= j < self.num_windows:
             raise IndexError(f"window {j} of {self.num_windows}")
