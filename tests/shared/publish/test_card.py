@@ -84,8 +84,8 @@ def test_figures_with_their_intervals(facts):
 def test_limits_name_what_it_fails_at(facts):
     shown = section(card(facts()), "Limits")
     assert "It fails at level2: 2.0 % (1.0 … 4.0 %)." in shown
-    assert "7,410,944 parameters and saw 1,000,000 tokens in all, 0.1 a parameter" in shown
-    assert "more than 64 tokens at a time" in shown  # its positions, not the packed samples
+    assert "7,410,944 parameters and saw 1,000,000 tokens in all, 0.1 per parameter" in shown
+    assert "at most 64 tokens at a time" in shown  # its positions, not the packed samples
     good = {name: value for name, value in MATH.items() if "level2" not in name}
     assert "fails at" not in section(card(facts(results=good)), "Limits")
 
@@ -109,7 +109,7 @@ def test_gains_of_ppo(facts):
 
 
 def test_nothing_measured_is_said(facts):
-    assert "Nothing was measured" in section(card(facts(results={})), "Evaluation")
+    assert "Nobody measured" in section(card(facts(results={})), "Evaluation")
 
 
 def test_paths_are_nobody_s_business(facts):
@@ -177,7 +177,7 @@ def test_front_matter(facts):
     }
     text = card(facts("chat-reward", {"eval/accuracy": 0.9, "eval/accuracy_low": 0.8, "eval/accuracy_high": 0.95}))
     assert "pipeline_tag: text-classification" in text and "license" not in text.split("---")[1]
-    assert "did not say under which licence" in section(text, "Licence")
+    assert "named no licence" in section(text, "Licence")
     assert "AutoModelForSequenceClassification" in section(text, "Use")
     assert "| held-out pairs | accuracy | **90.0 %** | 80.0 … 95.0 % |" in section(text, "Evaluation")
 
@@ -191,7 +191,7 @@ def test_the_system_turn_it_was_taught_with(facts):
 def test_variants(facts):
     quantised = Quantised(2.0, 5000, 14_800_000, [Variant("int4", 10_100_000, 2.0123)])
     shown = section(card(facts(quantised=quantised)), "Quantised variants")
-    assert "| as it is | 14.8 MB | 2.0000 |  |" in shown
+    assert "| unquantised | 14.8 MB | 2.0000 |  |" in shown
     assert "| [int4](int4) | 10.1 MB | 2.0123 | +0.0123 |" in shown
     assert 'subfolder="int4"' in shown and "5,000 held-out tokens" in shown
 
@@ -233,7 +233,7 @@ def test_lineage_from_elsewhere(facts, tmp_path):
     (theirs / "README.md").write_text("---\nlicense: llama3\n---\n# theirs\n")
     text = card(facts(parent={"run": str(theirs), "step": None, "hash": "33" * 32}))
     assert section(text, "Lineage").startswith("\n1. theirs, weights `3333333333333333`, licence llama3\n2. **math")
-    assert "It began from theirs, licence llama3." in section(text, "Licence")
+    assert "It started from theirs, licence llama3." in section(text, "Licence")
     assert str(tmp_path) not in text
 
 
@@ -247,7 +247,7 @@ def test_who_judged_is_named(facts, make_run):
     reward = make_run("rm", kind="chat-reward", results={"eval/accuracy": 0.9})
     said = {"run": str(reward), "step": 20, "hash": "44" * 32, "kind": "chat-reward", "name": "rm"}
     shown = section(card(facts("chat-ppo", reward_model=said)), "Lineage")
-    assert shown.strip().endswith("What PPO was given came from chat-reward/rm at step 20, weights `4444444444444444`.")
+    assert shown.strip().endswith("PPO's rewards came from chat-reward/rm at step 20, weights `4444444444444444`.")
 
 
 def test_a_text_of_somebody_else_was_measured(make_run):

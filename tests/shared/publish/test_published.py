@@ -163,7 +163,7 @@ def test_to_a_directory(own_copy, call, tmp_path):
     call(own_copy, "--to", target)
     assert (target / "model.safetensors").stat().st_nlink == 1  # a copy, not the run's own file
     card = (target / "README.md").read_text()
-    assert "did not say under which licence" in card
+    assert "named no licence" in card
     certificate = json.loads((target / "certificate.json").read_text())
     certificate["run"]["step"] = 3
     (target / "certificate.json").write_text(json.dumps(certificate))

@@ -6,14 +6,14 @@ from qwen_chat.reward.recipe import PAIRS
 from qwen_shared.publish.kind import Kind
 
 _GREETING = "Good evening, it is me, Ed."
-_CHECKED = "A dialogue counts where the answer passes the check that comes with it."
+_CHECKED = "A dialogue counts if the answer passes the dialogue's check."
 
 SFT = Kind("chat-sft", "A language model that converses.", "chat", example=_GREETING, counts=_CHECKED)
 REWARD = Kind(
     "chat-reward",
-    "A reward model: it gives a conversation one number, the higher the better its last answer.",
+    "A reward model: it gives a conversation one number, higher for a better last answer.",
     "reward",
-    counts="A pair counts where the preferred answer gets the higher number; a tie is half right.",
+    counts="A pair counts if the preferred answer gets the higher number; a tie is half right.",
     parity=reward_parity,
     generated_sources=(PAIRS,),
 )

@@ -12,6 +12,6 @@ SFT = Kind(
     "A language model that writes functions as they are described.",
     "chat",
     example="Implement scale_value(x). It should return 9 times x, plus 15.",
-    counts="A problem counts where the program passes all its tests, run in a sandbox.",
+    counts="A problem counts if the program passes all its tests, run in a sandbox.",
 )
 KINDS = (PRETRAIN, SFT)

@@ -7,6 +7,6 @@ SFT = Kind(
     "A language model that answers questions of mathematics step by step.",
     "chat",
     example="Mia found 20 pears and Rosa found 11. How many fewer did Rosa find?",
-    counts="A problem counts where the answer is proved equal to the known one.",
+    counts="A problem counts if the answer is proved equal to the known one.",
 )
 KINDS = (SFT,)

@@ -125,12 +125,12 @@ def _quantised(facts: CardFacts) -> str:
     if facts.quantised is None:
         return ""
     q = facts.quantised
-    cells = [["as it is", size(q.bytes), f"{q.loss:.4f}", ""]]
+    cells = [["unquantised", size(q.bytes), f"{q.loss:.4f}", ""]]
     cells += [[f"[{v.name}]({v.name})", size(v.bytes), f"{v.loss:.4f}", f"{v.loss - q.loss:+.4f}"] for v in q.variants]
     return (
-        table(["variant", "weights", "loss", "costs"], cells)
+        table(["variant", "weights", "loss", "cost"], cells)
         + f"\n\nNats per token on {q.tokens:,} held-out tokens of the training data. Weights of the linear layers are "
-        "rounded to the nearest, embeddings and the output layer stay. `compressed-tensors` has to be installed; "
+        "rounded to the nearest step, embeddings and the output layer stay. Install `compressed-tensors`, then "
         'load one with `from_pretrained(path, subfolder="int8")`.'.replace("int8", q.variants[0].name)
     )
 
@@ -152,7 +152,7 @@ def _training(facts: CardFacts) -> str:
     rows.append(["software", plain(", ".join(f"{k} {v}" for k, v in manifest.versions.items()))])
     if manifest.git_commit:
         rows.append(["commit", code(manifest.git_commit) + (", with changes" * manifest.git_commit.endswith("+"))])
-    rows.append(["began", plain(manifest.created)])
+    rows.append(["started", plain(manifest.created)])
     if link := _wandb(facts):
         rows.append(["W&B", link])
     shown = {key: value for key, value in recipe.items() if key not in _LEFT_OUT}
@@ -185,7 +185,7 @@ def _lineage(facts: CardFacts) -> str:
     )
     numbered = "\n".join(f"{i}. {line}" for i, line in enumerate(lines, start=1))
     if reward := reward_model_row(checkpoint):
-        return f"{numbered}\n\nWhat {checkpoint.kind.method} was given came from {_parent(reward)}."
+        return f"{numbered}\n\n{checkpoint.kind.method}'s rewards came from {_parent(reward)}."
     return numbered
 
 
@@ -204,16 +204,16 @@ def _limits(facts: CardFacts) -> Iterable[str]:
         counted = "" if mine else ", this last run not counted"
         yield (
             f"It has {facts.parameters:,} parameters and saw {tokens:,} tokens in all{counted}, "
-            f"{tokens / facts.parameters:,.1f} a parameter: judge what it can know by that."
+            f"{tokens / facts.parameters:,.1f} per parameter, which limits what it can know."
         )
-    yield f"It was not trained on more than {_length(facts):,} tokens at a time."
+    yield f"It was trained on at most {_length(facts):,} tokens at a time."
     if kind.model == "base":
         yield "It continues text. Nobody taught it to answer, to follow instructions or to stop."
     elif kind.model == "reward":
         yield "Its numbers compare answers to one prompt. Alone, or between prompts, they mean nothing."
     else:
         taught = ", ".join(plain(row.name) for row in facts.data)
-        yield f"It was taught by {taught}; what is unlike that, it was not taught."
+        yield f"It learned from {taught}, and from nothing unlike that."
     measured = with_intervals(facts.results)
     if measured and (worst := min(measured, key=lambda row: row.value)).value < 0.5:
         yield f"It fails at {plain(worst.task)}: {share(worst.value)} ({interval(worst.low, worst.high)})."
@@ -222,7 +222,7 @@ def _limits(facts: CardFacts) -> Iterable[str]:
             change = f"{row.value:+.3f} ({row.low:+.3f} … {row.high:+.3f})"
             yield f"{kind.method} made {plain(row.task)} worse: {change}."
     if not checkpoint.is_last:
-        yield "It is not the run's last checkpoint: what was measured of that one is not said here."
+        yield "It is not the run's last checkpoint; results of the last one are not shown here."
     yield "Nobody measured whether what it says is safe, fair or true."
 
 
@@ -235,19 +235,19 @@ def _parity(facts: CardFacts) -> str:
         f"These files were read back from the disk and compared with the run's checkpoint: {tensors['compared']} "
         f"tensors equal {equal}; outputs within {logits['max_difference']:.1e} ({layers}{logits['precision']}, "
         f"tolerance {logits['tolerance']:.0e} of the largest); {ids['ids']:,} token ids of {ids['texts']} texts equal "
-        "to the trainer's. `certificate.json` has it all; `sha256sum -c SHA256SUMS` checks the files."
+        "to the trainer's. `certificate.json` has the details; `sha256sum -c SHA256SUMS` checks the files."
     )
 
 
 def _licence(facts: CardFacts) -> str:
     weights = (
-        f"Of the weights: **{plain(facts.licence)}**."
+        f"Weights: **{plain(facts.licence)}**."
         if facts.licence
-        else "Whoever published this did not say under which licence the weights are: ask before you use them."
+        else "The publisher named no licence for the weights: ask before you use them."
     )
-    began = [f"It began from {plain(a.name)}, licence {plain(a.licence)}." for a in facts.parents if a.licence]
+    began = [f"It started from {plain(a.name)}, licence {plain(a.licence)}." for a in facts.parents if a.licence]
     licences = dict.fromkeys(plain(row.licence or "not stated") for row in facts.data)
-    return " ".join([weights, *began, f"Of the data: {', '.join(licences)}."] if licences else [weights, *began])
+    return " ".join([weights, *began, f"Data: {', '.join(licences)}."] if licences else [weights, *began])
 
 
 # ---- parts of sections

@@ -23,9 +23,9 @@ def evaluation_section(checkpoint: Checkpoint, results: Results) -> str:
             ]
             for row in rows
         ]
-        said = "*Before*: the model that training began from, asked the same." if any(r[2] for r in cells) else ""
+        said = "*Before*: the parent model, asked the same." if any(r[2] for r in cells) else ""
         if any(row[-1] for row in cells):
-            said += " *Nearest training example*: what repeating that one's answer would get."
+            said += " *Nearest training example*: the score of repeating its answer."
         notes = " ".join(filter(None, (checkpoint.kind.counts, said, "Intervals are Wilson's.")))
         parts.append(f"{table(header, cells)}\n\n{notes}")
     if rows := gains(results):
@@ -36,7 +36,7 @@ def evaluation_section(checkpoint: Checkpoint, results: Results) -> str:
         cells = [[length, *(f"{found[k]:.4f}" for k in _BY_LENGTH)] for length, found in lengths.items()]
         parts.append("By context length:\n\n" + table(["tokens", *_BY_LENGTH.values()], cells))
     if not parts:
-        return "Nothing was measured of this model. Whoever published it knows that, and so should you."
+        return "Nobody measured how good this model is. It was published all the same."
     if more := _more(results):
         parts.append(more)
     return "\n\n".join(parts)
@@ -59,7 +59,7 @@ def _gains(rows: list[Measured], results: Results, method: str) -> str:
     header = ["measure of answers", "before", "this model", "gain", "95 % interval of the gain"]
     return (
         table(header, cells) + "\n\nThe same held-out prompts before and after, compared pair by pair. `reward` is "
-        f"what {method} was given."
+        f"what {method} maximised."
     )
 
 
@@ -83,4 +83,4 @@ def _more(results: Results) -> str:
     names = [n for n in results if n.startswith("eval/") and not n.endswith(("_low", "_high"))]
     shown = {f"eval/{row.task}/{row.metric}" for row in with_intervals(results)}
     rows = [[code(n), f"{results[n]:g}"] for n in names if n not in shown]
-    return folded("Every other figure", table(["name", "value"], rows)) if rows else ""
+    return folded("All other results", table(["name", "value"], rows)) if rows else ""

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
-import tempfile
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -48,7 +46,7 @@ def main(args: argparse.Namespace) -> int:
     """Returns the exit code. Raises UserError, before anything is written, for a user's mistake."""
     from rich.console import Console
 
-    from qwen_shared.files import write_atomic
+    from qwen_shared.files import atomic_file, write_atomic
 
     out, report = (Path(name).expanduser() if name else None for name in (args.to, args.report))
     reader = _reader(args)
@@ -59,7 +57,9 @@ def main(args: argparse.Namespace) -> int:
             if out is None:
                 deque(rows, maxlen=0)
             else:
-                _write_rows(out, rows)
+                with atomic_file(out) as file:
+                    for row in rows:
+                        file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
         if report is not None:
             write_atomic(report, json.dumps(reader.report.as_dict(), ensure_ascii=False, indent=1) + "\n")
     except OSError as error:
@@ -169,20 +169,3 @@ def _progress() -> Iterator[Meter]:
     task = bar.add_task("", total=None)
     with bar:
         yield Meter(lambda done, total: bar.update(task, completed=done, total=total))
-
-
-def _write_rows(path: Path, rows: Iterator[dict[str, Any]]) -> None:
-    """All rows, or no file."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            for row in rows:
-                file.write(json.dumps(row, ensure_ascii=False) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
