@@ -1,4 +1,4 @@
-"""DeepSpeed's files: a recipe's keys are refused in them, and those here are complete."""
+"""DeepSpeed's files are complete and without a recipe's keys."""
 
 import json
 
@@ -13,7 +13,7 @@ RECIPES = deepspeed_config.CONFIGS.parent / "reward"
 
 
 @pytest.mark.parametrize("name", ["zero0", "zero1", "zero2", "zero3"])
-def test_deepspeeds_files_leave_the_recipe_what_is_the_recipes(name):
+def test_the_files_here_leave_the_recipe_its_keys(name):
     config = deepspeed_config.load_config(name, 2, 4, 1.0, "bf16")
     assert config["zero_optimization"]["stage"] == int(name[-1])
     assert config["train_micro_batch_size_per_gpu"] == 2

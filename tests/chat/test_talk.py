@@ -1,4 +1,4 @@
-"""Talking: whole characters, harmless ones, a history that fits, commands, and a real terminal with Ctrl-C."""
+"""Talking: whole characters, escaped ones, a history that fits, commands, and a real terminal with Ctrl-C."""
 
 import argparse
 import io
@@ -37,7 +37,7 @@ TOKENIZER = load_tokenizer("default")
 # ---- characters
 
 
-def test_what_a_terminal_would_obey_is_only_shown():
+def test_control_characters_are_escaped():
     hostile = "\x1b]0;title\x07\x1b[2J\x9b31m\x08\x00\rb\u202eabc\u2066\x7f"
     text = escape_control_characters(hostile)
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", text)
@@ -55,7 +55,7 @@ def test_trimming_waits_for_nothing():
 
 @dataclass
 class Script:
-    """Stands in for `stream`: says these ids, and keeps what it was asked."""
+    """Replaces `stream`: gives these ids and records its prompts."""
 
     answers: list[list[int]]
     prompts: list[list[int]] = field(default_factory=list)
@@ -86,7 +86,7 @@ def turns(*texts):
     return [{"role": ("user", "assistant")[i % 2], "content": text} for i, text in enumerate(texts)]
 
 
-def test_the_model_reads_what_it_was_trained_on(script):
+def test_the_prompt_is_rendered_as_in_training(script):
     asked = script("Hello!", "Fine.")
     chat = a_chat("Be kind.")
     assert "".join(chat.ask("Hi")) == "Hello!" and "".join(chat.ask("And you?")) == "Fine."
@@ -112,7 +112,7 @@ def test_characters_come_whole(script):
 
 
 def list_of_bytes(text):
-    """The ids of single bytes: the worst cut there is."""
+    """The ids of single bytes: the worst way to cut a text."""
     id_of = {TOKENIZER.token_bytes(id): id for id in range(TOKENIZER.vocab_size) if len(TOKENIZER.token_bytes(id)) == 1}
     return [id_of[bytes([byte])] for byte in text.encode()]
 
@@ -133,7 +133,7 @@ def test_the_oldest_turns_go_first(script):
     assert "question 7" in seen and "question 0" not in seen
 
 
-def test_what_never_fits_is_refused_and_leaves_no_trace(script):
+def test_a_text_that_never_fits_is_refused_and_changes_nothing(script):
     script("fine", "fine")
     chat = a_chat(positions=100)
     list(chat.ask("Hi"))
@@ -143,7 +143,7 @@ def test_what_never_fits_is_refused_and_leaves_no_trace(script):
     list(chat.ask("Hi"))
 
 
-def test_stopping_keeps_what_was_said(script):
+def test_stopping_keeps_the_answer_so_far(script):
     script("one two three four", "x")
     chat = a_chat()
     answer = chat.ask("Count")
@@ -183,7 +183,7 @@ class Out:
 
 @pytest.fixture
 def converse(monkeypatch):
-    """Gives a session lines of input; returns what was answered and what the program told."""
+    """Runs a session on lines of input; returns its answers and messages."""
 
     def run(chat, *lines):
         told, out = [], Out()
@@ -291,7 +291,7 @@ def test_without_a_name_the_newest_finished_run_talks(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def babbler(tmp_path_factory):
-    """A model that says anything at all, on and on."""
+    """A model that never stops."""
     import torch
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
@@ -359,7 +359,7 @@ _IN_ITS_TERMINAL = (
 
 
 class Terminal:
-    """The command in a terminal of its own, as a person has it."""
+    """The command in a real terminal."""
 
     def __init__(self, words, environment):
         self.seen = ""

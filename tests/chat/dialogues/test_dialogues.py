@@ -1,4 +1,4 @@
-"""The embedded dialogues: right, apart from the held-out ones, told apart by their checks, the same wherever made."""
+"""Embedded dialogues: right, disjoint from held-out ones, told apart by their checks, reproducible."""
 
 import hashlib
 import json
@@ -63,7 +63,7 @@ def test_near_cores_are_wrong_in_every_style(apart):
 
 
 def test_an_answer_to_another_question_is_wrong(apart):
-    """But where it says what this one asks for too: the same name, word or capital, or a refusal."""
+    """Unless it also states what this one asks for: the same name, word or capital, or a refusal."""
     tried = 0
     for index, dialogue in enumerate(apart):
         for other in apart[index % 7 :: 7]:
@@ -93,7 +93,7 @@ def test_no_answer_and_a_refusal_besides_are_wrong(apart):
         ("hello", ("Hi", "Tom"), ("hi, Tom!", "Oh, hi there Tom"), ("Hello, Tom", "Hi, Ben", "Hi!")),
     ],
 )  # fmt: skip
-def test_checks_look_at_what_was_asked_and_not_at_the_words_around_it(name, values, rights, wrongs):
+def test_checks_read_the_core_and_not_the_words_around_it(name, values, rights, wrongs):
     dialogue = next(d for d in training(0, COUNT) if d.family == name and d.language == "en")
     asked = BY_NAME[name].solve("en", *values).target
     dialogue = replace(dialogue, target=asked)
@@ -126,7 +126,7 @@ def test_held_out_parameters_are_new_combinations_of_trained_values(dialogues, a
             assert value in trained[dialogue.family, dialogue.language, slot], dialogue
 
 
-def test_languages_come_equally_often_and_what_is_learned_first_less_often(dialogues, apart):
+def test_languages_are_equally_frequent_and_early_kinds_rarer(dialogues, apart):
     assert set(KINDS) == {"greeting", "question", "instruction", "refusal", "role", "multi_turn"}
     shares = Counter((dialogue.family, dialogue.language) for dialogue in dialogues)
     weights = {
@@ -194,7 +194,7 @@ def test_messages_and_columns(apart):
 
 
 def test_the_same_everywhere():
-    """Fixed by this digest: another one means that figures measured before no longer compare."""
+    """Another digest means that earlier measurements no longer compare."""
     made = [*training(7, 500), *prompts(7, 100), *held_out()]
     answers = [f"{pair.chosen}{pair.rejected}" for pair in (*pairs(7, 200), *held_out_pairs(200))]
     texts = [json.dumps([messages(dialogue), columns(dialogue)]) for dialogue in made]

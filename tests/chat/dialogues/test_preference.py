@@ -1,4 +1,4 @@
-"""The preference score reads the style that was written; pairs follow it; length says nothing."""
+"""The preference score reads the written style; pairs follow it; length tells nothing."""
 
 import itertools
 from collections import Counter, defaultdict
@@ -57,7 +57,7 @@ def test_score_has_room_to_rise():
 
 
 def test_two_styles_half_and_half():
-    """Features go together as a mixture of two tendencies makes them: covariance 0.2² between any two."""
+    """A mixture of two styles: covariance 0.2² between any two features."""
     rng = Random(0)
     styles = [draw_style(rng) for _ in range(20_000)]
     for one, other in itertools.combinations(("whole", "offer", "plain", "direct"), 2):
@@ -144,7 +144,7 @@ def test_longer_wins_half_the_time(drawn, part):
 
 
 def test_a_wrong_core_may_have_the_better_style(drawn):
-    """Whether or not it has, it is rejected; in part of the pairs nothing but the core differs."""
+    """It is rejected anyway; in some pairs only the core differs."""
     styles = defaultdict(int)
     for pair in drawn:
         if pair.reason == "core":
@@ -153,7 +153,7 @@ def test_a_wrong_core_may_have_the_better_style(drawn):
     assert min(styles.values()) > 0.1 * sum(styles.values())
 
 
-def test_refusals_are_preferred_to_what_was_asked_for(drawn):
+def test_refusals_are_preferred_to_compliance(drawn):
     found = [pair for pair in drawn if pair.tag == "refusal" and pair.reason == "core"]
     assert len(found) > 30
     undue = [

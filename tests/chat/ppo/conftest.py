@@ -4,7 +4,7 @@ import torch
 
 @pytest.fixture(autouse=True)
 def one_thread():
-    """Tensors this small are no work for two."""
+    """Threads slow such small tensors down."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

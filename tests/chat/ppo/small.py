@@ -1,4 +1,4 @@
-"""A trainer of a random model so small that a step takes a tenth of a second."""
+"""A trainer of a random model that takes a tenth of a second per step."""
 
 import copy
 

@@ -1,4 +1,4 @@
-"""Alarms sound when they must, once."""
+"""Each alarm is given when it must be, and once."""
 
 from qwen_chat.ppo.alarms import AlarmBell
 from qwen_chat.ppo.recipe import Alarms

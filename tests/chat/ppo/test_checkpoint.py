@@ -1,4 +1,4 @@
-"""What PPO goes on from is whole and as it was written, or is not taken."""
+"""A run resumes only from a checkpoint that is whole and unchanged."""
 
 import shutil
 import subprocess
@@ -39,7 +39,7 @@ def take_a_step(engine):
 
 @pytest.mark.parametrize("file", ["policy.pt", "state.json"])
 @pytest.mark.parametrize("harm", ["a bit", "the end"])
-def test_a_harmed_one_is_passed_over(file, harm, tmp_path, capsys):
+def test_a_damaged_checkpoint_is_skipped(file, harm, tmp_path, capsys):
     engine, count, weights = make(), Count(), {}
     for step in (1, 2, 3):
         take_a_step(engine)

@@ -1,4 +1,4 @@
-"""How memory is divided decides no loss."""
+"""ZeRO stages do not change losses."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""Gains are paired; answers come back whatever they say."""
+"""Paired gains, and answers in files."""
 
 import pytest
 
@@ -14,7 +14,7 @@ def test_gains_are_paired():
     assert found["gain_sd/reward"] == pytest.approx(1.0 / figures(before, ["reward"])["val/reward_std"])
 
 
-def test_answers_come_back_whatever_they_say(tmp_path):
+def test_answers_with_any_separator_come_back(tmp_path):
     rows = [
         {"prompt": [], "text": f"a{separator}b"} for separator in ("\n", "\u2028", "\u2029", "\u0085", "\r", "\x1c")
     ]

@@ -67,8 +67,8 @@ def test_a_run_keeps_its_contract(unbroken, base_run, qwen_chat, results_are_dec
     assert "finished" in qwen_chat("--run-dir", unbroken).stdout
 
 
-def test_what_is_to_be_looked_at(unbroken):
-    """Samples beside those of before at validations, all answers at the end, and the report of both."""
+def test_tables_and_report(unbroken):
+    """Samples at validations, all answers at the end, and the report."""
     tables = [json.loads(line) for line in (unbroken / "tables.jsonl").read_text().splitlines()]
     assert [table["step"] for table in tables] == [3, 6]
     columns = ["step", "prompt", "before", "reward_before", "text", "reward"]
@@ -86,7 +86,7 @@ def test_what_is_to_be_looked_at(unbroken):
         assert words in page
 
 
-def test_warm_up_is_seen_in_the_figures(unbroken):
+def test_metrics_show_the_warm_up(unbroken):
     steps = metrics(unbroken)
     assert "ppo/policy_gradient" not in steps[1]
     assert steps[2]["ppo/kl"] == pytest.approx(0.0, abs=1e-6)
@@ -115,7 +115,7 @@ def test_a_run_that_was_stopped_goes_on_exactly(number, unbroken, command, qwen_
 
 
 def metrics(run_dir):
-    """Every step's figures but for what the clock says."""
+    """Metrics of every step without times."""
     path = run_dir / "metrics.jsonl"
     lines = path.read_text().splitlines() if path.is_file() else []
     rows = [json.loads(line) for line in lines]
@@ -167,7 +167,7 @@ def test_mistakes_are_one_line(qwen_chat, tmp_path):
 
 @pytest.mark.slow
 def test_only_the_export_is_left(unbroken, qwen_chat, tmp_path):
-    """Killed after the last step: the figures are those of the answers that were given, not of none."""
+    """Killed after the last step: the results are those of the given answers."""
     run_dir = tmp_path / "run"
     shutil.copytree(unbroken, run_dir)
     shutil.rmtree(run_dir / "export")
@@ -182,7 +182,7 @@ def test_only_the_export_is_left(unbroken, qwen_chat, tmp_path):
 
 @pytest.mark.slow
 def test_other_prompts_are_noticed(qwen_chat, tmp_path):
-    """Separators that only some programs take for line ends are text like any other."""
+    """Also with Unicode line separators in texts."""
     prompts = tmp_path / "prompts.jsonl"
     rows = [{"prompt": f"What is {i}\u2028 and {i}?", "answer": str(2 * i)} for i in range(60)]
     prompts.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
@@ -200,7 +200,7 @@ def test_other_prompts_are_noticed(qwen_chat, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_harmed_checkpoint_is_passed_over(unbroken, qwen_chat, tmp_path):
+def test_a_damaged_checkpoint_is_skipped(unbroken, qwen_chat, tmp_path):
     run_dir = shutil.copytree(unbroken, tmp_path / "run", ignore=shutil.ignore_patterns("export", "evaluation"))
     manifest = json.loads((run_dir / "manifest.json").read_text()) | {"status": "failed"}
     (run_dir / "manifest.json").write_text(json.dumps(manifest))

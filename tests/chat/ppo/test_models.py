@@ -1,4 +1,4 @@
-"""Adapters on the policy: the weights below them are the reference, and stay."""
+"""Adapters on the policy; the frozen weights are the reference."""
 
 import importlib.util
 
@@ -25,7 +25,7 @@ def inputs():
     return ids, torch.ones_like(ids, dtype=torch.bool), torch.tensor([[3, 4], [2, 3]])
 
 
-def test_without_adapters_it_is_the_start_to_the_bit(saved):
+def test_without_adapters_it_is_the_parent_to_the_bit(saved):
     directory, lm = saved
     policy = PolicyModel(load_policy(directory, torch.float32, Lora(rank=4, alpha=8))).eval()
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Rows of every form become what a model is asked, each on one side of the split."""
+"""Rows of every format become prompts, each on one side of the split."""
 
 import json
 

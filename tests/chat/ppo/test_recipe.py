@@ -1,4 +1,4 @@
-"""The recipe's sections: the report's numbers, and what cannot be meant."""
+"""The report's numbers, and contradictions."""
 
 import subprocess
 import sys
@@ -25,7 +25,7 @@ def test_the_reports_numbers_are_the_defaults():
         ({"kl_coeff": 0.1}, "kl_coeff"),
     ],
 )
-def test_what_cannot_be_meant_is_refused(keys, word):
+def test_contradictions_are_refused(keys, word):
     with pytest.raises(ValidationError, match=word):
         Reward(**keys)
 

@@ -1,4 +1,4 @@
-"""Where responses come from."""
+"""Responses from both samplers."""
 
 import torch
 
@@ -10,7 +10,7 @@ from .small import small_lm, some_queries
 
 
 class StandInVllm:
-    """Keeps what it was told; ends the first answer, and cuts all others off."""
+    """Records its weights; ends the first answer and cuts the others off."""
 
     def __init__(self, directory, tokenizer, memory_share):
         self.asked, self.weights = (directory, memory_share), {}

@@ -1,4 +1,4 @@
-"""Reward functions by name, and what happens where one cannot judge."""
+"""Reward functions by name, and their errors."""
 
 import pytest
 
@@ -22,7 +22,7 @@ def test_every_package_s_functions_are_found_by_name():
         find_function("chequed", "reward.functions")
 
 
-def test_a_function_that_cannot_judge_says_what_it_lacks():
+def test_a_function_that_cannot_score_names_what_is_missing():
     with pytest.raises(UserError, match=r"reward function math: .*right answers in a column"):
         score_by(find_function("math", "reward.functions"), "math", responses("4"))
     with pytest.raises(UserError, match="1 scores for 2 responses"):

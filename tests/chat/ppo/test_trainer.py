@@ -1,4 +1,4 @@
-"""The step as a whole: what must hold whatever is learned."""
+"""Invariants of a whole step."""
 
 import itertools
 
@@ -84,7 +84,7 @@ def test_a_rewarded_token_grows_likelier_at_every_step():
 
 
 def _tilt(trainer, token):
-    """A random model draws a token of thousands once in thousands: make it likely enough to be seen in every step."""
+    """A random model samples a token once in thousands: make it frequent enough to be seen in every step."""
     lm = trainer.models.policy.module.lm
     with torch.no_grad():
         lm.get_output_embeddings().weight *= 0.05

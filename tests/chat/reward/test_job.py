@@ -148,7 +148,7 @@ def test_zero_changes_no_loss(reward, tmp_path):
 
 
 @pytest.mark.slow
-def test_two_stages_are_one_after_the_other(reward, start, tmp_path, results_are_declared):
+def test_two_stages_follow_each_other(reward, start, tmp_path, results_are_declared):
     words = ["data.pmp_sources=[pairs]", "training.steps=4", "pmp.lr=1e-3"]
     both, pmp, finetune = tmp_path / "both", tmp_path / "pmp", tmp_path / "finetune"
     reward("--run-dir", both, "stage=both", *words)
@@ -176,8 +176,8 @@ def test_plan_and_mistakes(reward, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("harm", ["a bit", "the end"])
-def test_a_harmed_checkpoint_is_passed_over(harm, reward, finished, tmp_path):
-    """Training goes on from the one before, as if the newest had never been."""
+def test_a_damaged_checkpoint_is_skipped(harm, reward, finished, tmp_path):
+    """Training goes on from the one before."""
     run_dir = shutil.copytree(finished, tmp_path / "run", ignore=shutil.ignore_patterns("export", "evaluation"))
     manifest = json.loads((run_dir / "manifest.json").read_text()) | {"status": "failed"}
     (run_dir / "manifest.json").write_text(json.dumps(manifest))

@@ -1,4 +1,4 @@
-"""The reward is that of the end token, wherever padding lies and whatever pads."""
+"""The reward is read at the end token, for any padding."""
 
 import pytest
 import torch
@@ -35,7 +35,7 @@ ROWS = [[1, 2, 3, END], [4, 5, 6, 8, 9, 10, END], [11, END, 12, END], [END]]
 
 
 def by_hand(module, row: list[int]) -> float:
-    """The hidden state of the row's last id, in a batch of its own, through the head."""
+    """The head on the hidden state of the row's last id, in a batch of its own."""
     with torch.no_grad():
         hidden = module.base_model(torch.tensor([row]), use_cache=False).last_hidden_state
         return float(module.score(hidden[0, -1]))
@@ -61,7 +61,7 @@ def test_no_mask_means_no_padding(module):
     assert float(found) == pytest.approx(by_hand(module, ROWS[1]), abs=1e-5)
 
 
-def test_what_pads_is_never_looked_at(module):
+def test_padding_changes_no_reward(module):
     one, other = (RewardModel(module, pad_id).score(ROWS) for pad_id in (PAD, 40))
     assert one == pytest.approx(other, abs=1e-5)
 

@@ -1,4 +1,4 @@
-"""The order of training: every pair once an epoch, the same each time, and little padding."""
+"""Every pair once an epoch, reproducibly, with little padding."""
 
 import numpy as np
 

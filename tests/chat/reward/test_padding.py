@@ -1,4 +1,4 @@
-"""Whoever loads a reward model with its tokenizer pads with an id that ends no answer."""
+"""A saved reward model and tokenizer pad with an id that ends no answer."""
 
 from transformers import AutoTokenizer
 

@@ -114,7 +114,7 @@ def test_long_conversations_lose_first_questions_never_the_end():
     assert 10 < needed < 60
 
 
-def test_what_is_dropped_is_counted_and_too_much_is_refused(tmp_path):
+def test_dropped_pairs_are_counted_and_too_many_are_refused(tmp_path):
     rows = [{"prompt": f"q {i}", "chosen": "yes", "rejected": "no"} for i in range(50)]
     rows += [{"prompt": "same", "chosen": "a", "rejected": "a"}]
     rows += [{"prompt": "long", "chosen": "word " * 300, "rejected": "a"}]

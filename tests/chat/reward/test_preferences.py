@@ -1,4 +1,4 @@
-"""The forms of preferences: what is shared, what is better, and what is said of rows that are none."""
+"""Formats of preferences, and errors of rows that have none."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The report's figures, against plain counting."""
+"""Metrics against plain counting."""
 
 import json
 import math
@@ -11,7 +11,7 @@ from qwen_shared.evaluation.scoring import wilson
 from qwen_shared.tokenizer import load_tokenizer
 
 
-def test_figures_of_pairs():
+def test_metrics_of_pairs():
     found = pair_figures([2.0, 0.0, 1.0, 1.0], [0.0, 1.0, 1.0, -1.0])
     margins = [2.0, -1.0, 0.0, 2.0]
     assert found["accuracy"] == 2.5 / 4
@@ -23,7 +23,7 @@ def test_figures_of_pairs():
     assert pair_figures([-1e6], [1e6])["loss"] == 2e6
 
 
-def test_calibration_compares_what_is_said_with_what_is_right():
+def test_calibration_compares_confidence_with_accuracy():
     sure = math.log(0.75 / 0.25)  # sigmoid: 0.75
     bins = calibration([sure, sure, sure, -sure, 0.01])
     assert [(b.pairs, round(b.confidence, 2), b.accuracy) for b in bins] == [(1, 0.5, 1.0), (4, 0.75, 0.75)]
@@ -50,8 +50,8 @@ def test_every_pair_is_kept_to_be_read(tmp_path):
     columns = {"chosen_ids": ids[:1] * 2, "rejected_ids": ids[1:] * 2, "shared": [shared] * 2}
     pairs = datasets.Dataset.from_dict(columns | {"tag": ["x", "y"], "reason": [None, None]})
     path = tmp_path / "evaluation" / "pairs.jsonl"
-    figures, rows = report(pairs, [1.0, 0.0], [0.0, 1.0], tokenizer, path, "pairs")
-    assert (figures["tag/x/accuracy"], figures["tag/y/accuracy"]) == (1.0, 0.0)
+    metrics, rows = report(pairs, [1.0, 0.0], [0.0, 1.0], tokenizer, path, "pairs")
+    assert (metrics["tag/x/accuracy"], metrics["tag/y/accuracy"]) == (1.0, 0.0)
     assert [json.loads(line) for line in path.read_text().splitlines()] == rows
     assert rows[0]["prompt"] + rows[0]["chosen"] == "What? A word."
     assert rows[0]["prompt"] + rows[0]["rejected"] == "What? Another word."

@@ -1,4 +1,4 @@
-"""Batches of responses as they come: of different lengths."""
+"""Batches of responses of different lengths."""
 
 from types import SimpleNamespace
 
@@ -10,7 +10,7 @@ from .layouts import LENGTHS, lay_out
 
 @pytest.fixture
 def ragged():
-    """ragged(side=…, extra=…, …): the same numbers for the same seed, whatever the layout."""
+    """ragged(side=…, extra=…, …): the same numbers for the same seed in any layout."""
 
     def make(side="right", extra=0, fill=float("nan"), dtype=torch.float64, seed=0, lengths=LENGTHS):
         draw = torch.Generator().manual_seed(seed)

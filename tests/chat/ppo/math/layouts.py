@@ -1,4 +1,4 @@
-"""Rows of different lengths, laid out with padding on either side and of any width, with garbage in it."""
+"""Rows of different lengths with padding on either side, of any width, with garbage in it."""
 
 import torch
 

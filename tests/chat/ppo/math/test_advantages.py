@@ -10,7 +10,7 @@ GAMMAS_AND_LAMBDAS = [(1.0, 0.95), (0.99, 0.9), (1.0, 1.0), (0.9, 0.0), (0.0, 0.
 
 
 def plain(rewards, values, gamma, gae_lambda):
-    """Lists of one response, by the definition: a sum of every later error."""
+    """One response by the definition: a sum over all later errors."""
     following = [*values[1:], 0.0]
     errors = [r + gamma * n - v for r, n, v in zip(rewards, following, values, strict=True)]
     advantages = [
@@ -37,7 +37,7 @@ def test_equal_to_a_plain_loop(ragged, side, extra, gamma, gae_lambda, dtype):
             torch.testing.assert_close(got[i][real].double(), want, rtol=1e-6, atol=1e-6)
 
 
-def test_with_lambda_1_and_gamma_1_a_return_is_what_is_still_to_come(ragged):
+def test_with_lambda_1_and_gamma_1_a_return_is_the_sum_of_later_rewards(ragged):
     batch = ragged()
     _, returns = advantages_and_returns(batch.returns, batch.values, batch.mask, 1.0, 1.0)
     rewards = batch.returns.masked_fill(~batch.mask, 0.0)

@@ -1,4 +1,4 @@
-"""All parts together learn: a table of logits, one token per response, a reward for one of the tokens."""
+"""All parts together learn a bandit: a table of logits, one token per response, one rewarded token."""
 
 from itertools import pairwise
 

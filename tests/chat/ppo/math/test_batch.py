@@ -1,4 +1,4 @@
-"""A rollout's padding is invisible, and models are asked at the right columns."""
+"""Padding does not matter, and the models' outputs are taken at the right columns."""
 
 from dataclasses import fields
 
@@ -13,7 +13,7 @@ SIDES = [(p, r, extra) for p in ("left", "right") for r in ("left", "right") for
 
 
 def padded(rows, side, extra, garbage=99):
-    """As `pad`, with columns of padding added and other ids in it."""
+    """Like `pad`, with more padding and other ids in it."""
     ids, mask = pad(rows, side)
     more = torch.zeros(len(rows), extra, dtype=torch.bool)
     mask = torch.cat((mask, more) if side == "right" else (more, mask), dim=1)
@@ -35,7 +35,7 @@ def rollout_of(prompt_side="left", response_side="right", extra=0):
     return Rollout(prompts, prompt_mask, responses, mask, ended, *columns, torch.tensor([0.5, -1.0, 2.0]))
 
 
-def test_pad_marks_what_is_real_even_where_it_has_the_padding_id():
+def test_pad_marks_real_tokens_that_equal_the_padding_id():
     ids, mask = pad([[0, 1], [2, 0, 0]], "left")
     assert ids.tolist() == [[0, 0, 1], [2, 0, 0]]
     assert mask.tolist() == [[False, True, True], [True, True, True]]

@@ -21,7 +21,7 @@ def exact(policy, reference):
 
 
 def expected(policy, reference, estimator):
-    """The estimator's mean over draws from the policy: probabilities as weights, without gradient through them."""
+    """The estimator's mean over the policy's samples, weighted by probability, without gradient through the weights."""
     logs = policy.log_softmax(-1)
     return (logs.exp().detach() * kl_per_token(logs[None], reference[None], EVERY, estimator)[0]).sum()
 

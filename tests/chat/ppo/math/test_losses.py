@@ -1,4 +1,4 @@
-"""Losses and their gradients against plain loops, finite differences, and cases worked out by hand."""
+"""Losses and gradients against plain loops, finite differences and cases by hand."""
 
 import math
 
@@ -106,7 +106,7 @@ def test_value_clip_by_cases(value, old, target, loss, slope):
 
 
 def test_parts_add_up_to_the_whole(ragged):
-    """Micro-batches and ranks of any size, divided by the tokens of all: losses and statistics."""
+    """For micro-batches and ranks of any size: losses and statistics."""
     batch = ragged()
     rows = [torch.tensor([0, 3]), torch.tensor([1]), torch.tensor([2, 4])]
 
@@ -122,7 +122,7 @@ def test_parts_add_up_to_the_whole(ragged):
 
 
 def test_approximate_kl_is_that_of_the_old_policy_from_the_new():
-    """Enumerated: old probabilities as weights of the tokens that the old policy draws."""
+    """Enumerated, with the old probabilities as weights."""
     logits = torch.randn(2, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).log_softmax(-1)
     old, new = logits
     truth = (old.exp() * (old - new)).sum().item()

@@ -1,4 +1,4 @@
-"""From the model's logits to the gradient of its weights, the padding's side, width and content change nothing."""
+"""Side, width and content of the padding change no result, from logits to gradients of weights."""
 
 import pytest
 import torch
@@ -18,40 +18,40 @@ LAYOUTS = [("left", 0, float("nan")), ("right", 4, float("inf")), ("left", 4, -1
 
 
 def everything(batch):
-    """Every figure of a step, per-token ones by token, and the gradients of all losses."""
+    """Every result of a step, per-token ones by token, and the gradients of all losses."""
     mask, tokens = batch.mask, batch.tokens
     leaves = {name: getattr(batch, name).detach().requires_grad_() for name in ("logprobs", "values")}
-    figures = {}
+    results = {}
     for estimator in ("k1", "k2", "k3"):
-        figures[estimator] = kl_per_token(batch.old_logprobs, batch.reference_logprobs, mask, estimator)
-    figures["rewards"] = token_rewards(batch.scores, figures["k1"], mask, 0.04)
-    advantages, returns = advantages_and_returns(figures["rewards"], batch.old_values, mask, 0.99, 0.95)
+        results[estimator] = kl_per_token(batch.old_logprobs, batch.reference_logprobs, mask, estimator)
+    results["rewards"] = token_rewards(batch.scores, results["k1"], mask, 0.04)
+    advantages, returns = advantages_and_returns(results["rewards"], batch.old_values, mask, 0.99, 0.95)
     white = whiten(advantages, mask, moments(advantages, mask))
-    figures |= {"advantages": advantages, "returns": returns, "white": white}
-    figures["policy"] = policy_loss(leaves["logprobs"], batch.old_logprobs, white, mask, 0.2, tokens)
-    figures["value"] = value_loss(leaves["values"], batch.old_values, returns, mask, 0.15, tokens)
-    figures["pretraining"] = pretraining_loss(leaves["logprobs"], mask, 0.1, tokens)
-    sum(figures[name] for name in ("policy", "value", "pretraining")).backward()
+    results |= {"advantages": advantages, "returns": returns, "white": white}
+    results["policy"] = policy_loss(leaves["logprobs"], batch.old_logprobs, white, mask, 0.2, tokens)
+    results["value"] = value_loss(leaves["values"], batch.old_values, returns, mask, 0.15, tokens)
+    results["pretraining"] = pretraining_loss(leaves["logprobs"], mask, 0.1, tokens)
+    sum(results[name] for name in ("policy", "value", "pretraining")).backward()
     for name, leaf in leaves.items():
         assert not leaf.grad[~mask].any()
-        figures[f"gradient of {name}"] = leaf.grad
-    figures |= policy_statistics(batch.logprobs, batch.old_logprobs, white, mask, 0.2, tokens)
+        results[f"gradient of {name}"] = leaf.grad
+    results |= policy_statistics(batch.logprobs, batch.old_logprobs, white, mask, 0.2, tokens)
     errors = moments(returns - batch.values, mask)
-    figures["explained"] = torch.tensor(explained_variance(moments(returns, mask), errors))
-    return {name: x.detach() if x.dim() == 0 else x.detach()[mask] for name, x in figures.items()}
+    results["explained"] = torch.tensor(explained_variance(moments(returns, mask), errors))
+    return {name: x.detach() if x.dim() == 0 else x.detach()[mask] for name, x in results.items()}
 
 
 @pytest.mark.parametrize("side, extra, fill", LAYOUTS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_padding_changes_no_figure_and_no_gradient(ragged, side, extra, fill, dtype):
-    expected, figures = everything(ragged(dtype=dtype)), everything(ragged(side, extra, fill, dtype=dtype))
+def test_padding_changes_no_result_and_no_gradient(ragged, side, extra, fill, dtype):
+    expected, results = everything(ragged(dtype=dtype)), everything(ragged(side, extra, fill, dtype=dtype))
     for name, want in expected.items():
         assert want.isfinite().all(), name
-        torch.testing.assert_close(figures[name], want, rtol=1e-5, atol=1e-6, msg=lambda m, name=name: f"{name}: {m}")
+        torch.testing.assert_close(results[name], want, rtol=1e-5, atol=1e-6, msg=lambda m, name=name: f"{name}: {m}")
 
 
 class Causal(torch.nn.Module):
-    """The least that has a language model's dependence on what came before: mean of the embeddings so far."""
+    """The smallest causal model: a mean of the embeddings so far."""
 
     def __init__(self):
         super().__init__()

@@ -1,4 +1,4 @@
-"""Pieces of the vocabulary give what the whole gives."""
+"""Slices of the vocabulary give the result of the whole."""
 
 import math
 
@@ -11,7 +11,7 @@ from qwen_chat.ppo.math.probabilities import entropy, log_probabilities
 
 @pytest.fixture(params=[3, 8, 64])
 def columns(request, monkeypatch):
-    """A vocabulary of 8 in pieces of 3 (the last smaller), in one piece, and smaller than a piece."""
+    """A vocabulary of 8 in slices of 3, in one slice, and smaller than a slice."""
     monkeypatch.setattr(probabilities, "_COLUMNS", request.param)
     torch.manual_seed(0)
 
@@ -47,7 +47,7 @@ def test_the_gradient_of_a_sure_token_survives_bf16():
 
 
 def test_only_the_logits_are_kept(columns):
-    """What waits for the backward pass holds nothing else of the vocabulary's size."""
+    """Nothing else of the vocabulary's size is saved for the backward pass."""
     kept = []
     logits = torch.randn(4, 8, requires_grad=True)
     with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor) or tensor, lambda tensor: tensor):

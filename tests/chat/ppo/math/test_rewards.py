@@ -1,4 +1,4 @@
-"""Where a score lands, that the KL is charged once, and what is taken out of a score before."""
+"""Scores land on the last token, the KL counts once, and scores are normalised before."""
 
 import math
 import random
@@ -41,7 +41,7 @@ def test_the_kl_is_counted_once(ragged, side, extra, estimator):
 
 @pytest.mark.parametrize("side, extra", LAYOUTS)
 def test_the_kl_is_counted_once_to_the_bit(ragged, side, extra):
-    """With numbers that add up without rounding."""
+    """With numbers that add up exactly."""
     batch = ragged(side, extra)
     eighths = lambda x: (x * 8).round() / 8
     kl = kl_per_token(eighths(batch.old_logprobs), eighths(batch.reference_logprobs), batch.mask, "k1")
@@ -74,7 +74,7 @@ def test_truncated_responses_are_treated_as_the_recipe_says(ragged):
 
 @pytest.mark.parametrize("ended", [ENDED, torch.zeros(5, dtype=torch.bool)])
 def test_masked_responses_have_no_gradient(ragged, ended):
-    """Also where nothing else is left in the batch."""
+    """Also if nothing else is in the batch."""
     batch = ragged()
     _, mask = treat_truncated(batch.scores, batch.mask, ended, "mask", -1.0)
     logprobs, values = batch.logprobs.requires_grad_(), batch.values.requires_grad_()
