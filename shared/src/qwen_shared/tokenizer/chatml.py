@@ -7,7 +7,7 @@ from qwen_shared.tokenizer.interface import Message
 
 DEFAULT_SYSTEM = "You are a helpful assistant."
 
-# The same rendering for Hugging Face. `generation` marks the part that the assistant mask sets to 1.
+# The same for Hugging Face. `generation` marks the part that the assistant mask sets to 1.
 CHAT_TEMPLATE = (
     "{%- if messages[0].role != 'system' %}"
     "{{- '<|im_start|>system\\n" + DEFAULT_SYSTEM + "<|im_end|>\\n' }}"
@@ -32,10 +32,10 @@ def render_chatml(
     im_start: int,
     im_end: int,
 ) -> tuple[list[int], list[int]]:
-    """Ids and loss mask of a conversation; see `Tokenizer.render`.
+    """Ids and loss mask; see `Tokenizer.render`.
 
-    Role, newline and content are encoded separately. So the ids of a prompt are always a prefix of the ids of the whole
-    conversation: the model reads at inference what it saw in training, even if content begins with a newline.
+    Role, newline and content are encoded separately, so that a prompt's ids are always a prefix of the whole
+    conversation's ids, even if content begins with a newline.
     """
     if not messages:
         raise UserError("a conversation needs at least one message, got an empty list")

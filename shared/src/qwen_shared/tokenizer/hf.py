@@ -33,19 +33,18 @@ _CHATML = ("<|im_start|>", "<|im_end|>")
 
 
 class HfTokenizer:
-    """`Tokenizer` over Hugging Face files. No code of theirs is run and no pickle is read.
+    """`Tokenizer` over Hugging Face files. No code is run and no pickle is read.
 
-    `tokenizer.json` is used as it is, like `PreTrainedTokenizerFast` does; some model-specific classes of transformers
-    rebuild parts. Byte-level BPE (GPT-2, Llama 3, Qwen2 and later, SmolLM) and vocabularies with `▁` for a space
-    (Llama 2, Mistral, Gemma) are known. Raises UserError for others, and for broken or incomplete files.
+    `tokenizer.json` is used as it is, as by `PreTrainedTokenizerFast`. Supports byte-level BPE (GPT-2, Llama 3, Qwen2
+    and later, SmolLM) and vocabularies with `▁` for a space (Llama 2, Mistral, Gemma). Raises UserError for others, and
+    for broken or incomplete files.
 
     - Special tokens are the added tokens that are flagged so, named (`eos_token`, …), end generation, or look like
-      `<|this|>`. No text produces them. Other added tokens (Qwen3's `<think>`, runs of spaces) are ordinary vocabulary.
+      `<|this|>`. No text produces them. Other added tokens (Qwen3's `<think>`) are ordinary vocabulary.
     - Texts get no BOS or EOS; a chat template writes its own.
-    - Normalisation is the directory's own, without our NFC. Characters that the vocabulary lacks become the unknown
-      token or are lost, unless it has single bytes.
-    - A directory without a chat template gets ChatML. Missing ChatML tokens are appended: `vocab_size` grows, and the
-      model may need more embedding rows. Other ids stay.
+    - Normalisation is the directory's own, without NFC. Characters that the vocabulary lacks become the unknown token
+      or are lost, unless it has single bytes.
+    - A directory without a chat template gets ChatML. Missing ChatML tokens are appended, so `vocab_size` grows.
     """
 
     def __init__(self, files: TokenizerFiles):
@@ -76,14 +75,14 @@ class HfTokenizer:
     @cached_property
     def fingerprint(self) -> str:
         spec = self._spec()
-        if merges := spec["model"].get("merges"):  # pairs, or texts with a space between the two
+        if merges := spec["model"].get("merges"):  # pairs, or texts with a space
             spec["model"]["merges"] = [merge.split(" ") if isinstance(merge, str) else merge for merge in merges]
         everything = [spec, self._template, self._named, self.eod_id]
         return hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()
 
     @cached_property
     def stop_ids(self) -> tuple[int, ...]:
-        """The token that closes an assistant's turn, then those the directory names, then `eod_id`."""
+        """The token that closes an assistant's turn, those that the directory names, and `eod_id`."""
         configured = [id for id in self._files.eos_ids() if id < self.vocab_size]
         named = [self._ids.get(self._named.get("eos_token", ""))]
         usual = [self.special_tokens.get(token) for token in _END_OF_TURN]
@@ -95,7 +94,7 @@ class HfTokenizer:
         return self._without_specials(self._fast, encoding.ids)
 
     def decode(self, ids: Iterable[int], errors: str = "replace") -> str:
-        """See `Tokenizer.decode`. Removes the space that the vocabulary puts before a text."""
+        """Removes the space that the vocabulary puts before a text."""
         content = b"".join([self.token_bytes(id) for id in ids])
         for _ in range(self._spelling.leading_spaces):
             content = content.removeprefix(b" ")
@@ -107,27 +106,24 @@ class HfTokenizer:
         return self._token_bytes[id]
 
     def token_byte_lengths(self) -> np.ndarray:
-        """See `Tokenizer.token_byte_lengths`.
-
-        Over the ids of a text they add up to its bytes after normalisation. A vocabulary with `▁` counts one byte more
-        for the space before the text, and one instead of three for a literal `▁`.
-        """
+        """They add up to a text's bytes after normalisation. A vocabulary with `▁` counts one byte more for the space
+        before the text, and one instead of three for a literal `▁`."""
         return np.array([len(token) for token in self._token_bytes], dtype=np.int32)
 
     def render(self, messages: Sequence[Message], add_generation_prompt: bool = False) -> tuple[list[int], list[int]]:
-        """See `Tokenizer.render`; by the directory's chat template, which reads role and content of each message.
+        """See `Tokenizer.render`; by the directory's chat template.
 
-        Ids are those of `apply_chat_template` if no content spells a special token, with one exception: a new token
-        begins where the prompt of an answer ends. So a prompt's ids are a prefix of the whole conversation's ids if its
-        text is a prefix. It is not if a template writes past turns differently from the last (Qwen3 drops past
-        thoughts) or writes more for a prompt than it keeps later (`<think>`).
+        Ids are those of `apply_chat_template` if no content spells a special token, except that a new token begins at
+        the end of each answer's prompt. So a prompt's ids are a prefix of the conversation's ids if its text is a
+        prefix. It is not if a template writes past turns differently (Qwen3 drops past thoughts) or writes more for a
+        prompt than it keeps later (`<think>`).
 
-        The mask is 1 from the end of that prompt (from the content if the prompt is no prefix) to the special token
-        behind the content if that is one of `stop_ids`. So an empty thought that the template puts before an answer is
-        in the loss: the model has to write it. `strftime_now` always returns the same day.
+        The mask is 1 from the end of that prompt (if it is a prefix, else from the content) to the special token behind
+        the content, if that is one of `stop_ids`. So an empty thought before an answer is in the loss: the model has to
+        write it. `strftime_now` always returns the same day.
 
         Raises UserError for a message without role or content, a role outside `hf_template.ROLES`, and a template that
-        refuses the conversation or rewrites contents, which could then not be kept apart from special tokens.
+        refuses the conversation or rewrites contents.
         """
         if not messages:
             raise UserError("a conversation needs at least one message, got an empty list")
@@ -138,10 +134,8 @@ class HfTokenizer:
         return hf_mask.ids_and_mask(chat, roles, self._specials(chat), self.stop_ids, self._encode_span)
 
     def save_hf(self, directory: str | PathLike[str]) -> None:
-        """Writes the tokenizer files again, with added tokens and without keys that name code or paths.
-
-        Each file appears whole or not at all. Adds a `generation_config.json` with `stop_ids` if there is none.
-        """
+        """Writes the tokenizer files with added tokens, and without keys that name code or paths. Adds a
+        `generation_config.json` with `stop_ids` if there is none."""
         directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
         config, dropped = self._files.config_to_save(self._template)
@@ -156,15 +150,15 @@ class HfTokenizer:
         hf_files.write_files(directory, contents)
 
     def _spec(self) -> dict[str, Any]:
-        """`tokenizer.json` as used here. Parsed again at each call: as Python objects it is large."""
+        """`tokenizer.json` as used here. Not kept, because it is large."""
         spec = hf_spec.read_spec(self._files, self._extra)
         hf_spec.mark_specials(spec, self._files)
-        # The post-processor would add BOS, and trims spaces off the offsets that the loss mask needs.
+        # The post-processor adds BOS, and trims spaces off the offsets that the loss mask needs.
         return {**spec, "post_processor": None}
 
     @cached_property
     def _token_bytes(self) -> list[bytes]:
-        table = [b""] * self.vocab_size  # also for special tokens, and for ids without a token
+        table = [b""] * self.vocab_size  # b"" also for ids without a token
         for token, id in self._ids.items():
             if token not in self.special_tokens:
                 table[id] = token.encode() if token in self._added else self._spelling.token_bytes(token)
@@ -180,12 +174,12 @@ class HfTokenizer:
 
     @cached_property
     def _behind_special(self) -> "FastTokenizer":
-        """For text behind a special token: no space that belongs to the beginning of the whole text."""
+        """For text behind a special token: without the space at the beginning of a whole text."""
         return self._variant(hf_spec.without_first_space)
 
     @cached_property
     def _continued(self) -> "FastTokenizer":
-        """For text that continues other text: no added space."""
+        """For text that continues text: without added spaces."""
         return self._variant(hf_spec.without_any_space)
 
     def _variant(self, change: Callable[[dict[str, Any]], dict[str, Any]]) -> "FastTokenizer":
@@ -203,11 +197,8 @@ class HfTokenizer:
         return [(id, low, high) for old, low, high in tokens for id in self._without_specials(fast, [old])]
 
     def _without_specials(self, fast: "FastTokenizer", ids: list[int]) -> list[int]:
-        """`ids` with those of special tokens replaced by the ids of their characters.
-
-        The library does not look for special tokens in text, but some vocabularies also have them as ordinary tokens,
-        which merges or a unigram model may reach.
-        """
+        """`ids` with special tokens replaced by the ids of their characters: some vocabularies also have them as
+        ordinary tokens, which merges or a unigram model may reach."""
         if self._forbidden.isdisjoint(ids):
             return ids
         spelled: list[int] = []
@@ -236,7 +227,7 @@ class HfTokenizer:
     def _end_of_turn(self) -> int | None:
         try:
             chat = self._chat_template.render([("user", "Hi"), ("assistant", "Hello")], add_generation_prompt=False)
-        except UserError:  # raised again when a conversation is rendered; a model may never need that
+        except UserError:  # raised again if a conversation is rendered
             return None
         special = hf_mask.closing_token(chat, 1, self._specials(chat))
         return special.id if special else None

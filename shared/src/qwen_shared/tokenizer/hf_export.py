@@ -20,9 +20,9 @@ def save(
     Hugging Face's tokenizer differs from ours in three ways:
 
     - It parses special tokens in text unless called with `split_special_tokens=True`.
-    - Its chat template gives other ids than `render` if content begins with a newline, or with spaces and a newline: it
-      tokenises these together with the newline behind the role.
-    - Its NFC knows Unicode 10, and may order several marks on one letter differently if one is newer.
+    - Its chat template gives other ids than `render` if content begins with a newline (after any spaces): it tokenises
+      this together with the newline behind the role.
+    - Its NFC is that of Unicode 10, and may order several marks on one letter differently if one is newer.
     """
     directory.mkdir(parents=True, exist_ok=True)
     config = {
@@ -56,7 +56,7 @@ def fast_tokenizer(ranks: dict[bytes, int], split_pattern: str, special_tokens: 
 
     vocab = {name(token): rank for token, rank in ranks.items()}
     merges = [(name(left), name(right)) for left, right in rebuild_merges(ranks)]
-    # ignore_merges: like tiktoken, take a word that is a token as it is, even if no merges lead there.
+    # ignore_merges: like tiktoken, a word that is a token is one token, even if no merges lead there.
     fast = Tokenizer(models.BPE(vocab=vocab, merges=merges, ignore_merges=True))
     fast.normalizer = normalizers.NFC()
     fast.pre_tokenizer = pre_tokenizers.Sequence(
@@ -74,9 +74,9 @@ def rebuild_merges(ranks: dict[bytes, int]) -> list[tuple[bytes, bytes]]:
     """The pair that each token of two or more bytes is merged from, in order of rank.
 
     tiktoken merges any neighbours that join to a known token, lowest rank first; Hugging Face needs a list of pairs.
-    One pair per token is enough: as long as no merge crosses the borders of a future token, the merges inside it are
-    those of BPE on its bytes alone, so its last two parts are always the same. A token whose bytes stop at three or
-    more parts is never merged; it still matches as a whole word.
+    One pair per token is enough: until a merge crosses the borders of a future token, the merges inside it are those of
+    BPE on its bytes alone, so its last two parts are always the same. A token whose bytes stop at three or more parts
+    is never merged, but still matches as a whole word.
     """
     merges = []
     for token in sorted(ranks, key=ranks.__getitem__):

@@ -1,4 +1,4 @@
-"""The files of a Hugging Face tokenizer. Only JSON and text are read: no code, no pickle, no `auto_map`."""
+"""The files of a Hugging Face tokenizer. Only JSON and text are read."""
 
 import json
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ CONFIG_FILE = "tokenizer_config.json"
 TEMPLATE_FILE = "chat_template.jinja"
 SPECIAL_MAP_FILE = "special_tokens_map.json"
 GENERATION_FILE = "generation_config.json"
-# Saved unchanged, for programs that read another form of the same vocabulary.
+# Saved unchanged, for programs that read other forms of the vocabulary.
 _CARRIED = (SPECIAL_MAP_FILE, TEMPLATE_FILE, "vocab.json", "merges.txt", "added_tokens.json", "tokenizer.model")
 _READ = (TOKENIZER_FILE, CONFIG_FILE, GENERATION_FILE, "config.json", "chat_template.json", *_CARRIED)
 # References to code, and paths on the machine that wrote the file.
@@ -23,7 +23,7 @@ _NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_
 
 @dataclass(frozen=True)
 class TokenizerFiles:
-    """File name → content. `name` is the tokenizer's name for messages. Methods raise UserError for broken files."""
+    """File name → content. `name` is for messages. Methods raise UserError for broken files."""
 
     contents: dict[str, bytes]
     name: str
@@ -53,7 +53,7 @@ class TokenizerFiles:
         return value
 
     def chat_template(self) -> str | None:
-        """Of several templates, the one named "default"."""
+        """The template, or the one named "default"."""
         if TEMPLATE_FILE in self.contents:
             try:
                 return self.contents[TEMPLATE_FILE].decode()
@@ -71,13 +71,13 @@ class TokenizerFiles:
         return found or None
 
     def named_tokens(self) -> dict[str, str]:
-        """Name (`bos_token`, `eos_token`, …) → text. Chat templates may use these."""
+        """Name (`bos_token`, `eos_token`, …) → text."""
         config, other = self.json_object(CONFIG_FILE), self.json_object(SPECIAL_MAP_FILE)
         named = {key: token_text(config.get(key)) or token_text(other.get(key)) for key in _NAMED}
         return {key: text for key, text in named.items() if text}
 
     def eos_ids(self) -> list[int]:
-        """The ids that end generation, from `generation_config.json` or `config.json`."""
+        """Ids that end generation, from `generation_config.json` or `config.json`."""
         for file in (GENERATION_FILE, "config.json"):
             found = self.json_object(file).get("eos_token_id")
             ids = found if isinstance(found, list) else [found]
@@ -86,7 +86,7 @@ class TokenizerFiles:
         return []
 
     def declared_tokens(self) -> list[dict]:
-        """Tokens that the configuration declares, in the order in which missing ones are added."""
+        """Tokens of the configuration, in the order in which missing ones are added."""
         config, other = self.json_object(CONFIG_FILE), self.json_object(SPECIAL_MAP_FILE)
         decoder = config.get("added_tokens_decoder")
         decoder = decoder if isinstance(decoder, dict) else {}
@@ -131,8 +131,8 @@ def write_files(directory: Path, contents: dict[str, bytes]) -> None:
 
 
 def byte_names() -> list[str]:
-    """The character that stands for each byte in a byte-level `tokenizer.json`: printable Latin-1 characters stand for
-    themselves, the other 68 bytes for the characters from U+0100 on."""
+    """The character that names each byte in a byte-level `tokenizer.json`: printable Latin-1 characters name
+    themselves, and characters from U+0100 on name the other 68 bytes."""
     names, spare = [], 0x100
     for byte in range(256):
         if 0x21 <= byte <= 0x7E or 0xA1 <= byte <= 0xAC or byte >= 0xAE:

@@ -1,17 +1,17 @@
-"""From a conversation that a chat template rendered to ids and loss mask. Positions are characters of its text."""
+"""From a rendered conversation to ids and loss mask. Positions are characters of its text."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-# White space as the tokenizers library defines it; Python's has four separators more.
+# The tokenizers library's white space; Python has four separators more.
 _SPACES = "\t\n\v\f\r \x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u2028\u2029\u202f\u205f\u3000"
 
 Span = tuple[int, int]
 Token = tuple[int, int, int]  # id, start, end
 
-# encode(text, first, continued): tokens of ordinary text. `first`: it begins the whole text. `continued`: it follows
-# tokens of the same span.
+# encode(text, first, continued) of ordinary text. `first`: it begins the whole text. `continued`: it follows tokens of
+# the same span.
 Encode = Callable[[str, bool, bool], list[Token]]
 
 
@@ -28,11 +28,11 @@ class SpecialToken:
 
 @dataclass(frozen=True)
 class RenderedChat:
-    """A rendered conversation, and who wrote what in it."""
+    """A rendered conversation: the template's parts and the messages' parts."""
 
     text: str
     template_spans: list[Span]
-    """What the template wrote: none of the messages' text but white space at their edges, and markers."""
+    """The template's own text; of the messages only white space at their edges, and markers."""
     contents: list[Span | None]
     """Each message's content; None if it is empty or the template leaves it out."""
     prompt_ends: list[int | None]
@@ -69,7 +69,7 @@ def ids_and_mask(
 
 
 def closing_token(chat: RenderedChat, index: int, specials: Sequence[SpecialToken]) -> SpecialToken | None:
-    """The special token that ends message `index`: the first behind its content, with only white space between."""
+    """The special token that ends message `index`: the first behind its content, after white space only."""
     span = chat.contents[index]
     end = span[1] if span else chat.prompt_ends[index]
     if end is None:
@@ -81,8 +81,8 @@ def closing_token(chat: RenderedChat, index: int, specials: Sequence[SpecialToke
 def _encode_in_parts(text: str, start: int, end: int, cuts: list[int], encode: Encode) -> list[Token]:
     """Tokens of text[start:end], which holds no special token.
 
-    At inference a model reads the ids of the text up to a cut. If the ids of the longer text begin differently, because
-    a token would reach across the cut, the two parts are encoded separately.
+    At inference a model reads the ids of the text up to a cut. If a token would reach across the cut, the two parts are
+    encoded separately.
     """
     tokens: list[Token] = []
 

@@ -1,4 +1,4 @@
-"""`tokenizer.json` as data: its tokens, how they spell text, and variants of it."""
+"""`tokenizer.json` as data: its tokens, their spelling, and variants of it."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from qwen_shared.tokenizer.hf_files import TOKENIZER_FILE, TokenizerFiles, byte_
 if TYPE_CHECKING:
     from tokenizers import Tokenizer as FastTokenizer
 
-# Control tokens by their form; some directories do not flag all of theirs as special.
+# Some directories do not flag all control tokens as special.
 _CONTROL = re.compile(r"<[|｜].+[|｜]>")
 _BYTE = re.compile("<0x([0-9A-F]{2})>")
 
@@ -48,8 +48,8 @@ def read_spec(files: TokenizerFiles, extra: tuple[str, ...] = ()) -> dict[str, A
         id = ids.get(text)
         if id is None:
             highest = id = highest + 1
-            # The library numbers a new token by the count of the others, which is wrong if the ids have gaps. It keeps
-            # the id of a token that is in the vocabulary.
+            # The library numbers new tokens by count, which is wrong if ids have gaps, but keeps the ids of tokens in
+            # the vocabulary.
             if used < id and isinstance(vocab, dict):
                 vocab[text] = id
             used += 1
@@ -59,8 +59,7 @@ def read_spec(files: TokenizerFiles, extra: tuple[str, ...] = ()) -> dict[str, A
 
 
 def mark_specials(spec: dict[str, Any], files: TokenizerFiles) -> None:
-    """Flags every added token that text must not spell: flagged special anywhere, ending generation, or of the form
-    `<|this|>`."""
+    """Flags every added token that text must not produce: flagged anywhere, ending generation, or like `<|this|>`."""
     declared = {token["content"] for token in files.declared_tokens() if token.get("special")}
     ends = set(files.eos_ids())
     for token in spec["added_tokens"]:
@@ -83,7 +82,7 @@ def build(spec: dict[str, Any], name: str) -> "FastTokenizer":
 
 @dataclass(frozen=True)
 class Spelling:
-    """How a vocabulary spells text: as byte-level names, or with `space` for a space and <0xNN> for single bytes."""
+    """How a vocabulary spells text: with byte-level names, or with `space` for a space and <0xNN> for single bytes."""
 
     byte_level: bool
     space: str = ""
@@ -123,7 +122,7 @@ _BYTE_OF = {name: byte for byte, name in enumerate(byte_names())}
 
 
 def without_first_space(spec: dict[str, Any]) -> dict[str, Any]:
-    """A variant that puts no space before the beginning of the whole text."""
+    """A variant without the space at the beginning of the whole text."""
 
     def change(part: dict[str, Any]) -> dict[str, Any]:
         return {**part, "prepend_scheme": "never"} if part.get("prepend_scheme") == "first" else part
@@ -132,7 +131,7 @@ def without_first_space(spec: dict[str, Any]) -> dict[str, Any]:
 
 
 def without_any_space(spec: dict[str, Any]) -> dict[str, Any]:
-    """A variant that puts no space before any text."""
+    """A variant without added spaces."""
 
     def change(part: dict[str, Any]) -> dict[str, Any] | None:
         if part.get("type") == "Prepend":
@@ -163,7 +162,7 @@ def _changed_part(part: object, change: Change) -> object:
 
 
 def _components(part: object) -> Iterator[dict[str, Any]]:
-    """A normalizer, pre-tokenizer or decoder, or those of a sequence of them."""
+    """A normalizer, pre-tokenizer or decoder, or the members of a sequence."""
     if isinstance(part, dict):
         parts = next((part[key] for key in ("normalizers", "pretokenizers", "decoders") if key in part), None)
         if parts is None:

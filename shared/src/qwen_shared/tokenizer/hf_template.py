@@ -1,7 +1,7 @@
 """A directory's own chat template, rendered so that no message can produce a special token.
 
-The template is rendered with placeholders instead of contents. Special tokens are looked for only in what the template
-wrote around the placeholders; the contents then replace these as ordinary text.
+The template is rendered with placeholders for contents. Special tokens are looked for only around the placeholders,
+which contents then replace as ordinary text.
 """
 
 import json
@@ -21,23 +21,23 @@ from jinja2.utils import Namespace
 from qwen_shared.errors import UserError
 from qwen_shared.tokenizer.hf_mask import RenderedChat, Span
 
-# A closed list, because templates write the role into their own text: a free one could spell a special token.
+# A closed list: templates write the role into their own text, where a free one could spell a special token.
 ROLES = ("system", "developer", "user", "assistant", "tool", "function", "ipython", "observation")
 
 _TOOL_ROLES = ("tool", "function", "ipython", "observation")  # some templates write their contents as JSON
 
-# `strftime_now` always returns this day, so that equal fingerprints give equal ids and a resumed run reads the same.
+# Fixed, so that equal fingerprints give equal ids.
 TODAY = date(2024, 7, 26)
 
 _KEY = f"Z{secrets.token_hex(16)}"  # per process and never shown, so no message can hold it
 _PLACEHOLDER = re.compile(f"{_KEY}n([0-9]+)e")
 
-MAX_CHARACTERS = 50_000_000  # of one rendered conversation; stops a template that never ends
+MAX_CHARACTERS = 50_000_000  # of a rendered conversation; stops endless templates
 
 
 class ChatTemplate:
-    """`source` is jinja, `variables` what it may use besides messages (`bos_token`, …), `specials` the texts of special
-    tokens, `name` is for messages. Raises UserError for invalid jinja."""
+    """`source` is jinja; `variables` are `bos_token` and so on; `specials` are the texts of special tokens; `name` is
+    for messages. Raises UserError for invalid jinja."""
 
     def __init__(self, source: str, variables: Mapping[str, str], specials: Iterable[str], name: str):
         self._where = f"the chat template of {name}"
@@ -50,15 +50,14 @@ class ChatTemplate:
             raise UserError(f"{self._where}, line {error.lineno}: {error.message}") from None
         texts = [text for text in constants if isinstance(text, str) and len(text.strip()) > 2]
         specials = list(specials)
-        # Longest first: a regular expression takes the first alternative that fits.
+        # Longest first: regular expressions take the first alternative that matches.
         self._markers = sorted((text for text in texts if not _may_join(text, specials)), key=len, reverse=True)
 
     def render(self, turns: Sequence[tuple[str, str]], add_generation_prompt: bool) -> RenderedChat:
-        """The conversation of (role, content).
+        """Renders turns of (role, content).
 
         Raises UserError for a role outside `ROLES`, if the template refuses the conversation, and if it does more with
-        a content than place it, trim it, split it at words that occur in the template, or write a tool's result as
-        JSON.
+        contents than place them, trim them, split them at words of the template, or write tool results as JSON.
         """
         for index, (role, _) in enumerate(turns):
             if role not in ROLES:
@@ -69,7 +68,7 @@ class ChatTemplate:
             masked = _MaskedTurns(turns, self._markers if keep_markers else [], mark_empty)
             try:
                 rendered = self._render(masked.turns, add_generation_prompt)
-            except UserError:  # the template looks at contents; another way of masking may suit it
+            except UserError:  # the template reads contents; another masking may work
                 continue
             for as_json in (False, True):
                 text, template_spans, contents = masked.unmask(rendered, as_json)
@@ -102,16 +101,14 @@ class ChatTemplate:
                 characters += len(part)
                 if characters > MAX_CHARACTERS:
                     raise TemplateError(f"it wrote more than {MAX_CHARACTERS:,} characters")
-        except Exception as error:  # a template can fail like any program
+        except Exception as error:  # templates can raise anything
             raise UserError(f"{self._where}: {error or type(error).__name__}") from None
         return "".join(parts)
 
 
 class _MaskedTurns:
-    """Turns with placeholders instead of contents. White space at the edges stays, for the template to trim.
-
-    `markers` stay too, for templates that look for them in contents (Qwen3: `</think>`). `mark_empty`: an empty content
-    also gets a placeholder.
+    """Turns with placeholders for contents. White space at the edges stays, for the template to trim, and so do
+    `markers`, which templates may look for (Qwen3: `</think>`). `mark_empty`: empty contents get placeholders too.
     """
 
     def __init__(self, turns: Sequence[tuple[str, str]], markers: Sequence[str], mark_empty: bool):
@@ -151,7 +148,7 @@ class _MaskedTurns:
 
 
 def _may_join(marker: str, specials: Iterable[str]) -> bool:
-    """Whether the marker holds a special token's text, or could be a part of one."""
+    """Whether the marker holds, or could be part of, a special token."""
     return any(
         marker in special
         or special in marker

@@ -12,7 +12,7 @@ Message = Mapping[str, str]
 
 class Tokenizer(Protocol):
     vocab_size: int
-    """Every id, special ones included, is in [0, vocab_size). A model may have more embedding rows."""
+    """All ids, special ones included, are in [0, vocab_size). A model may have more embedding rows."""
     special_tokens: dict[str, int]
     """Text and id of each special token."""
     eod_id: int
@@ -32,34 +32,32 @@ class Tokenizer(Protocol):
     def __hash__(self) -> int: ...
 
     def encode(self, text: str) -> list[int]:
-        """Ids of `text` after the tokenizer's normalisation (NFC for Qwen). No text produces a special id; a lone
-        surrogate becomes U+FFFD."""
+        """Ids of `text` after normalisation (NFC for Qwen). No text produces a special id; lone surrogates become
+        U+FFFD."""
         ...
 
     def decode(self, ids: Iterable[int], errors: str = "replace") -> str:
-        """Text of `ids`, without special tokens; `errors` as in `bytes.decode`.
-
-        Raises ValueError for an id outside [0, vocab_size).
-        """
+        """Text of `ids` without special tokens; `errors` as in `bytes.decode`. Raises ValueError for an id outside
+        [0, vocab_size)."""
         ...
 
     def token_bytes(self, id: int) -> bytes:
-        """UTF-8 bytes of one token, perhaps not whole characters; b"" for a special token."""
+        """UTF-8 bytes of one token, which may be partial characters; b"" for a special token."""
         ...
 
     def token_byte_lengths(self) -> np.ndarray:
-        """`len(token_bytes(id))` of every id: int32 [V]; turns losses into bits per byte."""
+        """`len(token_bytes(id))` of every id: int32 [V]."""
         ...
 
     def render(self, messages: Sequence[Message], add_generation_prompt: bool = False) -> tuple[list[int], list[int]]:
-        """A conversation as ids and loss mask, by ChatML (report, section 5) or the model's own chat template.
+        """A conversation's ids and loss mask, by ChatML (report, section 5) or the model's chat template.
 
-        The mask is 1 on the content and the closing token of assistant turns, else 0. With `add_generation_prompt` the
-        ids end with the opening of an assistant turn. No role or content produces a special id. Raises UserError for a
-        message without a role or with content that is not a string.
+        The mask is 1 on the content and the closing token of assistant turns. With `add_generation_prompt` the ids end
+        with the opening of an assistant turn. No role or content produces a special id. Raises UserError for a message
+        without a role, or whose content is not a string.
         """
         ...
 
     def save_hf(self, directory: str | PathLike[str]) -> None:
-        """Writes files from which `transformers.AutoTokenizer` gives the same ids."""
+        """Writes files for `transformers.AutoTokenizer`."""
         ...

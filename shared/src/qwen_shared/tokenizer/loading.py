@@ -11,7 +11,7 @@ from qwen_shared.tokenizer.interface import Tokenizer
 from qwen_shared.tokenizer.qwen import QwenTokenizer
 from qwen_shared.tokenizer.vocabulary import RANKS_FILE, read_ranks
 
-# Other vocabulary formats, which transformers can convert to a tokenizer.json.
+# Formats that transformers can convert to tokenizer.json.
 _OTHER_FILES = ("tokenizer.model", "spiece.model", "vocab.json", "vocab.bpe", "merges.txt", "vocab.txt")
 DEFAULT_RANKS = Path(__file__).with_name("default.tiktoken")
 
@@ -55,7 +55,7 @@ def _default() -> QwenTokenizer:
 
 
 def _dashscope_ranks() -> Path:
-    # without importing the package, which would load its HTTP client
+    # Importing the package would load its HTTP client.
     spec = importlib.util.find_spec("dashscope")
     for directory in (spec.submodule_search_locations if spec else None) or ():
         path = Path(directory) / "resources" / RANKS_FILE

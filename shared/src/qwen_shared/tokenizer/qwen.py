@@ -17,8 +17,8 @@ from qwen_shared.tokenizer.chatml import render_chatml
 from qwen_shared.tokenizer.interface import Message
 from qwen_shared.tokenizer.vocabulary import check_ranks
 
-# Merges never cross these matches: contractions; letters with one leading non-letter; ONE digit; punctuation with its
-# newlines; blank lines; spaces up to the one that leads the next word.
+# No merge crosses these matches: contractions; letters with one leading non-letter; ONE digit; punctuation with its
+# newlines; blank lines; spaces up to the one before the next word.
 SPLIT_PATTERN = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
     r"|[^\r\n\p{L}\p{N}]?\p{L}+"
@@ -31,17 +31,15 @@ SPLIT_PATTERN = (
 END_OF_TEXT, IM_START, IM_END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 SPECIAL_TOKENS = (END_OF_TEXT, IM_START, IM_END, *(f"<|extra_{i}|>" for i in range(205)))
 
-# tiktoken's regular expressions give up after a million backtracking steps, which a million spaces without a line break
-# reach. Runs of half a million spaces or more are therefore encoded here.
+# tiktoken's regular expressions give up after a million backtracking steps, which a million spaces reach. Runs of half
+# a million spaces or more are therefore encoded here.
 _SPACES = r"[\t\v\f \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
 _LONG_RUN = re.compile(rf"(?<!{_SPACES}){_SPACES}{{500000,}}+(?![\r\n])")
 
 
 class QwenTokenizer:
-    """`Tokenizer` over a table of ranks; with the ranks of `qwen.tiktoken` the ids are Qwen's.
-
-    `ranks` maps the bytes of every regular token to its id; see `check_ranks`. `name` is for messages.
-    """
+    """`ranks` maps the bytes of every regular token to its id (see `check_ranks`); those of `qwen.tiktoken` give Qwen's
+    ids. `name` is for messages."""
 
     def __init__(self, ranks: dict[bytes, int], name: str = "qwen"):
         check_ranks(ranks, name)
@@ -53,7 +51,7 @@ class QwenTokenizer:
         self.stop_ids = (self.special_tokens[IM_END], self.eod_id)
         self.fingerprint = _fingerprint(ranks, self.special_tokens)
         self._token_bytes = [*sorted(ranks, key=ranks.__getitem__), *([b""] * len(SPECIAL_TOKENS))]
-        # tiktoken knows no special token, so no text can spell one.
+        # tiktoken gets no special tokens, so no text can produce one.
         self._encoding = tiktoken.Encoding(name, pat_str=SPLIT_PATTERN, mergeable_ranks=ranks, special_tokens={})
 
     def __repr__(self) -> str:

@@ -12,8 +12,7 @@ RANKS_FILE = "qwen.tiktoken"  # QwenTokenizer.save_hf writes it beside tokenizer
 def read_ranks(path: Path) -> dict[bytes, int]:
     """Bytes → rank of every regular token, in order of rank.
 
-    Raises UserError for a broken line, a repeated token or rank, a gap in the ranks, or a missing single byte (without
-    all 256, some texts would have no ids).
+    Raises UserError for a broken line, a repeated token or rank, a gap in the ranks, or a missing single byte.
     """
     try:
         lines = path.read_bytes().splitlines()
@@ -43,7 +42,7 @@ def read_ranks(path: Path) -> dict[bytes, int]:
 
 
 def check_ranks(ranks: dict[bytes, int], name: str) -> None:
-    """Raises UserError unless ranks are 0, 1, 2, … and every single byte has one."""
+    """Raises UserError unless ranks are 0, 1, 2, … and every single byte has one, so that every text has ids."""
     missing = [byte for byte in range(256) if bytes([byte]) not in ranks]
     if missing:
         shown = ", ".join(f"0x{byte:02x}" for byte in missing[:4]) + (", …" if len(missing) > 4 else "")
@@ -55,6 +54,6 @@ def check_ranks(ranks: dict[bytes, int], name: str) -> None:
 
 
 def format_ranks(ranks: dict[bytes, int]) -> bytes:
-    """The content of a `.tiktoken` file; `read_ranks` gives the same dict back."""
+    """The content of a `.tiktoken` file."""
     ordered = sorted(ranks.items(), key=lambda item: item[1])
     return b"".join(b"%s %d\n" % (base64.b64encode(token), rank) for token, rank in ordered)
