@@ -66,12 +66,13 @@ def test_evaluate_agrees_with_the_trainer(finished_run, qwen_base, read):
     import json
 
     qwen_base("evaluate", "--run-dir", finished_run, "evaluation.lengths=[32,64]")
-    report = json.loads((finished_run / "evaluation.json").read_text())
+    report = json.loads((finished_run / "evaluation" / "evaluation.json").read_text())["tasks"]["held-out text"]
+    lengths = report["by"]["length"]
     trained = read.manifest(finished_run)["results"]
-    assert report["lengths"]["64"]["loss"] == pytest.approx(trained["val/loss"], rel=1e-5)
-    assert report["lengths"]["64"]["bits_per_byte"] == pytest.approx(trained["val/bits_per_byte"], rel=1e-5)
-    assert report["gzip_bits_per_byte"] == trained["val/gzip_bits_per_byte"]
-    assert set(report["lengths"]) == {"32", "64"}
+    assert lengths["64"]["loss"] == pytest.approx(trained["val/loss"], rel=1e-5)
+    assert lengths["64"]["bits_per_byte"] == pytest.approx(trained["val/bits_per_byte"], rel=1e-5)
+    assert report["metrics"]["gzip_bits_per_byte"] == trained["val/gzip_bits_per_byte"]
+    assert set(lengths) == {"32", "64"}
 
 
 def test_generate_continues_a_prompt(finished_run, qwen_base):

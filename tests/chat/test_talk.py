@@ -25,7 +25,7 @@ from qwen_chat.talk.command import _default_run
 from qwen_chat.talk.interrupts import Interrupts
 from qwen_chat.talk.session import Session, trimmed
 from qwen_shared.errors import UserError
-from qwen_shared.evaluation.settings import Evaluation
+from qwen_shared.evaluation.settings import EvaluationSettings
 from qwen_shared.generation.sampling import Sampling
 from qwen_shared.run import Manifest
 from qwen_shared.terminal import escape_control_characters
@@ -322,7 +322,7 @@ def test_flags_decide_the_answer(babbler, monkeypatch, capsys):
         options = dict.fromkeys(("system", "temperature", "top_p", "max_new_tokens"))
         options |= {"seed": 0, "max_new_tokens": 20, "once": "Hi"} | flags
         recipe = SimpleNamespace(
-            data=SimpleNamespace(system=None), evaluation=Evaluation(interval=1), tasks=["dialogues"]
+            data=SimpleNamespace(system=None), evaluation=EvaluationSettings(interval=1), tasks=["dialogues"]
         )
         invocation = SimpleNamespace(
             options=Namespace(**options), from_model=str(babbler), run_dir=Path("runs"), recipe=recipe, overrides=[]

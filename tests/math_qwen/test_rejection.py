@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from math_qwen import rejection
-from math_qwen.evaluation.settings import Evaluation
+from math_qwen.evaluation.settings import MathEvaluation
 from math_qwen.rejection import edit_distance, select
 from qwen_shared.errors import UserError
 from qwen_shared.generation import decode
@@ -85,12 +85,12 @@ def sampling(tmp_path, monkeypatch):
 
     monkeypatch.setattr(rejection, "_AT_ONCE", 5)
     monkeypatch.setattr(rejection, "hf_directory", lambda invocation: "default")
-    monkeypatch.setattr(rejection, "style_of", lambda invocation, directory: "chat")
+    monkeypatch.setattr(rejection, "style_of", lambda prompt, directory, run_dir: "chat")
     monkeypatch.setattr("qwen_shared.convert.hf_files.weights_hash", lambda directory: "hash")
     monkeypatch.setattr(decode, "load_generator", load)
-    recipe = SimpleNamespace(evaluation=Evaluation(interval=1), data=SimpleNamespace(system=None))
+    recipe = SimpleNamespace(evaluation=MathEvaluation(interval=1), data=SimpleNamespace(system=None))
     options = Namespace(problems=str(path), count=None, k=6, to=tmp_path / "kept.jsonl")
-    return SimpleNamespace(recipe=recipe, options=options, asked=asked)
+    return SimpleNamespace(recipe=recipe, options=options, asked=asked, from_model=None, run_dir=tmp_path)
 
 
 def test_kept_answers_are_conversations_to_train_on(sampling, capsys):
@@ -160,7 +160,7 @@ def test_what_is_read_is_not_written_over(sampling, tmp_path):
 
 
 def test_answers_that_would_all_be_the_same_are_not_drawn(sampling):
-    sampling.recipe.evaluation = Evaluation(interval=1, temperature=0.0)
+    sampling.recipe.evaluation = MathEvaluation(interval=1, temperature=0.0)
     with pytest.raises(UserError, match="one answer"):
         rejection.main(sampling)
 

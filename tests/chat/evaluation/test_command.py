@@ -9,10 +9,10 @@ import pytest
 
 from qwen_chat import dialogues
 from qwen_chat.evaluation import command, rewards
-from qwen_chat.evaluation.model import Asked
+from qwen_chat.evaluation.model import AskedChat
 from qwen_shared.errors import UserError
-from qwen_shared.evaluation.settings import Evaluation
-from qwen_shared.generation import decode
+from qwen_shared.evaluation import model
+from qwen_shared.evaluation.settings import EvaluationSettings
 from qwen_shared.generation.sampling import Completion
 from qwen_shared.run import Manifest
 from qwen_shared.tokenizer import load_tokenizer
@@ -34,7 +34,7 @@ def invocation(tmp_path, monkeypatch):
     """A finished SFT run whose model gives the reference answers, asked 20 dialogues; every other model is silent."""
     run = make_run(tmp_path / "run", "chat-sft")
     recipe = SimpleNamespace(
-        tasks=["dialogues"], evaluation=Evaluation(interval=1, limit=20), data=SimpleNamespace(system="")
+        tasks=["dialogues"], evaluation=EvaluationSettings(interval=1, limit=20), data=SimpleNamespace(system="")
     )
     asked = []
 
@@ -47,8 +47,9 @@ def invocation(tmp_path, monkeypatch):
 
         return generate
 
-    monkeypatch.setattr(Asked, "directory", lambda self: Path(self.name.partition("@")[0]))
-    monkeypatch.setattr(decode, "load_generator", load)
+    monkeypatch.setattr(AskedChat, "directory", lambda self: Path(self.name.partition("@")[0]))
+    monkeypatch.setattr(model.decode, "load_generator", load)
+    monkeypatch.setattr(model, "weights_hash", str)
     monkeypatch.setattr("qwen_shared.tokenizer.load_tokenizer", lambda source: TOKENIZER)
     monkeypatch.setattr(rewards, "reward_directory", lambda place: Path(place))
     monkeypatch.setattr(
@@ -65,18 +66,18 @@ def invocation(tmp_path, monkeypatch):
     )
 
 
-def test_a_run_keeps_its_figures_and_answers(invocation, capsys):
+def test_a_run_keeps_its_results_and_answers(invocation, capsys):
     command.main(invocation)
     run = invocation.run_dir
     assert len((run / "evaluation" / "dialogues.jsonl").read_text().splitlines()) == 20
     report = json.loads((run / "evaluation" / "evaluation.json").read_text())
-    assert report["tasks"]["dialogues"]["accuracy"] == 1 and report["system"] == ""
+    assert report["tasks"]["dialogues"]["metrics"]["accuracy"] == 1 and report["system"] == ""
     assert report["settings"]["limit"] == 20 and report["reward_model"] is None and "against" not in report
     assert Manifest.read(run).results["eval/dialogues/accuracy"] == 1
     assert "distinct-2" in capsys.readouterr().out
 
 
-def test_against_another_and_judged(invocation, capsys, tmp_path):
+def test_against_another_and_scored(invocation, capsys, tmp_path):
     other = make_run(tmp_path / "other", "chat-ppo")
     invocation.options.against, invocation.options.reward = str(other), str(tmp_path / "judge")
     command.main(invocation)
@@ -84,9 +85,9 @@ def test_against_another_and_judged(invocation, capsys, tmp_path):
     assert invocation.asked[0][1] == invocation.asked[1][1]  # the same prompts
     folder = invocation.run_dir / "evaluation"
     rows = [json.loads(line) for line in (folder / "dialogues.jsonl").read_text().splitlines()]
-    assert rows[0]["reward"] == len(rows[0]["answer"])
+    assert rows[0]["reward"] == len(rows[0]["completion"])
     pairs = [json.loads(line) for line in (folder / "dialogues-against-chat-ppo-other.jsonl").read_text().splitlines()]
-    assert len(pairs) == 20 and pairs[0]["theirs"]["answer"] == "" and pairs[0]["ours"]["right"]
+    assert len(pairs) == 20 and pairs[0]["theirs"]["completion"] == "" and pairs[0]["ours"]["score"] == 1
     report = json.loads((folder / "evaluation.json").read_text())
     compared = report["against"]["tasks"]["dialogues"]["compared"]
     assert {m: compared[m]["wins"] for m in compared} == {"reward": 20, "preference": 20, "right": 20}
@@ -135,29 +136,30 @@ def test_a_run_of_another_job_is_left_alone(invocation, tmp_path):
 
 
 def test_mistakes_show_before_anything_is_loaded(invocation, tmp_path, monkeypatch):
-    monkeypatch.setattr(Asked, "directory", lambda self: pytest.fail("the model is looked for"))
+    monkeypatch.setattr(AskedChat, "directory", lambda self: pytest.fail("the model is looked for"))
     (tmp_path / "file").write_text("")
     invocation.options.to = tmp_path / "file"
     with pytest.raises(UserError, match="no directory"):
         command.main(invocation)
     prompts = tmp_path / "mine.jsonl"
     prompts.write_text('{"prompt": "x"}\n')
-    invocation.options.to, invocation.recipe.tasks = tmp_path, [str(prompts)]
-    with pytest.raises(UserError, match="take the place of the prompts"):
+    invocation.options.to, invocation.recipe.tasks = tmp_path, [f"prompts:{prompts}"]
+    with pytest.raises(UserError, match="take the place of the problems"):
         command.main(invocation)
     judge = make_run(tmp_path / "judge", "chat-reward")
     invocation.options.to, invocation.options.against = None, str(judge)
-    with pytest.raises(UserError, match="--reward lets it judge"):
+    with pytest.raises(UserError, match="--reward lets it score"):
         command.main(invocation)
 
 
 def test_plan(invocation, tmp_path):
     invocation.options.against = str(make_run(tmp_path / "other", "chat-ppo"))
     text = command.plan(invocation)
-    assert "the prompts of dialogues (embedded): greedy, up to 512 tokens, first 20 of each; system turn ''" in text
+    asked = "chat prompts, greedy, up to 512 tokens, first 20 of each; system turn ''"
+    assert f"the problems of dialogues (made here): {asked}" in text
     assert f"and {tmp_path / 'other'} the same" in text
     invocation.recipe.tasks = ["dialog"]
-    with pytest.raises(UserError, match="there is: dialogues"):
+    with pytest.raises(UserError, match="nearest: dialogues"):
         command.plan(invocation)
 
 

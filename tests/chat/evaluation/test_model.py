@@ -10,11 +10,11 @@ from qwen_chat.evaluation import model as models
 from qwen_chat.evaluation.model import asked, other
 from qwen_chat.recipe import ChatSftRecipe
 from qwen_shared.errors import UserError
-from qwen_shared.evaluation.settings import Evaluation
+from qwen_shared.evaluation.settings import EvaluationSettings
 from qwen_shared.recipe import load_recipe
 from qwen_shared.run import Manifest, Parent
 
-TINY = Evaluation(interval=5, max_new_tokens=96, temperature=0.0)
+TINY = EvaluationSettings(interval=5, max_new_tokens=96, temperature=0.0)
 
 
 @pytest.fixture
@@ -43,14 +43,14 @@ def test_an_sft_run_is_asked_by_its_own_recipe(run):
     directory = run("chat-sft")
     found = asked(invocation(directory, directory))
     assert (found.system, found.settings, found.kind) == ("", TINY, "chat-sft")
-    assert found.keeps_figures and found.label == "chat-sft-chat-sft"
+    assert found.kept_in and found.label == "chat-sft-chat-sft"
 
 
 def test_a_ppo_run_is_asked_as_in_training(run):
     directory = run("chat-ppo", "data: {system: Hm}\ngeneration: {max_new_tokens: 77}")
     found = asked(invocation(f"{directory}@5", directory))
     assert (found.system, found.settings.max_new_tokens, found.step) == ("Hm", 77, 5)
-    assert found.settings.samples == 1 and found.keeps_figures and found.label == "chat-ppo-chat-ppo-5"
+    assert found.settings.samples == 1 and found.kept_in and found.label == "chat-ppo-chat-ppo-5"
 
 
 def test_a_ppo_run_has_the_temperature_of_its_start(run):
@@ -66,7 +66,7 @@ def test_a_ppo_run_has_the_temperature_of_its_start(run):
 def test_a_model_from_elsewhere_is_asked_as_the_verb_says(tmp_path):
     found = asked(invocation(tmp_path))
     assert (found.system, found.settings, found.run_dir) == ("", TINY, None)
-    assert not found.keeps_figures and found.label == tmp_path.name
+    assert not found.kept_in and found.label == tmp_path.name
 
 
 @pytest.mark.parametrize("name", ["evaluate", "talk"])
@@ -95,10 +95,10 @@ def test_another_model_is_asked_the_same_with_its_own_system_turn(tmp_path, run)
         other(f"{tmp_path}@3", ours, [])
 
 
-def test_a_base_run_has_no_system_turn_and_keeps_no_figures(run):
+def test_a_base_run_has_no_system_turn_and_keeps_no_results(run):
     directory = run("base-pretrain", "data: {seq_length: 64}")
     found = asked(invocation(directory, directory))
-    assert found.system is None and not found.keeps_figures
+    assert found.system is None and found.kept_in is None
 
 
 def test_a_ppo_run_without_an_export_is_told(run):

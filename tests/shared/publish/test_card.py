@@ -253,10 +253,20 @@ def test_who_judged_is_named(facts, make_run):
 def test_a_text_of_somebody_else_was_measured(make_run):
     """`evaluate RUN data.sources=other.txt` says nothing of what the run held out."""
     run = make_run("tiny", results={"val/bytes": 90.0}, data=[SOURCE])
-    report = {"model": "runs/tiny/export", "sources": [SOURCE["name"]], "bytes": 90, "lengths": {"64": {"loss": 1.0}}}
-    for said, expected in (({}, report["lengths"]), ({"sources": ["other.txt"]}, {}), ({"bytes": 91}, {})):
-        (run / "evaluation.json").write_text(json.dumps(report | said))
+    name, lengths = SOURCE["name"], {"64": {"loss": 1.0}}
+
+    def report(place=name, size=90):
+        task = {"place": place, "metrics": {"bytes": size}, "by": {"length": lengths}}
+        return {"model": "runs/tiny/export", "tasks": {"held-out text": task}, "results": {}}
+
+    (run / "evaluation").mkdir()
+    for written, expected in ((report(), lengths), (report("other.txt"), {}), (report(size=91), {})):
+        (run / "evaluation" / "evaluation.json").write_text(json.dumps(written))
         assert by_length(find_checkpoint(str(run))) == expected
+    (run / "evaluation" / "evaluation.json").unlink()
+    older = {"model": "runs/tiny/export", "sources": [name], "bytes": 90, "lengths": lengths}
+    (run / "evaluation.json").write_text(json.dumps(older))  # of version 0.1
+    assert by_length(find_checkpoint(str(run))) == lengths
 
 
 def test_an_earlier_checkpoint(make_run):
@@ -266,7 +276,7 @@ def test_an_earlier_checkpoint(make_run):
     assert results_of(find_checkpoint(f"{run}@10")) == {"val/bits_per_byte": 3.0}
     assert tokens_of(find_checkpoint(f"{run}@10")) == 1
     assert results_of(find_checkpoint(f"{run}@20")) == {"val/bits_per_byte": 2.0}
-    report = {"tasks": {"level1": {"accuracy": 0.5, "accuracy_low": 0.4, "by": {}}}}
+    report = {"tasks": {}, "results": {"eval/level1/accuracy": 0.5, "eval/level1/accuracy_low": 0.4}}
     (run / "evaluation-00000010").mkdir()
     (run / "evaluation-00000010" / "evaluation.json").write_text(json.dumps(report))
     assert results_of(find_checkpoint(f"{run}@10"))["eval/level1/accuracy"] == 0.5

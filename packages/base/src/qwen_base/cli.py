@@ -6,7 +6,9 @@ import argparse
 from pathlib import Path
 
 from qwen_base.kinds import PRETRAIN
-from qwen_shared.cli import PUBLISH, REPORT, Verb, result_names, run
+from qwen_shared.cli import PUBLISH, REPORT, Tool, Verb, result_names, run
+from qwen_shared.cli.evaluate_verb import evaluate_verb
+from qwen_shared.recipe import PretrainRecipe
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 
@@ -26,7 +28,7 @@ def _export_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--to", type=Path, metavar="DIR", help="where to write it (default: <run>/export)")
 
 
-VERBS = [
+VERBS: list[Verb | Tool] = [
     Verb(
         "pretrain",
         "train a base model, from random weights or --from another model; or go on with a stopped run",
@@ -36,13 +38,13 @@ VERBS = [
         plan="qwen_base.pretrain:plan",
         results=lambda recipe: result_names.pretrained(),
     ),
-    Verb(
-        "evaluate",
+    evaluate_verb(
         "measure a run's loss, bits per byte and perplexity on held-out text",
-        "qwen_base.evaluate:main",
         PRETRAIN.name,
-        reads_run=True,
+        PretrainRecipe,
+        target="qwen_base.evaluate:main",
         plan="qwen_base.evaluate:plan",
+        maker="pretrain",
     ),
     Verb(
         "generate",

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-import json
-
 from qwen_shared.cli import Invocation
-from qwen_shared.cli.model_argument import hf_directory, is_run
+from qwen_shared.cli.evaluate_verb import output_directory
+from qwen_shared.cli.model_argument import hf_directory, is_run, step_of
+from qwen_shared.recipe import PretrainRecipe
+
+TASK = "held-out text"
 
 
-def main(invocation: Invocation) -> None:
+def main(invocation: Invocation[PretrainRecipe]) -> None:
+    run_dir = invocation.run_dir if is_run(invocation) else None
+    output = output_directory(invocation.options.to, run_dir, step_of(invocation), invocation.overrides)
+
     from rich.console import Console
-    from rich.table import Table
 
+    from qwen_shared.convert.hf_files import weights_hash
     from qwen_shared.data import ValidationText, prepare
-    from qwen_shared.files import write_atomic
+    from qwen_shared.evaluation.metrics import decimals
+    from qwen_shared.evaluation.results import cells_table, write_report
     from qwen_shared.generation.load import load_model
     from qwen_shared.generation.score import score_text
     from qwen_shared.log import say
@@ -27,28 +33,23 @@ def main(invocation: Invocation) -> None:
     with data_progress() as progress:
         prepared = prepare(recipe.data, str(directory), cache_dir(), progress, for_training=False)
     model = load_model(directory)
-    figures = {}
-    table = Table(title=f"{directory}", title_justify="left")
-    for column in ("context length", "loss", "perplexity", "bits per byte"):
-        table.add_column(column, justify="right")
-    for length in recipe.evaluation.lengths or [recipe.data.seq_length]:
-        text = ValidationText(prepared, tokenizer, length)
-        figures[length] = score_text(model, text, recipe.data.isolate_documents)
-        table.add_row(
-            f"{length:,}", *(f"{figures[length][name]:.4f}" for name in ("loss", "perplexity", "bits_per_byte"))
-        )
+    lengths = recipe.evaluation.lengths or [recipe.data.seq_length]
+    texts = {length: ValidationText(prepared, tokenizer, length) for length in lengths}
+    found = {str(n): score_text(model, text, recipe.data.isolate_documents) for n, text in texts.items()}
+    columns = ("loss", "perplexity", "bits_per_byte")
+    cells = {f"{n:,}": {c.replace("_", " "): decimals(found[str(n)][c], 4) for c in columns} for n in lengths}
+    Console().print(cells_table(cells, str(directory), "context length"))
+    text = texts[lengths[-1]]
     gzip = text.gzip_bits_per_byte()
-    Console().print(table)
     say(f"{text.num_bytes:,} bytes of held-out text; gzip -9 needs {gzip:.4f} bits per byte")
-    if is_run(invocation):
-        report = {
-            "model": str(directory),
-            "sources": [source.name for source in prepared],
-            "bytes": text.num_bytes,
-            "gzip_bits_per_byte": gzip,
-            "lengths": figures,
+    if output:
+        task = {
+            "place": ", ".join(source.name for source in prepared),
+            "metrics": {"bytes": text.num_bytes, "gzip_bits_per_byte": gzip},
+            "by": {"length": found},
         }
-        write_atomic(invocation.run_dir / "evaluation.json", json.dumps(report, indent=2) + "\n")
+        report = {"model": str(directory), "weights": weights_hash(directory), "tasks": {TASK: task}, "results": {}}
+        write_report(output, report)
 
 
 def plan(invocation: Invocation) -> str:

@@ -10,6 +10,7 @@ from qwen_chat.ppo.recipe import PpoRecipe
 from qwen_chat.recipe import ChatSftRecipe
 from qwen_chat.reward.recipe import STAGES, RewardRecipe
 from qwen_shared.cli import PUBLISH, REPORT, Tool, Verb, result_names, run
+from qwen_shared.cli.evaluate_verb import OWN_KEYS, evaluate_verb
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 
@@ -30,13 +31,6 @@ def _talk_options(parser: argparse.ArgumentParser) -> None:
     options(parser)
 
 
-def _sft_results(recipe: ChatSftRecipe) -> list[str]:
-    right, shape = ("accuracy", "accuracy_low", "accuracy_high"), ("distinct_1", "distinct_2", "repeated_4")
-    scored = ("preference", "preference_std")
-    metrics = ("problems", *right, *scored, *shape, "ended", "tokens", "characters")
-    return result_names.tuned(recipe, metrics, ("accuracy",))
-
-
 def _reward_results(recipe: RewardRecipe) -> list[str]:
     right, margin = ("accuracy", "accuracy_low", "accuracy_high"), ("margin", "margin_std", "margin_length_correlation")
     metrics = ["pairs", "loss", "calibration_error", "longer_wins", "length_correlation", *right, *margin]
@@ -55,9 +49,6 @@ def _ppo_results(recipe: PpoRecipe) -> list[str]:
     return [*result_names.MEASURED, *(f"{place}/{name}" for place in ("val", "before/val") for name in values), *gains]
 
 
-# Sampling settings of a recipe, which hold for models trained with it.
-_OWN_KEYS = ("evaluation.", "data.system")
-
 VERBS: list[Verb | Tool] = [
     Verb(
         "sft",
@@ -68,9 +59,9 @@ VERBS: list[Verb | Tool] = [
         takes_parent=True,
         default_parent=("base-pretrain", "qwen-base pretrain"),
         recipes="sft",
-        plan="qwen_chat.sft:plan",
+        plan="qwen_shared.cli.sft_verb:plan_sft",
         show_batch="qwen_chat.sft:show_batch",
-        results=_sft_results,
+        results=lambda recipe: result_names.tuned(recipe),
     ),
     Verb(
         "reward",
@@ -96,18 +87,13 @@ VERBS: list[Verb | Tool] = [
         plan="qwen_chat.ppo.plan:plan",
         results=_ppo_results,
     ),
-    Verb(
-        "evaluate",
+    evaluate_verb(
         "measure how a model converses, alone or against another; or how a reward model scores",
-        "qwen_chat.evaluation.command:main",
         SFT.name,
-        schema=ChatSftRecipe,
-        reads_run=True,
-        reads_data=False,
-        maker="sft",
+        ChatSftRecipe,
         recipes="sft",
+        target="qwen_chat.evaluation.command:main",
         plan="qwen_chat.evaluation.command:plan",
-        own_keys=_OWN_KEYS,
         options=_evaluate_options,
     ),
     Verb(
@@ -120,7 +106,7 @@ VERBS: list[Verb | Tool] = [
         reads_data=False,
         maker="sft",
         recipes="sft",
-        own_keys=_OWN_KEYS,
+        own_keys=OWN_KEYS,
         options=_talk_options,
     ),
     REPORT,

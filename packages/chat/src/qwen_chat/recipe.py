@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
-from qwen_shared.evaluation.settings import Evaluation
+from qwen_shared.evaluation.settings import EvaluationSettings
 from qwen_shared.recipe import SftRecipe
 from qwen_shared.recipe.schema import Positive, Section
 from qwen_shared.recipe.sft_schema import SftData
@@ -38,13 +38,20 @@ def training_dialogues(recipe: ChatSftRecipe) -> Iterator[Dialogue]:
 
 
 def _tasks_from_text(value: Any) -> Any:
-    return [task.strip() for task in value.split(",") if task.strip()] if isinstance(value, str) else value
+    tasks = [task.strip() for task in value.split(",") if task.strip()] if isinstance(value, str) else value
+    return [_task(task) for task in tasks] if isinstance(tasks, list) else tasks
+
+
+def _task(text: Any) -> Any:
+    """A file alone is short for prompts:FILE."""
+    is_file = isinstance(text, str) and ":" not in text and ("/" in text or text.endswith(SftData.suffixes))
+    return f"prompts:{text}" if is_file else text
 
 
 class ChatSftRecipe(SftRecipe):
     data: ChatData
     dialogues: Dialogues = Dialogues.model_construct()
-    evaluation: Evaluation
+    evaluation: EvaluationSettings
     tasks: Annotated[list[str], BeforeValidator(_tasks_from_text)] = Field(
-        [], description="tasks before and after training: dialogues"
+        [], description="what `evaluate` asks, and `sft` before and after training: a,b or name:FILE"
     )

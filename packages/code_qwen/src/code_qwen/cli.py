@@ -8,6 +8,7 @@ from pathlib import Path
 from code_qwen.kinds import PRETRAIN, SFT
 from code_qwen.recipe import CodePretrainRecipe, CodeSftRecipe
 from qwen_shared.cli import PUBLISH, REPORT, Tool, Verb, result_names, run
+from qwen_shared.cli.evaluate_verb import evaluate_verb
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 
@@ -19,24 +20,10 @@ def main(argv: list[str] | None = None) -> int:
 # Each tool's flags stand beside its work, and are looked up only when it is asked for.
 
 
-def _sft_options(parser: argparse.ArgumentParser) -> None:
+def _isolation_options(parser: argparse.ArgumentParser) -> None:
     from code_qwen.evaluation.command import isolation_option
 
     isolation_option(parser)
-
-
-def _sft_results(recipe: CodeSftRecipe) -> list[str]:
-    from code_qwen.evaluation.tasks import OUTCOMES
-
-    asked = recipe.evaluation
-    passed = ("pass@1_low", "pass@1_high", *(f"pass@{k}" for k in (1, *asked.k) if k <= asked.samples))
-    return result_names.tuned(recipe, ("problems", *passed, *OUTCOMES, "tokens", "cut"), ("pass@1",), ("pass@1",))
-
-
-def _evaluate_options(parser: argparse.ArgumentParser) -> None:
-    from code_qwen.evaluation.command import options
-
-    options(parser)
 
 
 def _prepare_options(parser: argparse.ArgumentParser) -> None:
@@ -67,24 +54,18 @@ VERBS = [
         recipes="sft",
         takes_parent=True,
         default_parent=("code-pretrain", "code-qwen pretrain"),
-        plan="code_qwen.sft:plan",
+        plan="qwen_shared.cli.sft_verb:plan_sft",
         show_batch="code_qwen.sft:show_batch",
-        options=_sft_options,
-        results=_sft_results,
+        options=_isolation_options,
+        results=lambda recipe: result_names.tuned(recipe, nearest=True),
     ),
-    Verb(
-        "evaluate",
+    evaluate_verb(
         "measure how many of a model's programs pass their tests, run in a sandbox",
-        "code_qwen.evaluation.command:main",
         SFT.name,
-        schema=CodeSftRecipe,
+        CodeSftRecipe,
         recipes="sft",
-        reads_run=True,
-        reads_data=False,
-        maker="sft",
-        plan="code_qwen.evaluation.command:plan",
-        options=_evaluate_options,
-        own_keys=("evaluation.", "data.system"),
+        target="code_qwen.evaluation.command:main",
+        options=_isolation_options,
     ),
     Tool(
         "prepare",

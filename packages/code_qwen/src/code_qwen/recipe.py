@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from code_qwen.corpus.settings import CodeSource, Filters
-from code_qwen.evaluation.settings import Evaluation
+from code_qwen.evaluation.settings import CodeEvaluation
 from qwen_shared.recipe import PretrainRecipe, SftRecipe
 from qwen_shared.recipe.schema import (
     Data,
@@ -96,7 +96,7 @@ def _tasks_from_text(value: Any) -> Any:
 class CodeSftRecipe(SftRecipe):
     data: FunctionData
     problems: Problems = Problems.model_construct()
-    evaluation: Evaluation
+    evaluation: CodeEvaluation
     tasks: Annotated[list[str], BeforeValidator(_tasks_from_text)] = Field(
         [], description="what `evaluate` asks, and `sft` before and after training: a,b or name:FILE"
     )

@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-from code_qwen.evaluation.tasks import find_tasks
+from code_qwen.evaluation.command import require_isolation
 from code_qwen.kinds import SFT
 from code_qwen.recipe import FUNCTIONS, CodeSftRecipe, training_tasks
-from qwen_shared.cli import Invocation
-from qwen_shared.cli.sft_verb import generated_source, plan_sft, run_sft
+from qwen_shared.cli import Invocation, sft_verb
+from qwen_shared.cli.sft_verb import generated_source, run_sft
 from qwen_shared.data.documents import SourceReader
 
 
-def main(invocation: Invocation) -> None:
-    plan(invocation)  # what the tokenizer and the layout make impossible shows here, before anything heavy
-    if invocation.options.require_isolation and invocation.recipe.tasks:
-        from code_qwen import sandbox
-
-        sandbox.require_isolation()
-    run_sft(invocation, SFT.name, readers(invocation.recipe), "code_qwen.examination:Examination")
+def main(invocation: Invocation[CodeSftRecipe]) -> None:
+    require_isolation(invocation)
+    run_sft(invocation, SFT.name, readers(invocation.recipe), _nearest)
 
 
-def plan(invocation: Invocation) -> str:
-    return plan_sft(invocation, lambda recipe: find_tasks(recipe.tasks, recipe.evaluation.shots))
+def _nearest(recipe: CodeSftRecipe) -> dict[str, float]:
+    from code_qwen.evaluation.nearest import nearest  # brings the sandbox
+
+    return nearest(recipe)
 
 
-def show_batch(invocation: Invocation, count: int) -> None:
-    from qwen_shared.sft import show
-
-    show.show_batch(invocation.recipe, invocation.parent.tokenizer, readers(invocation.recipe), count)
+def show_batch(invocation: Invocation[CodeSftRecipe], count: int) -> None:
+    sft_verb.show_batch(invocation, readers(invocation.recipe), count)
 
 
 def readers(recipe: CodeSftRecipe) -> dict[str, SourceReader]:

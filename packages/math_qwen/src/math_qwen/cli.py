@@ -8,6 +8,7 @@ from pathlib import Path
 from math_qwen.kinds import SFT
 from math_qwen.recipe import MathRecipe
 from qwen_shared.cli import PUBLISH, REPORT, Tool, Verb, result_names, run
+from qwen_shared.cli.evaluate_verb import OWN_KEYS, evaluate_verb
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 
@@ -31,32 +32,13 @@ def _prepare_options(parser: argparse.ArgumentParser) -> None:
     options(parser)
 
 
-def _evaluate_options(parser: argparse.ArgumentParser) -> None:
-    from math_qwen.evaluation.command import options
-
-    options(parser)
-
-
 def _sample_options(parser: argparse.ArgumentParser) -> None:
     from math_qwen.rejection import options
 
     options(parser)
 
 
-def _results(recipe: MathRecipe) -> list[str]:
-    from math_qwen.evaluation.tasks import OUTCOMES
-
-    metrics = ["problems", "accuracy", "accuracy_low", "accuracy_high", "loose_accuracy", *OUTCOMES, "tokens", "cut"]
-    if (samples := recipe.evaluation.samples) > 1:
-        metrics.append(f"majority@{samples}")
-    if any(task.startswith("math401") for task in recipe.tasks):
-        metrics += ["relative_error", "non_number"]
-    return result_names.tuned(recipe, metrics, (), ("accuracy",))
-
-
-_OWN_KEYS = ("evaluation.", "data.system")
-
-VERBS = [
+VERBS: list[Verb | Tool] = [
     Verb(
         "sft",
         "teach a model to answer, from conversations, and measure it before and after",
@@ -65,23 +47,11 @@ VERBS = [
         schema=MathRecipe,
         takes_parent=True,
         default_parent=("base-pretrain", "qwen-base pretrain"),
-        plan="math_qwen.sft:plan",
+        plan="qwen_shared.cli.sft_verb:plan_sft",
         show_batch="math_qwen.sft:show_batch",
-        results=_results,
+        results=lambda recipe: result_names.tuned(recipe, nearest=True),
     ),
-    Verb(
-        "evaluate",
-        "measure a model's accuracy on math problems, judged by sympy",
-        "math_qwen.evaluation.command:main",
-        SFT.name,
-        schema=MathRecipe,
-        reads_run=True,
-        reads_data=False,
-        maker="sft",
-        plan="math_qwen.evaluation.command:plan",
-        options=_evaluate_options,
-        own_keys=_OWN_KEYS,
-    ),
+    evaluate_verb("measure a model's accuracy on math problems, judged by sympy", SFT.name, MathRecipe),
     Verb(
         "sample",
         "draw answers from a model and keep the verified ones, as data to train on",
@@ -92,7 +62,7 @@ VERBS = [
         reads_data=False,
         maker="sft",
         options=_sample_options,
-        own_keys=_OWN_KEYS,
+        own_keys=OWN_KEYS,
     ),
     Tool("verify", "compare answers as mathematics", "math_qwen.verify.command:main", _verify_options),
     Tool(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from math_qwen.evaluation.settings import Evaluation
+from math_qwen.evaluation.settings import MathEvaluation
 from qwen_shared.recipe import SftRecipe
 from qwen_shared.recipe.schema import Positive, Section, Share
 from qwen_shared.recipe.sft_schema import SftData
@@ -59,7 +59,7 @@ def _tasks_from_text(value: Any) -> Any:
 class MathRecipe(SftRecipe):
     data: MathData
     problems: Problems = Problems.model_construct()
-    evaluation: Evaluation
+    evaluation: MathEvaluation
     tasks: Annotated[list[str], BeforeValidator(_tasks_from_text)] = Field(
         [], description="what `evaluate` asks, and `sft` before and after training: a,b or name:FILE"
     )

@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from math_qwen.equations import check, distinct_key, equations
-from math_qwen.evaluation.command import style_of
-from math_qwen.evaluation.tasks import TASKS, Item, gold_answer
+from math_qwen.evaluation.tasks import GSM8K, Item, gold_answer
 from qwen_shared.cli import Invocation
-from qwen_shared.cli.model_argument import hf_directory
+from qwen_shared.cli.model_argument import hf_directory, is_run
 from qwen_shared.errors import UserError
 from qwen_shared.evaluation.progress import counting
+from qwen_shared.evaluation.style import style_of
+from qwen_shared.evaluation.task import Conditions
 from qwen_shared.evaluation.work import Work
 from qwen_shared.generation.sampling import Generate, Progress, Sampling, truncate_at
 from qwen_shared.log import say
@@ -119,16 +120,16 @@ def main(invocation: Invocation) -> None:
 
     directory = hf_directory(invocation)
     tokenizer = load_tokenizer(str(directory))
-    style, system = style_of(invocation, directory), getattr(invocation.recipe.data, "system", None)
-    task = TASKS["gsm8k"]  # its few-shot text, if the model is no chat model
-    shots = task.shots(style, settings.shots)
-    prompts = [task.prompt(item, style, shots, system, tokenizer) for _, item in problems]
+    run_dir = invocation.run_dir if is_run(invocation) else None
+    conditions = Conditions.of(invocation.recipe, style_of(settings.prompt, directory, run_dir))
+    # GSM8K's few-shot text, if the model is no chat model.
+    prompts = [GSM8K.prompt(item, conditions, tokenizer) for _, item in problems]
     golds = [item.gold for _, item in problems]
     sampling = Sampling(
         settings.max_new_tokens,
         settings.temperature,
         settings.top_p,
-        stop_texts=task.format.stop_texts if style == "base" else (),
+        stop_texts=GSM8K.stop_texts() if conditions.style == "base" else (),
     )
     decided_by = [weights_hash(directory), tokenizer.fingerprint, prompts, golds, asdict(sampling)]
     work = Work(chosen.to, json.dumps([*decided_by, chosen.k, settings.seed]))
@@ -161,8 +162,12 @@ def _draw(
         asked = [prompt for prompt in prompts[part] for _ in range(k)]
         # A seed for each part, so that a restart draws the same.
         own = replace(sampling, seed=(seed << 24) + first // _AT_ONCE)
-        completions = generate(asked, own, lambda done, _, first=first: progress(first + done // k, len(prompts)))
+        completions = generate(asked, own, _progress(progress, first, k, len(prompts)))
         yield part, [truncate_at(tokenizer.decode(c.ids), sampling.stop_texts).strip() for c in completions]
+
+
+def _progress(progress: Progress, first: int, k: int, total: int) -> Progress:
+    return lambda done, _: progress(first + done // k, total)
 
 
 def _problems(invocation: Invocation) -> Iterator[tuple[list[dict[str, str]], Item]]:

@@ -11,6 +11,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from qwen_shared.errors import UserError
+from qwen_shared.evaluation.find import task_named
 from qwen_shared.recipe import nearest
 
 if TYPE_CHECKING:
@@ -32,20 +33,19 @@ def pretrained(*more: str) -> list[str]:
     ]
 
 
-def tuned(recipe: Any, metrics: Iterable[str], by_group: Iterable[str], nearest: Iterable[str] = ()) -> list[str]:
-    """Of a fine-tuning whose recipe has `tasks`: `metrics` of each task, `by_group` of its groups, and `nearest` of
-    recalling the nearest training example."""
-    held_out = ["val/loss", "val/perplexity"]
-    for task in map(_task_name, recipe.tasks):
-        held_out += [f"eval/{task}/{name}" for name in metrics] + [f"eval/{task}/*/{name}" for name in by_group]
-    recalled = [f"nearest/{_task_name(task)}/{name}" for task in recipe.tasks for name in nearest]
+def tuned(recipe: Any, nearest: bool = False) -> list[str]:
+    """Of a fine-tuning whose recipe has `tasks`. `nearest`: also of repeating the nearest training example's answer."""
+    held_out, recalled = ["val/loss", "val/perplexity"], []
+    for text in recipe.tasks:
+        task = task_named(text)
+        if task is None:
+            continue
+        place = f"eval/{glob.escape(task.name)}"
+        held_out += [f"{place}/{name}" for name in task.metric_names(recipe.evaluation)]
+        held_out += [f"{place}/*/{name}" for names in task.logged_groups.values() for name in names]
+        if nearest and task.embedded:
+            recalled.append(f"nearest/{glob.escape(task.name)}/{task.measure}")
     return [*TRAINED, "data/real_share", *held_out, *(f"before/{name}" for name in held_out), *recalled]
-
-
-def _task_name(text: str) -> str:
-    """`NAME`, `NAME:PATH`, or a file."""
-    name = text.partition(":")[0]
-    return "*" if "/" in name or "." in name else glob.escape(name)
 
 
 def check_result_names(verb: Verb, recipe: Any, names: Iterable[str]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from qwen_shared.cli.verb import Invocation
 from qwen_shared.data.conversations import generated_conversations
 from qwen_shared.data.documents import SourceReader
 from qwen_shared.errors import UserError
+from qwen_shared.evaluation.find import find_tasks
 from qwen_shared.log import say
 from qwen_shared.training.plan import RunPlan, plan_run
 
@@ -27,33 +27,45 @@ class GeneratorSettings(Protocol):
     def model_dump(self, *, mode: str) -> dict[str, Any]: ...
 
 
-def plan_sft(invocation: Invocation[Any], check_tasks: Callable[[Any], Any]) -> RunPlan:
-    """Raises UserError also if the recipe's tasks cannot be asked; `check_tasks` decides."""
+def plan_sft(invocation: Invocation[Any]) -> RunPlan:
+    """Raises UserError also if the recipe's tasks cannot be asked."""
     i = invocation
     if i.recipe.tasks:
-        check_tasks(i.recipe)
+        find_tasks(i.recipe.tasks, i.recipe.evaluation)
         if i.recipe.export == "none":
             raise UserError("export=none leaves no model to ask the tasks: give tasks=[] too, or export=final")
     assert i.layout is not None
     return plan_run(i.command, i.recipe, i.layout, i.run_dir, i.parent, i.options)
 
 
-def run_sft(invocation: Invocation[Any], kind: str, readers: Mapping[str, SourceReader], examination: str) -> None:
-    """The whole job. `examination` is "module:class", a `qwen_shared.evaluation.examination.Examination`, imported only
-    if the recipe has tasks."""
+def run_sft(
+    invocation: Invocation[Any],
+    kind: str,
+    readers: Mapping[str, SourceReader],
+    nearest: Callable[[Any], dict[str, float]] | None = None,
+) -> None:
+    """The whole job. `nearest` takes the recipe; see `evaluation.before_after`."""
+    plan_sft(invocation)  # what the tokenizer, the layout and the tasks make impossible shows before anything heavy
     say("loading torch and Megatron")  # takes ten seconds
 
     from qwen_shared.backend.quick_import import quick_import
 
     with quick_import():
+        from qwen_shared.evaluation.before_after import BeforeAfter
         from qwen_shared.sft.job import fine_tune
 
-    i, evaluate = invocation, None
+    i = invocation
     assert i.layout is not None and i.parent is not None
-    if i.recipe.tasks:
-        module, _, name = examination.partition(":")
-        evaluate = getattr(importlib.import_module(module), name)(i.recipe, i.run_dir)
+    evaluate = BeforeAfter(i.recipe, i.run_dir, nearest) if i.recipe.tasks else None
     fine_tune(i.recipe, i.layout, i.run_dir, i.command, kind, i.parent, readers, evaluate)
+
+
+def show_batch(invocation: Invocation[Any], readers: Mapping[str, SourceReader], count: int) -> None:
+    """Prints `count` samples as training would see them."""
+    from qwen_shared.sft import show
+
+    assert invocation.parent is not None
+    show.show_batch(invocation.recipe, invocation.parent.tokenizer, readers, count)
 
 
 def generated_source(

@@ -158,10 +158,10 @@ def _read_parquet(path: Path, columns: list[str] | None) -> Iterator[Row]:
 
 
 def read_hf_rows(
-    written: str, config: str | None, split: str, data_dir: str | None = None
+    written: str, config: str | None, split: str, data_dir: str | None = None, revision: str | None = None
 ) -> Iterator[tuple[dict[str, Any], str]]:
-    """(row, name) of a dataset on a hub or in a directory, streamed; `data_dir` selects a folder. Raises UserError if
-    it cannot be read."""
+    """(row, name) of a dataset on a hub or in a directory, streamed; `data_dir` selects a folder, `revision` a commit
+    or tag on the hub. Raises UserError if it cannot be read."""
     import datasets
 
     directory = hf_directory(written)
@@ -174,7 +174,9 @@ def read_hf_rows(
                 rows = rows[split]
         else:
             name = str(directory or written.removeprefix(HF))
-            rows = datasets.load_dataset(name, name=config, split=split, data_dir=data_dir, streaming=True)
+            rows = datasets.load_dataset(
+                name, name=config, split=split, data_dir=data_dir, revision=revision, streaming=True
+            )
         for row in rows:
             number += 1
             yield row, f"{written} row {number}"

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 from qwen_shared.errors import UserError
 from qwen_shared.generation.sampling import Completion
 from qwen_shared.tokenizer import Tokenizer
 from qwen_shared.tokenizer.interface import Message
 
-Style = Literal["chat", "base"]
-
 
 def chat_prompt(turns: Sequence[Message], system: str | None, tokenizer: Tokenizer) -> list[int]:
-    """Turns up to the opening of the answer. `system` is the turn before them, None for the template's own."""
+    """Turns up to the opening of the answer. `system` is a turn before them; None: the template's own."""
     first = [{"role": "system", "content": system}] if system is not None else []
     return tokenizer.render([*first, *turns], add_generation_prompt=True)[0]
 
 
 def shown(ids: Sequence[int], tokenizer: Tokenizer) -> str:
-    """The text of ids with special tokens by their names, which `decode` leaves out."""
+    """The text of ids, with the names of special tokens, which `decode` leaves out."""
     names = {id: name for name, id in tokenizer.special_tokens.items()}
     text = ""
     plain: list[int] = []
@@ -33,10 +30,10 @@ def shown(ids: Sequence[int], tokenizer: Tokenizer) -> str:
 
 
 def check_room(task: str, prompts: Sequence[Sequence[int]], completions: Sequence[Completion]) -> None:
-    """Raises UserError where no answer got a single token: the prompts fill the model."""
+    """Raises UserError if no answer got a single token because the prompts fill the model's positions."""
     if not any(c.ids or c.stopped for c in completions):
         shortest = min(map(len, prompts))
         raise UserError(
             f"task {task}: its prompts ({shortest:,} tokens and more) leave no room in the model's positions; "
-            "where worked examples are in them, evaluation.shots=0 leaves these out"
+            "evaluation.shots=0 leaves out worked examples"
         )

@@ -1,107 +1,133 @@
-"""Where an evaluation's figures go: a table for people, a directory, the run's manifest and W&B."""
+"""Where results go: tables for people, `evaluation.json`, the run's manifest and W&B."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qwen_shared.errors import UserError
-from qwen_shared.report import refresh_report
-from qwen_shared.run import Manifest
-from qwen_shared.run.manifest import own_recipe
+from qwen_shared.evaluation.task import Cells, Metrics, Row
+from qwen_shared.files import write_atomic
 
 if TYPE_CHECKING:
+    from rich.console import Group
     from rich.table import Table
 
-    from qwen_shared.evaluation.prompts import Style
-    from qwen_shared.recipe import RunRecipe
+    from qwen_shared.evaluation.run import Result
+    from qwen_shared.recipe.schema import Tracking
 
-# They decide no task's figures.
-_NEUTRAL = ("name", "tasks", "tracking.", "evaluation.batch_size", "evaluation.workers")
+REPORT = "evaluation.json"
+TABLE_ROWS = 1000  # of a W&B table
 
 
-def style_of(prompt: str, directory: Path, run_dir: Path | None) -> Style:
-    """`auto`: plain text for what a pretraining left and for a model without a chat template, else its template.
+def report_of(model: str, results: Mapping[str, Result], named: Metrics, **said: Any) -> dict[str, Any]:
+    """`evaluation.json` of any verb.
 
-    `run_dir` is that of the model in `directory`, None where it is from elsewhere.
+    `model`; what `said` adds about it (weights, style, system, settings, …); `tasks`: of each one where its problems
+    are from, its metrics, and its metrics by group and value; `results`: metrics by the names in the run's manifest.
     """
-    if prompt != "auto":
-        return prompt
-    if run_dir and (run_dir / "manifest.json").is_file():
-        return "base" if Manifest.read(run_dir).kind.endswith("-pretrain") else "chat"
-    return "chat" if _has_template(directory) else "base"
+    facts: dict[str, Any] = {}
+    for result in results.values():
+        facts |= result.facts
+    return {"model": model, **said, **facts, "tasks": {k: _of_task(v) for k, v in results.items()}, "results": named}
 
 
-def _has_template(directory: Path) -> bool:
-    if (directory / "chat_template.jinja").is_file():
-        return True
+def _of_task(result: Result) -> dict[str, Any]:
+    task, hub = result.task, result.task.hub
+    revision = hub.revision if hub and not task.path else None
+    problems = {"place": task.place, "revision": revision, "problems_sha256": result.problems_sha256}
+    return problems | {"metrics": result.metrics, "by": result.groups}
+
+
+def write_report(directory: Path, report: Mapping[str, Any]) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    write_atomic(directory / REPORT, json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_report(directory: Path) -> dict[str, Any]:
+    """A directory's `evaluation.json`; {} if there is none that can be read."""
     try:
-        return bool(json.loads((directory / "tokenizer_config.json").read_text(encoding="utf-8")).get("chat_template"))
-    except (OSError, ValueError, AttributeError):
-        return False
+        return json.loads((directory / REPORT).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
 
 
-def as_the_run_says(overrides: Sequence[str]) -> bool:
-    """Whether the model is asked as its own recipe says; other tasks may be asked so too."""
-    keys = [override.partition("=")[0].strip() for override in overrides]
-    return all(key.startswith(_NEUTRAL) for key in keys)
+def read_results(directory: Path) -> Metrics:
+    """Metrics by their names in the manifest, from a directory's `evaluation.json`; {} if there is none."""
+    report = read_report(directory)
+    if "results" in report:
+        return report["results"]
+    # Older reports: flat names of before training, or metrics beside a task's `by`.
+    named = {f"eval/{task}/{key}": v for task, old in report.get("tasks", {}).items() for key, v in old.items()}
+    return {name: value for name, value in (report | named).items() if isinstance(value, int | float)}
 
 
-def output_directory(to: Path | None, run_dir: Path | None, step: int | None, overrides: Sequence[str]) -> Path | None:
-    """`to` (--to DIR), or a folder of the run for its last checkpoint, for one at a step, for asking otherwise than its
-    recipe says; None for a model from elsewhere. Raises UserError where `to` can be no directory."""
-    if to:
-        there = next(path for path in (to, *to.parents) if path.exists())
-        if not there.is_dir():
-            raise UserError(f"--to {to}: {there} is no directory")
-        return to
-    if run_dir is None:
-        return None
-    if not as_the_run_says(overrides):
-        return run_dir / "evaluation-trial"
-    return run_dir / (f"evaluation-{step:08d}" if step else "evaluation")
-
-
-def tell_run(
-    run_dir: Path, recipe: RunRecipe, figures: dict[str, float], tables: dict[str, list[dict[str, Any]]]
-) -> None:
-    """The last checkpoint's figures go into the run's manifest and its W&B run, with a table of answers a task.
-
-    `recipe` is the one that the model was asked with; W&B keeps the run's own.
-    """
+def tell_run(run_dir: Path, tracking: Tracking, named: Metrics, tables: Mapping[str, list[Row]]) -> None:
+    """Metrics of the last checkpoint go into the run's manifest and its W&B run, with tables of answers."""
+    from qwen_shared.report import refresh_report
+    from qwen_shared.run import Manifest
+    from qwen_shared.run.manifest import own_recipe
     from qwen_shared.tracking.results import result_rows
     from qwen_shared.tracking.wandb_run import WandbRun
 
     manifest = Manifest.read(run_dir)
-    wandb = WandbRun(run_dir, own_recipe(run_dir), recipe.tracking, manifest)
-    wandb.summary(figures)
+    wandb = WandbRun(run_dir, own_recipe(run_dir), tracking, manifest)
+    wandb.summary(named)
     for name, rows in tables.items():
         wandb.table(None, name, rows)
-    wandb.table(None, "eval/results", result_rows(manifest.results | figures))
+    wandb.table(None, "eval/results", result_rows(manifest.results | named))
     wandb.finish(failed=False)
     manifest = Manifest.read(run_dir)  # again: the upload may have taken a while
-    manifest.results = manifest.results | figures
+    manifest.results = manifest.results | named
     manifest.wandb_run_id, manifest.wandb_url = wandb.id, wandb.url
     manifest.write(run_dir)
     refresh_report(run_dir)
 
 
-def figures_table[T](rows: dict[str, T], columns: dict[str, Callable[[T], str]], title: str | None) -> Table:
-    """A row for each name; what a column shows is made of the row's figures."""
+def answer_rows(result: Result) -> list[Row]:
+    """The first rows, flat, for a W&B table."""
+    return [flat(row) for row in result.rows[:TABLE_ROWS]]
+
+
+def flat(row: Row) -> Row:
+    """A row with its groups as columns, and without lists and objects."""
+    columns = {key: value for key, value in row.items() if not isinstance(value, list | dict)}
+    return columns | {key: value for key, value in row["groups"].items() if key not in columns}
+
+
+def results_table(results: Mapping[str, Result], title: str) -> Group:
+    """Tables for people in 80 columns: metrics and outcomes of each kind of task, then metrics by logged group."""
+    from rich.console import Group
+
+    kinds: dict[Any, dict[str, list[Cells]]] = {}
+    groups: dict[Any, dict[str, Cells]] = {}
+    for name, result in results.items():
+        kind = result.task.measure, result.task.outcomes
+        kinds.setdefault(kind, {})[name] = result.task.cells(result.metrics)
+        for group in result.task.shown_groups:
+            for value, metrics in result.groups.get(group, {}).items():
+                groups.setdefault(kind, {})[f"{name}/{value}"] = result.task.group_cells(metrics)
+    tables: list[Table] = []
+    for kind, of_kind in kinds.items():
+        for cells in zip(*of_kind.values(), strict=True):
+            tables.append(cells_table(dict(zip(of_kind, cells, strict=True)), title if not tables else None))
+        if kind in groups:
+            tables.append(cells_table(groups[kind], None, "of these"))
+    return Group(*tables)
+
+
+def cells_table(rows: Mapping[str, Cells], title: str | None, first: str = "task") -> Table:
+    """A row for each name. A column that a row lacks is empty there."""
     from rich.box import SIMPLE_HEAD
     from rich.markup import escape
     from rich.table import Table
 
     shown = Table(title=title and escape(title), title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    shown.add_column("task", overflow="fold")
+    shown.add_column(first, overflow="fold")
+    columns = list(dict.fromkeys(column for cells in rows.values() for column in cells))
     for column in columns:
         shown.add_column(column, justify="right", no_wrap=True)
-    for name, of_row in rows.items():
-        shown.add_row(name, *(show(of_row) for show in columns.values()))
+    for name, cells in rows.items():
+        shown.add_row(escape(name), *(cells.get(column, "") for column in columns))
     return shown
-
-
-def percent(share: float) -> str:
-    return f"{100 * share:.1f} %"

@@ -1,8 +1,8 @@
-"""The part of a recipe's section on evaluation that says how answers are drawn. No torch."""
+"""The recipe's section on evaluation: how answers are drawn. No torch."""
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -10,8 +10,8 @@ from qwen_shared.recipe import schema
 from qwen_shared.recipe.schema import Number, Positive, Whole
 
 
-class Evaluation(schema.Evaluation):
-    """How a model is shown a question and how its answers are drawn. Figures compare where these are the same."""
+class EvaluationSettings(schema.Evaluation):
+    """How a model is shown a question and how its answers are drawn. Metrics compare if these are the same."""
 
     prompt: Literal["auto", "chat", "base"] = Field(
         "auto", description="chat: the tokenizer's template; base: worked examples as text; auto: by the kind of model"
@@ -37,6 +37,13 @@ class Evaluation(schema.Evaluation):
             )
         return self
 
-    def of_answers(self) -> dict:
-        """What decides answers and figures, for a report: the fields that validation in training has no use for."""
+    @classmethod
+    def of(cls, settings: EvaluationSettings) -> Self:
+        """`settings` with this class's defaults for what they lack: any package's verb may ask any task."""
+        if isinstance(settings, cls):
+            return settings
+        return cls(**{key: value for key, value in settings if key in cls.model_fields})
+
+    def of_answers(self) -> dict[str, Any]:
+        """What decides answers and metrics: all fields but those of validation in training."""
         return self.model_dump(mode="json", exclude=set(schema.Evaluation.model_fields) - {"temperature"})

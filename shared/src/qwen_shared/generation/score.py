@@ -1,9 +1,11 @@
-"""Loss, perplexity and bits per byte of held-out text under a model in Hugging Face form."""
+"""Loss of held-out text and log-likelihoods of continuations, under a model in Hugging Face form."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,8 +13,14 @@ import torch.nn.functional as F
 
 from qwen_shared.backend import device
 from qwen_shared.data import ValidationText
+from qwen_shared.generation.decode import load_decoder
+from qwen_shared.generation.sampling import Progress
 
 _TOKENS_AT_ONCE = 8192
+
+Pair = tuple[Sequence[int], Sequence[int]]  # a prompt and what may follow it, as ids
+# The log-likelihood of each continuation; None if it does not fit the model's positions.
+LogLikelihoods = Callable[[Sequence[Pair], Progress | None], list[float | None]]
 
 
 @torch.no_grad()
@@ -45,6 +53,54 @@ def score_text(
         "perplexity": math.exp(min(loss / tokens, 700.0)),
         "bits_per_byte": every / math.log(2) / text.num_bytes,
     }
+
+
+def load_log_likelihoods(directory: Path) -> LogLikelihoods:
+    """`log_likelihoods` of the model in a Hugging Face directory. Raises UserError if there is none."""
+    model = load_decoder(directory)
+    return partial(log_likelihoods, model)
+
+
+@torch.inference_mode()
+def log_likelihoods(model, pairs: Sequence[Pair], progress: Progress | None = None) -> list[float | None]:
+    """The sum of log p(continuation | prompt) in nats, in batches, in the order of the pairs.
+
+    Raises ValueError for an empty prompt or continuation.
+    """
+    if not all(prompt and continuation for prompt, continuation in pairs):
+        raise ValueError("a prompt and a continuation need at least one token each")
+    positions = getattr(model.config, "max_position_embeddings", None) or 2**62
+    # The last token is only predicted. Pairs with the same input, as those of choices of one token, are computed once.
+    rows: dict[tuple[int, ...], list[int]] = {}
+    for i, (prompt, continuation) in enumerate(pairs):
+        rows.setdefault((*prompt, *continuation[:-1]), []).append(i)
+    waiting = sorted((row for row in rows if len(row) < positions), key=lambda row: (-len(row), row))
+    found: list[float | None] = [None] * len(pairs)
+    done = sum(len(of_row) for row, of_row in rows.items() if len(row) >= positions)
+    while waiting:
+        size = max(1, _TOKENS_AT_ONCE // len(waiting[0]))
+        batch, waiting = waiting[:size], waiting[size:]
+        longest = len(batch[0])
+        kept = max(len(pairs[i][1]) for row in batch for i in rows[row])
+        # Filled up on the left: the continuations end in one column, and only their logits are computed.
+        tokens = torch.tensor([[0] * (longest - len(row)) + list(row) for row in batch], device=model.device)
+        mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in batch], device=model.device)
+        logits = model(
+            tokens,
+            attention_mask=mask,
+            position_ids=(mask.cumsum(1) - 1).clamp(min=0),
+            use_cache=False,
+            logits_to_keep=kept,
+        ).logits  # [B, S, V]
+        shares = logits.float().log_softmax(dim=-1)
+        for place, row in enumerate(batch):
+            for i in rows[row]:
+                ids = torch.tensor(list(pairs[i][1]), device=model.device)
+                found[i] = float(shares[place, -len(ids) :].gather(1, ids[:, None]).double().sum())
+            done += len(rows[row])
+        if progress:
+            progress(done, len(pairs))
+    return found
 
 
 def _positions(tokens: torch.Tensor, eod_id: int) -> torch.Tensor:

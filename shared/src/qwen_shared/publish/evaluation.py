@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
+from qwen_shared.evaluation.results import read_report, read_results
 from qwen_shared.publish.checkpoint import Checkpoint
 from qwen_shared.publish.kind import Kind
 from qwen_shared.run import read_metrics
@@ -61,10 +61,7 @@ def results_of(checkpoint: Checkpoint) -> Results:
     found = {
         k: v for line in metrics if line["step"] == checkpoint.step for k, v in line.items() if k.startswith("val/")
     }
-    report = _json(checkpoint.run_dir / f"evaluation-{checkpoint.step:08d}" / "evaluation.json")
-    for task, results in report.get("tasks", {}).items():
-        found |= {f"eval/{task}/{name}": value for name, value in results.items() if isinstance(value, int | float)}
-    return found
+    return found | read_results(checkpoint.run_dir / f"evaluation-{checkpoint.step:08d}")
 
 
 def tokens_of(checkpoint: Checkpoint) -> int | None:
@@ -117,17 +114,21 @@ def held_out_text(results: Results) -> dict[str, dict[str, float]]:
 
 def by_length(checkpoint: Checkpoint) -> dict[str, dict[str, float]]:
     """Losses of the last checkpoint at several context lengths, if `evaluate` measured them."""
-    report = _json(checkpoint.run_dir / "evaluation.json")
+    report = read_report(checkpoint.run_dir / "evaluation") or _older(read_report(checkpoint.run_dir))
+    task = report.get("tasks", {}).get("held-out text")
     last = checkpoint.run_dir.resolve() / "export"
     mine = checkpoint.is_last and str(report.get("model", "")).endswith(f"{last.parent.name}/{last.name}")
-    # `evaluate` takes any text; the card shows only the run's own held-out text.
-    own = [entry["name"] for entry in checkpoint.manifest.data if "source" in entry]
-    same = report.get("sources") == own and report.get("bytes") == checkpoint.manifest.results.get("val/bytes")
-    return report.get("lengths", {}) if mine and same else {}
-
-
-def _json(path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    if not task or not mine:
         return {}
+    # `evaluate` takes any text; the card shows only the run's own held-out text.
+    own = ", ".join(entry["name"] for entry in checkpoint.manifest.data if "source" in entry)
+    same = task["place"] == own and task["metrics"]["bytes"] == checkpoint.manifest.results.get("val/bytes")
+    return task["by"]["length"] if same else {}
+
+
+def _older(report: dict[str, Any]) -> dict[str, Any]:
+    """A report of `qwen-base evaluate` up to version 0.1, in today's shape."""
+    if "lengths" not in report:
+        return {}
+    task = {"place": ", ".join(report["sources"]), "metrics": {"bytes": report["bytes"]}}
+    return {"model": report["model"], "tasks": {"held-out text": task | {"by": {"length": report["lengths"]}}}}

@@ -15,7 +15,7 @@ _PROMPTS = 8
 _OF_EACH = 3  # right answers, and wrong ones
 _CHARACTERS = 700
 # Packages write these under several names.
-_QUESTION, _ANSWER = ("question", "prompt"), ("answer", "prediction", "completion", "text")
+_QUESTION, _ANSWER = ("question", "messages", "prompt"), ("answer", "prediction", "completion", "text")
 _EXPECTED = ("gold", "reference", "expected")
 _REMARKS = ("outcome", "right", "reward", "margin", "preference", "checked", "reason", "tag", "family", "kind")
 _MAX_REMARK = 60  # characters; longer ones are left out
@@ -68,6 +68,7 @@ def _first(samples: Iterable[Sample], good: bool) -> list[Sample]:
 
 
 def _sample(row: dict[str, Any], before: dict[str, Any]) -> Sample:
+    row, before = row.get("groups", {}) | row, before.get("groups", {}) | before
     prompt = _text(_of(row, _QUESTION))
     if "chosen" in row:  # a pair that a reward model compared
         entries = [

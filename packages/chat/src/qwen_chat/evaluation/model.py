@@ -1,17 +1,19 @@
-"""A model and how it is spoken to: as the run that made it says."""
+"""A model and how it is spoken to: as its run says."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from qwen_shared.cli import Invocation
+from qwen_shared.cli.evaluate_verb import Asked
 from qwen_shared.cli.model_argument import is_run, step_of
 from qwen_shared.errors import UserError
-from qwen_shared.evaluation.settings import Evaluation
+from qwen_shared.evaluation.settings import EvaluationSettings
 from qwen_shared.job import parent as job_parent
 from qwen_shared.recipe.schema import Tracking
 from qwen_shared.run.manifest import MANIFEST, RECIPE, Manifest, read_recipe
@@ -21,24 +23,20 @@ SFT, REWARD, PPO = "chat-sft", "chat-reward", "chat-ppo"
 _DEFAULT_TASKS = ["dialogues"]
 
 
-class _Lax(BaseModel):
-    model_config = ConfigDict(extra="allow")
-
-
-class _Data(_Lax):
+class _Data(BaseModel):
     system: str | None = None
 
 
-class _Generation(_Lax):
+class _Generation(BaseModel):
     max_new_tokens: int | None = None
 
 
-class _Evaluation(_Lax):
+class _Evaluation(BaseModel):
     temperature: float | None = None
 
 
-class AnyRecipe(_Lax):
-    """What any run's recipe says of how its model is spoken to, whatever the run's job; all else is kept as it is."""
+class AnyRecipe(BaseModel):
+    """How a model is spoken to, in the recipe of any run."""
 
     name: str
     tokenizer: str
@@ -49,19 +47,12 @@ class AnyRecipe(_Lax):
 
 
 @dataclass(frozen=True)
-class Asked:
-    name: str  # as the user wrote it
-    run_dir: Path | None  # of the run that made it; None where it is from elsewhere
-    step: int | None  # of RUN@STEP
-    kind: str | None  # of the run
-    system: str | None  # of conversations without a system turn; None: the template's own
-    settings: Evaluation
-    tasks: list[str]
+class AskedChat(Asked):
+    kind: str | None = None  # of the run that made the model
 
     @property
-    def keeps_figures(self) -> bool:
-        """Whether it is a run of this package, and answers and figures are kept in it."""
-        return self.kind in (SFT, PPO)
+    def kept_in(self) -> Path | None:
+        return self.run_dir if self.kind in (SFT, REWARD, PPO) else None
 
     @property
     def label(self) -> str:
@@ -83,34 +74,35 @@ class Asked:
         return found
 
 
-def asked(invocation: Invocation) -> Asked:
+def asked(invocation: Invocation[Any]) -> AskedChat:
     """The model that a reading verb looks at.
 
-    A run of `sft` is asked by its own recipe, one of `ppo` with its system turn, answers as long as in training and its
-    start's temperature, other runs by defaults; a model from elsewhere as the verb's recipe says. Overrides go before
-    all of these.
+    A run of `sft` is asked by its own recipe; one of `ppo` with its system turn, answers as long as in training and the
+    temperature of its parent; other runs by defaults; a model from elsewhere as the verb's recipe says. Overrides go
+    before all of these.
     """
     run_dir = invocation.run_dir if is_run(invocation) else None
     kind = kind_of(run_dir)
     recipe, name = invocation.recipe, invocation.from_model or str(invocation.run_dir)
+    settings, system = recipe.evaluation, recipe.data.system
+    if kind != SFT and run_dir is not None:
+        keys = _keys(invocation.overrides)
+        says = run_recipe(run_dir)
+        if "evaluation" not in keys:
+            said = {"max_new_tokens": says.generation.max_new_tokens, "temperature": _temperature(run_dir)}
+            settings = EvaluationSettings(interval=recipe.evaluation.interval)
+            settings = settings.model_copy(update={key: value for key, value in said.items() if value is not None})
+        fields = EvaluationSettings.model_fields
+        own = {key: getattr(recipe.evaluation, key) for key in fields if f"evaluation.{key}" in keys}
+        settings = settings.model_copy(update=own)
+        system = recipe.data.system if {"data", "data.system"} & keys else says.data.system
     tasks = recipe.tasks or _DEFAULT_TASKS
-    if kind == SFT or run_dir is None:
-        return Asked(name, run_dir, step_of(invocation), kind, recipe.data.system, recipe.evaluation, tasks)
-    keys = _keys(invocation.overrides)
-    says, settings = run_recipe(run_dir), Evaluation(interval=recipe.evaluation.interval)
-    said = {"max_new_tokens": says.generation.max_new_tokens, "temperature": _temperature(run_dir)}
-    settings = settings.model_copy(update={key: value for key, value in said.items() if value is not None})
-    if "evaluation" in keys:
-        settings = recipe.evaluation
-    own = {key: getattr(recipe.evaluation, key) for key in Evaluation.model_fields if f"evaluation.{key}" in keys}
-    settings = settings.model_copy(update=own)
-    system = recipe.data.system if {"data", "data.system"} & keys else says.data.system
-    return Asked(name, run_dir, step_of(invocation), kind, system, settings, tasks)
+    return AskedChat(name, run_dir, step_of(invocation), settings, tasks, system, kind=kind)
 
 
-def other(text: str, like: Asked, overrides: Sequence[str]) -> Asked:
-    """Another model, asked the same: only its system turn is its own, unless an override says which. Raises UserError
-    for a step that is none."""
+def other(text: str, like: AskedChat, overrides: Sequence[str]) -> AskedChat:
+    """Another model, asked the same: only its system turn is its own, unless an override gives one. Raises UserError
+    for a step of a model that is no run."""
     place, step = job_parent.split_step(text)
     run_dir = Path(place).expanduser() if (Path(place).expanduser() / RECIPE).is_file() else None
     if step and run_dir is None:
@@ -118,11 +110,11 @@ def other(text: str, like: Asked, overrides: Sequence[str]) -> Asked:
     system = run_recipe(run_dir).data.system if run_dir else None
     if {"data", "data.system"} & _keys(overrides):
         system = like.system
-    return Asked(text, run_dir, step, kind_of(run_dir), system, like.settings, like.tasks)
+    return replace(like, name=text, run_dir=run_dir, step=step, system=system, kind=kind_of(run_dir))
 
 
 def kind_of(run_dir: Path | None) -> str | None:
-    """None for what is no run. A run without manifest was taken by its recipe, which is this package's."""
+    """None if it is no run. A run without a manifest was found by its recipe, which is this package's."""
     if run_dir is None:
         return None
     return Manifest.read(run_dir).kind if (run_dir / MANIFEST).is_file() else SFT
@@ -133,7 +125,7 @@ def run_recipe(run_dir: Path) -> AnyRecipe:
 
 
 def _temperature(run_dir: Path) -> float | None:
-    """That of a run of `ppo` is its start's: it has none of its own but that of learning."""
+    """Of a run of `ppo`: its parent's. Its own is that of learning."""
     manifest = Manifest.read(run_dir) if (run_dir / MANIFEST).is_file() else None
     parent = Path(manifest.parent.run) if manifest and manifest.parent and manifest.kind == PPO else None
     return run_recipe(parent).evaluation.temperature if parent and (parent / RECIPE).is_file() else None

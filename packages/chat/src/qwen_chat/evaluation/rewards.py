@@ -1,18 +1,34 @@
-"""Answers as a reward model judges them."""
+"""Answers as a reward model scores them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from qwen_chat.evaluation.model import REWARD, kind_of, run_recipe
-from qwen_chat.evaluation.run import Scorer
 from qwen_shared.data.conversations import Messages
 from qwen_shared.errors import UserError
+from qwen_shared.evaluation.run import Result, count
+from qwen_shared.evaluation.settings import EvaluationSettings
 from qwen_shared.run.manifest import RECIPE
 from qwen_shared.run.paths import find_export
 from qwen_shared.tokenizer import Tokenizer
 
 _AT_ONCE = 512  # conversations between two signs of progress
+
+# Rewards of conversations that end with an assistant's turn.
+Scorer = Callable[[list[Messages]], list[float]]
+
+
+def with_rewards(result: Result, score: Scorer, settings: EvaluationSettings) -> Result:
+    """The same answers with a `reward` each. A task that is no conversation stays as it is."""
+    if "messages" not in result.rows[0]:
+        return result
+    conversations = [[*row["messages"], {"role": "assistant", "content": row["completion"]}] for row in result.rows]
+    rows = [row | {"reward": r} for row, r in zip(result.rows, score(conversations), strict=True)]
+    counted = count(result.task, rows, settings)
+    return replace(result, metrics=counted.metrics, groups=counted.groups, rows=rows)
 
 
 def reward_directory(place: str) -> Path:

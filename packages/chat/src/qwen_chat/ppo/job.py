@@ -296,18 +296,16 @@ def _shown(before: list[Row], now: list[Row], count: int) -> list[dict[str, Any]
 
 
 def _table(results: dict[str, float], measures: list[str]):
-    from qwen_shared.evaluation.results import figures_table
+    from qwen_shared.evaluation.results import cells_table
 
-    columns = {
-        "before": lambda name: f"{results[f'before/val/{name}']:.3f}",
-        "after": lambda name: f"{results[f'val/{name}']:.3f}",
-        "gain": lambda name: f"{results[f'gain/{name}']:+.3f}" if f"gain/{name}" in results else "",
-        "95 %": lambda name: (
-            f"{results[f'gain/{name}_low']:+.3f} … {results[f'gain/{name}_high']:+.3f}"
-            if f"gain/{name}_low" in results
-            else ""
-        ),
-        "in sd": lambda name: f"{results[f'gain_sd/{name}']:+.2f}" if f"gain_sd/{name}" in results else "",
-    }
-    names = [*measures, "ended", "tokens"]
-    return figures_table({name: name for name in names}, columns, "held-out prompts")
+    def cells(name: str) -> dict[str, str]:
+        shown = {"before": f"{results[f'before/val/{name}']:.3f}", "after": f"{results[f'val/{name}']:.3f}"}
+        if f"gain/{name}" in results:
+            shown["gain"] = f"{results[f'gain/{name}']:+.3f}"
+        if f"gain/{name}_low" in results:
+            shown["95 %"] = f"{results[f'gain/{name}_low']:+.3f} … {results[f'gain/{name}_high']:+.3f}"
+        if f"gain_sd/{name}" in results:
+            shown["in sd"] = f"{results[f'gain_sd/{name}']:+.2f}"
+        return shown
+
+    return cells_table({name: cells(name) for name in [*measures, "ended", "tokens"]}, "held-out prompts")

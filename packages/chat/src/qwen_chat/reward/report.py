@@ -10,8 +10,7 @@ from pathlib import Path
 from statistics import fmean, pstdev
 from typing import TYPE_CHECKING, Any
 
-from qwen_shared.evaluation.results import percent
-from qwen_shared.evaluation.scoring import by_group, wilson
+from qwen_shared.evaluation.metrics import by_group, percent, wilson
 from qwen_shared.files import write_atomic
 from qwen_shared.tokenizer import Tokenizer
 
@@ -111,7 +110,7 @@ def report(
     groups = by_group(
         [{key: str(row[key]) for key in ("tag", "reason") if row[key] is not None} for row in rows],
         [_won(row["margin"]) for row in rows],
-        "accuracy",
+        lambda won: {"problems": len(won), "accuracy": fmean(won)},
     )
     for key, values in groups.items():
         for value, of_value in values.items():

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from qwen_shared.evaluation import settings
+from qwen_shared.evaluation.settings import EvaluationSettings
 from qwen_shared.recipe.schema import Number, Positive
 
 
-class Evaluation(settings.Evaluation):
+class CodeEvaluation(EvaluationSettings):
     """How a model is asked for a program, how its answers are drawn, and for how long they may run."""
 
     k: list[Positive] = Field([1, 10, 100], description="pass@k for each of these that is no more than samples")

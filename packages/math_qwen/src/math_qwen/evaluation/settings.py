@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from qwen_shared.evaluation import settings
+from qwen_shared.evaluation.settings import EvaluationSettings
 from qwen_shared.recipe.schema import Number, Positive
 
 
-class Evaluation(settings.Evaluation):
-    """How a model is shown a question and how its answers are drawn. Figures compare where these are the same."""
+class MathEvaluation(EvaluationSettings):
+    """How a model is shown a question and how its answers are drawn. Metrics compare if these are the same."""
 
     samples: Positive = Field(1, description="answers to each problem; 1 is greedy, more are drawn and vote")
     temperature: Number = Field(

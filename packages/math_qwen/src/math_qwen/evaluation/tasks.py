@@ -1,7 +1,7 @@
-"""The evaluation tasks: where problems come from, how they are asked, by what rule an answer is also compared.
+"""The evaluation tasks: where problems come from, how they are asked, and by what rule an answer is also compared.
 
-A task is named alone (`gsm8k`: embedded problems or a dataset on the hub) or with a place (`gsm8k:PATH`: a file or a
-dataset's directory of GSM8K's, MATH's, Math401's or Math23K's form, or of conversations). No torch here.
+`gsm8k`: embedded problems or a dataset on the hub. `gsm8k:PATH`: a file or a dataset's directory of GSM8K's, MATH's,
+Math401's or Math23K's form, or of conversations. No torch here.
 """
 
 from __future__ import annotations
@@ -10,26 +10,26 @@ import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from pathlib import Path
-from typing import Any
+from statistics import fmean
+from typing import Any, ClassVar
 
 from math_qwen.evaluation import exemplars
-from math_qwen.evaluation.scoring import loosely_equal
+from math_qwen.evaluation.scoring import loosely_equal, math401_error
+from math_qwen.evaluation.votes import majority_right
 from math_qwen.prepare.forms import sample_of
 from qwen_shared.errors import UserError
-from qwen_shared.evaluation.prompts import Style, chat_prompt
-from qwen_shared.evaluation.tasks import Hub, hub_rows, local_rows, missing, named_tasks
+from qwen_shared.evaluation.find import hub_rows, local_rows, missing
+from qwen_shared.evaluation.metrics import parts, percent
+from qwen_shared.evaluation.prompts import chat_prompt
+from qwen_shared.evaluation.settings import EvaluationSettings
+from qwen_shared.evaluation.task import Answer, Cells, Conditions, Hub, Judgement, Metrics, Row, Style, Task
 from qwen_shared.tokenizer import Tokenizer
-
-OUTCOMES = ("right", "wrong", "unparsable", "timeout", "crash")  # the verifier's
-EMBEDDED = ("level1", "level1_unseen_pairs", "level2", "level3")
-LANGUAGES = ("en", "zh")  # of the embedded problems
 
 
 @dataclass(frozen=True)
 class Item:
-    """A problem as an evaluation sees it. `groups` are what its accuracy is also reported by."""
+    """A problem. `groups`: accuracy is also reported by these."""
 
     id: str
     question: str
@@ -51,92 +51,143 @@ class Format:
         return "\n\n".join([*shown, self.ask.format(question=question)])
 
 
-GSM8K = Format(exemplars.WORDS, "Question: {question}\nLet's think step by step\n", ("\n\n", "Question:"))
-MATH = Format(exemplars.BOXED, "Problem: {question}\nSolution:", ("Problem:",), gap=" ")
-ARITHMETIC = Format(exemplars.ARITHMETIC, "{question}", ("\n",))
-CHINESE = Format(exemplars.CHINESE, "问题：{question}\n解答：", ("\n\n", "问题："))
+_GSM8K = Format(exemplars.WORDS, "Question: {question}\nLet's think step by step\n", ("\n\n", "Question:"))
+_MATH = Format(exemplars.BOXED, "Problem: {question}\nSolution:", ("Problem:",), gap=" ")
+_ARITHMETIC = Format(exemplars.ARITHMETIC, "{question}", ("\n",))
+_CHINESE = Format(exemplars.CHINESE, "问题：{question}\n解答：", ("\n\n", "问题："))
 
 
 @dataclass(frozen=True)
-class Task:
-    name: str
-    format: Format
-    base_shots: int
-    hub: Hub | None = None
+class MathTask(Task[Item]):
+    """Answers are judged by the verifier."""
+
+    format: Format = _GSM8K
+    base_shots: int = 4
     loose: Callable[[str, str], bool] | None = loosely_equal  # the benchmark's published rule, beside the verifier's
-    path: str | None = None
 
-    def prompt(self, item: Item, style: Style, shots: int, system: str | None, tokenizer: Tokenizer) -> list[int]:
-        """The ids that the model goes on from. A chat model is asked the bare question, or the few-shot text in one
-        turn."""
+    outcomes: ClassVar[tuple[str, ...]] = ("right", "wrong", "unparsable", "timeout", "crash")  # the verifier's
+    part_size: ClassVar[int | None] = None
+
+    def read(self, conditions: Conditions) -> Iterator[Item]:
+        if self.embedded and not self.path:
+            from math_qwen.problems import held_out
+
+            for problem in held_out(self.name, languages=conditions.languages):
+                groups = {"family": problem.family, "language": problem.language}
+                yield Item(problem.id, problem.question, problem.answer, groups)
+        else:
+            for number, (row, where) in enumerate(self._rows(), start=1):
+                yield read_item(row, where, str(number))
+
+    def prompt(self, item: Item, conditions: Conditions, tokenizer: Tokenizer) -> list[int]:
+        """A chat model is asked the bare question, or the few-shot text in one turn."""
+        shots = self.shots(conditions.style, conditions.settings.shots)
         text = self.format.text(item.question, shots)
-        if style == "base":
+        if conditions.style == "base":
             return tokenizer.encode(text)
-        return chat_prompt([{"role": "user", "content": text if shots else item.question}], system, tokenizer)
+        turn = {"role": "user", "content": text if shots else item.question}
+        return chat_prompt([turn], conditions.system, tokenizer)
 
-    def shots(self, style: Style, wanted: int | None) -> int:
-        """How many worked examples; raises UserError where there are not so many."""
-        shots = wanted if wanted is not None else self.base_shots if style == "base" else 0
+    def shots(self, style: Style, given: int | None) -> int:
+        """How many worked examples. Raises UserError if there are fewer than `given`."""
+        shots = given if given is not None else self.base_shots if style == "base" else 0
         if shots > len(self.format.examples):
             raise UserError(
                 f"evaluation.shots={shots}: there are {len(self.format.examples)} worked examples for {self.name}"
             )
         return shots
 
-    def items(self, limit: int = 0, languages: Sequence[str] = LANGUAGES) -> list[Item]:
-        """The problems, the first `limit` of them where it is not 0; embedded ones in `languages`. Raises UserError
-        where they cannot be had."""
-        items = list(islice(self._read(tuple(languages)), limit or None))
-        if not items:
-            raise UserError(f"task {self.name}: no problem in {self.path or self.hub}")
-        return items
-
-    def _read(self, languages: tuple[str, ...]) -> Iterator[Item]:
-        if self.path:
-            for number, (row, where) in enumerate(_local_rows(self.path, self.hub), start=1):
-                yield read_item(row, where, str(number))
-        elif self.name in EMBEDDED:
-            from math_qwen.problems import held_out
-
-            for problem in held_out(self.name, languages=languages):
-                groups = {"family": problem.family, "language": problem.language}
-                yield Item(problem.id, problem.question, problem.answer, groups)
-        elif self.hub:
-            for number, (row, where) in enumerate(hub_rows(self.name, self.hub), start=1):
-                yield read_item(row, where, str(number))
-        else:
+    def check(self, settings: EvaluationSettings) -> None:
+        if not self.path and not self.hub and not self.embedded:
             raise UserError(missing(self.name, "it has no dataset on the hub"))
+        self.shots("base", settings.shots)
+
+    def stop_texts(self) -> tuple[str, ...]:
+        return self.format.stop_texts
+
+    def judge(self, items: Sequence[Item], answers: Sequence[Answer], conditions: Conditions) -> list[Judgement]:
+        return [
+            Judgement(outcome, float(outcome == "right"), reason, self._extras(item, answer))
+            for item, answer, (outcome, reason) in zip(items, answers, self.outcomes_of(items, answers), strict=True)
+        ]
+
+    def outcomes_of(self, items: Sequence[Item], answers: Sequence[Answer]) -> list[tuple[str, str]]:
+        """Outcome and reason of every answer."""
+        from math_qwen.verify import verify_many
+
+        verdicts = verify_many([(item.gold, answer.text) for item, answer in zip(items, answers, strict=True)])
+        return [(str(verdict.outcome), verdict.reason) for verdict in verdicts]
+
+    def _extras(self, item: Item, answer: Answer) -> Row:
+        extras = {"question": item.question, "gold": item.gold}
+        return extras | ({"loose": self.loose(item.gold, answer.text)} if self.loose else {})
+
+    def own_metrics(self, rows: Sequence[Row], settings: EvaluationSettings) -> Metrics:
+        metrics: Metrics = {}
+        if self.loose:
+            metrics["loose_accuracy"] = fmean(row["loose"] for row in rows)
+        if (samples := settings.samples) > 1:
+            votes = [(row["completion"], row["outcome"] == "right") for row in rows]
+            metrics[f"majority@{samples}"] = fmean(majority_right(parts(votes, samples)))
+        return metrics
+
+    def own_metric_names(self, settings: EvaluationSettings) -> list[str]:
+        votes = [f"majority@{settings.samples}"] if settings.samples > 1 else []
+        return (["loose_accuracy"] if self.loose else []) + votes
+
+    def own_cells(self, metrics: Metrics) -> Cells:
+        loose = {"loose": percent(metrics["loose_accuracy"])} if "loose_accuracy" in metrics else {}
+        return loose | {key: percent(value) for key, value in metrics.items() if key.startswith("majority@")}
+
+    def _rows(self) -> Iterator[tuple[Row, str]]:
+        if self.path:
+            return _local_rows(self.path, self.hub.split if self.hub else "test")
+        assert self.hub  # see `check`
+        return hub_rows(self.name, self.hub)
 
 
-TASKS: dict[str, Task] = {
-    task.name: task
-    for task in [
-        *(Task(name, GSM8K, 4) for name in EMBEDDED),
-        Task("gsm8k", GSM8K, 8, ("openai/gsm8k", "main", "test")),
-        Task("math", MATH, 4, ("HuggingFaceH4/MATH-500", None, "test"), loose=None),
-        Task("math401", ARITHMETIC, 4, loose=None),
-        Task("math23k", CHINESE, 4),
-    ]
-}
+@dataclass(frozen=True)
+class ArithmeticTask(MathTask):
+    """Math401: judged by its own rule, |difference| < 1e-3, and measured by the relative error."""
+
+    format: Format = _ARITHMETIC
+    loose: Callable[[str, str], bool] | None = None
+
+    def outcomes_of(self, items: Sequence[Item], answers: Sequence[Answer]) -> list[tuple[str, str]]:
+        errors = [math401_error(item.gold, answer.text) for item, answer in zip(items, answers, strict=True)]
+        return [
+            ("unparsable", "no number") if e is None else ("right" if e[0] < 1e-3 else "wrong", f"off by {e[0]:.4g}")
+            for e in errors
+        ]
+
+    def own_metrics(self, rows: Sequence[Row], settings: EvaluationSettings) -> Metrics:
+        errors = [math401_error(row["gold"], row["completion"]) for row in rows]
+        return super().own_metrics(rows, settings) | {
+            "relative_error": fmean(10.0 if error is None else error[1] for error in errors),
+            "non_number": fmean(error is None for error in errors),
+        }
+
+    def own_metric_names(self, settings: EvaluationSettings) -> list[str]:
+        return [*super().own_metric_names(settings), "relative_error", "non_number"]
 
 
-def find_tasks(names: Sequence[str], shots: int | None = None) -> list[Task]:
-    """The tasks of a recipe's `tasks`. Raises UserError for an unknown name, one that stands twice, a missing path, and
-    for more `shots` than a task has."""
-    tasks: list[Task] = []
-    for name, path in named_tasks(names, TASKS):
-        task = TASKS[name]
-        if not path and not task.hub and name not in EMBEDDED:
-            raise UserError(missing(name, "it has no dataset on the hub"))
-        task.shots("base", shots)
-        tasks.append(replace(task, path=path))
-    return tasks
+# Entry points of the group `qwen.tasks`.
+LEVEL1 = MathTask("level1", embedded=True)
+LEVEL1_UNSEEN_PAIRS = MathTask("level1_unseen_pairs", embedded=True)
+LEVEL2 = MathTask("level2", embedded=True)
+LEVEL3 = MathTask("level3", embedded=True)
+GSM8K = MathTask("gsm8k", Hub("openai/gsm8k", "main"), base_shots=8)
+MATH = MathTask("math", Hub("HuggingFaceH4/MATH-500"), format=_MATH, loose=None)
+MATH401 = ArithmeticTask("math401")
+MATH23K = MathTask("math23k", format=_CHINESE)
 
 
 def read_item(row: dict[str, Any], where: str, id: str) -> Item:
     """A row of GSM8K's form (question, answer with ####), MATH's (problem, solution with a box, or answer), Math401's
-    (query, response), Math23K's (original_text, ans) or of conversations (messages). Raises UserError, naming
-    `where`."""
+    (query, response), Math23K's (original_text, ans) or of conversations (messages).
+
+    Raises UserError, which names `where`.
+    """
     short = next((keys for keys in _SHORT_FORMS if all(key in row for key in keys) and "solution" not in row), None)
     if short:
         question, gold = (str(row[key]).strip() for key in short)
@@ -158,7 +209,7 @@ _SHORT_FORMS = (("query", "response"), ("original_text", "ans"), ("segmented_tex
 
 
 def gold_answer(solution: str) -> str:
-    """The final answer of a worked solution: what follows `####`, else what stands in the last box, else all of it."""
+    """The final answer of a worked solution: the text after `####`, else in the last box, else all of it."""
     from math_qwen.prepare.boxed import last_box  # brings sympy, which a plan needs not
 
     _, marked, rest = solution.rpartition("####")
@@ -173,13 +224,13 @@ def _math23k_number(text: str) -> str:
     return f"{mixed[1]} {mixed[2]}/{mixed[3]}".strip() if mixed else text
 
 
-def _local_rows(place: str, hub: Hub | None) -> Iterator[tuple[dict[str, Any], str]]:
+def _local_rows(place: str, split: str) -> Iterator[tuple[dict[str, Any], str]]:
     path = Path(place).expanduser()
     if path.suffix.lower() == ".json" and path.is_file() and _begins_with_object(path):
         yield from _objects(path)  # Math401 and Math23K are published so
     else:
         # A copy of the hub's dataset keeps its configurations; a directory of files has none.
-        yield from local_rows(place, None, hub[2] if hub else "test")
+        yield from local_rows(place, None, split)
 
 
 def _begins_with_object(path: Path) -> bool:

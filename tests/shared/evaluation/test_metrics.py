@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from qwen_shared.evaluation.scoring import by_group, parts, wilson
+from qwen_shared.evaluation.metrics import by_group, parts, share_with_interval, wilson
 
 
 @pytest.mark.parametrize(
@@ -30,9 +30,13 @@ def test_parts():
     assert parts([1, 2, 3, 4, 5, 6], 3) == [[1, 2, 3], [4, 5, 6]]
 
 
+def test_the_interval_counts_problems():
+    rows = [{"score": score} for score in (1.0, 0.0, 1.0, 1.0)]
+    found = share_with_interval("pass@1", rows, samples=2)
+    assert found["pass@1"] == 0.75 and (found["pass@1_low"], found["pass@1_high"]) == wilson(1.5, 2)
+
+
 def test_by_group():
     groups = [{"family": "a", "level": "1"}, {"family": "b", "level": "1"}, {"family": "a", "level": "1"}]
-    assert by_group(groups, [1.0, 0.0, 0.5], "pass@1") == {
-        "family": {"a": {"problems": 2, "pass@1": 0.75}, "b": {"problems": 1, "pass@1": 0.0}}
-    }  # one level alone is no breakdown
-    assert by_group([{"id": str(i)} for i in range(41)], [1.0] * 41, "pass@1") == {}  # nor are very many values
+    assert by_group(groups, [1.0, 0.0, 0.5], sum) == {"family": {"a": 1.5, "b": 0.0}}  # one level is no breakdown
+    assert by_group([{"id": str(i)} for i in range(41)], [1.0] * 41, sum) == {}  # nor are very many values

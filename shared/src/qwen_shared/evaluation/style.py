@@ -1,0 +1,32 @@
+"""How a model is asked if `evaluation.prompt` is `auto`. No torch."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Literal
+
+from qwen_shared.evaluation.task import Style
+from qwen_shared.run import Manifest
+from qwen_shared.run.manifest import MANIFEST
+
+
+def style_of(prompt: Literal["auto", "chat", "base"], directory: Path, run_dir: Path | None) -> Style:
+    """`auto`: plain text for a pretrained model and for one without a chat template, else its template.
+
+    `run_dir` is that of the model in `directory`; None: it is from elsewhere.
+    """
+    if prompt != "auto":
+        return prompt
+    if run_dir and (run_dir / MANIFEST).is_file():
+        return "base" if Manifest.read(run_dir).kind.endswith("-pretrain") else "chat"
+    return "chat" if _has_template(directory) else "base"
+
+
+def _has_template(directory: Path) -> bool:
+    if (directory / "chat_template.jinja").is_file():
+        return True
+    try:
+        return bool(json.loads((directory / "tokenizer_config.json").read_text(encoding="utf-8")).get("chat_template"))
+    except (OSError, ValueError, AttributeError):
+        return False
