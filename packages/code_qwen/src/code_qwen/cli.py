@@ -32,7 +32,7 @@ def _prepare_options(parser: argparse.ArgumentParser) -> None:
     options(parser)
 
 
-VERBS = [
+VERBS: list[Verb | Tool] = [
     Verb(
         "pretrain",
         "go on with a base model's training, on code and some text",
