@@ -7,7 +7,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer, Qwen2Config
 
 from qwen_chat.cli import main
-from qwen_chat.hf_run import export_hf
+from qwen_chat.hf_export import export_hf
 from qwen_chat.ppo.models import load_policy
 from qwen_chat.ppo.recipe import Lora
 from qwen_chat.reward.model import load_module, load_reward_model

@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,6 +15,12 @@ from qwen_shared.run.integrity import newest_whole_checkpoint
 from qwen_shared.run.paths import checkpoint_path, list_checkpoints
 
 SETTINGS = Checkpoint(interval=1, keep_last=2)
+
+
+def run(checkpoints, world_size=1):
+    return SimpleNamespace(
+        checkpoints=checkpoints, rank=0, world_size=world_size, recipe=SimpleNamespace(checkpoint=SETTINGS)
+    )
 
 
 class Count:
@@ -45,7 +52,7 @@ def test_a_damaged_checkpoint_is_skipped(file, harm, tmp_path, capsys):
         take_a_step(engine)
         count.value = step
         weights[step] = engine.module.weight.detach().clone()
-        checkpoint.save(tmp_path, step, [engine], {"count": count}, SETTINGS, rank=0)
+        checkpoint.save(run(tmp_path), step, [engine], {"count": count})
     assert list_checkpoints(tmp_path) == [2, 3] and newest_whole_checkpoint(tmp_path) == 3
     path = checkpoint_path(tmp_path, 3) / file
     content = bytearray(path.read_bytes())
@@ -54,7 +61,7 @@ def test_a_damaged_checkpoint_is_skipped(file, harm, tmp_path, capsys):
     assert newest_whole_checkpoint(tmp_path) == 2
     assert f"step-00000003 is damaged ({file}: hash mismatch): going back to step 2" in capsys.readouterr().out
     other = make()
-    checkpoint.load(tmp_path, 2, [other], {"count": count})
+    checkpoint.load(tmp_path, 2, [other], {"count": count}, 1)
     assert torch.equal(other.module.weight, weights[2]) and count.value == 2
 
 
@@ -65,13 +72,27 @@ def test_a_full_disk_is_said_in_a_line(tmp_path):
         pytest.skip("mounting a small tmpfs is not permitted here")
     try:
         engine, checkpoints = make(300), disk / "checkpoints"
-        checkpoint.save(checkpoints, 1, [engine], {}, SETTINGS, rank=0)
+        checkpoint.save(run(checkpoints), 1, [engine], {})
         (disk / "ballast").write_bytes(bytes(shutil.disk_usage(disk).free - 200_000))
         with pytest.raises(UserError, match=r"step 2 cannot be saved: No space left on device: 0\.\d MB are needed"):
-            checkpoint.save(checkpoints, 2, [engine], {}, SETTINGS, rank=0)
+            checkpoint.save(run(checkpoints), 2, [engine], {})
         (checkpoints / "step-00000001").rename(disk / "aside")  # now nothing is known of its size
         with pytest.raises(UserError, match="step 2 cannot be saved: No space left on device; mend that"):
-            checkpoint.save(checkpoints, 2, [engine], {}, SETTINGS, rank=0)
+            checkpoint.save(run(checkpoints), 2, [engine], {})
         assert not list(checkpoints.iterdir())
     finally:
         subprocess.run(["umount", "--lazy", disk], check=True)
+
+
+def test_files_of_one_for_each_process_need_as_many(tmp_path):
+    engine = make_sharded()
+    checkpoint.save(run(tmp_path, world_size=2), 1, [engine], {})
+    with pytest.raises(UserError, match=r"was written by 2 processes, .* start with --nproc 2"):
+        checkpoint.load(tmp_path, 1, [make_sharded()], {}, 1)
+    checkpoint.load(tmp_path, 1, [make()], {}, 1)  # torch's are whole
+
+
+def make_sharded():
+    engine = make()
+    engine.sharded = True
+    return engine

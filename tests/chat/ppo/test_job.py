@@ -196,7 +196,7 @@ def test_other_prompts_are_noticed(qwen_chat, tmp_path):
     qwen_chat(*words)
     (run_dir / "manifest.json").write_text(json.dumps(manifest | {"status": "stopped"}))
     prompts.write_text("".join(json.dumps(row) + "\n" for row in [*rows[::-1], {"prompt": "And?", "answer": "1"}]))
-    assert "data.sources changed since" in qwen_chat(*words, check=2).stderr
+    assert "prompts changed since this run began" in qwen_chat(*words, check=2).stderr
 
 
 @pytest.mark.slow

@@ -67,7 +67,9 @@ def begun(llama, recipe_of, tmp_path, monkeypatch):
     monkeypatch.setattr(job_parent, "in_own_process", prove)
     found = job_parent.resolve_parent(str(llama))
     _, manifest = open_run(tmp_path / "run", recipe_of(found), "toy", "toy")
-    job_parent.keep_start(found, found.fetch(), tmp_path / "run", manifest)
+    weights = found.fetch()
+    job_parent.keep_parent(found, weights, tmp_path / "run", manifest)
+    job_parent.prove_import(found, weights, tmp_path / "run", manifest.parent.hash)
     manifest.write(tmp_path / "run")
     (tmp_path / "run/metrics.jsonl").write_text('{"step": 1}\n')
     return tmp_path / "run"
@@ -173,7 +175,7 @@ def test_a_run_with_a_checkpoint_needs_its_start_no_more(begun, llama, monkeypat
     found = job_parent.find_parent(begun, name)
     assert (found.name, found.model.padded_vocab_size, found.tokenizer) == (name, 8192, str(begun / "tokenizer"))
     manifest = Manifest.read(begun)
-    job_parent.keep_start(found, None, begun, manifest)
+    job_parent.keep_parent(found, None, begun, manifest)
     assert manifest.parent.hash is not None
     monkeypatch.chdir(llama.parent)
     assert job_parent.find_parent(begun, "llama").name == name  # the same place in other words
@@ -195,13 +197,13 @@ def test_another_start_is_refused(begun, llama, tmp_path):
 def test_before_the_first_checkpoint_the_weights_must_be_the_same(begun, llama):
     manifest = Manifest.read(begun)
     found = job_parent.find_parent(begun, str(llama))
-    job_parent.keep_start(found, found.fetch(), begun, manifest)
+    job_parent.keep_parent(found, found.fetch(), begun, manifest)
     _write(llama, seed=1)
-    with pytest.raises(UserError, match=f"--from {llama} changed since .* began, which has no checkpoint yet"):
-        job_parent.keep_start(found, found.fetch(), begun, manifest)
+    with pytest.raises(UserError, match=f"--from {llama} changed since .* began: put back"):
+        job_parent.keep_parent(found, found.fetch(), begun, manifest)
     (begun / "metrics.jsonl").unlink()  # nothing is lost: it may begin from what there now is
     before = manifest.parent.hash
-    job_parent.keep_start(job_parent.find_parent(begun, str(llama)), llama, begun, manifest)
+    job_parent.keep_parent(job_parent.find_parent(begun, str(llama)), llama, begun, manifest)
     assert manifest.parent.hash != before
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from qwen_base.kinds import PRETRAIN
 from qwen_shared.cli import Invocation
 from qwen_shared.log import say
 from qwen_shared.recipe import PretrainRecipe
@@ -18,18 +17,8 @@ def main(invocation: Invocation[PretrainRecipe]) -> None:
     with quick_import():
         from qwen_shared.training.pretrain import pretrain
 
-    assert invocation.layout is not None
-    pretrain(
-        invocation.recipe,
-        invocation.layout,
-        invocation.run_dir,
-        invocation.command,
-        PRETRAIN.name,
-        invocation.parent,
-    )
+    pretrain(invocation)
 
 
 def plan(invocation: Invocation[PretrainRecipe]) -> RunPlan:
-    i = invocation
-    assert i.layout is not None
-    return plan_run(i.command, i.recipe, i.layout, i.run_dir, i.parent, i.options)
+    return plan_run(invocation, invocation.options)

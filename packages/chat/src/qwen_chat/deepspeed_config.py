@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qwen_shared.errors import UserError
 from qwen_shared.recipe import nearest
+
+if TYPE_CHECKING:
+    from qwen_shared.backend import Processes
 
 CONFIGS = Path(__file__).parents[2] / "recipes" / "deepspeed"
 
@@ -86,3 +90,23 @@ def _read(name: str) -> dict[str, Any]:
         if key in config:
             raise ValueError(f"'{key}' is set by the recipe's {ours}; remove it from the file")
     return config
+
+
+def join_ranks(timeout: datetime.timedelta) -> Processes:
+    """Join the other ranks as DeepSpeed expects it."""
+    import torch
+
+    from qwen_shared.backend import join_if_worker
+
+    if not torch.cuda.is_available():
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")  # otherwise it looks for a GPU's driver
+    return join_if_worker(timeout)
+
+
+def check_world_size(checkpoint: Path, before: int, now: int) -> None:
+    """Raises UserError if DeepSpeed's files, one for each process, were written by another number of processes."""
+    if before != now:
+        raise UserError(
+            f"{checkpoint} was written by {before} processes, and DeepSpeed's files are one for each: "
+            f"start with --nproc {before}"
+        )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from qwen_chat.kinds import SFT
 from qwen_chat.recipe import DIALOGUES, ChatSftRecipe, training_dialogues
 from qwen_shared.cli import Invocation, sft_verb
 from qwen_shared.cli.sft_verb import generated_source, run_sft
@@ -10,7 +9,7 @@ from qwen_shared.data.documents import SourceReader
 
 
 def main(invocation: Invocation[ChatSftRecipe]) -> None:
-    run_sft(invocation, SFT.name, readers(invocation.recipe))
+    run_sft(invocation, readers(invocation.recipe))
 
 
 def show_batch(invocation: Invocation[ChatSftRecipe], count: int) -> None:

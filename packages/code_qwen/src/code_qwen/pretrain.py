@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from code_qwen.kinds import PRETRAIN
 from code_qwen.recipe import CodePretrainRecipe
 from qwen_shared.cli import Invocation
 from qwen_shared.log import say
@@ -23,8 +22,7 @@ def main(invocation: Invocation) -> None:
     with quick_import():
         from qwen_shared.training.pretrain import pretrain
 
-    i = invocation
-    pretrain(i.recipe, i.layout, i.run_dir, i.command, PRETRAIN.name, i.parent, corpora(i.recipe))
+    pretrain(invocation, corpora(invocation.recipe))
 
 
 def plan(invocation: Invocation) -> str:
@@ -34,7 +32,7 @@ def plan(invocation: Invocation) -> str:
         from qwen_shared.tokenizer import load_tokenizer
 
         fim_token_ids(load_tokenizer(i.parent.tokenizer))
-    return plan_run(i.command, i.recipe, i.layout, i.run_dir, i.parent, i.options)
+    return plan_run(i, i.options)
 
 
 def corpora(recipe: CodePretrainRecipe) -> list[Corpus]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from code_qwen.evaluation.command import require_isolation
-from code_qwen.kinds import SFT
 from code_qwen.recipe import FUNCTIONS, CodeSftRecipe, training_tasks
 from qwen_shared.cli import Invocation, sft_verb
 from qwen_shared.cli.sft_verb import generated_source, run_sft
@@ -12,7 +11,7 @@ from qwen_shared.data.documents import SourceReader
 
 def main(invocation: Invocation[CodeSftRecipe]) -> None:
     require_isolation(invocation)
-    run_sft(invocation, SFT.name, readers(invocation.recipe), _nearest)
+    run_sft(invocation, readers(invocation.recipe), _nearest)
 
 
 def _nearest(recipe: CodeSftRecipe) -> dict[str, float]:

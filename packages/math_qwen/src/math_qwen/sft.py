@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math_qwen.kinds import SFT
 from math_qwen.recipe import PROBLEMS, MathRecipe, training_problems
 from qwen_shared.cli import Invocation, sft_verb
 from qwen_shared.cli.sft_verb import generated_source, run_sft
@@ -10,7 +9,7 @@ from qwen_shared.data.documents import SourceReader
 
 
 def main(invocation: Invocation[MathRecipe]) -> None:
-    run_sft(invocation, SFT.name, readers(invocation.recipe), _nearest)
+    run_sft(invocation, readers(invocation.recipe), _nearest)
 
 
 def _nearest(recipe: MathRecipe) -> dict[str, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import os
 import resource
+import sys
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ import psutil
 import torch
 
 from qwen_shared.gpus import GPUS, find_gpu
+from qwen_shared.launched import is_worker
 
 
 def device() -> torch.device:
@@ -105,6 +107,19 @@ def join_processes(timeout: datetime.timedelta | None = None) -> tuple[int, int]
     return rank, world_size
 
 
+def join_if_worker(timeout: datetime.timedelta | None = None) -> Processes:
+    """Join torch.distributed for data parallelism, without Megatron.
+
+    A process that is alone joins nothing: libraries would take it for one of several.
+    """
+    if not torch.cuda.is_available():
+        from qwen_shared.backend import cpu
+
+        cpu.keep_memory()
+    rank, world_size = join_processes(timeout) if is_worker() else (0, 1)
+    return Processes(rank, world_size, rank, world_size, is_first_stage=True, is_last_stage=True)
+
+
 def start_processes(
     tensor_parallel: int = 1,
     pipeline_parallel: int = 1,
@@ -141,7 +156,6 @@ def start_processes(
 def stop_processes() -> None:
     """Leaves the process groups, if there are any."""
     if torch.distributed.is_initialized():
-        from megatron.core import parallel_state
-
-        parallel_state.destroy_model_parallel()
+        if parallel_state := sys.modules.get("megatron.core.parallel_state"):
+            parallel_state.destroy_model_parallel()
         torch.distributed.destroy_process_group()

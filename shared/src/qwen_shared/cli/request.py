@@ -14,6 +14,7 @@ from qwen_shared.errors import UserError
 from qwen_shared.launch.launchers import Launch
 from qwen_shared.launched import is_worker
 from qwen_shared.recipe import PretrainRecipe, RunRecipe, check_layout, check_tokenizer, load_recipe, recipe_name
+from qwen_shared.recipe.layout import ONE_PROCESS
 from qwen_shared.run import inspect_run
 from qwen_shared.run.manifest import MANIFEST, RECIPE, Manifest, read_recipe
 
@@ -37,7 +38,7 @@ class Request:
 
     def check(self) -> Invocation:
         """Raises UserError for all that can be known to be wrong without torch."""
-        args, layout, parent = self.args, None, None
+        args, layout, parent = self.args, ONE_PROCESS, None
         if self.verb.reads_run:
             run_dir, recipe = self._existing_run()
         else:
@@ -47,7 +48,8 @@ class Request:
         self._check_data(recipe)
         # A plan needs the number of nodes: the processes of a host share its memory.
         options = argparse.Namespace(**vars(args) | {"nodes": self.launch.nodes})
-        return Invocation(recipe, args.overrides, run_dir, args.from_model, layout, self.command, parent, options)
+        kind = self.verb.kind
+        return Invocation(recipe, layout, run_dir, self.command, kind, parent, args.overrides, args.from_model, options)
 
     def check_recipe(self) -> None:
         """The same before the parent model exists. A run that exists has all it needs, and must have this recipe."""

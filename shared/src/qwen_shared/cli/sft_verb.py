@@ -34,13 +34,11 @@ def plan_sft(invocation: Invocation[Any]) -> RunPlan:
         find_tasks(i.recipe.tasks, i.recipe.evaluation)
         if i.recipe.export == "none":
             raise UserError("export=none leaves no model to ask the tasks: give tasks=[] too, or export=final")
-    assert i.layout is not None
-    return plan_run(i.command, i.recipe, i.layout, i.run_dir, i.parent, i.options)
+    return plan_run(i, i.options)
 
 
 def run_sft(
     invocation: Invocation[Any],
-    kind: str,
     readers: Mapping[str, SourceReader],
     nearest: Callable[[Any], dict[str, float]] | None = None,
 ) -> None:
@@ -55,9 +53,8 @@ def run_sft(
         from qwen_shared.sft.job import fine_tune
 
     i = invocation
-    assert i.layout is not None and i.parent is not None
     evaluate = BeforeAfter(i.recipe, i.run_dir, nearest) if i.recipe.tasks else None
-    fine_tune(i.recipe, i.layout, i.run_dir, i.command, kind, i.parent, readers, evaluate)
+    fine_tune(i, readers, evaluate)
 
 
 def show_batch(invocation: Invocation[Any], readers: Mapping[str, SourceReader], count: int) -> None:

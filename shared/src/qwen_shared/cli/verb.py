@@ -5,14 +5,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from qwen_shared.job.spec import RunSpec
 from qwen_shared.recipe import PretrainRecipe, RunRecipe
-from qwen_shared.recipe.layout import Layout
-
-if TYPE_CHECKING:
-    from qwen_shared.job.parent import ParentModel
 
 
 @dataclass(frozen=True)
@@ -53,14 +49,9 @@ class Verb:
 
 
 @dataclass(frozen=True)
-class Invocation[R: RunRecipe]:
-    """A verb's checked request."""
+class Invocation[R: RunRecipe](RunSpec[R]):
+    """A verb's checked request. A verb that reads a run is one process."""
 
-    recipe: R
-    overrides: list[str]
-    run_dir: Path
-    from_model: str | None  # --from, as typed
-    layout: Layout | None  # None if the verb reads a run: it is one process
-    command: str  # program and verb, for messages
-    parent: ParentModel | None = None  # that a new run begins from
+    overrides: list[str] = field(default_factory=list)
+    from_model: str | None = None  # --from, as typed
     options: argparse.Namespace = field(default_factory=argparse.Namespace)  # all flags, `nodes` as a number

@@ -144,38 +144,38 @@ def resolve_parent(text: str) -> ParentModel:
 
 
 def recipe_from[R: RunRecipe](
-    start: ParentModel, schema: type[R], config: str, overrides: list[str], recipes: Path, run_dir: Path
+    parent: ParentModel, schema: type[R], config: str, overrides: list[str], recipes: Path, run_dir: Path
 ) -> R:
     """The recipe with `model` and `tokenizer` of the start in place of its own. Raises UserError for overrides that
     contradict them."""
-    model = start.model.model_dump(mode="json")
+    model = parent.model.model_dump(mode="json")
     # A recipe for longer texts says so in its file; whatever else it says of a model is for random weights.
     longer = raw_section(schema, config, recipes, "model").get("max_positions")
-    taken = [f"model={json.dumps(model)}", f"tokenizer={start.tokenizer}"]
+    taken = [f"model={json.dumps(model)}", f"tokenizer={parent.tokenizer}"]
     if longer:
         taken.append(f"model.max_positions={json.dumps(longer)}")
     recipe = load_recipe(schema, config, [*taken, *overrides], recipes)
-    if recipe.tokenizer != start.tokenizer:
+    if recipe.tokenizer != parent.tokenizer:
         raise UserError(f"tokenizer={recipe.tokenizer}: --from brings its own tokenizer; leave this out")
     for key in Model.model_fields:
-        ours, theirs = getattr(recipe.model, key), getattr(start.model, key)
+        ours, theirs = getattr(recipe.model, key), getattr(parent.model, key)
         if ours != theirs and key not in _CHANGEABLE:
-            raise UserError(f"model.{key}={ours} contradicts --from {start}, which has {theirs}; leave it out")
-    if (recipe.model.padded_vocab_size or 0) < start.model.padded_vocab_size:
+            raise UserError(f"model.{key}={ours} contradicts --from {parent}, which has {theirs}; leave it out")
+    if (recipe.model.padded_vocab_size or 0) < parent.model.padded_vocab_size:
         rows = recipe.model.padded_vocab_size
         raise UserError(
-            f"model.padded_vocab_size={rows}: --from {start} has {start.model.padded_vocab_size} rows, "
+            f"model.padded_vocab_size={rows}: --from {parent} has {parent.model.padded_vocab_size} rows, "
             "and more can be had"
         )
     positions = recipe.model.max_positions or recipe.data.seq_length
     # Conversations keep to the positions by themselves, however many of them share a sample.
     if recipe.data.seq_length > positions and not isinstance(recipe, SftRecipe):
         raise UserError(
-            f"data.seq_length={recipe.data.seq_length} is more than the {positions} positions of --from {start}; "
+            f"data.seq_length={recipe.data.seq_length} is more than the {positions} positions of --from {parent}; "
             f"to stretch them, set model.max_positions={recipe.data.seq_length}"
         )
     if carries_optimizer(recipe) and not list_checkpoints(run_dir / "checkpoints"):
-        _check_carried(start, recipe)
+        _check_carried(parent, recipe)
     return recipe.model_copy(update={"tokenizer": str(run_dir / TOKENIZER)})
 
 
@@ -184,16 +184,16 @@ def carries_optimizer(recipe: RunRecipe) -> bool:
     return isinstance(recipe, PretrainRecipe) and recipe.init.optimizer == "carry"
 
 
-def _check_carried(start: ParentModel, recipe: PretrainRecipe) -> None:
+def _check_carried(parent: ParentModel, recipe: PretrainRecipe) -> None:
     """Raises UserError where the start has no optimizer state that would fit."""
-    run_dir, said = Path(start.name), f"init.optimizer=carry: {start}"
+    run_dir, said = Path(parent.name), f"init.optimizer=carry: {parent}"
     if not (run_dir / RECIPE).is_file():
         raise UserError(f"{said} is no run, so it has no optimizer state; init.optimizer=fresh starts without")
     saved = list_checkpoints(run_dir / "checkpoints")
-    if start.step not in saved:
+    if parent.step not in saved:
         there = ", ".join(map(str, saved)) or "none"
         raise UserError(f"{said}: that run's checkpoint is not there any more (there: {there})")
-    rows, needed = start.model.padded_vocab_size, recipe.model.padded_vocab_size
+    rows, needed = parent.model.padded_vocab_size, recipe.model.padded_vocab_size
     if rows != needed:
         raise UserError(f"{said} has {rows} embedding rows, and so has its optimizer's state: not {needed}")
     ours, theirs = recipe.training.precision, Manifest.read(run_dir).precision
@@ -201,63 +201,58 @@ def _check_carried(start: ParentModel, recipe: PretrainRecipe) -> None:
         raise UserError(f"{said} was trained in {theirs}, and its optimizer's state is of that; leave out {ours}")
 
 
-def keep_start(start: ParentModel, directory: Path | None, run_dir: Path, manifest: Manifest) -> None:
-    """`keep_parent`, and the proof that Megatron's model is that of the start; which is said.
+def prove_import(parent: ParentModel, directory: Path, run_dir: Path, digest: str) -> None:
+    """Prove, once in a run, that Megatron's model is the parent's, whose weights with hash `digest` are in `directory`.
 
-    Raises UserError as that does, and for weights that no training could start from; RuntimeError where the proof
-    fails.
+    Rank 0 calls this. Raises UserError for weights that cannot be trained on, RuntimeError if the proof fails.
     """
-    keep_parent(start, directory, run_dir, manifest)
-    if directory is None:
-        return
-    digest = manifest.parent.hash
     certificate = _certificate(run_dir)
     if certificate.get("hash") != digest:
-        say(f"reading {start}, and proving the import")
-        in_own_process(write_import_certificate, directory, start.tokenizer, digest, run_dir / CERTIFICATE)
+        say(f"reading {parent}, and proving the import")
+        in_own_process(write_import_certificate, directory, parent.tokenizer, digest, run_dir / CERTIFICATE)
         certificate = _certificate(run_dir)
     stored_rows = read_model(directory).padded_vocab_size
-    if stored_rows < start.model.padded_vocab_size:
-        say(f"model  {stored_rows:,} embedding rows grow to {start.model.padded_vocab_size:,} for the tokenizer's ids")
+    if stored_rows < parent.model.padded_vocab_size:
+        say(f"model  {stored_rows:,} embedding rows grow to {parent.model.padded_vocab_size:,} for the tokenizer's ids")
     tensors, logits = certificate["tensors"], certificate["logits"]
     say(
-        f"from   {start}: {tensors['compared']} tensors bit-equal there and back, logits of {logits['layers']} layers "
+        f"from   {parent}: {tensors['compared']} tensors bit-equal there and back, logits of {logits['layers']} layers "
         f"within {logits['max_difference']:.1e} of transformers' in fp32"
     )
 
 
 def write_import_certificate(directory: str, tokenizer: str, digest: str, certificate: str) -> None:
     """Prove that Megatron's model is the Hugging Face one; for `in_own_process`."""
-    from qwen_shared.convert.import_hf import prove_import
+    from qwen_shared.convert import import_hf
 
-    found = {"hash": digest} | prove_import(Path(directory), load_tokenizer(tokenizer))
+    found = {"hash": digest} | import_hf.prove_import(Path(directory), load_tokenizer(tokenizer))
     write_atomic(Path(certificate), json.dumps(found, indent=2) + "\n")
 
 
-def keep_parent(start: ParentModel, directory: Path | None, run_dir: Path, manifest: Manifest) -> None:
-    """Put into the run what it needs of its start: the tokenizer, and who its parent is. `directory` is what `fetch`
-    gave, None where the run has a checkpoint. Rank 0 calls this; it does not write the manifest.
+def keep_parent(parent: ParentModel, weights: Path | None, run_dir: Path, manifest: Manifest) -> None:
+    """Keep in the run what it needs of its parent: the tokenizer, and the parent's name, step and hash.
 
-    Raises UserError where a run that has taken steps would begin again from other weights.
+    `weights` is what `fetch` gave, None if the run no longer reads them. Rank 0 calls this; it does not write the
+    manifest. Raises UserError if a run that has taken steps would go on with other weights.
     """
-    if directory is None:
-        manifest.parent = manifest.parent or describe_parent(start.name, start.step)
+    if weights is None:
+        manifest.parent = manifest.parent or describe_parent(parent.name, parent.step)
         manifest.lineage = manifest.lineage or lineage_of(manifest.parent)
         return
-    digest = weights_hash(directory)
+    digest = weights_hash(weights)
     before = manifest.parent.hash if manifest.parent else None
-    if has_trained(run_dir) and before not in (None, digest):
-        raise UserError(
-            f"--from {start} changed since {run_dir} began, which has no checkpoint yet: put back what was, or start "
-            "a new run with --run-dir"
-        )
-    if not has_trained(run_dir):
-        tokenizer = load_tokenizer(start.tokenizer)
+    if has_trained(run_dir):
+        if before not in (None, digest):
+            raise UserError(
+                f"--from {parent} changed since {run_dir} began: put back what was, or start a new run with --run-dir"
+            )
+    else:
+        tokenizer = load_tokenizer(parent.tokenizer)
         shutil.rmtree(run_dir / TOKENIZER, ignore_errors=True)
         tokenizer.save_hf(run_dir / TOKENIZER)
         if load_tokenizer(str(run_dir / TOKENIZER)).fingerprint != tokenizer.fingerprint:
-            raise RuntimeError(f"{run_dir / TOKENIZER} is not the tokenizer of {start}")
-    manifest.parent = describe_parent(start.name, start.step, digest)
+            raise RuntimeError(f"{run_dir / TOKENIZER} is not the tokenizer of {parent}")
+    manifest.parent = describe_parent(parent.name, parent.step, digest)
     manifest.lineage = lineage_of(manifest.parent)
 
 

@@ -8,6 +8,7 @@ import time
 
 import torch
 
+from qwen_shared.errors import Stopped
 from qwen_shared.launched import LAUNCHER_PID, TIME_IS_UP
 
 _SAME_REQUEST_S = 3.0  # Ctrl-C under `uv run` arrives twice: from the terminal, and passed on by uv
@@ -49,6 +50,10 @@ class StopRequest:
         if torch.distributed.is_initialized() and torch.distributed.get_world_size() > 1:
             torch.distributed.all_reduce(flag, op=torch.distributed.ReduceOp.MAX)
         return bool(flag.item())
+
+    def stopped(self, step: int) -> Stopped:
+        """To be raised when `step` is saved."""
+        return Stopped(f"stopped by {self.name} after step {step}, all saved: the same command goes on from there")
 
     @property
     def name(self) -> str:

@@ -21,6 +21,9 @@ class Layout:
     sequence_divisor: int  # a sequence's length must be a multiple of this
 
 
+ONE_PROCESS = Layout(1, 1, 1, 1, 1, num_microbatches=1, sequence_divisor=1)
+
+
 def check_layout(recipe: RunRecipe, world_size: int) -> Layout:
     """Raises UserError if the recipe cannot run on `world_size` processes."""
     parallel = recipe.parallel

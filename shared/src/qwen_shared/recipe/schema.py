@@ -223,7 +223,13 @@ class Checkpoint(Section):
     keep_every: Positive | None = Field(None, description="also keep each step divisible by this")
 
 
-class GuardSettings(Section):
+class RunGuards(Section):
+    step_timeout: Number | None = Field(
+        1200.0, ge=1.0, le=1e6, description="end a run after this many seconds without progress; logs get all stacks"
+    )
+
+
+class GuardSettings(RunGuards):
     """Limits that skip steps, roll back or end a run. Changing them later does not undo what was done."""
 
     max_nonfinite: Positive = Field(
@@ -233,9 +239,6 @@ class GuardSettings(Section):
         2.0, gt=0.0, description="roll back when the loss is this many nats above its recent median; null: never"
     )
     max_rollbacks: Whole = Field(5, ge=0, description="per run; later spikes are only reported")
-    step_timeout: Number | None = Field(
-        1200.0, ge=1.0, le=1e6, description="end a run after this many seconds without progress; logs get all stacks"
-    )
 
 
 class Evaluation(Section):
@@ -320,6 +323,7 @@ class RunRecipe(Section):
     data: TrainingData
     checkpoint: Checkpoint
     tracking: Tracking = Tracking.model_construct()
+    guards: RunGuards = RunGuards.model_construct()
 
 
 class Recipe(RunRecipe):

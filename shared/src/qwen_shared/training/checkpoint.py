@@ -1,4 +1,4 @@
-"""Checkpoints: what is in them, which to go on from, which to keep. `saving` writes them, `integrity` checks them.
+"""The engine's checkpoints: what is in them, and how a run goes on from one. `saving` writes them.
 
 A directory `checkpoints/step-00000100` is either whole and hashed, or is not there. It is in the format of Megatron's
 dist_checkpointing, which does not depend on the parallel layout.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import pickle
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,9 +19,9 @@ from torch.distributed.checkpoint.api import CheckpointException
 from qwen_shared.backend import capture_rng, restore_rng
 from qwen_shared.convert.checkpoint_index import check_index
 from qwen_shared.errors import UserError
-from qwen_shared.recipe.schema import Checkpoint
 from qwen_shared.run.integrity import data_alone, newest_whole_checkpoint
 from qwen_shared.run.paths import checkpoint_path, list_checkpoints
+from qwen_shared.run.saving import delete_checkpoint
 from qwen_shared.training import torch_adam
 from qwen_shared.training.engine import Engine
 
@@ -79,24 +78,8 @@ def go_back(directory: Path, before: int, engine: Engine) -> dict[str, Any] | No
     if engine.processes.rank == 0:
         for later in list_checkpoints(directory):
             if later > step:
-                _delete(directory, later)
+                delete_checkpoint(directory, later)
     return load_checkpoint(directory, step, engine)
-
-
-def prune_checkpoints(directory: Path, settings: Checkpoint) -> None:
-    """Delete all but the last `keep_last` and those at multiples of `keep_every`; and what a kill left half-written."""
-    for path in (*directory.glob("writing-*"), *directory.glob("deleting-*")):
-        shutil.rmtree(path, ignore_errors=True)
-    for step in list_checkpoints(directory)[: -settings.keep_last]:
-        if settings.keep_every and step % settings.keep_every == 0:
-            continue
-        _delete(directory, step)
-
-
-def _delete(directory: Path, step: int) -> None:
-    # Renamed first: a kill amid the deletion must not leave a checkpoint that lacks files.
-    path = checkpoint_path(directory, step).rename(directory / f"deleting-{step:08d}")
-    shutil.rmtree(path, ignore_errors=True)
 
 
 def sharded_state(engine: Engine, is_loading: bool, saved_ranks: int | None = None) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from qwen_shared.model.sizes import parameter_count
 from qwen_shared.model.weights import fill
 from qwen_shared.recipe import Layout, Recipe
 from qwen_shared.training import torch_adam
+from qwen_shared.training.loss import Loss, token_loss
 
 
 @dataclass(frozen=True)
@@ -60,10 +61,11 @@ class Engine:
         precision: str,
         padded_vocab_size: int,
         weights: Callable[[str, tuple[int, ...]], Tensor],
+        loss: Loss = token_loss,
     ):
         """`weights(global name, whole shape)` gives the initial weights (qwen_shared.model.weights)."""
         self.recipe, self.layout, self.processes = recipe, layout, processes
-        self._padded_vocab_size = padded_vocab_size
+        self._padded_vocab_size, self._loss = padded_vocab_size, loss
         chunks = build_model(
             recipe.model, padded_vocab_size, recipe.parallel, precision, dropout=recipe.training.dropout
         )
@@ -190,7 +192,7 @@ class Engine:
         # Each chunk reads all micro-batches, in its own time.
         readers = itertools.tee(micro_batches, len(self.model_chunks))
         reports = self._schedule(
-            forward_step_func=_forward_step,
+            forward_step_func=self._forward_step,
             data_iterator=list(readers),
             model=self.model_chunks,
             num_microbatches=count,
@@ -210,17 +212,13 @@ class Engine:
         torch.distributed.all_reduce(sums)
         return sums / self.layout.tensor_parallel  # every tensor rank of the last stage added the same
 
+    def _forward_step(self, micro_batches: Iterator[MicroBatch], model: torch.nn.Module):
+        """Megatron's contract: the stage's output, and the function that turns the last stage's into a loss."""
+        batch = next(micro_batches)
+        output = model(batch.tokens, batch.labels, batch.documents, batch.loss_positions)
 
-def _forward_step(micro_batches: Iterator[MicroBatch], model: torch.nn.Module):
-    """Megatron's contract: the stage's output, and the function that turns the last stage's into a loss."""
-    batch = next(micro_batches)
-    output = model(batch.tokens, batch.labels, batch.documents, batch.loss_positions)
+        def loss_function(losses: Tensor):  # losses: [B, S] fp32
+            total, report = self._loss(losses, batch.masks)
+            return total, report[1, 0].to(torch.int), report
 
-    def loss_function(losses: Tensor):  # losses: [B, S] fp32
-        masks = batch.masks
-        total = (losses * masks[0]).sum()
-        with torch.no_grad():
-            report = torch.stack(((losses * masks).sum((1, 2)), masks.sum((1, 2)))).double()  # [2, K]
-        return total, report[1, 0].to(torch.int), report
-
-    return output, loss_function
+        return output, loss_function

@@ -10,11 +10,11 @@ from typing import Any, Protocol
 
 from qwen_shared import faults
 from qwen_shared.backend import matmul_peak, synchronize
-from qwen_shared.errors import Stopped
 from qwen_shared.job.signals import StopRequest
 from qwen_shared.model.sizes import flops_per_token
 from qwen_shared.recipe import Recipe
-from qwen_shared.training.checkpoint import go_back, prune_checkpoints
+from qwen_shared.run.saving import prune_checkpoints
+from qwen_shared.training.checkpoint import go_back
 from qwen_shared.training.engine import Engine, MicroBatch
 from qwen_shared.training.guards import Guards
 from qwen_shared.training.ranks import gather_reports
@@ -143,7 +143,5 @@ def train(
                 saver.begin(step, {"step": step, "world_size": engine.layout.world_size, "guards": guards.state()})
             if stopping:
                 settle(wait=True, tell=False)
-                raise Stopped(
-                    f"stopped by {stop.name} after step {step}, all saved: the same command goes on from there"
-                )
+                raise stop.stopped(step)
             settle(wait=step == steps)

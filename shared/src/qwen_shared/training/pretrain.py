@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from qwen_shared.data import BlendedDataset, PackedDataset, PreparedSource, TokenFile, ValidationText, prepare
 from qwen_shared.data.documents import SourceReader
 from qwen_shared.data.prepare import Progress
-from qwen_shared.job.parent import ParentModel
+from qwen_shared.job.spec import RunSpec
 from qwen_shared.log import say
 from qwen_shared.recipe import Layout, PretrainRecipe
 from qwen_shared.recipe.schema import Source, TrainingData
 from qwen_shared.run.paths import cache_dir
 from qwen_shared.tokenizer import Tokenizer
-from qwen_shared.tracking import Tracker
 from qwen_shared.training.batches import PackedBatches
 from qwen_shared.training.engine import Engine
-from qwen_shared.training.job import Work, run_job
+from qwen_shared.training.job import Work, train_on_megatron
 from qwen_shared.training.sampling import Prompt
 from qwen_shared.training.validation import validate
 
@@ -35,41 +33,41 @@ class Corpus:
     transform: Callable[[PackedDataset, Tokenizer], Any] | None = None  # of each source's samples
 
 
-def pretrain(
-    recipe: PretrainRecipe,
-    layout: Layout,
-    run_dir: Path,
-    command: str,
-    kind: str,
-    parent: ParentModel | None = None,
-    corpora: Sequence[Corpus] = (),
-) -> None:
-    """Run the whole job, or what is left of it; a new run begins from `parent`, else from random weights.
+def pretrain[R: PretrainRecipe](spec: RunSpec[R], corpora: Sequence[Corpus] = ()) -> None:
+    """Run the whole job, or what is left of it.
 
-    `corpora` is the recipe's data where it is of several kinds. Figures of the first are called val/…, those of
-    another val/NAME/…. Every process calls this; raises Stopped after a signal.
+    `corpora` is the recipe's data if it is of several kinds. Metrics of the first are called val/…, those of another
+    val/NAME/…. Every process calls this; raises Stopped after a signal.
     """
-    job = _Pretraining(recipe, corpora or [Corpus("text", recipe.data)])
-    run_job(job, recipe, layout, run_dir, command, kind, parent)
+    train_on_megatron(spec, _Pretraining(spec.recipe, corpora or [Corpus("text", spec.recipe.data)]))
 
 
-@dataclass
+@dataclass(frozen=True)
+class _PreparedCorpora:
+    each: list[list[PreparedSource]]  # the sources of each corpus
+
+    @property
+    def sources(self) -> list[PreparedSource]:
+        return [source for sources in self.each for source in sources]
+
+
+@dataclass(frozen=True)
 class _Pretraining:
     recipe: PretrainRecipe
     corpora: Sequence[Corpus]
-    _prepared: list[list[PreparedSource]] = field(default_factory=list)  # of each corpus
 
-    def prepare(self, tokenizer_source: str, progress: Progress | None) -> list[PreparedSource]:
-        self._prepared = [
-            prepare(corpus.data, tokenizer_source, cache_dir(), progress, readers=corpus.readers)
-            for corpus in self.corpora
-        ]
-        return [source for sources in self._prepared for source in sources]
+    def prepare(self, progress: Progress | None) -> _PreparedCorpora:
+        return _PreparedCorpora(
+            [
+                prepare(corpus.data, self.recipe.tokenizer, cache_dir(), progress, readers=corpus.readers)
+                for corpus in self.corpora
+            ]
+        )
 
-    def work(self, prepared: list[PreparedSource], tokenizer: Tokenizer, layout: Layout, data_rank: int) -> Work:
+    def work(self, prepared: _PreparedCorpora, tokenizer: Tokenizer, layout: Layout, data_rank: int) -> Work:
         data, training, evaluation = self.recipe.data, self.recipe.training, self.recipe.evaluation
         batches = PackedBatches(
-            self._blend(tokenizer),
+            self._blend(prepared, tokenizer),
             tokenizer.eod_id,
             layout,
             data_rank,
@@ -79,12 +77,12 @@ class _Pretraining:
         )
         texts = [
             _HeldOut(self._val(corpus), sources, tokenizer, data.seq_length, evaluation.max_tokens)
-            for corpus, sources in zip(self.corpora, self._prepared, strict=True)
+            for corpus, sources in zip(self.corpora, prepared.each, strict=True)
             if any(source.meta["validation"]["tokens"] for source in sources)
         ]
 
-        def held_out(engine: Engine, final: bool) -> dict[str, float]:
-            return {name: value for text in texts for name, value in text.figures(engine, final).items()}
+        def validate(engine: Engine, final: bool) -> dict[str, float]:
+            return {name: value for text in texts for name, value in text.metrics(engine, final).items()}
 
         def results() -> dict[str, float]:
             return {name: value for text in texts for name, value in text.facts().items()}
@@ -93,12 +91,12 @@ class _Pretraining:
             Prompt(text, tokenizer.encode(text) or [tokenizer.eod_id], (tokenizer.eod_id,))
             for text in evaluation.prompts
         ]
-        return Work(batches, held_out, self._said(), prompts, results)
+        return Work(batches, validate, self._describe(prepared), self._say_results, prompts=prompts, results=results)
 
-    def _blend(self, tokenizer: Tokenizer) -> BlendedDataset:
+    def _blend(self, prepared: _PreparedCorpora, tokenizer: Tokenizer) -> BlendedDataset:
         """All sources as streams of samples, each corpus with its share, divided in it by the sources' weights."""
         streams, weights = [], []
-        for corpus, sources in zip(self.corpora, self._prepared, strict=True):
+        for corpus, sources in zip(self.corpora, prepared.each, strict=True):
             whole = sum(source.weight for source in sources)
             for source in sources:
                 packed = PackedDataset(TokenFile(source.train), self.recipe.data.seq_length, self.recipe.seed)
@@ -106,9 +104,9 @@ class _Pretraining:
                 weights.append(corpus.share * source.weight / whole)
         return BlendedDataset(streams, weights, self.recipe.seed)
 
-    def _said(self) -> str:
+    def _describe(self, prepared: _PreparedCorpora) -> str:
         parts = []
-        for corpus, sources in zip(self.corpora, self._prepared, strict=True):
+        for corpus, sources in zip(self.corpora, prepared.each, strict=True):
             tokens = sum(source.meta["train"]["tokens"] for source in sources)
             held_bytes = sum(source.meta["validation"]["bytes"] for source in sources)
             names = ", ".join(source.name for source in sources)
@@ -120,12 +118,7 @@ class _Pretraining:
     def _val(self, corpus: Corpus) -> str:
         return "val" if corpus is self.corpora[0] else f"val/{corpus.name}"
 
-    def before(self, parent: Path, tracker: Tracker) -> None: ...
-
-    def after(self, export: Path, tracker: Tracker) -> dict[str, float]:
-        return {}
-
-    def say_results(self, results: dict[str, float]) -> None:
+    def _say_results(self, results: dict[str, float]) -> None:
         for corpus in self.corpora:
             val = self._val(corpus)
             if f"{val}/bits_per_byte" not in results:
@@ -153,12 +146,12 @@ class _HeldOut:
         self._whole = ValidationText(sources, tokenizer, seq_length)
         self._part = ValidationText(sources, tokenizer, seq_length, max_tokens)
 
-    def figures(self, engine: Engine, final: bool) -> dict[str, float]:
+    def metrics(self, engine: Engine, final: bool) -> dict[str, float]:
         found = validate(engine, self._whole if final else self._part)
         return {name.replace("val", self._prefix, 1): value for name, value in found.items()}
 
     def facts(self) -> dict[str, float]:
-        """What is true of the text whatever the model."""
+        """What is true of the text itself."""
         return {
             f"{self._prefix}/gzip_bits_per_byte": self._whole.gzip_bits_per_byte(),
             f"{self._prefix}/bytes": self._whole.num_bytes,

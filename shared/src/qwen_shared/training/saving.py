@@ -18,12 +18,12 @@ import torch
 from megatron.core import dist_checkpointing
 from megatron.core.dist_checkpointing.strategies import filesystem_async
 from megatron.core.dist_checkpointing.strategies.async_utils import AsyncRequest
-from torch.distributed.checkpoint.api import CheckpointException
 
 from qwen_shared import faults
 from qwen_shared.errors import UserError
-from qwen_shared.files import disk_problem, flush, room_problem
-from qwen_shared.run.paths import checkpoint_path, list_checkpoints
+from qwen_shared.files import flush
+from qwen_shared.run.paths import checkpoint_path
+from qwen_shared.run.saving import refusing_disk, room_refusal, writing_path
 from qwen_shared.training.checkpoint import METADATA, sharded_state
 from qwen_shared.training.engine import Engine
 
@@ -45,20 +45,21 @@ class Saver:
         self._writing: _Writing | None = None
 
     def check_room(self, step: int) -> None:
-        """Raises UserError on every rank if the disk has no room for the checkpoint of `step`."""
-        problem = [room_problem(self._directory, self._engine.checkpoint_bytes) if self._is_first else None]
+        """Raises UserError, on every rank, where the disk has no room for the checkpoint of `step`."""
+        size = self._engine.checkpoint_bytes
+        refusal = [room_refusal(self._directory, step, size) if self._is_first else None]
         if self._engine.layout.world_size > 1:
-            torch.distributed.broadcast_object_list(problem, src=0)
-        if problem[0]:
-            raise UserError(self._refusal(step, problem[0]))
+            torch.distributed.broadcast_object_list(refusal, src=0)
+        if refusal[0]:
+            raise UserError(refusal[0])
 
     def begin(self, step: int, progress: dict[str, Any]) -> None:
         """Starts saving model, optimizer, random states and `progress` (plain data, the same on every rank). Raises
         UserError if the disk does not allow it."""
         assert self._writing is None, "finish the last checkpoint first"
         self.check_room(step)
-        temporary = self._directory / f"writing-{step:08d}"
-        try:
+        temporary = writing_path(self._directory, step)
+        with refusing_disk(self._directory, temporary, step):
             if self._is_first:
                 shutil.rmtree(temporary, ignore_errors=True)
                 temporary.mkdir(parents=True)
@@ -74,8 +75,6 @@ class Saver:
                 content_metadata=dict(METADATA),
                 verify_integrity=True,
             )
-        except (Exception, CheckpointException) as error:  # CheckpointException is a BaseException
-            self._fail(step, temporary, error)
         thread = threading.Thread(target=request.async_fn or (lambda: None), args=_arguments(request), daemon=True)
         self._writing = _Writing(step, temporary, request, thread)
         thread.start()
@@ -92,7 +91,7 @@ class Saver:
             return None
         self._writing = None
         final = checkpoint_path(self._directory, writing.step)
-        try:
+        with refusing_disk(self._directory, writing.temporary, writing.step):
             torch.distributed.barrier()
             for finalize in writing.request.finalize_fns:  # gathers results or errors; hashes the files
                 finalize()
@@ -104,8 +103,6 @@ class Saver:
                 writing.temporary.replace(final)
                 flush(self._directory)
             torch.distributed.barrier()
-        except (Exception, CheckpointException) as error:
-            self._fail(writing.step, writing.temporary, error)
         return writing.step
 
     def _all_agree(self, ready: bool) -> bool:
@@ -114,18 +111,6 @@ class Saver:
         votes = torch.tensor(int(ready))
         torch.distributed.all_reduce(votes, op=torch.distributed.ReduceOp.MIN)
         return bool(votes)
-
-    def _fail(self, step: int, temporary: Path, error: BaseException) -> None:
-        problem = disk_problem(error, self._directory)
-        shutil.rmtree(temporary, ignore_errors=True)
-        if problem is None:
-            raise error
-        raise UserError(self._refusal(step, problem)) from error
-
-    def _refusal(self, step: int, problem: str) -> str:
-        saved = list_checkpoints(self._directory)
-        goes_on = f"goes on after step {saved[-1]}" if saved else "starts again"
-        return f"{self._directory}: step {step} cannot be saved: {problem}; mend that, and the same command {goes_on}"
 
 
 def save_checkpoint(directory: Path, step: int, engine: Engine, progress: dict[str, Any]) -> None:

@@ -15,14 +15,14 @@ def sft(invocation):
             file.write(json.dumps([when, str(model), (model / "config.json").is_file()]) + "\n")
         return {f"toy/{when}": 1.0}
 
-    fine_tune(i.recipe, i.layout, i.run_dir, i.command, "toy-sft", i.parent, evaluate=evaluate)
+    fine_tune(i, evaluate=evaluate)
 
 
 def plan(invocation):
     from qwen_shared.training.plan import plan_run
 
     i = invocation
-    return plan_run(i.command, i.recipe, i.layout, i.run_dir, i.parent)
+    return plan_run(i)
 
 
 def show_batch(invocation, count):

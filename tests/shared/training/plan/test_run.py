@@ -8,6 +8,7 @@ import pytest
 
 from qwen_shared.errors import UserError
 from qwen_shared.job.parent import ParentModel
+from qwen_shared.job.spec import RunSpec
 from qwen_shared.model.sizes import flops_per_token
 from qwen_shared.recipe import PretrainRecipe, SftRecipe, check_layout
 from qwen_shared.recipe.schema import Model
@@ -48,7 +49,8 @@ def make(tmp_path):
         recipe = schema.model_validate(RECIPE | {"data": TEXT} | more)
         parent = ParentModel("/a/run", 7, Model.model_validate(MODEL), "default")
         flags = argparse.Namespace(**(flags or {}))
-        return plan_run("toy train", recipe, check_layout(recipe, ranks), tmp_path / "run", parent, flags)
+        spec = RunSpec(recipe, check_layout(recipe, ranks), tmp_path / "run", "toy train", "toy", parent)
+        return plan_run(spec, flags)
 
     return make
 

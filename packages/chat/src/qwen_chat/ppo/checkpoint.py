@@ -10,14 +10,17 @@ from typing import Any, Protocol
 
 import torch
 
+from qwen_chat.deepspeed_config import check_world_size
 from qwen_chat.ppo.engine import Engine
-from qwen_chat.saving import refusing_disk, require_room
+from qwen_chat.ppo.recipe import PpoRecipe
+from qwen_shared.errors import UserError
 from qwen_shared.files import flush
-from qwen_shared.recipe.schema import Checkpoint
+from qwen_shared.job.frame import Run
 from qwen_shared.run.integrity import data_alone, write_hashes
-from qwen_shared.run.paths import checkpoint_path, list_checkpoints
+from qwen_shared.run.paths import checkpoint_path
+from qwen_shared.run.saving import prune_checkpoints, refusing_disk, room_refusal, writing_path
 
-_STATE = "state.json"
+_STATE, _WORLD_SIZE = "state.json", "world_size"
 
 
 class Stateful(Protocol):
@@ -26,57 +29,47 @@ class Stateful(Protocol):
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
 
-def save(
-    directory: Path, step: int, engines: list[Engine], states: dict[str, Stateful], settings: Checkpoint, rank: int
-) -> None:
-    """Every rank calls this. Older checkpoints beyond those that `settings` keeps are deleted.
+def save(run: Run[PpoRecipe], step: int, engines: list[Engine], states: dict[str, Stateful]) -> None:
+    """Every rank calls this. Deletes the checkpoints that the recipe does not keep.
 
-    Raises UserError where the disk does not allow it.
+    Raises UserError if the disk does not take it.
     """
-    target = checkpoint_path(directory, step)
-    temporary = directory / f".{target.name}.writing"
-    if rank == 0:
-        require_room(directory, step)
+    directory = run.checkpoints
+    target, temporary = checkpoint_path(directory, step), writing_path(directory, step)
+    if run.rank == 0 and (refusal := room_refusal(directory, step)):
+        raise UserError(refusal)
     with refusing_disk(directory, temporary, step):
-        _write(temporary, engines, states, rank)
-        if rank != 0:
+        _write(temporary, engines, states, run)
+        if run.rank != 0:
             return
         write_hashes(temporary)
         temporary.replace(target)
         flush(directory)
-    _prune(directory, settings)
+    prune_checkpoints(directory, run.recipe.checkpoint)
 
 
-def _write(temporary: Path, engines: list[Engine], states: dict[str, Stateful], rank: int) -> None:
-    if rank == 0:
+def _write(temporary: Path, engines: list[Engine], states: dict[str, Stateful], run: Run) -> None:
+    if run.rank == 0:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
     _wait()
     for engine in engines:
         engine.save(temporary)
     _wait()
-    if rank == 0:
-        state = {name: part.state_dict() for name, part in states.items()}
+    if run.rank == 0:
+        state = {name: part.state_dict() for name, part in states.items()} | {_WORLD_SIZE: run.world_size}
         (temporary / _STATE).write_text(json.dumps(state, indent=2) + "\n")
 
 
-def _prune(directory: Path, settings: Checkpoint) -> None:
-    for path in directory.glob("deleting-*"):
-        shutil.rmtree(path, ignore_errors=True)
-    for old in list_checkpoints(directory)[: -settings.keep_last]:
-        if not (settings.keep_every and old % settings.keep_every == 0):
-            # Renamed first: a kill amid the deletion must not leave a checkpoint that lacks files.
-            path = checkpoint_path(directory, old).rename(directory / f"deleting-{old:08d}")
-            shutil.rmtree(path, ignore_errors=True)
-
-
-def load(directory: Path, step: int, engines: list[Engine], states: dict[str, Stateful]) -> None:
-    """Raises UserError where the engines' files hold more than data."""
+def load(directory: Path, step: int, engines: list[Engine], states: dict[str, Stateful], world_size: int) -> None:
+    """Raises UserError if the engines' files hold more than data, or are those of another number of processes."""
     source = checkpoint_path(directory, step)
+    state = json.loads((source / _STATE).read_text())
+    if any(engine.sharded for engine in engines):
+        check_world_size(source, state.get(_WORLD_SIZE, world_size), world_size)
     with data_alone(source):
         for engine in engines:
             engine.load(source)
-    state = json.loads((source / _STATE).read_text())
     for name, part in states.items():
         part.load_state_dict(state[name])
 

@@ -21,6 +21,7 @@ Groups = list[dict[str, Any]]  # torch's parameter groups
 
 class Engine(Protocol):
     module: nn.Module
+    sharded: bool  # its files are one for each process
 
     def __call__(self, *inputs: Any, **named: Any) -> Any: ...
 
@@ -56,6 +57,8 @@ def autocast(precision: str) -> torch.autocast:
 
 class TorchEngine:
     """fp32 weights, autocast for bf16."""
+
+    sharded = False
 
     def __init__(self, module: nn.Module, optimizer: torch.optim.Optimizer, clip: float, precision: str, name: str):
         self.module, self._optimizer, self._clip, self._precision = module, optimizer, clip, precision
@@ -93,6 +96,8 @@ class TorchEngine:
 
 class DeepSpeedEngine:
     """Sharded by the ZeRO stage of its settings."""
+
+    sharded = True
 
     def __init__(self, module: nn.Module, optimizer: torch.optim.Optimizer, config: dict, name: str):
         import deepspeed

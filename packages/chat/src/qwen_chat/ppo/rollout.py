@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,6 +41,7 @@ class Sampler:
     def __init__(self, lm: nn.Module, tokenizer: Tokenizer, rounded: bool):
         self._lm, self._tokenizer = lm, tokenizer
         self._copy = copy.deepcopy(lm).to(torch.bfloat16).requires_grad_(False) if rounded else None
+        self.alive: Callable[[], None] = lambda: None  # called wherever there is progress
 
     @torch.no_grad()
     def sync_weights(self) -> None:
@@ -50,7 +52,8 @@ class Sampler:
     def __call__(self, queries: list[Query], sampling: Sampling) -> Responses:
         lm = self._lm if self._copy is None else self._copy
         training = lm.training
-        completions = generate(lm.eval(), self._tokenizer, [query.ids for query in queries], sampling)
+        prompts = [query.ids for query in queries]
+        completions = generate(lm.eval(), self._tokenizer, prompts, sampling, progress=lambda *_: self.alive())
         lm.train(training)
         return _responses(queries, completions, self._tokenizer)
 
@@ -59,13 +62,17 @@ class VllmSampler:
     def __init__(self, lm: nn.Module, tokenizer: Tokenizer, start: Path, memory_share: float):
         self._lm, self._tokenizer = lm, tokenizer
         self._generate = VllmGenerator(start, tokenizer, memory_share)
+        self.alive: Callable[[], None] = lambda: None
 
     @torch.no_grad()
     def sync_weights(self) -> None:
         self._generate.load_weights(self._lm.named_parameters())
 
     def __call__(self, queries: list[Query], sampling: Sampling) -> Responses:
-        return _responses(queries, self._generate([query.ids for query in queries], sampling), self._tokenizer)
+        self.alive()
+        completions = self._generate([query.ids for query in queries], sampling)
+        self.alive()
+        return _responses(queries, completions, self._tokenizer)
 
 
 def _responses(queries: list[Query], completions: list[Completion], tokenizer: Tokenizer) -> Responses:

@@ -66,6 +66,7 @@ class Trainer:
         self._pretraining = pretraining
         self.normaliser = RewardNormaliser(recipe.reward.normalise, recipe.reward.clip)
         self.kl = KlController(recipe.reward.kl_coefficient, recipe.reward.kl_target)
+        self.alive: Callable[[], None] = lambda: None  # called wherever there is progress
 
     def step(self, step: int) -> Metrics:
         """Metrics, over all ranks, of step `step` (from 1)."""
@@ -227,6 +228,7 @@ class Trainer:
         parts = [x.split(size) for x in (tokens, labels, mask)]
         loss = torch.zeros((), device=device())
         for i, (ids, targets, in_loss) in enumerate(zip(*parts, strict=True)):
+            self.alive()
             columns = torch.arange(ids.shape[1], device=device()).expand_as(ids)
             logits = self.models.policy(ids, torch.ones_like(ids, dtype=torch.bool), columns)
             logits = logits if self.models.value is not None else logits[0]
@@ -248,6 +250,7 @@ class Trainer:
         """Sorted by length, without columns of padding only."""
         lengths = (rollout.prompt_mask.sum(1) + rollout.mask.sum(1))[rows]
         for at in rows[lengths.argsort(stable=True)].split(self.recipe.training.micro_batch_size):
+            self.alive()
             yield at, rollout.select(at).align()
 
     def _summary(self, updates: list[dict[str, Tensor]]) -> Metrics:

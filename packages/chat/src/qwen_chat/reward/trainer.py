@@ -17,13 +17,13 @@ from transformers import PrinterCallback, TrainerCallback
 
 from qwen_chat.reward.recipe import RewardRecipe
 from qwen_chat.reward.stages import Stage
-from qwen_chat.saving import require_room
+from qwen_shared.errors import UserError
 from qwen_shared.files import flush
+from qwen_shared.job.frame import Run
 from qwen_shared.job.signals import StopRequest
-from qwen_shared.recipe.schema import Checkpoint
 from qwen_shared.run.integrity import write_hashes
-from qwen_shared.run.paths import checkpoint_path, list_checkpoints
-from qwen_shared.tracking import NoTracker, Tracker
+from qwen_shared.run.paths import checkpoint_path
+from qwen_shared.run.saving import prune_checkpoints, room_refusal
 from qwen_shared.training.schedule import learning_rate
 
 PROGRESS = "progress.json"
@@ -57,14 +57,14 @@ def make_trainer(
     arguments: trl.RewardConfig,
     pairs: Dataset,
     tokenizer,
-    watch: Watch,
+    callback: StepCallback,
 ) -> Trainer:
     """`pairs` are in the order of training, `tokenizer` is transformers', with the padding token set."""
 
     def rate(step: int) -> float:
         return learning_rate(recipe.schedule, stage.lr, min(step, stage.steps), stage.steps)
 
-    return Trainer(module, arguments, train_dataset=pairs, processing_class=tokenizer, callbacks=[watch], rate=rate)
+    return Trainer(module, arguments, train_dataset=pairs, processing_class=tokenizer, callbacks=[callback], rate=rate)
 
 
 def arguments_of(
@@ -104,28 +104,36 @@ def arguments_of(
     )
 
 
-class Watch(TrainerCallback):
+class StepCallback(TrainerCallback):
     """After each step: validate, log, save and stop, as the recipe and the user ask for it."""
 
     def __init__(
         self,
+        run: Run,
         recipe: RewardRecipe,
         stage: Stage,
-        tracker: Tracker | NoTracker,
         stop: StopRequest,
-        checkpoints: Path,
-        rank: int,
-        world_size: int,
         validate: Callable[[], dict[str, float]],
+        alive: Callable[[], None],
     ):
-        self.recipe, self.stage, self.tracker, self.stop = recipe, stage, tracker, stop
-        self.checkpoints, self.rank, self.world_size, self.validate = checkpoints, rank, world_size, validate
+        self.run, self.recipe, self.stage, self.stop, self.validate, self.alive = (
+            run,
+            recipe,
+            stage,
+            stop,
+            validate,
+            alive,
+        )
         self.stopped = False
         self._validation: dict[str, float] = {}
         self._tokens = 0.0
 
     def on_step_begin(self, args, state, control, **_):
+        self.alive()
         self._began = time.perf_counter()
+
+    def on_substep_end(self, *_, **__):
+        self.alive()
 
     def on_step_end(self, args, state, control, **_):
         self._seconds = time.perf_counter() - self._began
@@ -136,8 +144,10 @@ class Watch(TrainerCallback):
             self._validation = {f"val/{name}": value for name, value in self.validate().items()}
         control.should_log = bool(self._validation) or step % self.recipe.tracking.log_interval == 0 or final
         control.should_save = step % self.recipe.checkpoint.interval == 0 or final or self.stopped
-        if control.should_save and self.rank == 0:
-            require_room(self.checkpoints, self.stage.first + step)
+        if control.should_save and self.run.rank == 0:
+            refusal = room_refusal(self.run.checkpoints, self.stage.first + step)
+            if refusal:
+                raise UserError(refusal)
         control.should_training_stop = control.should_training_stop or self.stopped
         return control
 
@@ -160,37 +170,25 @@ class Watch(TrainerCallback):
             "train/reward": logs["mean_reward"],
             "train/tokens_per_second": tokens / (self._seconds * self.recipe.tracking.log_interval),
         }
-        self.tracker.log(self.stage.first + state.global_step, metrics | self._validation)
+        self.run.tracker.log(self.stage.first + state.global_step, metrics | self._validation)
         self._validation = {}
 
     def on_save(self, args, state, control, **_):
         """What transformers has written file by file appears as a checkpoint by one renaming."""
         written = Path(args.output_dir) / f"checkpoint-{state.global_step}"
         self._all_here()
-        if self.rank == 0:
+        if self.run.rank == 0:
             step = self.stage.first + state.global_step
-            progress = {"step": step, "stage": self.stage.name, "world_size": self.world_size}
+            progress = {"step": step, "stage": self.stage.name, "world_size": self.run.world_size}
             (written / PROGRESS).write_text(json.dumps(progress) + "\n")
             write_hashes(written)
-            final = checkpoint_path(self.checkpoints, step)
+            final = checkpoint_path(self.run.checkpoints, step)
             shutil.rmtree(final, ignore_errors=True)
             written.replace(final)
-            flush(self.checkpoints)
-            _prune(self.checkpoints, self.recipe.checkpoint)
+            flush(self.run.checkpoints)
+            prune_checkpoints(self.run.checkpoints, self.recipe.checkpoint)
         self._all_here()
 
     def _all_here(self) -> None:
-        if self.world_size > 1:
+        if self.run.world_size > 1:
             torch.distributed.barrier()
-
-
-def _prune(directory: Path, settings: Checkpoint) -> None:
-    """Delete all but the last `keep_last` and those at multiples of `keep_every`."""
-    for path in directory.glob("deleting-*"):
-        shutil.rmtree(path, ignore_errors=True)
-    for step in list_checkpoints(directory)[: -settings.keep_last]:
-        if settings.keep_every and step % settings.keep_every == 0:
-            continue
-        # Renamed first: a kill amid the deletion must not leave a checkpoint that lacks files.
-        path = checkpoint_path(directory, step).rename(directory / f"deleting-{step:08d}")
-        shutil.rmtree(path, ignore_errors=True)

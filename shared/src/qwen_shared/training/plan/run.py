@@ -7,10 +7,10 @@ import math
 import shutil
 from dataclasses import asdict
 from functools import cached_property, partial
-from pathlib import Path
 from typing import Any
 
-from qwen_shared.job.parent import ParentModel, carries_optimizer
+from qwen_shared.job.parent import carries_optimizer
+from qwen_shared.job.spec import RunSpec
 from qwen_shared.model.sizes import flops_per_token, pad_vocab_size, parameter_count
 from qwen_shared.recipe import Layout, Recipe, SftRecipe
 from qwen_shared.recipe.schema import Schedule
@@ -35,38 +35,27 @@ _MAX_SOURCE_LINES = 5
 _DEFAULT_GPU = "H100"  # if this machine has no GPU and the run is too large for its CPU
 
 
-def plan_run(
-    command: str,
-    recipe: Recipe,
-    layout: Layout,
-    run_dir: Path,
-    parent: ParentModel | None,
-    options: argparse.Namespace | None = None,
-) -> RunPlan:
-    """Raises UserError, in milliseconds, if the run is impossible. `options` are the command's flags."""
-    return RunPlan(command, recipe, layout, run_dir, parent, PlanOptions.of(options or argparse.Namespace()))
+def plan_run(spec: RunSpec[Recipe], options: argparse.Namespace | None = None) -> RunPlan:
+    """What a command would make or go on with. Raises UserError, in milliseconds, for what cannot be.
+
+    `options` are the command's flags, of which `PlanOptions` reads some.
+    """
+    return RunPlan(spec, PlanOptions.of(options or argparse.Namespace()))
 
 
 class RunPlan:
     """`str` is a table for people, `as_dict` the same for programs. Only these two read data and measure the CPU."""
 
-    def __init__(
-        self,
-        command: str,
-        recipe: Recipe,
-        layout: Layout,
-        run_dir: Path,
-        parent: ParentModel | None,
-        terms: PlanOptions,
-    ):
-        self._command, self._run_dir, self._parent, self._layout, self._terms = command, run_dir, parent, layout, terms
-        if parent:
-            recipe = recipe.model_copy(update={"tokenizer": parent.tokenizer})  # the run may not have it yet
+    def __init__(self, spec: RunSpec[Recipe], terms: PlanOptions):
+        self._command, self._run_dir, self._parent = spec.command, spec.run_dir, spec.parent
+        self._layout, self._terms, recipe = spec.layout, terms, spec.recipe
+        if spec.parent:
+            recipe = recipe.model_copy(update={"tokenizer": spec.parent.tokenizer})  # the run may not have it yet
         self._recipe = recipe
         self._tokenizer = load_tokenizer(recipe.tokenizer)
         self.rows = pad_vocab_size(recipe.model, self._tokenizer.vocab_size, recipe.parallel.tensor_parallel)
         self.parameters = parameter_count(recipe.model, self.rows)
-        saved = list_checkpoints(run_dir / "checkpoints")
+        saved = list_checkpoints(spec.run_dir / "checkpoints")
         self._done = saved[-1] if saved else 0
         training = recipe.training
         self.tokens_per_step = training.global_batch_size * recipe.data.seq_length

@@ -1,0 +1,55 @@
+"""A model in Hugging Face form into the run's export, with proof."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import torch
+from transformers import PreTrainedModel
+
+from qwen_shared.backend import device
+from qwen_shared.files import replace_directory
+from qwen_shared.log import say
+from qwen_shared.tokenizer import Tokenizer
+
+_SHARD_BYTES = 4 << 30
+
+
+def export_hf(model: PreTrainedModel, tokenizer: Tokenizer, run_dir: Path, step: int) -> None:
+    """Write RUN/export from a whole model, and prove it: every tensor comes back bit-equal, with the same outputs.
+
+    Rank 0 calls this. Raises RuntimeError if the proof fails; the run's last export then stays as it was.
+    """
+    target = run_dir / "export"
+    temporary = target.with_name(".export.writing")
+    shutil.rmtree(temporary, ignore_errors=True)
+    say(f"exporting to {target}, and proving it")
+    model.save_pretrained(temporary, max_shard_size=_SHARD_BYTES)
+    tokenizer.save_hf(temporary)
+    for path in temporary.iterdir():
+        path.chmod(0o644)  # safetensors makes files that only their owner reads
+    certificate = {"checkpoint": f"step-{step:08d}", "step": step} | _prove(model, temporary, tokenizer)
+    (temporary / "certificate.json").write_text(json.dumps(certificate, indent=2) + "\n")
+    replace_directory(temporary, target)
+
+
+@torch.no_grad()
+def _prove(model: PreTrainedModel, directory: Path, tokenizer: Tokenizer) -> dict:
+    kind: type[PreTrainedModel] = type(model)
+    read: torch.nn.Module
+    read = kind.from_pretrained(directory, dtype=model.dtype, use_safetensors=True, local_files_only=True)
+    read = read.to(device()).eval()
+    ours, theirs = model.state_dict(), read.state_dict()
+    for name, tensor in ours.items():
+        if not torch.equal(theirs[name], tensor.to(device())):
+            raise RuntimeError(f"export: {name} did not come back bit-equal from {directory}")
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randint(tokenizer.vocab_size, (2, 32), generator=generator).to(device())
+    was_training = model.training
+    difference = (model.eval()(ids).logits - read(ids).logits).abs().max().item()
+    model.train(was_training)
+    if difference > 1e-3:
+        raise RuntimeError(f"export: outputs of the model read from {directory} differ by {difference:.1e}")
+    return {"tensors": {"compared": len(ours), "bit_equal": True}, "logits": {"max_difference": difference}}
