@@ -106,7 +106,13 @@ def test_a_file_taken_from_a_directory_is_noticed(pretrain, corpus, tmp_path, re
 def test_a_corpus_with_nothing_to_train_on(content, words, pretrain, tmp_path):
     (tmp_path / "text.jsonl").write_text(content)
     assert words in pretrain.refuses(tmp_path / "run", f"data.sources={tmp_path / 'text.jsonl'}")
-    assert not list(tmp_path.glob("run/*.yaml"))
+    if content:
+        # The run says so, and holds on to nothing: another recipe may begin there.
+        manifest = json.loads((tmp_path / "run/manifest.json").read_text())
+        assert manifest["status"] == "failed" and words in manifest["reason"]
+        assert "would make" in pretrain(tmp_path / "run", "training.steps=7", "--plan")
+    else:
+        assert not (tmp_path / "run").exists()
 
 
 # ---- checkpoints

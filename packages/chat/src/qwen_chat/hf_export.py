@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+from os import PathLike
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from transformers import PreTrainedModel
@@ -12,12 +14,18 @@ from transformers import PreTrainedModel
 from qwen_shared.backend import device
 from qwen_shared.files import replace_directory
 from qwen_shared.log import say
-from qwen_shared.tokenizer import Tokenizer
 
 _SHARD_BYTES = 4 << 30
 
 
-def export_hf(model: PreTrainedModel, tokenizer: Tokenizer, run_dir: Path, step: int) -> None:
+class SavedTokenizer(Protocol):
+    @property
+    def vocab_size(self) -> int: ...
+
+    def save_hf(self, directory: str | PathLike[str]) -> None: ...
+
+
+def export_hf(model: PreTrainedModel, tokenizer: SavedTokenizer, run_dir: Path, step: int) -> None:
     """Write RUN/export from a whole model, and prove it: every tensor comes back bit-equal, with the same outputs.
 
     Rank 0 calls this. Raises RuntimeError if the proof fails; the run's last export then stays as it was.
@@ -36,11 +44,10 @@ def export_hf(model: PreTrainedModel, tokenizer: Tokenizer, run_dir: Path, step:
 
 
 @torch.no_grad()
-def _prove(model: PreTrainedModel, directory: Path, tokenizer: Tokenizer) -> dict:
+def _prove(model: PreTrainedModel, directory: Path, tokenizer: SavedTokenizer) -> dict:
     kind: type[PreTrainedModel] = type(model)
-    read: torch.nn.Module
     read = kind.from_pretrained(directory, dtype=model.dtype, use_safetensors=True, local_files_only=True)
-    read = read.to(device()).eval()
+    read = torch.nn.Module.to(read, device()).eval()
     ours, theirs = model.state_dict(), read.state_dict()
     for name, tensor in ours.items():
         if not torch.equal(theirs[name], tensor.to(device())):

@@ -15,7 +15,7 @@ import torch
 import transformers
 from datasets import Dataset
 from torch import nn
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, PreTrainedModel
 
 from qwen_chat.deepspeed_config import check_compiler, check_world_size, join_ranks, know_states, load_config
 from qwen_chat.hf_export import export_hf
@@ -138,7 +138,7 @@ class RewardJob:
         return done
 
     def _validate(
-        self, run: Run, module: nn.Module, pad_id: int, pairs: Dataset, alive: Callable[[], None]
+        self, run: Run, module: PreTrainedModel, pad_id: int, pairs: Dataset, alive: Callable[[], None]
     ) -> dict[str, float]:
         """Accuracy, loss and margin. All ranks call: under ZeRO 3 none has the whole model."""
         if not len(pairs):
@@ -175,7 +175,8 @@ class RewardJob:
         tokenizer, last = load_tokenizer(self.recipe.tokenizer), stages[-1]
         pad_id = padding_id(tokenizer, files.train(last.name)[0]["chosen_ids"][-1])
         dtype = None if torch.cuda.is_available() else torch.float32
-        module = load_module(checkpoint_path(run.checkpoints, last.last), dtype).to(device()).eval()
+        module = load_module(checkpoint_path(run.checkpoints, last.last), dtype).eval()
+        nn.Module.to(module, device())
         module.config.get_text_config().pad_token_id = pad_id
         if run.rank == 0:
             export_hf(module, PaddedBy(tokenizer, pad_id), run.run_dir, last.last)
