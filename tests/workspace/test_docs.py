@@ -14,6 +14,8 @@ from glossary import explained_names, pattern, unexplained
 from qwen_shared.cli import Tool, Verb
 from qwen_shared.cli.parser import RENAMED_FLAGS, parse_tool, parse_verb
 from qwen_shared.errors import UserError
+from qwen_shared.evaluation.settings import EvaluationSettings
+from qwen_shared.evaluation.task import Conditions
 from qwen_shared.family.schema import Family
 from qwen_shared.launch.slurm import SlurmSettings
 from qwen_shared.recipe import check_layout, load_recipe
@@ -178,12 +180,35 @@ def _check_command(command, verbs, recipes, words):
 
 
 def test_every_python_block_imports_what_is_there():
+    for path, block in _python_blocks():
+        for node in ast.walk(ast.parse(block)):
+            if isinstance(node, ast.ImportFrom):
+                module = importlib.import_module(node.module)
+                assert [name.name for name in node.names if not hasattr(module, name.name)] == [], path
+
+
+def test_what_extending_shows_works(tmp_path):
+    found = {}
+    for path, block in _python_blocks():
+        if path.name == "extending.md":
+            exec(compile(block, str(path), "exec"), found)
+    assert found["short"]([], ["brief", "long" * 40]) == [1.0, 0.0]
+    (tmp_path / "mmlu.jsonl").write_text(
+        '{"question": "1 + 1?", "choices": [1, 2, 3, 4], "answer": 1, "subject": "sums"}\n'
+    )
+    task = found["MMLU"].at(str(tmp_path / "mmlu.jsonl"))
+    (item,) = task.items(Conditions(EvaluationSettings(interval=1)))
+    assert (item.question, item.gold, item.groups) == (
+        "1 + 1?\nA. 1\nB. 2\nC. 3\nD. 4\nAnswer:",
+        1,
+        {"subject": "sums"},
+    )
+
+
+def _python_blocks():
     for path, text in _texts().items():
         for block in re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
-            for node in ast.walk(ast.parse(block)):
-                if isinstance(node, ast.ImportFrom):
-                    module = importlib.import_module(node.module)
-                    assert [name.name for name in node.names if not hasattr(module, name.name)] == [], path
+            yield path, block
 
 
 def test_every_verb_in_the_text_is_one(commands):
