@@ -1,7 +1,6 @@
-"""The foundation of all packages. Before any library is imported, this sets one rule.
+"""The foundation of all packages.
 
-A checkpoint may come from anybody, and a pickle in it can run code. So torch.load reads only data, also when Megatron,
-DeepSpeed or trl ask for more.
+Anybody's pickle can run code, so torch.load reads only data, also when Megatron, DeepSpeed or trl ask for more.
 """
 
 import os

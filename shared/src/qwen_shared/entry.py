@@ -1,4 +1,4 @@
-"""Every command starts here, before other imports, so that Ctrl-C works from the beginning."""
+"""The start of every command, before other imports, so that Ctrl-C always works."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from qwen_shared.errors import EXIT_STOPPED
 
 
 def start(program: str, module: str) -> int:
-    """Runs `main()` of `module`, which handles signals itself; returns the exit code."""
+    """Runs `main()` of `module`; returns the exit code."""
     try:
         return importlib.import_module(module).main()
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""The two ways in which a command ends early on purpose, and all exit codes."""
+"""Exit codes, and the two exceptions that end a command early on purpose."""
 
 EXIT_FINISHED = 0
 EXIT_FAILED = 1
@@ -7,16 +7,16 @@ EXIT_STOPPED = 75  # EX_TEMPFAIL: everything is saved, the same command continue
 
 
 class UserError(Exception):
-    """A mistake that the user can fix. The message is one line: what, where, and the nearest right thing."""
+    """The user's mistake. The message is one line: what, where, and the nearest right thing."""
 
     def __init__(self, message: str):
         super().__init__(" ".join(str(message).split()))
 
 
 class Stopped(Exception):
-    """A signal asked the run to stop and everything is saved; the same command resumes it."""
+    """A signal stopped the run; everything is saved."""
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an exception's message, or its class name if it has none."""
+    """Of an exception's message; its class name if it has none."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,4 +1,4 @@
-"""Faults on demand, for proofs of what a run survives. Inert unless QWEN_FAULTS is set, a list with blanks between:
+"""Faults on demand, for tests. QWEN_FAULTS is a list with blanks between:
 
     KIND@STEP[-STEP][/RANK][#PHASE]    a fault in these steps, on this rank (default: 0), when the phase begins
     tell=PATH                          rank 0 writes each phase and step that it begins into PATH
@@ -45,7 +45,6 @@ class _Fault:
 
 
 def reach(phase: str, step: int) -> None:
-    """To be called when a phase begins."""
     if VARIABLE not in os.environ:
         return
     faults, told = _read(os.environ[VARIABLE])
@@ -62,7 +61,6 @@ def reach(phase: str, step: int) -> None:
 
 
 def spoil_samples[B: Batch](micro_batches: Iterator[B], number: int) -> Iterator[B]:
-    """The micro-batches of batch `number`, with its faults."""
     if VARIABLE not in os.environ:
         return micro_batches
     return _spoiled(micro_batches, number)

@@ -17,7 +17,7 @@ _PROBE_BYTES = 1 << 20  # if these do not fit, the disk is full
 
 
 def write_atomic(path: Path, content: str | bytes) -> None:
-    """Replaces `path`; a reader sees the whole old or new file, also after a crash. Raises OSError for `path`."""
+    """Readers see the whole old or new file, also after a crash. Raises OSError for `path`."""
     with atomic_file(path) as file:
         file.write(content.encode() if isinstance(content, str) else content)
 
@@ -43,7 +43,7 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
 
 
 def replace_directory(new: Path, target: Path) -> None:
-    """Renames `new` to `target`, which may exist. At any time one of the two is whole."""
+    """Renames `new` to `target`, which may exist; one of them is always whole."""
     old = target.with_name(f".{target.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     if target.exists():
@@ -53,7 +53,7 @@ def replace_directory(new: Path, target: Path) -> None:
 
 
 def flush(path: Path) -> None:
-    """Flushes a file or directory to the disk; call it before a rename."""
+    """To the disk, before a rename."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -79,7 +79,7 @@ def _size(count: int) -> str:
 def disk_problem(error: BaseException, directory: Path) -> str | None:
     """The system's reason why `directory` cannot be written, None if `error` has another cause.
 
-    Libraries report it as an OSError, as Rust's `os error 28`, or not at all; in the last case this tries to write.
+    Libraries report an OSError, Rust's `os error 28`, or neither; then this tries to write.
     """
     if isinstance(error, OSError):
         return error.strerror if error.errno in _DISK_ERRORS else None

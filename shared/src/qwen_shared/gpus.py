@@ -22,5 +22,5 @@ GPUS = {
 
 
 def find_gpu(name: str) -> str | None:
-    """The key of GPUS in a device's full name, such as "NVIDIA H100 80GB HBM3"."""
+    """The key of GPUS in a name such as "NVIDIA H100 80GB HBM3"."""
     return next((key for key in GPUS if key in name.upper()), None)

@@ -1,5 +1,4 @@
-"""The protocol between our launchers and their processes: variables, a signal, and a file with a failure's message,
-whose name and form are those of torch's launchers."""
+"""The protocol between launchers and their processes. The file with a failure's message is as in torch's."""
 
 from __future__ import annotations
 
@@ -13,7 +12,7 @@ from pathlib import Path
 
 ERROR_FILE = "TORCHELASTIC_ERROR_FILE"
 LAUNCHER_PID = "QWEN_LAUNCHER_PID"
-# Clusters send SIGUSR1 to every process of a job before its time ends. Ranks ignore it; their launcher sends this once.
+# Clusters send SIGUSR1 to all processes before a job's time ends. Ranks ignore it; their launcher sends this.
 TIME_IS_UP = signal.SIGUSR2
 
 
@@ -24,22 +23,22 @@ class Failure:
 
 
 def is_worker() -> bool:
-    """Whether this is one of several processes, started by us, torchrun or a cluster."""
+    """Whether this is one of several processes, whoever started them."""
     return "RANK" in os.environ and "WORLD_SIZE" in os.environ
 
 
 def is_launched() -> bool:
-    """Whether a launcher started this process, as one of several or alone."""
+    """Whether a launcher started this process."""
     return LAUNCHER_PID in os.environ or is_worker()
 
 
 def is_shown() -> bool:
-    """Whether our launcher will print the failure that this process leaves."""
+    """Whether our launcher prints the failure of this process."""
     return LAUNCHER_PID in os.environ and ERROR_FILE in os.environ
 
 
 def leave_failure(text: str) -> None:
-    """Leaves a message for the launcher, if there is one. Keeps an earlier message: later failures are consequences."""
+    """For the launcher, if there is one. Keeps an earlier message: later failures are consequences."""
     if ERROR_FILE not in os.environ:
         return
     now = time.time_ns()
@@ -49,7 +48,7 @@ def leave_failure(text: str) -> None:
 
 
 def read_failure(path: Path) -> Failure | None:
-    """The failure that a rank left, None if there is no whole one."""
+    """None if there is no whole one."""
     try:
         extra = json.loads(path.read_text(encoding="utf-8"))["message"]["extraInfo"]
         return Failure(extra["py_callstack"], extra["at_ns"])

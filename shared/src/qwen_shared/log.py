@@ -1,4 +1,4 @@
-"""Our messages go to the console and the run's log file, those of libraries only to the file."""
+"""Our messages go to the console and the log file, those of libraries only to the file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _log = logging.getLogger("qwen")
 
 
 def say(text: str) -> None:
-    """A message for the console (rank 0) and the log file."""
+    """For the console (rank 0) and the log file."""
     text = text.encode("utf-8", "backslashreplace").decode("utf-8")  # a file name may not be text
     if os.environ.get("RANK", "0") == "0":
         show(text)
@@ -26,12 +26,12 @@ def say(text: str) -> None:
 
 
 def note(text: str) -> None:
-    """A message for the log file."""
+    """For the log file."""
     _log.info(text)
 
 
 def show(text: str) -> None:
-    """A line for the console. If nobody reads it any more (`| head`, a full disk) the work goes on."""
+    """For the console. If nobody reads it any more (`| head`, a full disk) the work goes on."""
     encoding = sys.stdout.encoding or "utf-8"
     text = text.encode(encoding, "backslashreplace").decode(encoding)
     try:
@@ -43,9 +43,9 @@ def show(text: str) -> None:
 @contextlib.contextmanager
 def log_file(run_dir: Path | None) -> Iterator[None]:
     """Inside, warnings, logging and Python's stderr go to run_dir/log.txt (rank r > 0: logs/rank-r.txt), or nowhere
-    without a run. An exception passes through and is also logged.
+    without a run. Exceptions are logged and pass through.
 
-    Enter it before importing torch or Megatron, which warn on import. Raises UserError if the file cannot be written.
+    Enter it before importing torch, which warns. Raises UserError if the file cannot be written.
     """
     with _open(run_dir) as log:
         handler = logging.StreamHandler(log)
@@ -54,7 +54,7 @@ def log_file(run_dir: Path | None) -> Iterator[None]:
         root.addHandler(handler)
         _log.setLevel(logging.INFO)
         try:
-            # Libraries with their own handlers, such as transformers, find this in place of stderr.
+            # also for libraries' own handlers
             with contextlib.redirect_stderr(log), _native_stderr(log):
                 yield
         except (Stopped, UserError, KeyboardInterrupt) as ending:
@@ -86,8 +86,7 @@ def _open(run_dir: Path | None) -> Iterator[TextIO | _Log]:
 
 @contextlib.contextmanager
 def _native_stderr(log: TextIO | _Log) -> Iterator[None]:
-    """Under our launcher, which reports failures, native stderr goes to the log too: that of libraries and of their
-    helper processes that outlive this one."""
+    """Under our launcher, which reports failures, stderr of native code and of child processes goes to the log too."""
     if LAUNCHER_PID not in os.environ or not isinstance(log, _Log):
         yield
         return
@@ -101,7 +100,7 @@ def _native_stderr(log: TextIO | _Log) -> Iterator[None]:
 
 
 class _Log(io.TextIOBase):
-    """A log file in place of stderr; `fileno` is the real stderr's, for faulthandler."""
+    """In place of stderr; `fileno` is stderr's, for faulthandler."""
 
     def __init__(self, file: TextIO, stderr: TextIO):
         self._file, self._stderr = file, stderr

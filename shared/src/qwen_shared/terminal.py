@@ -16,6 +16,5 @@ del _TABLE[ord("\n")], _TABLE[ord("\t")]
 
 
 def escape_control_characters(text: str) -> str:
-    """`text` with pictures for control characters except tabs and line ends, so that it cannot move the cursor, change
-    colours, titles or the clipboard, or hide text."""
+    """Pictures for control characters except tabs and line ends: text cannot steer the terminal or hide itself."""
     return text.translate(_TABLE)

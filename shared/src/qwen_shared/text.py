@@ -1,4 +1,4 @@
-"""Text that has a UTF-8 form."""
+"""Text that UTF-8 can encode."""
 
 
 def replace_lone_surrogates(text: str) -> str:

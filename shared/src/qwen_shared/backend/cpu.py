@@ -1,8 +1,8 @@
 """Megatron-core 0.19 without a GPU.
 
-Megatron-core has no CPU path but needs little of CUDA: the current device and stream, random states, `device="cuda"`
-in a few factory calls, CUDA names of tensor types. Without CUDA, `install` patches these in Megatron's modules where
-possible, else in `torch.cuda`. A test fails when a Megatron release no longer needs a patch.
+Megatron-core has no CPU path but needs little of CUDA: current device and stream, random states, `device="cuda"` in
+a few factory calls, names of tensor types. Without CUDA, `install` patches these in Megatron if possible, else in
+torch. A test fails when a Megatron release no longer needs a patch.
 """
 
 from __future__ import annotations
@@ -57,10 +57,7 @@ for _name in ("zeros", "ones", "empty", "full", "tensor", "zeros_like", "empty_l
 
 
 def install(leave_out: str | None = None) -> None:
-    """Makes Megatron-core run on this process's CPU; a second call does nothing.
-
-    `leave_out` names a patch of `PATCHES` to skip, for the test whether it is still needed.
-    """
+    """A second call does nothing. `leave_out` skips a patch, to test whether it is still needed."""
     if torch.cuda.is_available() or getattr(torch.cuda, "_answers_for_cpu", False):
         return
     torch.cuda._answers_for_cpu = True
@@ -70,10 +67,7 @@ def install(leave_out: str | None = None) -> None:
 
 
 def keep_memory() -> None:
-    """Makes glibc keep freed memory for the next step.
-
-    Else it maps every large tensor anew, and page faults take a fifth of a step. Other C libraries are left alone.
-    """
+    """Makes glibc keep freed memory: page faults of newly mapped tensors took a fifth of a step."""
     M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
     with contextlib.suppress(OSError, AttributeError):
         libc = ctypes.CDLL("libc.so.6")
@@ -112,7 +106,7 @@ def _tensor_types() -> None:
     tensor_type = torch.Tensor.type
 
     def type_seen_by(self, dtype=None, *args, **kwargs):
-        """`Tensor.type()`, which gives the CUDA name only to Megatron's optimizer."""
+        """Gives the CUDA name only to Megatron's optimizer."""
         if dtype is not None:
             return tensor_type(self, dtype, *args, **kwargs)
         name = tensor_type(self)

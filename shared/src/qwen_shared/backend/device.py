@@ -34,7 +34,7 @@ def resolve_precision(precision: str) -> str:
 
 
 def matmul_peak() -> float | None:
-    """Peak bf16 FLOP/s of this process's GPU, if its data sheet is known."""
+    """Peak bf16 FLOP/s of this process's GPU, if known."""
     if not torch.cuda.is_available():
         return None
     gpu = find_gpu(torch.cuda.get_device_name())
@@ -47,7 +47,7 @@ def synchronize() -> None:
 
 
 class Event:
-    """A point in the device's work; making one does not wait."""
+    """A point in the device's work."""
 
     def __init__(self):
         self._at: Any = time.perf_counter()
@@ -56,7 +56,7 @@ class Event:
             self._at.record()
 
     def since(self, before: Event) -> float:
-        """Seconds since `before`; waits until the device has reached this event."""
+        """Seconds; waits until the device has reached this event."""
         if isinstance(self._at, float):
             return self._at - before._at
         self._at.synchronize()
@@ -72,7 +72,7 @@ def peak_memory_bytes() -> int:
 
 @dataclass(frozen=True)
 class Processes:
-    """This process among all. It sees part `data_rank` of `data_parallel` of the samples."""
+    """This process sees part `data_rank` of `data_parallel` of the samples."""
 
     rank: int
     world_size: int
@@ -83,7 +83,7 @@ class Processes:
 
 
 def join_processes(timeout: datetime.timedelta | None = None) -> tuple[int, int]:
-    """Joins torch.distributed by the environment's variables or alone; returns rank and world size."""
+    """Joins torch.distributed, alone or by the environment; returns rank and world size."""
     rank, world_size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     if torch.cuda.is_available():
         torch.cuda.set_device(device())
@@ -96,7 +96,7 @@ def join_processes(timeout: datetime.timedelta | None = None) -> tuple[int, int]
         store = torch.distributed.HashStore()
         torch.distributed.init_process_group(kind, store=store, rank=0, world_size=1, timeout=timeout)
     else:
-        # Rank 0 may still be tokenising: wait much longer than for a collective.
+        # Rank 0 may still be tokenising.
         patience = datetime.timedelta(days=2)
         store, _, _ = next(torch.distributed.rendezvous("env://", timeout=patience))
         if rank == 0:
@@ -154,7 +154,6 @@ def start_processes(
 
 
 def stop_processes() -> None:
-    """Leaves the process groups, if there are any."""
     if torch.distributed.is_initialized():
         if parallel_state := sys.modules.get("megatron.core.parallel_state"):
             parallel_state.destroy_model_parallel()

@@ -1,4 +1,4 @@
-"""Faster start-up: Megatron is imported without W&B, and on a CPU without torch's compiler."""
+"""Importing Megatron without W&B, and on a CPU without torch's compiler."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def quick_import() -> Iterator[None]:
-    """Import Megatron inside. It would import W&B only for its timers: most of a second.
+    """Import Megatron inside. Its timers would load W&B: most of a second.
 
     On a CPU nothing is compiled, but Megatron's decorators load the compiler on import (about 4 seconds), and torch's
-    optimizers load it in their first step to exempt themselves. On a GPU the compiler stays.
+    optimizers in their first step, to exempt themselves. On a GPU the compiler stays.
     """
     import torch
 
@@ -45,7 +45,7 @@ def _import_megatron() -> None:
 
 
 def _leave_optimizers_alone() -> None:
-    """Applies the effect of torch's decorators without the compiler. With another torch, start-up only takes longer."""
+    """The effect of torch's decorators without the compiler. With another torch, start-up only takes longer."""
     import torch
 
     for name in ("state_dict", "load_state_dict", "zero_grad", "add_param_group"):

@@ -1,7 +1,4 @@
-"""Seeds, and all random states of this process as one value.
-
-Among them are Megatron's named states: dropout in tensor-parallel regions must differ between tensor ranks.
-"""
+"""Seeds and random states of this process, with Megatron's, by which dropout differs between tensor ranks."""
 
 from __future__ import annotations
 
@@ -13,7 +10,6 @@ import torch
 
 
 def seed_everything(seed: int) -> None:
-    """Seeds Python, NumPy, torch and Megatron."""
     from megatron.core.tensor_parallel import model_parallel_cuda_manual_seed
 
     random.seed(seed)
@@ -23,7 +19,7 @@ def seed_everything(seed: int) -> None:
 
 
 def capture_rng() -> dict[str, Any]:
-    """All random states as plain data and tensors."""
+    """As plain data and tensors."""
     from megatron.core.tensor_parallel import get_cuda_rng_tracker
 
     name, keys, position, has_gauss, gauss = np.random.get_state()
@@ -37,7 +33,6 @@ def capture_rng() -> dict[str, Any]:
 
 
 def restore_rng(state: dict[str, Any]) -> None:
-    """Restores the states of `capture_rng`."""
     from megatron.core.tensor_parallel import get_cuda_rng_tracker
 
     version, internal, gauss = state["python"]

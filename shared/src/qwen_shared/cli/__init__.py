@@ -1,14 +1,14 @@
 """From a command line to the work of a verb. Read `command` first.
 
-    command        the story of one call: parse, check, plan or start the verb, exit code
-    verb           what a command offers (`Verb`, `Tool`) and the checked request that a verb gets (`Invocation`)
-    parser         argparse and its errors; `launch_flags` and `plan_flags` hold the flags of launchers and plans
-    request        from flags to an `Invocation`: the run, its recipe, the parent model, the layout
-    failure        how a failing process reports, alone or as one of several ranks
-    result_names   the names of a run's results, known before it starts
-    model_argument, sft_verb, tools   shared by the verbs of several packages
+    command        one call: parse, check, plan or start the verb, exit code
+    verb           `Verb` and `Tool`, which a command offers; `Invocation`, which a verb gets
+    parser         argparse and its errors; more flags in `launch_flags` and `plan_flags`
+    request        from flags to an `Invocation`: run, recipe, parent model, layout
+    failure        how a process reports an error, alone or as one of several ranks
+    result_names   names of a run's results, known before it starts
+    model_argument, sft_verb, tools   shared by verbs of several packages
 
-Nothing here imports torch before a verb runs, so a user's mistake costs a second and one line.
+Nothing here imports torch before a verb runs: a user's mistake costs a second and one line.
 """
 
 from qwen_shared.cli.command import run

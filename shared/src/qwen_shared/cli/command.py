@@ -39,7 +39,7 @@ def run(
     default_config: str = "tiny",
     argv: list[str] | None = None,
 ) -> int:
-    """Does what `argv` asks and returns the exit code (see `errors`). Only our own bugs show a traceback."""
+    """Returns the exit code (see `errors`). Only our own bugs show a traceback."""
     argv = sys.argv[1:] if argv is None else argv
     command = prog
     local.die_with_launcher()
@@ -58,7 +58,7 @@ def run(
         if os.environ.get("RANK", "0") == "0":
             print(stopped, file=sys.stderr)
         return EXIT_STOPPED
-    except KeyboardInterrupt:  # outside a training loop, which handles signals itself
+    except KeyboardInterrupt:  # outside a training loop
         print(f"{command}: stopped; the same command starts again", file=sys.stderr)
         return EXIT_STOPPED
     except BrokenPipeError:  # the reader, such as `head`, has closed
@@ -123,7 +123,7 @@ def _catch_stop_signals() -> None:
     _interrupted = False
     for number in _STOP_SIGNALS:
         signal.signal(number, _interrupt)
-    if LAUNCHER_PID in os.environ:  # the launcher answers SIGUSR1; child processes inherit that we ignore it
+    if LAUNCHER_PID in os.environ:  # the launcher answers SIGUSR1
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 
 

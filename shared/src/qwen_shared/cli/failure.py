@@ -1,7 +1,7 @@
-"""How a failing process reports its error, and which of several failures is the cause of the others.
+"""How a process reports the error that ends it.
 
-A rank that fails makes the others fail too: they lose their peer and complain at length. So a rank under our launcher
-prints nothing; it leaves its message in a file before its connections close, and the launcher prints the earliest.
+A rank that fails makes the others fail, too. So a rank under our launcher prints nothing; it leaves its message in a
+file before its connections close, and the launcher prints the earliest.
 """
 
 from __future__ import annotations
@@ -17,13 +17,12 @@ from qwen_shared.errors import EXIT_FAILED, EXIT_USER_ERROR, UserError
 from qwen_shared.launched import LAUNCHER_PID, is_launched, is_shown, leave_failure
 from qwen_shared.terminal import escape_control_characters
 
-TURN_S = 5.0  # how long a rank waits for another to report what both have found
+TURN_S = 5.0  # a rank waits for another to report the same
 _FILE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.ENAMETOOLONG)
 
 
 def report_failure(command: str, error: Exception) -> int:
-    """Reports the error that ends this process and returns the exit code. A bug of ours is raised again, with its
-    traceback, unless a launcher reports it."""
+    """Returns the exit code. Raises the error again if it is a bug of ours and no launcher reports it."""
     text, code = _explain(command, error)
     if text is None and not is_launched():
         raise error
@@ -31,7 +30,7 @@ def report_failure(command: str, error: Exception) -> int:
 
 
 def report(text: str, code: int) -> int:
-    """Prints why this process ends, or leaves it for the launcher to print; returns `code`."""
+    """Prints the text or leaves it for the launcher; returns `code`."""
     foreign_launcher = code == EXIT_USER_ERROR and LAUNCHER_PID not in os.environ
     leave_failure("a user error, reported above" if foreign_launcher else text)
     if is_shown():
@@ -54,9 +53,8 @@ def _explain(command: str, error: Exception) -> tuple[str | None, int]:
 
 
 def _wait_for_turn() -> None:
-    """Under torchrun every rank finds a user error, but only one should print it: rank 0, whose exit ends the others
-    while they wait here. An error that only another rank finds, such as a file missing on one host, is printed later
-    by that rank."""
+    """Under torchrun every rank finds a user error. Rank 0 prints it, and its exit ends the others. An error of another
+    rank alone, such as a file missing on one host, is printed after the wait."""
     turn = 0 if os.environ.get("RANK", "0") == "0" else 1 if os.environ.get("LOCAL_RANK") == "0" else 2
     if turn:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)

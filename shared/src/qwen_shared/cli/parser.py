@@ -17,7 +17,7 @@ RENAMED_FLAGS = {"--figure": "--result"}  # old → new
 
 
 def check_encoding(argv: list[str]) -> None:
-    """Raises UserError for a file name that is not UTF-8: recipes and manifests, which keep names, are text."""
+    """Raises UserError for a name that is not UTF-8: recipes and manifests are text."""
     for argument in argv:
         try:
             argument.encode("utf-8")
@@ -28,7 +28,7 @@ def check_encoding(argv: list[str]) -> None:
 def pick_verb(
     prog: str, description: str, verbs: list[Verb | Tool], recipes: Path, argv: list[str]
 ) -> Verb | Tool | None:
-    """The verb that `argv` starts with; None after printing --help."""
+    """None after printing --help."""
     if not argv or argv[0] in ("-h", "--help", "help"):
         width = max(len(verb.name) for verb in verbs)
         print(f"usage: {prog} VERB [--config NAME|FILE] [flags] [key=value ...]\n\n{description}\n\nverbs:")
@@ -65,8 +65,6 @@ def parse_tool(command: str, tool: Tool, argv: list[str]) -> argparse.Namespace:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Reports errors as UserError."""
-
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message[:1].lower()}{message[1:]} (see {self.prog} --help)")
 
@@ -178,7 +176,7 @@ def _join_spaced(arguments: list[str]) -> list[str]:
 
 
 def _take_model(args: argparse.Namespace) -> None:
-    """An argument that is not key=value names the model to read, as --from does."""
+    """An argument other than key=value names the model, as --from does."""
     bare = [argument for argument in args.overrides if "=" not in argument]
     models = ([args.from_model] if args.from_model else []) + bare
     if len(models) > 1:

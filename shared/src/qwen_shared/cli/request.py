@@ -37,7 +37,7 @@ class Request:
     launch: Launch
 
     def check(self) -> Invocation:
-        """Raises UserError for all that can be known to be wrong without torch."""
+        """Raises UserError."""
         args, layout, parent = self.args, ONE_PROCESS, None
         if self.verb.reads_run:
             run_dir, recipe = self._existing_run()
@@ -46,13 +46,13 @@ class Request:
             layout = check_layout(recipe, _world_size(self.launch))
         check_tokenizer(parent.tokenizer if parent else recipe.tokenizer)
         self._check_data(recipe)
-        # A plan needs the number of nodes: the processes of a host share its memory.
+        # Plans need `nodes`: processes of a host share its memory.
         options = argparse.Namespace(**vars(args) | {"nodes": self.launch.nodes})
         kind = self.verb.kind
         return Invocation(recipe, layout, run_dir, self.command, kind, parent, args.overrides, args.from_model, options)
 
     def check_recipe(self) -> None:
-        """The same before the parent model exists. A run that exists has all it needs, and must have this recipe."""
+        """The same if the parent model is still missing. An existing run must have this recipe."""
         run_dir = self.args.run_dir
         if run_dir and _has_model(run_dir):
             _, recipe, _ = self._own_run()
@@ -78,7 +78,7 @@ class Request:
         return Path("runs") / self.verb.kind / name
 
     def _own_run(self) -> tuple[Path, RunRecipe, ParentModel | None]:
-        """The run that a verb makes or resumes, its recipe, and the model it begins from."""
+        """The run to make or resume, its recipe, and its parent model."""
         run_dir = self.args.run_dir or self._default_run_dir()
         if (kind := _kind(run_dir)) not in (None, self.verb.kind):
             raise UserError(f"{run_dir} is a run of another kind, {kind}: choose another --run-dir")
@@ -105,10 +105,10 @@ class Request:
         return DefaultParent(Path("runs") / kind / name, f"{command} --config {name}")
 
     def _existing_run(self) -> tuple[Path, RunRecipe]:
-        """The run that a verb reads, with the run's own recipe and the overrides on top.
+        """The run to read, with its own recipe plus overrides.
 
-        `--from RUN` and `RUN@STEP` name the run as `--run-dir` does. A Hugging Face model has no run: the recipe of
-        --config says how to read it, the default one without `verb.own_keys`.
+        `--from RUN` and `RUN@STEP` name the run as `--run-dir` does. A Hugging Face model takes the recipe of --config,
+        the default one without `verb.own_keys`.
         """
         args, run_dir = self.args, self.args.run_dir
         if args.from_model:
@@ -142,7 +142,7 @@ def _kind(run_dir: Path) -> str | None:
 
 
 def _has_model(run_dir: Path) -> bool:
-    """Whether the run needs its parent model no longer."""
+    """Whether the run no longer needs its parent model."""
     if not (run_dir / MANIFEST).is_file() or not (run_dir / RECIPE).is_file():
         return False
     return Manifest.read(run_dir).status == "finished" or any((run_dir / "checkpoints").glob("step-*"))

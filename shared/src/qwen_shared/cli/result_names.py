@@ -1,6 +1,6 @@
-"""Names of a run's results, known before it begins; a family sets goals on them.
+"""Names of the results in a run's manifest, known before it begins; a family sets goals on them.
 
-A verb lists the names that its runs write into their manifests; `*` stands for parts that only the data decide.
+`*` stands for parts that only the data decide.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _TEXT_FACTS = ("bytes", "gzip_bits_per_byte")
 
 
 def pretrained(*more: str) -> list[str]:
-    """Of a pretraining: held-out text is `val/…`, and `val/NAME/…` for each of the other corpora `more`."""
+    """`more` are corpora with results `val/NAME/…`."""
     places = ["val", *(f"val/{name}" for name in more)]
     return [
         *TRAINED,
@@ -49,7 +49,7 @@ def tuned(recipe: Any, nearest: bool = False) -> list[str]:
 
 
 def check_result_names(verb: Verb, recipe: Any, names: Iterable[str]) -> None:
-    """Raises UserError if a run with this recipe will have no result of such a name."""
+    """Raises UserError if a run will have no such result."""
     known = verb.results(recipe) if verb.results else ["*"]
     for name in names:
         if not any(fnmatchcase(name, pattern) for pattern in known):

@@ -19,8 +19,6 @@ from qwen_shared.training.plan import RunPlan, plan_run
 
 
 class GeneratorSettings(Protocol):
-    """The section of a recipe for generated data."""
-
     @property
     def languages(self) -> Sequence[str]: ...
 
@@ -42,7 +40,7 @@ def run_sft(
     readers: Mapping[str, SourceReader],
     nearest: Callable[[Any], dict[str, float]] | None = None,
 ) -> None:
-    """The whole job. `nearest` takes the recipe; see `evaluation.before_after`."""
+    """`nearest` takes the recipe; see `evaluation.before_after`."""
     plan_sft(invocation)  # what the tokenizer, the layout and the tasks make impossible shows before anything heavy
     say("loading torch and Megatron")  # takes ten seconds
 
@@ -68,9 +66,8 @@ def show_batch(invocation: Invocation[Any], readers: Mapping[str, SourceReader],
 def generated_source(
     name: str, generator: ModuleType, training: Callable[[], Iterable[Any]], settings: GeneratorSettings, seed: int
 ) -> dict[str, SourceReader]:
-    """The source `name`: the conversations `training` to train on, and those that `generator` holds out.
-
-    `generator` is a package's module with `messages(one)`, `held_out(name, languages=…)` and the names HELD_OUT.
+    """The source `name`: `training` to train on, and what `generator` holds out: a module with `messages(one)`,
+    `held_out(name, languages=…)` and the names HELD_OUT.
     """
 
     def conversations() -> Iterator[tuple[list[dict[str, str]], bool]]:

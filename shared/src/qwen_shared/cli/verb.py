@@ -13,7 +13,7 @@ from qwen_shared.recipe import PretrainRecipe, RunRecipe
 
 @dataclass(frozen=True)
 class Tool:
-    """A verb without a recipe. `target` is "module:function"; it takes the parsed flags and returns the exit code."""
+    """A verb without a recipe. `target`, "module:function", takes the flags and returns the exit code."""
 
     name: str
     help: str
@@ -25,8 +25,8 @@ class Tool:
 class Verb:
     """A verb with a recipe.
 
-    `target`, `plan` and `show_batch` are "module:function", imported only when they run, and take an `Invocation`.
-    `plan` returns a text, or an object with `as_dict()` for --json.
+    `target`, `plan` and `show_batch` are "module:function", imported when they run, and take an `Invocation`. `plan`
+    returns a text, or an object with `as_dict()` for --json.
     """
 
     name: str
@@ -34,17 +34,17 @@ class Verb:
     target: str
     kind: str  # runs live in runs/<kind>/<name>
     schema: type[RunRecipe] = PretrainRecipe
-    reads_run: bool = False  # works on an existing run and its recipe; otherwise makes or resumes one
-    maker: str = "pretrain"  # if it reads a run: the verb that makes one
-    reads_data: bool = True  # needs the recipe's data sources
+    reads_run: bool = False  # instead of making or resuming one
+    maker: str = "pretrain"  # the verb that makes the runs it reads
+    reads_data: bool = True  # data sources must exist
     takes_parent: bool = False  # a new run may begin --from another model
     default_parent: tuple[str, str] | None = None  # the kind of run, and the command that makes it
     recipes: str = ""  # subfolder of the command's recipes
     plan: str | None = None
     show_batch: str | None = None  # also takes the number of samples
     options: Callable[[argparse.ArgumentParser], Any] | None = None  # adds flags of this verb alone
-    results: Callable[[Any], list[str]] | None = None  # names of a run's results by its recipe; see `result_names`
-    # Prefixes of keys whose values in the default recipe hold for its own runs only, not for a model from elsewhere.
+    results: Callable[[Any], list[str]] | None = None  # their names, see `result_names`
+    # Prefixes of keys whose values in the default recipe do not hold for a model from elsewhere.
     own_keys: tuple[str, ...] = ()
 
 

@@ -1,7 +1,7 @@
 """`--launcher torchrun`: processes on one or several hosts, restarted after a failure or when a host comes back.
 
-torch's elastic agent, which torchrun runs too, meets the other hosts, assigns ranks and restarts. The processes are
-`Workers`, as for every launcher. Every host runs the same command.
+torch's elastic agent, torchrun's own, meets the other hosts, assigns ranks and restarts. Every host runs the same
+command.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ from torch.distributed.elastic.rendezvous.registry import get_rendezvous_handler
 from qwen_shared.errors import EXIT_FAILED, EXIT_FINISHED, EXIT_STOPPED, EXIT_USER_ERROR, UserError
 from qwen_shared.launch.workers import POLL_S, Signals, Workers
 
-REPORT_S = 5.0  # print what a wait is for only if it lasts longer
-JOIN_S = 1800  # how long hosts wait for each other: one may have to boot
-EXIT_S = 24 * 3600  # how long finished hosts wait for the one that still exports and evaluates
+REPORT_S = 5.0  # shorter waits print nothing
+JOIN_S = 1800  # hosts wait for each other: one may have to boot
+EXIT_S = 24 * 3600  # finished hosts wait for the one that still exports
 
 Endpoint = tuple[str, int]
 
@@ -54,15 +54,13 @@ def launch(
     max_restarts: int,
     run_dir: Path,
 ) -> int:
-    """Runs `python -m package argv` in `nproc` processes here, as this host's part of `nodes` · `nproc`; returns the
-    last outcome of `Workers.poll`.
+    """Runs this host's `nproc` processes of `nodes` · `nproc`; returns the last outcome of `Workers.poll`.
 
-    All hosts meet at `endpoint`, an address of one of them; None for one host. Failures lead to at most
-    `max_restarts` restarts; user errors and signals to none. When a lost host comes back by the same command, all
-    start again, which is not counted. Raises KeyboardInterrupt after a signal if no workers run, UserError if the
-    endpoint's host is unknown.
+    Hosts meet at `endpoint`, one of them; None for one host. Failures lead to at most `max_restarts` restarts, user
+    errors and signals to none. When a lost host comes back, all start again, which is not counted. Raises
+    KeyboardInterrupt after a signal if no workers run, UserError if the endpoint's host is unknown.
     """
-    # Else torch would reuse the store of the first meeting, but rank 0 may be on another host in the next.
+    # torch would reuse the first meeting's store, but rank 0 may move to another host.
     os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
     for name in list(logging.root.manager.loggerDict):  # torch sets a level for each
         if name.startswith("torch.distributed.elastic"):
@@ -93,7 +91,7 @@ def launch(
 
 
 class _Agent(SimpleElasticAgent):
-    """torch decides what happens when; we start, watch and end the processes."""
+    """torch decides when to start, watch and end processes; `Workers` does it."""
 
     def __init__(
         self,
@@ -137,7 +135,7 @@ class _Agent(SimpleElasticAgent):
         return RunResult(WorkerState.FAILED)
 
     def _stop_workers(self, worker_group: WorkerGroup) -> None:
-        # A worker or a host is lost: the others wait for it in vain and have nothing to save.
+        # After a loss the other workers hang and have nothing to save.
         self._workers.end(at_once=True)
 
     def _shutdown(self, death_sig: signal.Signals = signal.SIGTERM, timeout: int = 30) -> None:
@@ -145,7 +143,7 @@ class _Agent(SimpleElasticAgent):
 
 
 def _meet(nodes: int, endpoint: Endpoint | None, name: str) -> tuple[RendezvousHandler, dict[str, str]]:
-    """The rendezvous, and the variables that this host's ranks need to reach the others."""
+    """The rendezvous, and variables for this host's ranks."""
     environment: dict[str, str] = {}
     if nodes == 1:
         host, port, own, is_host = "127.0.0.1", 0, "127.0.0.1", True
@@ -154,7 +152,7 @@ def _meet(nodes: int, endpoint: Endpoint | None, name: str) -> tuple[RendezvousH
         host, port = endpoint
         is_host = _can_listen(host, port)
         own = _address(host) if is_host else _wait_for(host, port, nodes)
-        # By default gloo resolves this host's name, which on many systems gives the loopback.
+        # By default gloo resolves the host's name, often to the loopback.
         if interface := os.environ.get("GLOO_SOCKET_IFNAME") or _interface(own):
             environment["GLOO_SOCKET_IFNAME"] = interface
     parameters = RendezvousParameters(
@@ -171,7 +169,7 @@ def _address(host: str) -> str:
 
 
 def _can_listen(host: str, port: int) -> bool:
-    """Whether the address is this host's and the port is free: then the hosts meet here."""
+    """Whether the address is this host's and the port is free."""
     family, kind, _, _, address = socket.getaddrinfo(_address(host), port, type=socket.SOCK_STREAM)[0]
     with socket.socket(family, kind) as probe, contextlib.suppress(OSError):
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -181,8 +179,7 @@ def _can_listen(host: str, port: int) -> bool:
 
 
 def _wait_for(host: str, port: int, nodes: int) -> str:
-    """Waits until somebody listens there; returns the address of this host that reaches it. So hosts may start at
-    different times and need no names that the others know."""
+    """Waits until somebody listens there; returns this host's address on that route."""
     deadline = time.monotonic() + JOIN_S
     with _reporting(lambda: f"waiting for {host}:{port}, where the {nodes} hosts meet: nobody listens there yet"):
         while True:

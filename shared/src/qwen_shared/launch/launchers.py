@@ -1,4 +1,4 @@
-"""Where a command's processes run, and how they are started."""
+"""Where a command's processes run, and how they start."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Launch:
     launcher: str = "local"
     nodes: int = 1
     nproc: int = 1  # on each node
-    endpoint: tuple[str, int] | None = None  # torchrun on several nodes: host and port where they meet
+    endpoint: tuple[str, int] | None = None  # torchrun: where several nodes meet
     max_restarts: int = 0
     settings: SlurmSettings | None = None  # of slurm alone
 
@@ -43,7 +43,7 @@ def start(launch: Launch, package: str, argv: Sequence[str], run_dir: Path) -> i
     if launch.launcher == "local":
         return local.launch(package, argv, launch.nproc, run_dir / "logs")
     if launch.launcher == "torchrun":
-        # torch reads this on import. We report what its warnings are about; the ranks log their own.
+        # torch reads this on import. We report what its warnings are about.
         unset = "TORCH_CPP_LOG_LEVEL" not in os.environ
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
         from qwen_shared.launch import elastic

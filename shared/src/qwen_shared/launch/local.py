@@ -19,10 +19,10 @@ from qwen_shared.launched import LAUNCHER_PID
 
 @contextlib.contextmanager
 def reserved_port() -> Iterator[int]:
-    """A local port that nobody else gets before rank 0 listens on it, seconds from now.
+    """A local port that nobody else gets before rank 0 listens on it.
 
-    It stays bound here without listening. The kernel lets a server with SO_REUSEADDR, such as torch's store, share
-    it, and does not give it to others that ask for a free port.
+    It stays bound without listening: a server with SO_REUSEADDR, such as torch's store, can share it, and the kernel
+    gives it to nobody who asks for a free port.
     """
     with socket.socket() as holder:
         holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -31,7 +31,7 @@ def reserved_port() -> Iterator[int]:
 
 
 def die_with_launcher() -> None:
-    """A worker calls this first, so that it dies with its launcher even if that is killed by SIGKILL."""
+    """Makes this worker die with its launcher, even if that gets SIGKILL."""
     launcher = os.environ.get(LAUNCHER_PID)
     if launcher is None or not sys.platform.startswith("linux"):
         return
@@ -42,9 +42,9 @@ def die_with_launcher() -> None:
 
 
 def launch(package: str, argv: Sequence[str], nproc: int, logs: Path) -> int:
-    """Runs `python -m package argv` as ranks 0 … nproc-1 until all have ended; returns the outcome of `Workers.poll`.
+    """Runs ranks 0 … nproc-1 to their end; returns the outcome of `Workers.poll`.
 
-    Every worker gets a signal once, whether a terminal sent it to the process group or `kill` to this process alone.
+    Every worker gets a signal once, sent by a terminal to the process group or by `kill` to this process.
     """
     signals = Signals()
     with reserved_port() as port, Workers(package, argv, logs) as workers, signals.caught():

@@ -1,7 +1,6 @@
 """`--launcher slurm`: a batch script that starts `--launcher torchrun` on every node and requeues itself.
 
-Before the time limit Slurm sends SIGUSR1. The launchers stop on it as on any signal: everything is saved and the exit
-code is 75. The script then puts its job back into the queue, and the run continues from there.
+Before the time limit Slurm sends SIGUSR1; the run saves everything and exits with 75; the script requeues its job.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ _TIME = re.compile(r"(?:(\d+)-(\d+)(?::(\d\d))?(?::(\d\d))?)|(\d+)(?::(\d\d))?(?
 
 
 def _seconds(time: str) -> int | None:
-    """Seconds of a Slurm time limit (minutes, m:ss, h:mm:ss, d-hh, d-hh:mm or d-hh:mm:ss), else None."""
+    """Of minutes, m:ss, h:mm:ss, d-hh, d-hh:mm or d-hh:mm:ss; else None."""
     match = _TIME.fullmatch(time)
     if match is None:
         return None
@@ -84,10 +83,10 @@ class Job:
     run_dir: Path
 
     def submit(self, after: Sequence[str] = ()) -> str:
-        """Submits the job, to start after the jobs `after` have all succeeded; returns its id.
+        """Submits the job, to start after all jobs `after` have succeeded; returns its id.
 
-        The command is checked only when it runs, because it may need results of the other jobs. Script and output go
-        to the run's logs; if Slurm refuses, nothing is left there. Raises UserError.
+        Does not check the command, which may need results of those jobs. Script and output go to the run's logs; a
+        refusal leaves nothing there. Raises UserError.
         """
         script = self.run_dir / "logs" / "slurm.sh"
         try:
@@ -136,7 +135,7 @@ def batch_script(job: Job) -> str:
         "signal": f"USR1@{settings.stop_before}",
     }
     given = [f"--{name}={shlex.quote(str(value))}" for name, value in options.items() if value is not None]
-    # Append: all allocations of the job write to one file.
+    # All allocations of the job append to one output.
     directives = [*given, "--open-mode=append", "--requeue", *settings.sbatch]
     if broken := next((line for line in directives if len(line.splitlines()) != 1), None):
         raise UserError(f"--launcher slurm: {broken!r} contains a line end")
@@ -166,7 +165,7 @@ def batch_script(job: Job) -> str:
 
 
 def _environment(settings: SlurmSettings) -> tuple[str, str]:
-    """The words between srun and the command, with a blank at the end; and the Python that runs it."""
+    """What comes between srun and the command, and the Python to use."""
     python = sys.executable
     if settings.container:
         python = "python3"

@@ -19,8 +19,8 @@ from qwen_shared.launched import ERROR_FILE, LAUNCHER_PID, TIME_IS_UP, Failure, 
 from qwen_shared.terminal import escape_control_characters
 
 POLL_S = 0.05
-STOP_GRACE_S = 120.0  # after the first worker has stopped, the others may still be saving
-FAIL_GRACE_S = 5.0  # after the first has failed, the others cannot go on
+STOP_GRACE_S = 120.0  # after the first has stopped: others may still save
+FAIL_GRACE_S = 5.0  # after the first has failed
 KILL_GRACE_S = 5.0  # between SIGTERM and SIGKILL
 REPEAT_S = 3.0  # a second signal at least this much later means "now"
 TAIL_LINES = 30
@@ -36,10 +36,10 @@ class _Worker:
 
 
 class Workers:
-    """Ranks of `python -m package argv` on this machine. Leaving the `with` ends those that still run.
+    """Ranks of `python -m package argv` on this machine. Leaving the `with` ends them.
 
-    Rank 0 has the console and the run's log.txt; rank r > 0 appends to logs/rank-r.txt. Each worker is its own session:
-    signals from a terminal reach it only through `send`.
+    Rank 0 has the console; rank r > 0 appends to logs/rank-r.txt. Each worker is its own session, so a terminal's
+    signals reach it only through `send`.
     """
 
     def __init__(self, package: str, argv: Sequence[str], logs: Path):
@@ -63,11 +63,8 @@ class Workers:
         self._errors.cleanup()
 
     def start(self, first_rank: int, count: int, world_size: int, common: Mapping[str, str]) -> list[int]:
-        """Starts `count` ranks from `first_rank`, with the environment variables `common`; returns their pids. After
-        an earlier start, call `end` first.
-
-        If world_size is 1 the rank variables stay unset: libraries would take the process for one of several.
-        """
+        """Starts ranks from `first_rank` with the variables `common`; returns their pids. A single process gets no
+        RANK: libraries would take it for one of several."""
         assert not self._running, "call `end` first"
         self._workers, self._outcome = [], None
         environment = {LAUNCHER_PID: str(os.getpid())}
@@ -106,7 +103,6 @@ class Workers:
         self._running.append(worker)
 
     def send(self, number: int) -> None:
-        """Sends all a signal that asks them to stop."""
         self._stopping = True
         for worker in self._running:
             worker.process.send_signal(number)
@@ -118,9 +114,7 @@ class Workers:
 
     def poll(self) -> int | None:
         """None while they run. Then 0 if all finished, 75 if they stopped on a signal, otherwise the exit code of the
-        first that failed (128 + n for signal n), whose message has been printed.
-
-        The first exit code other than 0 decides. The others fail as its consequence and get a short time to do so.
+        first that failed (128 + n for signal n), whose message has been printed. The others get a short time to end.
         """
         ended = [worker for worker in self._running if worker.process.poll() is not None]
         self._running = [worker for worker in self._running if worker not in ended]
@@ -165,8 +159,8 @@ class Workers:
         return code if code > 0 else 128 - code
 
     def _cause(self, failed: list[_Worker]) -> tuple[_Worker, Failure | None]:
-        """The worker that failed first, and its message. A killed worker leaves no message; it is then the cause of the
-        others' failures. SIGABRT is not a kill: some libraries abort when they lose their peers."""
+        """The worker that failed first, and its message. A killed worker leaves no message; it is then the cause.
+        SIGABRT does not count: some libraries abort when they lose their peers."""
         left = [(worker, read_failure(worker.error_file)) for worker in self._workers]
         killed = [w for w in failed if w.process.returncode < 0 and w.process.returncode != -signal.SIGABRT]
         for worker, failure in left:
@@ -192,7 +186,7 @@ class Workers:
 
 
 def _tail(worker: _Worker) -> str:
-    """The last lines of a worker's log, without Python's warnings and the code lines below them."""
+    """The end of a worker's log, without Python's warnings and the code below them."""
     lines, below = [], False
     if worker.log.is_file():
         with worker.log.open("rb") as log:
@@ -206,15 +200,14 @@ def _tail(worker: _Worker) -> str:
 
 
 def _cpus() -> int:
-    """CPUs that this process may use; a cluster may give a job only part of a machine."""
+    """A cluster may give a job only part of a machine."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Signals:
-    """Signals that reach the launcher. Its loop passes them on, not the handler."""
+    """Signals to the launcher, which its loop passes on."""
 
-    # Clusters announce the end of a job's time by SIGUSR1.
-    CAUGHT = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+    CAUGHT = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)  # the last from a cluster
 
     def __init__(self) -> None:
         self.stopping = False
@@ -234,7 +227,7 @@ class Signals:
 
     @contextlib.contextmanager
     def interrupting(self) -> Iterator[None]:
-        """Inside, no workers run, and the first signal raises KeyboardInterrupt."""
+        """For blocks without workers: the first signal raises KeyboardInterrupt."""
         if self.stopping:
             raise KeyboardInterrupt
         self._raising = True

@@ -1,4 +1,4 @@
-"""The keys of a recipe, for error messages and for the table of `--keys`."""
+"""The keys of a recipe, for error messages and `--keys`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-# Other usual names of a key; they count before similar spellings.
+# Other usual names; they come before similar spellings.
 _ALIASES = {
     "learning_rate": "optimizer.lr",
     "max_lr": "optimizer.lr",
@@ -53,7 +53,7 @@ def leaf_keys(schema: type[BaseModel]) -> list[str]:
 
 
 def field_at(schema: type[BaseModel], path: list[str]) -> FieldInfo | None:
-    """The field of a dotted key, which may contain list indices, else None."""
+    """The path may contain list indices."""
     section: type[BaseModel] | None = schema
     field = None
     for part in path:
@@ -80,7 +80,7 @@ def whole_number(text: str) -> int | None:
 
 
 def nearest(word: str, valid: Iterable[str]) -> str | None:
-    """The valid word that `word` most likely means: by alias, by the whole dotted key, or by its last part."""
+    """The valid word most likely meant: by alias, by the dotted key, or by its last part."""
     words = list(valid)
     tail = word.rpartition(".")[2]
     if _ALIASES.get(tail) in words:
@@ -98,7 +98,6 @@ def nearest(word: str, valid: Iterable[str]) -> str | None:
 
 
 def print_keys(schema: type[BaseModel]) -> None:
-    """Prints the table of `--keys`."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -115,7 +114,7 @@ def print_keys(schema: type[BaseModel]) -> None:
 
 
 def inner_section(annotation: Any) -> type[BaseModel] | None:
-    """The section in an annotation, directly or as an item of a list or a union."""
+    """The section that an annotation is or contains."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     for argument in get_args(annotation):
@@ -130,7 +129,7 @@ def _is_list(annotation: Any) -> bool:
 
 
 def _options(annotation: Any) -> tuple:
-    """The members of a union, without `Annotated`."""
+    """Members of a union, without `Annotated`."""
     if get_origin(annotation) in (Union, types.UnionType):
         return tuple(option for part in get_args(annotation) for option in _options(part))
     if hasattr(annotation, "__metadata__"):

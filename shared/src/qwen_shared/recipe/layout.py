@@ -1,4 +1,4 @@
-"""How a number of processes divides the work of a recipe."""
+"""How processes divide the work of a recipe."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ONE_PROCESS = Layout(1, 1, 1, 1, 1, num_microbatches=1, sequence_divisor=1)
 
 
 def check_layout(recipe: RunRecipe, world_size: int) -> Layout:
-    """Raises UserError if the recipe cannot run on `world_size` processes."""
+    """Raises UserError if the recipe does not fit."""
     parallel = recipe.parallel
     tp, cp, pp = parallel.tensor_parallel, parallel.context_parallel, parallel.pipeline_parallel
     model_ranks = tp * cp * pp

@@ -13,7 +13,7 @@ from qwen_shared.errors import UserError
 from qwen_shared.recipe.keys import field_at, inner_section, is_text, leaf_fields, leaf_keys, nearest, whole_number
 from qwen_shared.recipe.yaml_text import dump_yaml, parse_yaml
 
-# Old key → new key: an old key is refused with the new one named.
+# Old → new. An old key is refused, except in a run's stored recipe.
 RENAMED = {
     "data.validation_share": "data.validation_fraction",
     "model.vocab_rows": "model.padded_vocab_size",
@@ -29,13 +29,13 @@ def load_recipe[R: BaseModel](
     """The validated recipe `config` (a name in `recipes` or a YAML file) with `key=value` overrides. Keys with a prefix
     in `defaults` take the schema's default, if it has one, instead of the file's value.
 
-    Raises UserError with the key, the value and the nearest valid key.
+    Raises UserError with the key, its value and the nearest valid key.
     """
     return validate(schema, _tree(schema, config, overrides, recipes, defaults), f"recipe {config}")
 
 
 def recipe_name(schema: type[BaseModel], config: str, overrides: list[str], recipes: Path) -> str:
-    """The name of a recipe that may be incomplete; it locates a run, whose stored recipe is complete."""
+    """The name of a recipe that may be incomplete, to locate its run."""
     name = _tree(schema, config, overrides, recipes).get("name")
     if not isinstance(name, str):
         raise UserError(f"recipe {config}: name={_short(name)}: expected text")
@@ -43,16 +43,13 @@ def recipe_name(schema: type[BaseModel], config: str, overrides: list[str], reci
 
 
 def raw_section(schema: type[BaseModel], config: str, recipes: Path, key: str) -> dict[str, Any]:
-    """A section as the recipe's file has it, unchecked and without defaults."""
+    """A section of the recipe's file, unchecked, without defaults."""
     section = _tree(schema, config, [], recipes).get(key)
     return section if isinstance(section, dict) else {}
 
 
 def load_settings[S: BaseModel](schema: type[S], values: Iterable[str], flag: str) -> S:
-    """Settings outside a recipe: each value of `flag` is a YAML file or key=value; later ones override earlier ones.
-
-    Raises UserError as `load_recipe` does.
-    """
+    """Settings from values of `flag`, each a YAML file or key=value; later ones override. Raises UserError."""
     tree: dict = {}
     for value in values:
         if "=" in value:
@@ -87,7 +84,7 @@ def _read_tree(path: Path, where: str) -> dict[str, Any]:
 
 
 def read_stored(path: Path) -> dict[str, Any]:
-    """The recipe that a run has stored, as data, with today's names of renamed keys. Raises UserError."""
+    """A run's stored recipe as data, with the new names of renamed keys. Raises UserError."""
     tree = _read_tree(path, f"recipe {path}")
     for old, new in RENAMED.items():
         *sections, key = old.split(".")
@@ -102,14 +99,13 @@ def read_stored(path: Path) -> dict[str, Any]:
 
 
 def validate_with[R: BaseModel](schema: type[R], tree: dict[str, Any], overrides: Iterable[str], where: str) -> R:
-    """The recipe `tree` with `key=value` overrides. Changes `tree`. Raises UserError as `load_recipe` does."""
+    """The recipe `tree` with `key=value` overrides. Raises UserError."""
     for override in overrides:
         _apply(tree, override, schema)
     return validate(schema, tree, where)
 
 
 def find_config(config: str, recipes: Path) -> Path:
-    """The file of a recipe that is given by name or path."""
     path = Path(config)
     if path.suffix in (".yaml", ".yml") or "/" in config:
         if not path.is_file():
@@ -129,12 +125,11 @@ def validate[R: BaseModel](schema: type[R], tree: dict, where: str) -> R:
 
 
 def recipe_text(recipe: BaseModel) -> str:
-    """The resolved recipe as YAML: every key in the schema's order."""
     return dump_yaml(recipe.model_dump(mode="json"))
 
 
 def differing_keys(old: BaseModel, new: BaseModel) -> list[tuple[str, Any, Any]]:
-    """(dotted key, old value, new value) of every difference between recipes of one schema."""
+    """(dotted key, old value, new value) of every difference."""
     a, b = flatten(old.model_dump()), flatten(new.model_dump())
     return [(key, a.get(key), b.get(key)) for key in [*b, *(a.keys() - b.keys())] if a.get(key) != b.get(key)]
 
@@ -212,13 +207,13 @@ def _holds_sources(schema: type[BaseModel], path: list[str]) -> bool:
 
 
 def _sources_in_full(sources: Any) -> list:
-    """Sources given as paths, as sections with keys that an override can set."""
+    """Sources as sections instead of paths."""
     items = sources if isinstance(sources, list) else [sources] if sources else []
     return [{"path": item} if isinstance(item, str) else item for item in items]
 
 
 def _is_quoted(text: str) -> bool:
-    """Whether the value of a text key is YAML after all: "quoted", or null."""
+    """Whether a text key's value is YAML: "quoted", or null."""
     return text[:1] in ("'", '"') or text in ("null", "~")
 
 
@@ -252,7 +247,7 @@ _EXPECTED = {
 
 
 def _explain(schema: type[BaseModel], error: ValidationError) -> str:
-    """One problem in one line: key, value and the nearest right thing. A misspelt key comes before a missing one."""
+    """One line for one problem; a misspelt key comes before a missing one."""
     problems = error.errors(include_url=False)
     problem = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
     also = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
@@ -278,8 +273,7 @@ def _explain(schema: type[BaseModel], error: ValidationError) -> str:
 
 
 def _key_hint(key: str, schema: type[BaseModel], value: Any = None) -> str:
-    """The new name of a renamed key, else the nearest key, with the user's list index: data.sources.0.wieght →
-    data.sources.0.weight."""
+    """The new name of a renamed key, else the nearest key, with the user's list indices."""
     if renamed := _new_names(key, schema, value):
         return "; renamed: " + ", ".join(f"'{old}' is now '{new}'" for old, new in renamed.items())
     indices = re.findall(r"\.(\d+)(?=\.|$)", key)
@@ -292,9 +286,9 @@ def _key_hint(key: str, schema: type[BaseModel], value: Any = None) -> str:
 
 
 def _new_names(key: str, schema: type[BaseModel], value: Any = None) -> dict[str, str]:
-    """Old → new for a renamed key, or for the renamed keys of a removed section: those in `value`, else all.
+    """Old → new of a renamed key, or of a removed section's keys: those in `value`, else all.
 
-    The schema may be one section of a recipe (see `load_settings`); its keys lack the section's name.
+    The schema may be one section (see `load_settings`), whose keys lack the section's name.
     """
     known, found = set(leaf_keys(schema)), {}
     for old, new in RENAMED.items():

@@ -1,6 +1,6 @@
 """The typed recipe: every key that changes a result, with its unit, default and check.
 
-A recipe that validates here can be built; `check_layout` checks it against a number of processes. No torch here.
+A recipe that validates can be built; `check_layout` checks it against a number of processes.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class Section(BaseModel):
 
 
 class RopeScaling(Section):
-    """Llama 3's RoPE scaling. Frequencies with less than `low_freq_factor` turns in the original context are divided
-    by `factor`, those with more than `high_freq_factor` turns stay, those between are blended."""
+    """Llama 3's: frequencies with less than `low_freq_factor` turns in the original context are divided by `factor`,
+    those with more than `high_freq_factor` stay, those between are blended."""
 
     factor: Number = Field(gt=1.0)
     low_freq_factor: Number = Field(1.0, gt=0.0)
@@ -53,11 +53,8 @@ class RopeScaling(Section):
 
 
 class Model(Section):
-    """The architecture: by default Qwen's (report, section 2.3).
-
-    Five switches select related families: Qwen, Qwen1.5, Qwen2 and Qwen2.5 have a bias on query, key and value; Qwen3
-    has `qk_norm` instead; Llama has neither.
-    """
+    """By default Qwen's (report, section 2.3). Qwen to Qwen2.5 have a bias on query, key and value; Qwen3 has `qk_norm`
+    instead; Llama has neither."""
 
     num_layers: Positive
     hidden_size: Positive
@@ -119,7 +116,7 @@ def sources_from_text(value: Any) -> Any:
 
 
 class Source(Section):
-    """A source of documents. `stdlib` is the prose of the Python installation."""
+    """`stdlib` is the prose of the Python installation."""
 
     path: str = Field(min_length=1, description="stdlib, a file, a directory, or hf:NAME_OR_DIRECTORY")
     weight: Number | None = Field(
@@ -131,7 +128,7 @@ class Source(Section):
 
 
 class TrainingData(Section):
-    """The data of any job. Each kind defines `sources`, and `isolate_documents` as a key or a constant."""
+    """Each kind adds `sources`, and `isolate_documents` as a key or a constant."""
 
     builtin: ClassVar[tuple[str, ...]] = ()  # source paths that name generated data
     suffixes: ClassVar[tuple[str, ...]] = ()  # of the files it reads
@@ -151,7 +148,7 @@ class TrainingData(Section):
 
     @property
     def parts(self) -> dict[str, TrainingData]:
-        """Data of each kind by the key of its sources."""
+        """Key of the sources → their data."""
         return {"sources": self}
 
 
@@ -168,7 +165,7 @@ class Data(TrainingData):
 
 
 class Parallel(Section):
-    """How processes divide the work; the data-parallel size is the rest."""
+    """The data-parallel size is what remains."""
 
     tensor_parallel: Positive = 1
     sequence_parallel: Flag = Field(False, description="tensor ranks divide the sequence outside divided layers")
@@ -198,7 +195,7 @@ class Optimizer(Section):
 
 
 class Schedule(Section):
-    """Learning rate over steps: linear warm-up, then `kind`."""
+    """Of the learning rate: linear warm-up, then `kind`."""
 
     kind: Literal["cosine", "constant", "linear", "wsd"] = "cosine"
     warmup_steps: Whole = Field(0, ge=0)
@@ -206,7 +203,7 @@ class Schedule(Section):
     decay_steps: Positive | None = Field(None, description="wsd only: the final decay; default: steps / 10")
 
     def check(self, steps: int, name: str) -> None:
-        """Raises ValueError if it does not fit into `steps`, which the message calls `name`."""
+        """Raises ValueError if it does not fit into `steps`, called `name`."""
         if self.warmup_steps >= steps:
             raise ValueError(f"schedule.warmup_steps={self.warmup_steps} leaves nothing of {name}")
         if self.decay_steps is None:
@@ -230,7 +227,7 @@ class RunGuards(Section):
 
 
 class GuardSettings(RunGuards):
-    """Limits that skip steps, roll back or end a run. Changing them later does not undo what was done."""
+    """Later changes do not undo what a guard has done."""
 
     max_nonfinite: Positive = Field(
         3, description="end the run after this many steps in a row with a loss or gradient that is not finite"
@@ -299,15 +296,14 @@ def check_parallel(model: Model, parallel: Parallel, data: TrainingData) -> None
 
 
 def sequence_divisor(parallel: Parallel) -> int:
-    """Number of equal parts that a layout cuts a sequence into. Each context rank takes one from the front and one from
-    the back, so that all have equal work."""
+    """Number of parts of a sequence. For equal work, each context rank takes one from the front and one from the
+    back."""
     parts = 2 * parallel.context_parallel if parallel.context_parallel > 1 else 1
     return parts * (parallel.tensor_parallel if parallel.sequence_parallel else 1)
 
 
 class RunRecipe(Section):
-    """The keys of every run. Each kind adds `parallel`, and `training` with `global_batch_size` and
-    `micro_batch_size`."""
+    """Keys of every run. Each kind adds `parallel`, and `training` with the batch sizes."""
 
     if TYPE_CHECKING:
 
@@ -327,7 +323,7 @@ class RunRecipe(Section):
 
 
 class Recipe(RunRecipe):
-    """The keys of every job on the Megatron-core trainer."""
+    """Keys of every job on the Megatron-core trainer."""
 
     parallel: Parallel = Parallel.model_construct()
     training: Training
@@ -375,7 +371,7 @@ class _SampleLength(_Lax):
 
 
 class TrainedModel(_Lax):
-    """The part about the model in any run's recipe."""
+    """The model in any run's recipe."""
 
     name: str
     tokenizer: str

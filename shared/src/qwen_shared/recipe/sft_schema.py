@@ -21,8 +21,8 @@ from qwen_shared.recipe.schema import (
 
 
 class ConversationSource(Section):
-    """A source of conversations. The keys of a row tell its form: `messages`, ShareGPT's `conversations`, Alpaca's
-    `instruction`, or `prompt` and `completion`."""
+    """A row's keys tell its form: `messages`, ShareGPT's `conversations`, Alpaca's `instruction`, or `prompt` and
+    `completion`."""
 
     path: str = Field(min_length=1, description="a file, a directory, hf:NAME_OR_DIRECTORY, or generated data")
     weight: Number | None = Field(

@@ -42,7 +42,7 @@ class _Loader(yaml.SafeLoader):
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes text that `_Loader` or a YAML 1.1 reader would take for another type."""
+    """Quotes text that `_Loader` or YAML 1.1 would take for another type."""
 
     def ignore_aliases(self, data):
         return True
@@ -55,7 +55,7 @@ for _tag, _pattern, _first in _SCALARS:
 
 
 def parse_yaml(text: str, where: str) -> Any:
-    """Raises UserError with a message that begins with `where`."""
+    """Raises UserError that begins with `where`."""
     try:
         return yaml.load(text, _Loader)
     except UserError as error:

@@ -1,7 +1,4 @@
-"""Hashes of a checkpoint's files, and the newest checkpoint whose files still have them.
-
-The format is Megatron's `integrity.json`, with paths relative to the checkpoint's directory.
-"""
+"""Hashes of a checkpoint's files, in Megatron's format `integrity.json` with relative paths."""
 
 from __future__ import annotations
 
@@ -22,7 +19,7 @@ HASHES = "integrity.json"
 
 
 def write_hashes(directory: Path) -> None:
-    """Writes the hash of every file into `integrity.json`, and flushes all to the disk."""
+    """Also flushes all files to the disk."""
     files = sorted(path for path in directory.rglob("*") if path.is_file() and path.name != HASHES)
     hashes = {str(path.relative_to(directory)): _hash(path) for path in files}
     text = json.dumps({"algorithm": "sha256", "files": hashes}, indent=2) + "\n"
@@ -32,10 +29,7 @@ def write_hashes(directory: Path) -> None:
 
 
 def damage(directory: Path) -> str | None:
-    """What is wrong with a checkpoint's files, None if they have their hashes.
-
-    Raises PermissionError: a file that this user may not read is not damaged.
-    """
+    """What is wrong with a checkpoint's files, else None. Raises PermissionError, which is no damage."""
     try:
         for path in directory.rglob("*"):
             if path.is_file():
@@ -64,9 +58,9 @@ def damage(directory: Path) -> str | None:
 
 
 def newest_whole_checkpoint(directory: Path, before: int | None = None) -> int:
-    """Step of the newest undamaged checkpoint (below step `before`), 0 if there is none. All ranks call it.
+    """Step of the newest undamaged checkpoint (below `before`), 0 if there is none. All ranks call it.
 
-    Renames newer, damaged ones to `damaged-STEP` and reports them. Raises UserError if all are damaged.
+    Renames newer, damaged ones to `damaged-STEP` and says so. Raises UserError if all are damaged.
     """
     import torch
 
@@ -83,7 +77,7 @@ def newest_whole_checkpoint(directory: Path, before: int | None = None) -> int:
 
 
 def require_whole(directory: Path, step: int) -> None:
-    """Raises UserError if files of checkpoint `step` are damaged."""
+    """Raises UserError if checkpoint `step` is damaged."""
     path = checkpoint_path(directory, step)
     try:
         problem = damage(path)
@@ -95,7 +89,7 @@ def require_whole(directory: Path, step: int) -> None:
 
 @contextlib.contextmanager
 def data_alone(checkpoint: Path) -> Iterator[None]:
-    """Raises UserError if the block reads a checkpoint with pickles that torch.load refuses (see `qwen_shared`)."""
+    """Raises UserError if torch.load refuses a pickle in the block (see `qwen_shared`)."""
     try:
         yield
     except pickle.UnpicklingError:
@@ -103,7 +97,7 @@ def data_alone(checkpoint: Path) -> Iterator[None]:
 
 
 def _find_whole(directory: Path, before: int | None) -> int | str:
-    """The newest undamaged step, 0 if there never was a checkpoint, or a message that says why there is none."""
+    """The newest undamaged step, 0 if there never was one, or a message that says why there is none."""
     damaged: dict[int, str] = {}
     for step in reversed(list_checkpoints(directory)):
         if before is not None and step >= before:

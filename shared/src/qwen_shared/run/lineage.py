@@ -1,7 +1,4 @@
-"""The chain of checkpoints that a run came from.
-
-It is resolved once, when the run begins, and kept in the manifest, because a parent's directory may move or vanish.
-"""
+"""The chain of checkpoints that a run came from, resolved once when it begins: a parent's directory may vanish."""
 
 from __future__ import annotations
 
@@ -14,7 +11,7 @@ from qwen_shared.run.metrics_file import read_metrics
 
 
 def describe_parent(run: str, step: int | None = None, hash: str | None = None) -> Parent:
-    """A checkpoint, with facts from its run's manifest. A model that is not a run has only a name."""
+    """With facts from the run's manifest; a model that is not a run has only a name."""
     manifest = _manifest(run)
     if manifest is None:
         return Parent(run=run, step=step, hash=hash, name=Path(run).name)
@@ -32,7 +29,7 @@ def describe_parent(run: str, step: int | None = None, hash: str | None = None) 
 
 
 def lineage_of(parent: Parent | None) -> list[Parent]:
-    """The parent, its parent, and so on, back to random weights or a model that is not a run."""
+    """The parent, its parent, …"""
     chain: list[Parent] = []
     while parent is not None and parent.run not in [known.run for known in chain]:
         chain.append(describe_parent(parent.run, parent.step, parent.hash))
@@ -44,7 +41,7 @@ def lineage_of(parent: Parent | None) -> list[Parent]:
 
 
 def tokens_seen(run_dir: Path, manifest: Manifest, step: int | None) -> int | None:
-    """Tokens that a run had seen by `step` (default: its last), None if they were not counted."""
+    """By `step` (default: the last); None if they were not counted."""
     lines = read_metrics(run_dir / "metrics.jsonl")
     is_last = step is None or not lines or lines[-1]["step"] <= step
     line = next((line for line in lines if line["step"] == step), {})
@@ -52,7 +49,7 @@ def tokens_seen(run_dir: Path, manifest: Manifest, step: int | None) -> int | No
 
 
 def family(manifest: Manifest) -> str:
-    """The name of the first ancestor: a base model and all its descendants share it."""
+    """The first ancestor's name, which all its descendants share."""
     return manifest.lineage[-1].name if manifest.lineage else manifest.name
 
 

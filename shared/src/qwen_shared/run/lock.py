@@ -14,10 +14,8 @@ from qwen_shared.errors import UserError
 
 @contextlib.contextmanager
 def lock_run(run_dir: Path) -> Iterator[None]:
-    """Holds the run's lock, which the system releases however the process ends.
-
-    Raises UserError if another process holds it or the directory cannot be written.
-    """
+    """Holds the run's lock until the process ends. Raises UserError if another process holds it or nothing can be
+    written."""
     with _lock(
         run_dir / ".lock",
         lambda other: f"{run_dir}: {other} is working on this run; wait for it, or take another run",
@@ -27,17 +25,14 @@ def lock_run(run_dir: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def lock_target(directory: Path) -> Iterator[None]:
-    """Holds a directory outside any run that is about to be replaced. The lock file lies beside it and is removed at
-    the end.
-
-    Raises UserError if another process holds it or the place cannot be written.
-    """
+    """Holds a directory that is to be replaced, by a file beside it that is removed at the end. Raises UserError as
+    `lock_run` does."""
     path = directory.with_name(f".{directory.name}.lock")
     with _lock(path, lambda other: f"{directory} is being published by {other}; wait for it, or give another target"):
         try:
             yield
         finally:
-            path.unlink(missing_ok=True)  # still locked: a process that opened it meanwhile notices, see `_lock`
+            path.unlink(missing_ok=True)  # still locked; see `_lock`
 
 
 @contextlib.contextmanager
@@ -56,7 +51,7 @@ def _lock(path: Path, taken: Callable[[str], str]) -> Iterator[None]:
             break
         if _is_there(file, path):
             break
-        file.close()  # its holder removed it after we had opened it
+        file.close()  # its holder removed it after we opened it
         file = _open(path)
     with file:
         with contextlib.suppress(OSError):  # the pid is a courtesy; the disk may be full

@@ -1,4 +1,4 @@
-"""A run's `recipe.yaml` (resolved) and `manifest.json`, and whether a recipe begins or resumes the run."""
+"""A run's `recipe.yaml` and `manifest.json`, and whether a recipe begins or resumes the run."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ from qwen_shared.recipe import RESULT_NEUTRAL, RunRecipe, differing_keys, recipe
 from qwen_shared.recipe.load import read_stored, validate_with
 
 RECIPE, MANIFEST = "recipe.yaml", "manifest.json"
-TOKENIZER = "tokenizer"  # the directory of a tokenizer that the run keeps for itself
+TOKENIZER = "tokenizer"  # directory of the run's own tokenizer
 State = Literal["new", "resume", "finished"]
 
 _REASON = 300  # characters; the log has the rest
-# Errors of communication when another rank is lost; that rank or the launcher knows the cause.
+# Errors after another rank is lost; that rank or the launcher knows the cause.
 _CONSEQUENCES = re.compile(r"gloo/|nccl|connection (closed|reset) by peer", re.IGNORECASE)
 _LOST_RANK = "another rank was lost: see the console and logs/"
 _NAME_BYTES = 255  # Linux's limit for a file name
 _OWN_TOKENIZER = f"./{TOKENIZER}"  # as the run's recipe names it
 _WITHOUT = "delete it: the run continues from its checkpoints without it"
 
-# Files of a launcher or a log, which may exist before the run.
+# These may exist before the run.
 _BEFORE_A_RUN = {"logs", "log.txt"}
 _LIBRARIES = ("torch", "megatron-core", "transformers", "datasets", "tiktoken", "numpy", "safetensors", "wandb")
 
 
 class Parent(BaseModel):
-    """A checkpoint that a run started from, with what its own run's manifest said; see `lineage`."""
+    """A checkpoint that a run started from, with facts from its run's manifest; see `lineage`."""
 
     run: str
     step: int | None = None
@@ -47,7 +47,7 @@ class Parent(BaseModel):
     kind: str | None = None  # None: not a run
     name: str = ""
     created: str | None = None  # if the directory's manifest has another time, it is another run
-    tokens: int | None = None  # that its run had seen by this step, if they were counted
+    tokens: int | None = None  # seen by this step
     wandb_run_id: str | None = None
     wandb_artifact: str | None = None
 
@@ -108,7 +108,7 @@ class Manifest(BaseModel):
             raise UserError(f"{path}: damaged: {error}; {_WITHOUT}") from None
 
     def break_off(self, error: BaseException) -> None:
-        """Records that this error ends the run. Keeps an earlier `failed`: this error is then its consequence."""
+        """Records the error that ends the run. Keeps an earlier `failed`, whose consequence this error is."""
         if self.status != "failed":
             self.status = "stopped" if isinstance(error, Stopped | KeyboardInterrupt) else "failed"
             reason = first_line(error)[:_REASON]
@@ -120,10 +120,8 @@ class Manifest(BaseModel):
 
 
 def inspect_run(run_dir: Path, recipe: RunRecipe) -> State:
-    """Whether this recipe would begin or resume the run in `run_dir` or finds it finished. Writes nothing.
-
-    Raises UserError if the directory is unusable, no run, or another recipe's run.
-    """
+    """What a run of this recipe would find. Raises UserError if the directory is unusable, no run, or another
+    recipe's."""
     for part in run_dir.parts:
         if (size := len(os.fsencode(part))) > _NAME_BYTES:
             raise UserError(f"{_show(part)}: a name of {size} bytes; the limit is {_NAME_BYTES}")
@@ -142,7 +140,7 @@ def inspect_run(run_dir: Path, recipe: RunRecipe) -> State:
                 f"but no {RECIPE}); choose another --run-dir"
             )
         return "new"
-    # The recipe is written first: if the manifest is missing, the run was killed between the two.
+    # The recipe is written first; a kill may have prevented the manifest.
     status = Manifest.read(run_dir).status if MANIFEST in present else "running"
     try:
         old = read_recipe(run_dir, type(recipe))
@@ -164,10 +162,8 @@ def inspect_run(run_dir: Path, recipe: RunRecipe) -> State:
 
 
 def open_run(run_dir: Path, recipe: RunRecipe, command: str, kind: str) -> tuple[State, Manifest]:
-    """Begins the run or opens the existing one. Marks it running unless it is finished. One process per run calls this.
-
-    Raises UserError as `inspect_run` does, and if the directory cannot be written.
-    """
+    """Begins or resumes the run and marks it running, unless it is finished. One process per run calls this. Raises
+    UserError as `inspect_run` does, and if nothing can be written."""
     state = inspect_run(run_dir, recipe)
     if state == "finished":
         return state, Manifest.read(run_dir)
@@ -187,13 +183,12 @@ def open_run(run_dir: Path, recipe: RunRecipe, command: str, kind: str) -> tuple
 
 
 def read_recipe[R: BaseModel](run_dir: Path, schema: type[R], overrides: Sequence[str] = ()) -> R:
-    """A run's own recipe. Raises UserError."""
+    """Raises UserError."""
     return validate_with(schema, own_recipe(run_dir), overrides, f"recipe {run_dir / RECIPE}")
 
 
 def own_recipe(run_dir: Path) -> dict[str, Any]:
-    """A run's own recipe as data, for any kind of run; its own tokenizer is found also after the run has moved. Raises
-    UserError."""
+    """The recipe of any run as data. Finds the run's own tokenizer also after a move. Raises UserError."""
     tree = read_stored(run_dir / RECIPE)
     return tree | ({"tokenizer": str(run_dir / TOKENIZER)} if tree.get("tokenizer") == _OWN_TOKENIZER else {})
 
@@ -204,7 +199,7 @@ def is_chat_run(run_dir: Path) -> bool:
 
 
 def has_trained(run_dir: Path) -> bool:
-    """Whether a run has steps that a new start would lose."""
+    """Whether a new start would lose steps."""
     metrics = run_dir / "metrics.jsonl"
     return any(run_dir.glob("checkpoints/step-*")) or (metrics.is_file() and metrics.stat().st_size > 0)
 
@@ -244,7 +239,7 @@ def _versions() -> dict[str, str]:
 
 
 def _git_commit() -> str | None:
-    """The commit of this code's checkout, with a `+` if files have changed since."""
+    """The commit of this code, with a `+` if files have changed since."""
     git = ["git", "-C", str(Path(__file__).parent)]
     try:
         head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10)

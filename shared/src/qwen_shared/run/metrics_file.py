@@ -13,10 +13,8 @@ from qwen_shared.files import write_atomic
 
 
 class MetricsFile:
-    """Opens the file for a run that resumes after `resume_step` (None: from the beginning).
-
-    Removes later lines, whose steps will be repeated, and a last line torn by a kill.
-    """
+    """Resumes the file after `resume_step` (None: from the beginning): removes later lines, whose steps will be
+    repeated, and a torn one."""
 
     def __init__(self, path: Path, resume_step: int | None):
         kept = [] if resume_step is None else [r for r in read_metrics(path) if r["step"] <= resume_step]
@@ -29,10 +27,7 @@ class MetricsFile:
         self._end = self._file.seek(0, os.SEEK_END)
 
     def add(self, record: dict[str, Any]) -> None:
-        """Appends a step's record, or merges it into the step's line.
-
-        Raises OSError if the disk is full; a torn line is removed on resuming.
-        """
+        """Appends the record or merges it into its step's line. Raises OSError if the disk is full."""
         if self.last and record["step"] < self.last["step"]:
             raise ValueError(f"step {record['step']} after step {self.last['step']}")
         if self.last and record["step"] == self.last["step"]:
@@ -56,7 +51,7 @@ class MetricsFile:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The records in the order of their steps, without damaged lines; [] if there is no file."""
+    """Records by step, without damaged lines; [] if there is no file."""
     records: list[dict[str, Any]] = []
     if not path.exists():
         return records
@@ -73,6 +68,6 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 
 def _line(record: dict[str, Any]) -> str:
-    """Numbers keep every bit. NaN and infinity, which JSON lacks, become null."""
+    """Numbers keep every bit; NaN and infinity become null."""
     plain = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}
     return json.dumps(plain) + "\n"

@@ -12,12 +12,12 @@ _NAME = re.compile(r"step-(\d{8})$")
 
 
 def cache_dir() -> Path:
-    """Token files that runs share: in $QWEN_CACHE, else in the user's cache directory."""
+    """Of token files that runs share."""
     return Path(os.environ.get("QWEN_CACHE") or Path.home() / ".cache" / "qwen-suite") / "tokens"
 
 
 def list_checkpoints(directory: Path) -> list[int]:
-    """Steps of the checkpoints in a run's checkpoints directory, oldest first."""
+    """Steps, oldest first."""
     return sorted(int(m[1]) for p in directory.glob("step-*") if (m := _NAME.search(p.name)))
 
 
@@ -26,12 +26,12 @@ def checkpoint_path(directory: Path, step: int) -> Path:
 
 
 def export_directory(run_dir: Path, step: int | None = None) -> Path:
-    """RUN/export for the last checkpoint in Hugging Face form, RUN/export-STEP for a given step."""
+    """RUN/export is of the last checkpoint, RUN/export-STEP of a given one."""
     return run_dir / (f"export-{step:08d}" if step else "export")
 
 
 def find_export(run_dir: Path, step: int | None = None) -> Path | None:
-    """The export of checkpoint `step` (default: the last) if it exists, else None."""
+    """The export of checkpoint `step` (default: the last), if it exists."""
     saved = list_checkpoints(run_dir / "checkpoints")
     wanted = step or (saved[-1] if saved else None)
     for directory in (export_directory(run_dir), export_directory(run_dir, wanted)):
@@ -42,7 +42,7 @@ def find_export(run_dir: Path, step: int | None = None) -> Path | None:
 
 
 def exported_step(directory: Path) -> int | None:
-    """The step of an export; None if there is no whole one."""
+    """None if there is no whole export."""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # a damaged one does not count
         if (directory / "config.json").is_file():
             return int(json.loads((directory / "certificate.json").read_text())["step"])

@@ -18,7 +18,7 @@ class BackgroundQueue:
         self._thread.start()
 
     def put(self, call: Callable[[], None] | None) -> bool:
-        """Adds a call, None to end; returns False if the queue is full."""
+        """None ends the thread. Returns False if the queue is full."""
         try:
             self._calls.put_nowait(call)
         except queue.Full:
@@ -26,7 +26,7 @@ class BackgroundQueue:
         return True
 
     def close(self, timeout: float) -> bool:
-        """Waits at most `timeout` seconds for the calls; returns whether all are done."""
+        """Waits at most `timeout` seconds; returns whether all calls are done."""
         if not self.put(None):
             return False
         self._thread.join(timeout)

@@ -77,7 +77,7 @@ class ConsoleProgress:
 
 @contextlib.contextmanager
 def data_progress() -> Iterator[Callable[[int, int | None, str], None]]:
-    """Shows the progress of tokenising. The callback takes bytes done, total bytes or None, and the source's name."""
+    """Of tokenising. The callback takes bytes done, total bytes or None, and the source's name."""
     if sys.stdout.isatty():
         from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 

@@ -1,4 +1,4 @@
-"""A run's results as a table: each measure before and after training, with its interval."""
+"""A run's results as a table of measures."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Measure:
-    """A result of the finished model; `low` and `high` are its interval, `before` the parent model's result."""
+    """`low` and `high` are the interval of `after`, `before` is the parent model's result."""
 
     name: str
     after: float
@@ -18,7 +18,7 @@ class Measure:
 
 
 def measures(results: dict[str, Any]) -> list[Measure]:
-    """The results that measure the model's quality: those with an interval or on held-out data."""
+    """The results with an interval or on held-out data, which measure quality."""
     found = []
     for name, value in results.items():
         base, _, end = name.rpartition("_")
@@ -33,7 +33,6 @@ def measures(results: dict[str, Any]) -> list[Measure]:
 
 
 def result_rows(results: dict[str, Any]) -> list[dict[str, Any]]:
-    """`measures` as rows of a W&B table."""
     return [
         {"measure": m.name, "before": m.before, "after": m.after, "low": m.low, "high": m.high}
         for m in measures(results)

@@ -12,9 +12,8 @@ FOLDER = "tensorboard"
 
 
 class TensorBoard:
-    """Writes RUN/tensorboard. Older files are deleted; the tracker sends their steps again, so that each occurs once.
-    `seconds` is the training time so far. Raises OSError.
-    """
+    """Replaces RUN/tensorboard; the tracker sends older steps again. `seconds` is the training time so far. Raises
+    OSError."""
 
     def __init__(self, run_dir: Path, seconds: float):
         from tensorboardX import SummaryWriter
@@ -24,7 +23,7 @@ class TensorBoard:
         self._origin = time.time() - seconds  # as if restarts took no time
 
     def log(self, record: dict[str, Any]) -> None:
-        """A record of metrics.jsonl; values that are not numbers are left out."""
+        """Leaves out values that are not numbers."""
         for name, value in record.items():
             if name not in ("step", "time") and isinstance(value, int | float):
                 self._writer.add_scalar(name, value, record["step"], self._origin + record["time"])

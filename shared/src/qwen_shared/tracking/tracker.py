@@ -1,4 +1,4 @@
-"""One call per step for metrics.jsonl, tables.jsonl, W&B, TensorBoard and the console."""
+"""Metrics, tables and models of a run go through here."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ TABLES, SAMPLES = "tables.jsonl", "val/samples"  # the file, and the name of sam
 
 
 class Tracker:
-    """For rank 0; the other ranks use `NoTracker`.
+    """For rank 0; others use `NoTracker`.
 
-    `resume_step` is the checkpoint's step, 0 for a new run. `samples_per_step` and `tokens_per_step` are global, the
-    latter None if it varies. W&B's id and URL go into the manifest.
+    `resume_step` is 0 for a new run. `samples_per_step` and `tokens_per_step` are global, the latter None if it varies.
+    W&B's id and URL go into the manifest.
     """
 
     def __init__(
@@ -54,8 +54,7 @@ class Tracker:
         manifest.write(run_dir)
 
     def _send_again(self) -> None:
-        """Sends the records of the run's files again: W&B may have lost the last seconds before a kill, and skips steps
-        that it has; TensorBoard's files are new."""
+        """W&B may lack the last seconds before a kill, and skips steps that it has. TensorBoard's files are new."""
         if not self._file.last or not (self._wandb.active or self._tensorboard):
             return
         records = {record["step"]: record for record in read_metrics(self._run_dir / "metrics.jsonl")}
@@ -68,7 +67,7 @@ class Tracker:
 
     @contextlib.contextmanager
     def training(self) -> Iterator[None]:
-        """The steps run inside; only they count as training time and show the progress bar."""
+        """The steps run inside: only they count as training time."""
         self._started, self._ended = time.monotonic(), None
         self._console.start()
         try:
@@ -79,11 +78,11 @@ class Tracker:
 
     @property
     def seconds(self) -> float:
-        """Time of the run's steps over all restarts, without work that a kill undid."""
+        """Training time over all restarts, without work that a kill undid."""
         return self._time_before + (self._ended or time.monotonic()) - self._started
 
     def log(self, step: int, metrics: dict[str, float]) -> None:
-        """Metrics of a step. Several calls for one step make one line."""
+        """Several calls for one step make one line."""
         tokens = {} if self._tokens_per_step is None else {"tokens": step * self._tokens_per_step}
         samples, seconds = step * self._samples_per_step, round(self.seconds, 3)
         record = {"step": step, **tokens, "samples": samples, "time": seconds}
@@ -98,7 +97,7 @@ class Tracker:
             self._tensorboard.log(record)
 
     def rewind(self, step: int) -> None:
-        """The run went back to `step` and repeats the steps after it. W&B keeps the first version of each."""
+        """The run repeats the steps after `step`; W&B keeps the first version of each."""
         self._file.close()
         self._tables.close()
         self._file = MetricsFile(self._run_dir / "metrics.jsonl", step)
@@ -125,11 +124,10 @@ class Tracker:
         self._show_table(None, name, rows)
 
     def summary(self, results: dict[str, float]) -> None:
-        """Results of the whole run, for W&B."""
         self._wandb.summary(results)
 
     def model(self, directory: Path, final: bool) -> None:
-        """Logs an export to W&B. Its name there goes into the manifest, where child runs find it."""
+        """Logs an export to W&B; child runs find its name in the manifest."""
         logged = self._wandb.log_model(directory, final)
         if logged is not None:
             self._manifest.wandb_artifacts = self._manifest.wandb_artifacts | dict([logged])
@@ -152,7 +150,7 @@ def _one_line(text: str) -> str:
 
 
 class NoTracker:
-    """The tracker of every rank but 0: does nothing."""
+    """Of every rank but 0: does nothing."""
 
     seconds: float = 0.0
 

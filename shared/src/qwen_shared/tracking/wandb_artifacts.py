@@ -1,4 +1,4 @@
-"""A run's models as W&B artifacts: the parent is its input, the export its output. Only online."""
+"""A run's parent and exports as W&B artifacts. Only online."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def artifact_name(manifest: Manifest) -> str:
 
 
 def use_models(run: Any, manifest: Manifest) -> None:
-    """Declares the parent and the reward model as inputs, if W&B has them. `run` is W&B's."""
+    """Declares parent and reward model as inputs, if W&B has them."""
     for parent in (*manifest.lineage[:1], manifest.reward_model):
         if parent is None or parent.wandb_artifact is None:
             continue
@@ -35,9 +35,9 @@ def use_models(run: Any, manifest: Manifest) -> None:
 
 
 def log_model(run: Any, manifest: Manifest, directory: Path, final: bool, upload: bool) -> tuple[int, str] | None:
-    """Logs an export. Waits for the final one and returns its step and W&B's name for it; else, or on failure, None.
+    """Logs an export; for the final one, waits and returns its step and its name in W&B, None on failure.
 
-    Without `upload`, or if it is large, W&B gets only names and checksums of the files.
+    Without `upload`, or if it is large, W&B gets only names and checksums.
     """
     import wandb
 
@@ -49,7 +49,7 @@ def log_model(run: Any, manifest: Manifest, directory: Path, final: bool, upload
         aliases = ["latest", f"step-{step}", *(["final"] if final else [])]
         artifact = wandb.Artifact(artifact_name(manifest), type=TYPE, metadata=about)
         if upload and sum(path.stat().st_size for path in directory.iterdir()) <= UPLOAD_BYTES:
-            # mutable: W&B copies it first, because the next export may replace it.
+            # mutable: W&B copies files that the next export may replace
             artifact.add_dir(str(directory), skip_cache=True, policy="immutable" if final else "mutable")
         else:
             artifact.add_reference(directory.resolve().as_uri())

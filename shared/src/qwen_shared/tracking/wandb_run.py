@@ -33,10 +33,9 @@ _log = logging.getLogger("qwen.wandb")
 
 
 class WandbRun:
-    """The W&B run of a run directory, over all restarts. After any failure of W&B the training goes on without it.
+    """One W&B run over all restarts, which never sends a step twice. After any failure training goes on without it.
 
-    Its group is the family, its job type the verb. `id` and `url` are for the manifest. Steps that W&B has are not sent
-    again. Metrics are sent by a background thread, so that no step waits if W&B's service hangs.
+    A background thread sends metrics, so that no step waits for a hanging W&B.
     """
 
     def __init__(self, run_dir: Path, recipe: dict[str, Any], tracking: Tracking, manifest: Manifest):
@@ -99,7 +98,7 @@ class WandbRun:
         return f"`wandb sync {self._directory}/run-*` sends it"
 
     def _warn(self, text: str) -> None:
-        """On the console the first time, later only in the log."""
+        """The first time on the console, later only in the log."""
         (_log.warning if self._warned else say)(escape_control_characters(text))
         self._warned = True
 
@@ -114,13 +113,13 @@ class WandbRun:
         return self._run is not None
 
     def log(self, step: int, metrics: dict[str, Any]) -> None:
-        """Metrics or tables of a step; several calls make one row."""
+        """Several calls for one step make one row."""
         if self._run is not None and step > self._known and step >= self._step:
             self._step = step
             self._ask(lambda run: run.log(metrics, step=step))
 
     def table(self, step: int | None, name: str, rows: list[dict[str, Any]]) -> None:
-        """Default step: the last logged one, or the one after if an earlier process logged that."""
+        """Default step: the last one, or the next if an earlier process logged it."""
         if self._run is not None and rows:
             import wandb
 
@@ -182,7 +181,7 @@ class WandbRun:
 
 
 def _parent(manifest: Manifest) -> dict[str, Any]:
-    """The part of W&B's config that is not the recipe."""
+    """W&B's config besides the recipe."""
     lineage = [ancestor.model_dump(exclude_none=True) for ancestor in manifest.lineage]
     reward = manifest.reward_model.model_dump(exclude_none=True) if manifest.reward_model else None
     return {"kind": manifest.kind, "git_commit": manifest.git_commit, "lineage": lineage, "reward_model": reward}
@@ -202,7 +201,7 @@ def _settings() -> Settings:
 
 
 def _mode(tracking: Tracking) -> str:
-    """The recipe's mode; `auto` means WANDB_MODE, else online."""
+    """`auto` means WANDB_MODE, else online."""
     mode: str = tracking.wandb
     if mode == "auto":
         mode = os.environ.get("WANDB_MODE", "online")
@@ -210,7 +209,7 @@ def _mode(tracking: Tracking) -> str:
 
 
 def has_key() -> bool:
-    """Whether W&B has credentials for its server (environment or netrc). Never prompts."""
+    """Whether W&B has credentials (environment or netrc). Never prompts."""
     try:
         import wandb
         from wandb.sdk.lib.wbauth import authenticate_session

@@ -1,4 +1,4 @@
-"""The last step in W&B's files after a kill, so that no step is repeated or left out."""
+"""The last step that W&B's files have after a kill."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _log = logging.getLogger("qwen.wandb")
 
 
 def last_step(run_dir: Path, wandb_id: str) -> int:
-    """The last step of this W&B run in the run directory's W&B files, -1 if there is none."""
+    """-1 if there is none."""
     return max(map(_last_step, run_dir.glob(f"wandb/*run-*-{wandb_id}/run-{wandb_id}.wandb")), default=-1)
 
 
 def _last_step(file: Path) -> int:
-    """Asks W&B's own reader, which copes with a torn end."""
+    """By W&B's own reader, which copes with a torn end."""
     from wandb.util import get_core_path
 
     command = [get_core_path(), "leet", "inspect", "--summary", "--json", "--no-observability"]
