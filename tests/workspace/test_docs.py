@@ -248,13 +248,13 @@ def _is_module(name):
 
 
 def test_every_file_in_the_text_is_there():
-    """Names of files in the repository: from its root, or from the source of `shared`."""
+    """Names of files in the repository: from its root, from the source of `shared`, or of a package."""
     wrong = []
     for path, text in _texts().items():
         for name in re.findall(
             r"`([\w./-]+/[\w.-]*\.(?:py|yaml|md|svg)|(?:shared|packages|tests|docs)/[\w./-]+)`", text
         ):
-            places = (ROOT, SHARED, SHARED.parent, ROOT / path.parent)
+            places = (ROOT, SHARED, SHARED.parent, ROOT / path.parent, *ROOT.glob("packages/*/src/*"))
             if not any((place / name).exists() for place in places):
                 wrong.append(f"{path}: {name}")
     assert wrong == []
