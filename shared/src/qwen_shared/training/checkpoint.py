@@ -22,8 +22,8 @@ from qwen_shared.errors import UserError
 from qwen_shared.run.integrity import data_alone, newest_whole_checkpoint
 from qwen_shared.run.paths import checkpoint_path, list_checkpoints
 from qwen_shared.run.saving import delete_checkpoint
-from qwen_shared.training import torch_adam
 from qwen_shared.training.engine import Engine
+from qwen_shared.training.optimizer import after_load
 
 METADATA = {
     # Optimizer state in a form that any data-parallel size can read.
@@ -48,7 +48,7 @@ def load_checkpoint(directory: Path, step: int, engine: Engine, random_states: b
     for i, chunk in enumerate(engine.model_chunks):
         chunk.module.load_state_dict(state[f"chunk {i}"])
     engine.optimizer.load_state_dict(state["optimizer"])
-    torch_adam.after_load(engine.optimizer)
+    after_load(engine.optimizer)
     if random_states and "rng" in state:
         restore_rng(state["rng"])
     return state["progress"]

@@ -11,7 +11,6 @@ import torch
 import torch.nn.functional as F
 from megatron.core import parallel_state
 from megatron.core.distributed import DistributedDataParallel, DistributedDataParallelConfig, finalize_model_grads
-from megatron.core.optimizer import OptimizerConfig, get_megatron_optimizer
 from megatron.core.pipeline_parallel import get_forward_backward_func
 from torch import Tensor
 
@@ -23,8 +22,9 @@ from qwen_shared.model.documents import Documents
 from qwen_shared.model.sizes import parameter_count
 from qwen_shared.model.weights import fill
 from qwen_shared.recipe import Layout, Recipe
-from qwen_shared.training import torch_adam
 from qwen_shared.training.loss import Loss, token_loss
+from qwen_shared.training.optimizer import build_optimizer
+from qwen_shared.training.plan.memory import checkpoint_bytes
 
 
 @dataclass(frozen=True)
@@ -77,22 +77,7 @@ class Engine:
         )
         # One chunk, or as many as parallel.virtual_pipeline says.
         self.model_chunks = [DistributedDataParallel(self.config, ddp_config, chunk) for chunk in chunks]
-        self.optimizer = get_megatron_optimizer(
-            OptimizerConfig(
-                optimizer="adam",
-                lr=recipe.optimizer.lr,
-                weight_decay=recipe.optimizer.weight_decay,
-                adam_beta1=recipe.optimizer.beta1,
-                adam_beta2=recipe.optimizer.beta2,
-                adam_eps=recipe.optimizer.eps,
-                clip_grad=recipe.optimizer.clip_grad,
-                bf16=precision == "bf16",
-                params_dtype=self.config.params_dtype,
-                use_distributed_optimizer=True,
-            ),
-            self.model_chunks,
-        )
-        torch_adam.make_loadable(self.optimizer)
+        self.optimizer = build_optimizer(recipe.optimizer, self.model_chunks, self.config.params_dtype)
         # Megatron's `step` does everything up to there; the weights move when the gradients' norm has been looked at.
         self._move_weights = self.optimizer.step_with_ready_grads
         self.optimizer.step_with_ready_grads = lambda: False
@@ -178,9 +163,9 @@ class Engine:
 
     @property
     def checkpoint_bytes(self) -> int:
-        """What a checkpoint takes on the disk, but for a few kilobytes: weights; and in fp32 their copy and moments."""
-        each = self.config.params_dtype.itemsize + 3 * 4
-        return each * parameter_count(self.recipe.model, self._padded_vocab_size)
+        return checkpoint_bytes(
+            parameter_count(self.recipe.model, self._padded_vocab_size), "bf16" if self.config.bf16 else "fp32"
+        )
 
     def _set_eval(self) -> None:
         for chunk in self.model_chunks:

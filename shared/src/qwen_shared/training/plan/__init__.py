@@ -5,7 +5,7 @@ memory      bytes of a rank, by part
 machines    GPUs, and this machine
 sources     size of the training data
 fit         settings that make a run fit into memory
-lines      how plans are printed, whatever they are of
+formatting  options, costs, and how plans are printed
 """
 
 from qwen_shared.training.plan.formatting import PlanOptions

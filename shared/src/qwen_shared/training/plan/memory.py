@@ -91,11 +91,21 @@ def stage_memory(recipe: Recipe, layout: Layout, rows: int, precision: str, cpu:
         parameters=numel,
         weights=e * padded,
         gradients=gradients,
-        optimizer=(12 if precision == "bf16" else 8) * shard,  # Adam's moments and, for bf16, fp32 weights
+        optimizer=_optimizer_bytes(precision) * shard,
         activations=activations,
         logits=logits,
         buffers=max(a_pass, a_step) - activations - logits,
     )
+
+
+def _optimizer_bytes(precision: str) -> int:
+    """Per parameter: Adam's two moments and, for bf16, fp32 weights."""
+    return 12 if precision == "bf16" else 8
+
+
+def checkpoint_bytes(parameters: int, precision: str) -> int:
+    """Weights, fp32 weights and Adam's two moments; without a few kilobytes."""
+    return parameters * ((2 if precision == "bf16" else 4) + 4 + 8)
 
 
 def chunk_parameters(recipe: Recipe, rows: int, stage: int) -> list[list[int]]:

@@ -28,7 +28,7 @@ from qwen_shared.training.plan.machines import (
     this_cpu,
     this_gpu,
 )
-from qwen_shared.training.plan.memory import RECOMPUTE, Memory, rank_memory
+from qwen_shared.training.plan.memory import RECOMPUTE, Memory, checkpoint_bytes, rank_memory
 from qwen_shared.training.plan.sources import SourceFacts, inspect_sources
 
 _MAX_SOURCE_LINES = 5
@@ -108,14 +108,14 @@ class RunPlan:
 
     def _disk(self) -> dict[str, Any]:
         """Bytes of a run's files, and the most at one time."""
-        recipe, e = self._recipe, 2 if self._precision(self.machine) == "bf16" else 4
-        checkpoint = self.parameters * (14 if e == 2 else 16)  # weights, fp32 weights, Adam's two moments
+        recipe, precision = self._recipe, self._precision(self.machine)
+        checkpoint = checkpoint_bytes(self.parameters, precision)
         settings = recipe.checkpoint
         saves = math.ceil(recipe.training.steps / settings.interval)
         kept = min(settings.keep_last, saves)
         if settings.keep_every:
             kept += max(0, recipe.training.steps // settings.keep_every - settings.keep_last)
-        export = 0 if recipe.export == "none" else e * self.parameters
+        export = 0 if recipe.export == "none" else self.parameters * (2 if precision == "bf16" else 4)
         existing = next(path for path in (self._run_dir, *self._run_dir.absolute().parents) if path.exists())
         return {
             "checkpoint_bytes": checkpoint,

@@ -1,6 +1,6 @@
-"""Three repairs to how Megatron's distributed optimizer loads the state of torch's AdamW.
+"""The optimizer: torch's AdamW in Megatron's distributed optimizer, with three repairs to how its state is loaded.
 
-Megatron 0.19 tests it with Apex's and Transformer Engine's Adam, which count steps per group. torch counts per
+Megatron 0.19 tests loading with Apex's and Transformer Engine's Adam, which count steps per group. torch counts per
 parameter, and Megatron (a) reads the count for the checkpoint's structure before the first step creates it, (b) looks
 it up among the tensors after removing it from them, and (c) loads one tensor as every parameter's count, so that each
 parameter's step advances all counts.
@@ -9,12 +9,37 @@ parameter's step advances all counts.
 from __future__ import annotations
 
 import torch
-from megatron.core.optimizer import MegatronOptimizer
+from megatron.core.optimizer import MegatronOptimizer, OptimizerConfig, get_megatron_optimizer
 from megatron.core.optimizer.distrib_optimizer import DistributedOptimizer
 
+from qwen_shared.recipe.schema import Optimizer
 
-def make_loadable(optimizer: MegatronOptimizer) -> None:
-    """Repairs (a) and (b); call once after the optimizer is built."""
+
+def build_optimizer(
+    settings: Optimizer, model_chunks: list[torch.nn.Module], params_dtype: torch.dtype
+) -> MegatronOptimizer:
+    """For chunks in Megatron's data-parallel wrapper. Each data-parallel rank keeps a part of the state."""
+    optimizer = get_megatron_optimizer(
+        OptimizerConfig(
+            optimizer="adam",
+            lr=settings.lr,
+            weight_decay=settings.weight_decay,
+            adam_beta1=settings.beta1,
+            adam_beta2=settings.beta2,
+            adam_eps=settings.eps,
+            clip_grad=settings.clip_grad,
+            bf16=params_dtype == torch.bfloat16,
+            params_dtype=params_dtype,
+            use_distributed_optimizer=True,
+        ),
+        model_chunks,
+    )
+    _make_loadable(optimizer)
+    return optimizer
+
+
+def _make_loadable(optimizer: MegatronOptimizer) -> None:
+    """Repairs (a) and (b)."""
     for inner in _distributed(optimizer):
         load = inner._set_main_param_and_optimizer_states
         # Megatron ignores a `step` that is not a tensor.
