@@ -1,1 +1,1 @@
-"""Decoding and scoring with the Hugging Face form of a model, where a KV cache lives."""
+"""Decoding and scoring with models in Hugging Face form."""

@@ -13,10 +13,7 @@ from qwen_shared.model.rope import RotaryTable, apply_rotary
 
 
 class CausalAttention(MegatronModule):
-    """Causal attention over whole sequences, or over each document separately. N and G are this tensor rank's heads.
-
-    RoPE is applied here, in fp32, because Megatron first casts cos and sin to the activations' dtype.
-    """
+    """N and G are this tensor rank's heads. RoPE is applied here, in fp32: Megatron would cast cos and sin first."""
 
     def __init__(self, config, layer_number: int, attn_mask_type: AttnMaskType, attention_type: str, **_):
         super().__init__(config=config)
@@ -33,8 +30,8 @@ class CausalAttention(MegatronModule):
         packed_seq_params: Documents | None = None,
         **_,
     ) -> Tensor:
-        """query [S, B, N, D], key and value [S, B, G, D] → [S, B, N·D]. `attention_mask` is ignored: attention is
-        causal, within each document of `packed_seq_params` if given. S is this context rank's part."""
+        """query [S, B, N, D], key and value [S, B, G, D] → [S, B, N·D]. Attention is causal, within each document of
+        `packed_seq_params` if given. S is this context rank's part."""
         S, B, N, D = query.shape
         documents, context_ranks = packed_seq_params, self.config.context_parallel_size
         cos, sin = self.rotary(S * context_ranks, query.device)  # [S, 1, 1, D]

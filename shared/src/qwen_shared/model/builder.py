@@ -24,7 +24,6 @@ _RECOMPUTE: dict[str, dict[str, Any]] = {
 
 
 def transformer_config(model: Model, parallel: Parallel, precision: str, dropout: float = 0.0) -> TransformerConfig:
-    """`precision` is bf16 or fp32."""
     bf16 = precision == "bf16"
     dtype = torch.bfloat16 if bf16 else torch.float32
     return TransformerConfig(
@@ -46,7 +45,7 @@ def transformer_config(model: Model, parallel: Parallel, precision: str, dropout
         tensor_model_parallel_size=parallel.tensor_parallel,
         pipeline_model_parallel_size=parallel.pipeline_parallel,
         virtual_pipeline_model_parallel_size=parallel.virtual_pipeline if parallel.virtual_pipeline > 1 else None,
-        # With two interleaved stages each is both next and previous of the other: batched messages would be mixed up.
+        # With two interleaved stages, batched messages to the next and the previous stage would be mixed up.
         overlap_p2p_comm=parallel.virtual_pipeline > 1,
         batch_p2p_comm=parallel.virtual_pipeline == 1,
         pipeline_dtype=dtype,
@@ -55,12 +54,12 @@ def transformer_config(model: Model, parallel: Parallel, precision: str, dropout
         **_RECOMPUTE[parallel.recompute],
         params_dtype=dtype,
         bf16=bf16,
-        # Initial weights are drawn by global name (qwen_shared.model.weights), not by Megatron.
+        # `model.weights.fill` sets the weights.
         perform_initialization=False,
         use_cpu_initialization=not torch.cuda.is_available(),
         # Losses and token counts are summed over the global batch, then divided once.
         calculate_per_token_loss=True,
-        # Fusions that need Apex or Transformer Engine stay off.
+        # Fusions need Apex or Transformer Engine.
         gradient_accumulation_fusion=False,
         masked_softmax_fusion=False,
         bias_activation_fusion=False,

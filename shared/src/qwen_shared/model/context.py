@@ -1,8 +1,7 @@
 """Context parallelism: each rank of a group holds a part of every sequence.
 
-A sequence is cut into 2·C chunks for C ranks, and rank r holds chunks r and 2·C − 1 − r: early positions have less to
-attend to than late ones, so this balances the work. Attention gathers keys and values from all ranks; queries stay.
-Everything else works position by position.
+A sequence is cut into 2·C chunks for C ranks, and rank r holds chunks r and 2·C − 1 − r, so that all ranks have equal
+work in causal attention. Attention gathers keys and values from all ranks; queries stay.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ def gather_sequence(x: Tensor) -> Tensor:
     if ranks == 1:
         return x
     gathered = gather_from_sequence_parallel_region(x, group=parallel_state.get_context_parallel_group())
-    chunks = gathered.chunk(2 * ranks)  # rank 0's front and back, rank 1's front and back, …
+    chunks = gathered.chunk(2 * ranks)  # front and back of rank 0, of rank 1, …
     return torch.cat([*chunks[0::2], *reversed(chunks[1::2])])
 
 

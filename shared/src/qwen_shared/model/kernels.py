@@ -1,7 +1,6 @@
 """Attention kernels: the fastest that is installed for this device and dtype.
 
-On a GPU in half precision: FlashAttention if installed, else torch's scaled_dot_product_attention and varlen_attn.
-Otherwise torch's scaled_dot_product_attention. No kernel builds a mask over documents.
+On a GPU in half precision: FlashAttention if installed, else torch's kernels. No kernel builds a mask over documents.
 """
 
 from __future__ import annotations
@@ -27,10 +26,8 @@ def causal_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
 
 def document_attention(query: Tensor, key: Tensor, value: Tensor, documents: Documents) -> Tensor:
-    """query [T, N, D], key and value [T, G, D] → [T, N, D]; causal, each document separately.
-
-    A document's result does not depend on the other documents, to the bit.
-    """
+    """query [T, N, D], key and value [T, G, D] → [T, N, D]; causal within each document. A document's result does not
+    depend on other documents, to the bit."""
     if _is_half_on_gpu(query):
         longest, cu_seqlens = max(documents.lengths), documents.cu_seqlens
         if flash := _flash_attn():
@@ -49,10 +46,9 @@ def document_attention(query: Tensor, key: Tensor, value: Tensor, documents: Doc
             longest,
             window_size=(-1, 0),
             enable_gqa=query.shape[1] != key.shape[1],
-            num_splits=1,  # otherwise the splits, and so the rounding, depend on the longest document
+            num_splits=1,  # otherwise rounding depends on the longest document
         )
-    # One document after another: less work than a mask over all. `split` because its backward pass is one
-    # concatenation.
+    # `split`, not slices: its backward pass is one concatenation.
     parts = zip(*(x.transpose(0, 1).split(documents.lengths, dim=1) for x in (query, key, value)), strict=True)
     done = [_torch_attention(q[None], k[None], v[None])[0] for q, k, v in parts]  # [N, length, D] each
     return torch.cat(done, dim=1).transpose(0, 1)
@@ -62,7 +58,7 @@ def _torch_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """[B, N, S, D] with [B, G, S', D] → [B, N, S, D]."""
     grouped = query.shape[1] != key.shape[1]
     if grouped and query.device.type == "cpu":
-        # The CPU kernel for groups is twice as slow as the one for as many keys as queries.
+        # The CPU kernel for grouped queries is twice as slow.
         repeats = query.shape[1] // key.shape[1]
         key, value = key.repeat_interleave(repeats, dim=1), value.repeat_interleave(repeats, dim=1)
         grouped = False
@@ -83,7 +79,6 @@ def _is_half_on_gpu(x: Tensor) -> bool:
 
 @cache
 def _flash_attn():
-    """The flash_attn package, or None if it is not installed."""
     try:
         return importlib.import_module("flash_attn")
     except ImportError:

@@ -1,8 +1,4 @@
-"""Cross entropy in chunks of rows, so that the softmax stays in the CPU's cache.
-
-Logits are the largest tensor of a small model: as a whole they pass through memory six times in fp32, in chunks twice
-in their own dtype.
-"""
+"""Cross entropy in chunks of rows: logits pass through memory twice in their own dtype, not six times in fp32."""
 
 from __future__ import annotations
 

@@ -1,8 +1,5 @@
-"""Qwen from Megatron-core blocks: embedding, TransformerBlock, output layer.
-
-Megatron's GPTModel is deprecated and its successor needs Transformer Engine, so the outer module is ours. All
-parallelism inside is Megatron's.
-"""
+"""Qwen from Megatron-core blocks. Megatron's GPTModel is deprecated and its successor needs Transformer Engine, so the
+outer module is ours."""
 
 from __future__ import annotations
 
@@ -59,10 +56,7 @@ def layer_spec(qk_norm: bool) -> ModuleSpec:
 
 
 class QwenModel(LanguageModule):
-    """One model chunk: its layers, the embedding if it is the first, the output layer if it is the last.
-
-    Sizes are not checked here; the recipe has checked them.
-    """
+    """One model chunk: layers, the embedding if it is the first, the output layer if it is the last."""
 
     def __init__(
         self,
@@ -123,12 +117,12 @@ class QwenModel(LanguageModule):
         documents: Documents | None = None,
         loss_positions: Tensor | None = None,
     ) -> Tensor:
-        """tokens, labels: int64 [B, S]. `documents` are isolated from each other. Losses are computed only at
-        `loss_positions`, int64 [T] of the B·S positions, and are 0 elsewhere.
+        """tokens, labels: int64 [B, S]. Losses are computed only at `loss_positions`, int64 [T] of the B·S positions,
+        and are 0 elsewhere.
 
-        Returns on the last stage the loss of each position, fp32 [B, S], or without labels the logits [B, S, V] of all
-        tensor ranks; on other stages hidden states [S, B, H]. Under sequence parallelism (hidden states) and context
-        parallelism S is this rank's part.
+        Returns on the last stage the losses, fp32 [B, S], or without labels the logits [B, S, V]; on other stages
+        hidden states [S, B, H]. S is this rank's part under context parallelism, and of hidden states under sequence
+        parallelism.
         """
         hidden = self.embedding(tokens, position_ids=None) if self.pre_process else None
         hidden = self.decoder(hidden_states=hidden, attention_mask=None, packed_seq_params=documents)  # [S, B, H]

@@ -7,7 +7,7 @@ from qwen_shared.recipe.schema import Model
 
 
 def parameter_count(model: Model, padded_vocab_size: int) -> int:
-    """Parameters of the whole model; a tied embedding counts once."""
+    """A tied embedding counts once."""
     H, D, N, G = model.hidden_size, model.head_size, model.num_attention_heads, model.kv_heads
     biases = (N + 2 * G) * D if model.qkv_bias else 0
     norms = 2 * H + (2 * D if model.qk_norm else 0)

@@ -1,8 +1,4 @@
-"""Initial weights by global name, so that every parallel layout starts from the same model.
-
-Global names and shapes do not depend on the layout. `fill` asks a `WeightSource` for the whole tensor of each of this
-rank's parameters and keeps its slice. The source draws it at random, or reads it from a Hugging Face checkpoint.
-"""
+"""Initial weights by global name. `fill` keeps this rank's slices: every parallel layout starts from the same model."""
 
 from __future__ import annotations
 
@@ -59,7 +55,6 @@ def global_parameters(model: QwenModel) -> Iterator[GlobalParameter]:
 
 
 def local_slice(whole: Tensor, spec: GlobalParameter) -> Tensor:
-    """This tensor rank's part of a whole tensor."""
     tp, rank = parallel_state.get_tensor_model_parallel_world_size(), parallel_state.get_tensor_model_parallel_rank()
     if spec.dim is None or tp == 1:
         return whole

@@ -1,7 +1,7 @@
 """Writes checkpoints in a thread while training goes on.
 
-The state is copied first, between two steps: Megatron copies tensors that are part of a larger buffer, such as
-parameters, moves GPU tensors to the CPU, and gathers the optimizer's state anew. A checkpoint is written under a
+The state is copied first, between two steps: Megatron copies parameters, which are parts of larger buffers, moves GPU
+tensors to the CPU, and gathers the optimizer's state anew. A checkpoint is written under a
 temporary name and renamed when every rank is done, so a kill at any moment leaves the last checkpoint valid.
 """
 
@@ -45,7 +45,7 @@ class Saver:
         self._writing: _Writing | None = None
 
     def check_room(self, step: int) -> None:
-        """Raises UserError, on every rank, where the disk has no room for the checkpoint of `step`."""
+        """Raises UserError on every rank if the disk has no room for the checkpoint of `step`."""
         size = self._engine.checkpoint_bytes
         refusal = [room_refusal(self._directory, step, size) if self._is_first else None]
         if self._engine.layout.world_size > 1:

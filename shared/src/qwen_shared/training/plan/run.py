@@ -36,7 +36,7 @@ _DEFAULT_GPU = "H100"  # if this machine has no GPU and the run is too large for
 
 
 def plan_run(spec: RunSpec[Recipe], options: argparse.Namespace | None = None) -> RunPlan:
-    """What a command would make or go on with. Raises UserError, in milliseconds, for what cannot be.
+    """Raises UserError, in milliseconds, if the run is impossible.
 
     `options` are the command's flags, of which `PlanOptions` reads some.
     """
