@@ -1,4 +1,4 @@
-"""A run's checkpoint to its `export/`: in this process where it is the only one, else in one of its own."""
+"""A run's Megatron checkpoint to its `export/`, in this process if it is the only one, else in a process of its own."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def export_run(
 ) -> dict:
     """Export checkpoint `step` (default: the last) to `target` (default: `export_directory`); returns the certificate.
 
-    Raises UserError where there is no such checkpoint and where the disk refuses, RuntimeError where the proof fails.
+    Raises UserError if there is no such checkpoint or the disk refuses, RuntimeError if the proof fails.
     """
     saved = list_checkpoints(run_dir / "checkpoints")
     if not saved:

@@ -21,11 +21,10 @@ _RUN_VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTE
 
 
 def in_own_process(job: Callable[..., None], *words: str | int | Path) -> None:
-    """Call `job(*words)`, words as text, with Megatron's groups for one process, on the CPU.
+    """Call the module-level function `job(*words)`, words as text, with Megatron's groups for one process, on the CPU.
 
-    `job` is a module's function. It runs in a new process, or in this one if this one has loaded Megatron, is alone and
-    has no groups yet: loading Megatron again would take longer than the job. Raises UserError if the job does,
-    RuntimeError with the end of its stderr if it fails otherwise.
+    It runs in a new process, or in this one if it has loaded Megatron (which takes longer than the job), is alone and
+    has no groups yet. Raises UserError if the job does, RuntimeError with the end of its stderr if it fails otherwise.
     """
     if "megatron.core" in sys.modules and not _belongs_to_run():
         _run(job, *map(str, words))
@@ -45,7 +44,7 @@ def in_own_process(job: Callable[..., None], *words: str | int | Path) -> None:
 
 
 def _belongs_to_run() -> bool:
-    """Whether this process is one of several, has a GPU, or is at work already."""
+    """Whether this process is one of several, has a GPU, or has process groups."""
     import torch
 
     return (
@@ -69,12 +68,12 @@ def _run(job: Callable[..., None], *words: str) -> None:
 
 
 def _die_with_parent() -> None:
-    """A run that was killed must not find, when it goes on, that somebody still writes into its directory."""
+    """Otherwise a killed run could go on while this process still writes into its directory."""
     if not sys.platform.startswith("linux"):
         return
     pr_set_pdeathsig = 1
     ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
-    if os.getppid() != int(os.environ.get(_PARENT, os.getppid())):  # it died before the line above
+    if os.getppid() != int(os.environ.get(_PARENT, os.getppid())):  # the parent died before the line above
         os._exit(1)
 
 

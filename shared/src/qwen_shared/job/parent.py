@@ -1,8 +1,7 @@
-"""Where a run's first weights come from: what `--from` names, and what the run keeps of it. No torch.
+"""The parent model of a run: what `--from` names, and what the run keeps of it. No torch.
 
-`--from` brings weights and a tokenizer. The run then holds all that it needs of them to go on: the model in its
-recipe, the tokenizer in `tokenizer/`, name, step and hash in the manifest, the proof in `import.json`. A run that has
-a checkpoint never looks at its start again.
+`--from` brings weights and a tokenizer. The run keeps the model in its recipe, the tokenizer in `tokenizer/`, name,
+step and hash in the manifest, and the proof in `import.json`.
 """
 
 from __future__ import annotations
@@ -34,10 +33,10 @@ from qwen_shared.tokenizer import load_tokenizer
 
 CERTIFICATE = "import.json"
 
-# A tokenizer may have so many ids more than the model has rows: ChatML's, or its own that came late.
+# A tokenizer may have this many more ids than the model has rows, for ChatML or other added tokens.
 _ADDED_IDS = 256
 
-# What may differ from the start's model: neither changes what a stored weight means.
+# A recipe may change these: they do not change what a stored weight means.
 _CHANGEABLE = ("padded_vocab_size", "max_positions", "rope_base", "rope_scaling")
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 _HUB_FILES = ["*.json", "*.jinja", "*.tiktoken"]  # never pickles, never code
@@ -45,21 +44,16 @@ _HUB_FILES = ["*.json", "*.jinja", "*.tiktoken"]  # never pickles, never code
 
 @dataclass(frozen=True)
 class ParentModel:
-    """A model that exists already, and its tokenizer."""
-
-    name: str  # the absolute path of a run or of a Hugging Face directory, or a name on the hub
+    name: str  # absolute path of a run or a Hugging Face directory, or a name on the hub
     step: int | None  # of a run's checkpoint
-    model: Model  # with `padded_vocab_size` for all ids of the tokenizer
-    tokenizer: str  # what `load_tokenizer` takes
+    model: Model  # `padded_vocab_size` covers all ids of the tokenizer
+    tokenizer: str  # for `load_tokenizer`
 
     def __str__(self) -> str:
         return f"{self.name}@{self.step}" if self.step else self.name
 
     def fetch(self) -> Path:
-        """The directory with the weights in Hugging Face form: exported, or downloaded, where it is not there yet.
-
-        Rank 0 calls this first; the others then find what it made.
-        """
+        """The weights in Hugging Face form, exported or downloaded first if necessary. Rank 0 calls this first."""
         directory = Path(self.name)
         if (directory / RECIPE).is_file():
             return exported(directory, self.step)
@@ -68,13 +62,13 @@ class ParentModel:
 
 @dataclass(frozen=True)
 class DefaultParent:
-    """The run that a job starts from where no --from is given: the parent of the same recipe name."""
+    """The run that a job starts from without --from: the one with the same recipe name."""
 
     run_dir: Path
     command: str  # that makes it
 
     def finished_run(self) -> Path:
-        """Raises UserError where there is none yet."""
+        """Raises UserError if there is none."""
         made = f"`{self.command}` makes it, or --from names another model"
         if not (self.run_dir / MANIFEST).is_file():
             raise UserError(f"{self.run_dir}: no run there to start from; {made}")
@@ -85,8 +79,8 @@ class DefaultParent:
 
 
 def split_step(text: str, flag: str = "--from ") -> tuple[str, int | None]:
-    """The place and the step of RUN@STEP; anything else is a place. Raises UserError for a step that is none; `flag` is
-    what it was given to."""
+    """RUN@STEP to RUN and STEP; any other text to itself and None. Raises UserError if STEP is not a number; `flag` is
+    for the message."""
     place, at, step = text.rpartition("@")
     if not at or Path(text).exists():
         return text, None
@@ -97,28 +91,29 @@ def split_step(text: str, flag: str = "--from ") -> tuple[str, int | None]:
 
 
 def find_parent(run_dir: Path, given: str | None, default: DefaultParent | None = None) -> ParentModel | None:
-    """What the run in `run_dir` starts from, where `given` is its --from; None for random weights.
+    """The parent of the run in `run_dir`, if `given` is its --from; None for random weights.
 
-    A job that needs a parent has a `default` one, taken if none is given. A run with checkpoints has all it needs,
-    even if its parent is gone. Raises UserError if the run began from another model, or if the model cannot be used.
+    `default` is taken if none is given. A run with checkpoints does not need its parent's directory any more. Raises
+    UserError if the run began from another model, or if the model cannot be used.
     """
     if (run_dir / MANIFEST).is_file():
         manifest = Manifest.read(run_dir)
-        # Before its first step a run may still begin from another model, but not quietly from none.
+        # Before its first step a run may still begin from another model, but not silently from random weights.
         if (given or not default) and (has_trained(run_dir) or (manifest.parent and not given)):
             _check_same(run_dir, manifest.parent, given)
         if manifest.parent and (manifest.status == "finished" or list_checkpoints(run_dir / "checkpoints")):
             recipe = read_recipe(run_dir, TrainedModel)
             return ParentModel(manifest.parent.run, manifest.parent.step, recipe.model, recipe.tokenizer)
         if manifest.parent and default and not given:
-            given = _written(manifest.parent)  # resolved once
+            given = _as_text(manifest.parent)  # resolved once
     if not given and default:
         given = str(default.finished_run())
     return resolve_parent(given) if given else None
 
 
 def resolve_parent(text: str) -> ParentModel:
-    """A run, RUN@STEP, a Hugging Face directory or a name on the hub. Raises UserError for what cannot be trained."""
+    """`text` is a run, RUN@STEP, a Hugging Face directory or a name on the hub. Raises UserError if the model cannot be
+    trained."""
     place, step = split_step(text)
     directory = Path(place).expanduser().resolve()
     if (directory / RECIPE).is_file():
@@ -138,7 +133,7 @@ def resolve_parent(text: str) -> ParentModel:
             f"--from {text}: its tokenizer has {ids:,} ids and its embedding {model.padded_vocab_size:,} rows: they "
             "are not of one model; put the right tokenizer beside it"
         )
-    if ids > model.padded_vocab_size:  # tokens were added: its rows grow
+    if ids > model.padded_vocab_size:  # tokens were added
         model = model.model_copy(update={"padded_vocab_size": -(-ids // 128) * 128})
     return ParentModel(name, None, model, str(directory))
 
@@ -146,10 +141,9 @@ def resolve_parent(text: str) -> ParentModel:
 def recipe_from[R: RunRecipe](
     parent: ParentModel, schema: type[R], config: str, overrides: list[str], recipes: Path, run_dir: Path
 ) -> R:
-    """The recipe with `model` and `tokenizer` of the start in place of its own. Raises UserError for overrides that
-    contradict them."""
+    """The recipe with the parent's `model` and `tokenizer`. Raises UserError if overrides contradict them."""
     model = parent.model.model_dump(mode="json")
-    # A recipe for longer texts says so in its file; whatever else it says of a model is for random weights.
+    # Of the recipe file's own model section, only a longer context applies to a parent's weights.
     longer = raw_section(schema, config, recipes, "model").get("max_positions")
     taken = [f"model={json.dumps(model)}", f"tokenizer={parent.tokenizer}"]
     if longer:
@@ -168,7 +162,7 @@ def recipe_from[R: RunRecipe](
             "and more can be had"
         )
     positions = recipe.model.max_positions or recipe.data.seq_length
-    # Conversations keep to the positions by themselves, however many of them share a sample.
+    # In a packed sample each conversation has its own positions, so only pretraining needs the check.
     if recipe.data.seq_length > positions and not isinstance(recipe, SftRecipe):
         raise UserError(
             f"data.seq_length={recipe.data.seq_length} is more than the {positions} positions of --from {parent}; "
@@ -180,12 +174,12 @@ def recipe_from[R: RunRecipe](
 
 
 def carries_optimizer(recipe: RunRecipe) -> bool:
-    """Whether a new run goes on with the optimizer's state of the run it starts from."""
+    """Whether a new run starts with its parent's optimizer state."""
     return isinstance(recipe, PretrainRecipe) and recipe.init.optimizer == "carry"
 
 
 def _check_carried(parent: ParentModel, recipe: PretrainRecipe) -> None:
-    """Raises UserError where the start has no optimizer state that would fit."""
+    """Raises UserError if the parent has no optimizer state that fits."""
     run_dir, said = Path(parent.name), f"init.optimizer=carry: {parent}"
     if not (run_dir / RECIPE).is_file():
         raise UserError(f"{said} is no run, so it has no optimizer state; init.optimizer=fresh starts without")
@@ -222,7 +216,7 @@ def prove_import(parent: ParentModel, directory: Path, run_dir: Path, digest: st
 
 
 def write_import_certificate(directory: str, tokenizer: str, digest: str, certificate: str) -> None:
-    """Prove that Megatron's model is the Hugging Face one; for `in_own_process`."""
+    """For `in_own_process`."""
     from qwen_shared.convert import import_hf
 
     found = {"hash": digest} | import_hf.prove_import(Path(directory), load_tokenizer(tokenizer))
@@ -257,16 +251,16 @@ def keep_parent(parent: ParentModel, weights: Path | None, run_dir: Path, manife
 
 
 def exported(run_dir: Path, step: int | None) -> Path:
-    """A run's checkpoint (default: the last) in Hugging Face form, exported now where it has not been."""
+    """A run's checkpoint (default: the last) in Hugging Face form, exported first if necessary."""
     found = find_export(run_dir, step)
     if found is not None:
         return found
     saved = _steps(run_dir, step)
     if not (checkpoint_path(run_dir / "checkpoints", step or saved[-1]) / "metadata.json").is_file():
-        # A checkpoint of a reward model or of PPO holds more than one model, in other forms.
+        # Checkpoints of reward models and PPO are not Megatron's.
         raise UserError(f"{run_dir}: its model is exported when the run ends, and only that of the last step")
     step = step or saved[-1]
-    # What RUN/export holds of a later step, whose checkpoint is gone, stays.
+    # RUN/export may hold a later step whose checkpoint is gone; it stays.
     is_last = step == saved[-1] and step >= (exported_step(export_directory(run_dir)) or 0)
     target = export_directory(run_dir, None if is_last else step)
     require_whole(run_dir / "checkpoints", step)
@@ -277,7 +271,7 @@ def exported(run_dir: Path, step: int | None) -> Path:
 
 
 def hf_directory(text: str) -> Path:
-    """The Hugging Face directory that --from names where it is no run. Raises UserError where there is none."""
+    """The Hugging Face model that --from names, downloaded if necessary. Raises UserError if there is none."""
     directory = Path(text).expanduser()
     return directory if directory.is_dir() else _from_hub(text, [*_HUB_FILES, "*.safetensors"])
 
@@ -299,7 +293,7 @@ def _from_run(run_dir: Path, step: int | None) -> ParentModel:
 
 
 def _steps(run_dir: Path, step: int | None) -> list[int]:
-    """Steps of the run's checkpoints. Raises UserError where `step`, or any, is not there."""
+    """Steps of the run's checkpoints. Raises UserError if there is none, or not `step`."""
     saved = list_checkpoints(run_dir / "checkpoints")
     if not saved:
         raise UserError(f"{run_dir}: no checkpoint to start from yet")
@@ -314,7 +308,7 @@ def _check_same(run_dir: Path, parent: Parent | None, given: str | None) -> None
         if given:
             raise UserError(f"{run_dir} began from random weights: leave --from {given} out, {other}")
         return
-    began = _written(parent)
+    began = _as_text(parent)
     if given is None:
         raise UserError(f"{run_dir} began from another model: say --from {began} again, {other}")
     place, step = split_step(given)
@@ -322,7 +316,7 @@ def _check_same(run_dir: Path, parent: Parent | None, given: str | None) -> None
         raise UserError(f"{run_dir} began from {began}, not from {given}: say --from {began} again, {other}")
 
 
-def _written(parent: Parent) -> str:
+def _as_text(parent: Parent) -> str:
     return f"{parent.run}@{parent.step}" if parent.step else parent.run
 
 
@@ -334,7 +328,7 @@ def _certificate(run_dir: Path) -> dict:
 
 
 def _from_hub(name: str, files: list[str]) -> Path:
-    """A model's files, downloaded where they are not in the hub's cache; other ranks than 0 only look there."""
+    """A model's files, from the hub's cache or downloaded; other ranks than 0 only read the cache."""
     if not _HUB_NAME.fullmatch(name):
         raise UserError(f"--from {name}: no such directory, and no name that the Hugging Face hub could have")
     from huggingface_hub import snapshot_download
@@ -342,7 +336,7 @@ def _from_hub(name: str, files: list[str]) -> Path:
     only_cached = os.environ.get("RANK", "0") != "0"
     try:
         return Path(snapshot_download(name, allow_patterns=files, ignore_patterns="*/*", local_files_only=only_cached))
-    except Exception as error:  # of a dozen kinds: no such name, no network, no access, a full disk
+    except Exception as error:  # no such name, no network, no access, a full disk, …
         reason = first_line(error)
         raise UserError(
             f"--from {name}: no such directory, and not to be had from the Hugging Face hub: {reason}"

@@ -1,4 +1,4 @@
-"""SIGTERM, SIGINT, SIGHUP, SIGUSR1 ask for a stop; the loop grants it when a step ends, on every rank the same one."""
+"""SIGTERM, SIGINT, SIGHUP and SIGUSR1 ask for a stop. The loop stops after a step, the same on every rank."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SAME_REQUEST_S = 3.0  # Ctrl-C under `uv run` arrives twice: from the terminal,
 
 
 class StopRequest:
-    """Inside the `with`, the first signal is noted; another one, seconds later, ends the process without saving."""
+    """Inside the `with`, the first signal is noted; another one seconds later ends the process without saving."""
 
     def __init__(self):
         self._signal: int | None = None
@@ -23,7 +23,7 @@ class StopRequest:
 
     def __enter__(self) -> StopRequest:
         numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-        # Clusters announce the end of a job's time by it.
+        # Clusters announce the end of a job's time with it.
         time_is_up = TIME_IS_UP if LAUNCHER_PID in os.environ else signal.SIGUSR1
         self._before = {number: signal.signal(number, self._note) for number in (*numbers, time_is_up)}
         return self
@@ -40,12 +40,12 @@ class StopRequest:
 
     @property
     def asked(self) -> bool:
-        """Whether this rank was."""
+        """Whether this rank got a signal."""
         return self._signal is not None
 
     def agreed(self) -> bool:
-        """Whether any rank was asked to stop. Every rank must call this."""
-        # A host tensor travels over gloo, which is set up beside nccl: no wait for the GPU.
+        """Whether any rank got a signal. Every rank must call this."""
+        # A CPU tensor travels over gloo, beside nccl: no wait for the GPU.
         flag = torch.tensor([self.asked], dtype=torch.int32)
         if torch.distributed.is_initialized() and torch.distributed.get_world_size() > 1:
             torch.distributed.all_reduce(flag, op=torch.distributed.ReduceOp.MAX)
@@ -57,7 +57,7 @@ class StopRequest:
 
     @property
     def name(self) -> str:
-        """The signal this rank saw, for the message."""
+        """The signal that this rank got, for messages."""
         if self._signal is None:
             return "a signal on another rank"
         return "SIGUSR1" if self._signal == TIME_IS_UP else signal.Signals(self._signal).name

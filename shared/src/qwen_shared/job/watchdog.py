@@ -1,4 +1,4 @@
-"""Ends a run that makes no progress, and leaves in the run's logs where each rank stood."""
+"""Ends a run that makes no progress, and writes every rank's stacks into the run's logs."""
 
 from __future__ import annotations
 
@@ -14,18 +14,17 @@ from qwen_shared.errors import EXIT_FAILED
 from qwen_shared.launched import is_shown, leave_failure
 from qwen_shared.log import note, say
 
-_NATIVE_S = 2.0  # a process that no Python runs in writes its stacks so much later
-_OTHERS_S = 4.0  # how long the others' stacks are waited for
-_END_S = 8.0  # all the rest: launchers end all ranks soon after the first is gone
+_NATIVE_S = 2.0  # later than our thread: faulthandler writes if native code holds the interpreter
+_OTHERS_S = 4.0  # to wait for other ranks' stacks
+_END_S = 8.0  # for the report: launchers end all ranks soon after the first is gone
 
 
 class Watchdog:
-    """Inside the `with`, `alive` must be called at least every `timeout` seconds. Else this process writes the stacks
-    of all its threads to `logs/stacks-rank-R.txt`, calls `failed` with the reason, and ends with exit code 1, so that a
-    launcher starts it again; it holds nothing that the last checkpoint has not. None: no limit.
+    """Inside the `with`, `alive` must be called at least every `timeout` seconds (None: no limit).
 
-    Ranks wait for each other in every step, so that one which hangs has all of them written and ended. One that was
-    suspended writes nothing, and the others tell.
+    Otherwise this process writes the stacks of all its threads to `logs/stacks-rank-R.txt`, calls `failed` with the
+    reason, and exits with code 1, so that a launcher starts it again. Ranks wait for each other in every step: if one
+    hangs, all write and exit. A suspended rank writes nothing, and the others name it.
     """
 
     def __init__(self, timeout: float | None, logs: Path, rank: int, failed: Callable[[str], None]):
@@ -33,7 +32,7 @@ class Watchdog:
         self._count, self._done = 0, threading.Event()
 
     def alive(self) -> None:
-        """There was progress. Costs nothing."""
+        """There was progress."""
         self._count += 1
 
     def __enter__(self) -> Watchdog:
@@ -55,14 +54,14 @@ class Watchdog:
         _remove_if_empty(self._path)
 
     def _arm(self) -> None:
-        """A process whose interpreter is held by native code cannot run our thread; faulthandler's is no Python. It
-        only writes: it cannot tell a hang from a process that was suspended."""
+        # Native code may hold the interpreter, and then our thread cannot run; faulthandler's needs no interpreter. It
+        # only writes, because it cannot tell a hang from a suspended process.
         faulthandler.dump_traceback_later(self._timeout + _NATIVE_S, file=self._file)
 
     def _watch(self) -> None:
         seen, idle, turn = self._count, 0.0, min(1.0, self._timeout / 10)
         while not self._done.wait(turn):
-            # Turns are counted, not the clock: while a process is suspended, it is not idle.
+            # Count turns, not the clock: a suspended process is not idle.
             idle += turn
             if self._count != seen:
                 seen, idle = self._count, 0.0
@@ -73,7 +72,7 @@ class Watchdog:
     def _end(self) -> None:
         faulthandler.cancel_dump_traceback_later()
         faulthandler.dump_traceback(file=self._file)
-        # Nobody may be reading, and the disk may be what hangs: nothing of this must hold up the end.
+        # The console or the disk may be what hangs: the report must not delay the exit.
         teller = threading.Thread(target=self._tell, daemon=True)
         teller.start()
         teller.join(_END_S)
@@ -93,9 +92,9 @@ class Watchdog:
         self._failed(reason)
 
     def _silent(self) -> list[int]:
-        """The ranks that have not written their stacks, of those whose files are to be seen here; none is left empty.
+        """The ranks on this file system that have not written their stacks. Deletes their empty files.
 
-        Files of earlier hangs stay: what is older than this hang is not of it, by the file system's clock.
+        A file older than this hang, by the file system's clock, is of an earlier one.
         """
         end = time.monotonic() + _OTHERS_S
         began = self._path.stat().st_mtime - self._timeout

@@ -37,8 +37,7 @@ METADATA = {
 def load_checkpoint(directory: Path, step: int, engine: Engine, random_states: bool = True) -> dict[str, Any]:
     """Load checkpoint `step` into the engine and the random states; returns its `progress`. All ranks call.
 
-    Files are taken as they are: `integrity.newest_whole_checkpoint` has compared their hashes. Raises UserError where
-    they hold more than data.
+    Does not compare hashes: `integrity.newest_whole_checkpoint` did. Raises UserError if files hold more than data.
     """
     path = checkpoint_path(directory, step)
     check_index(path)
@@ -56,7 +55,7 @@ def load_checkpoint(directory: Path, step: int, engine: Engine, random_states: b
 
 @contextlib.contextmanager
 def _own_failures() -> Iterator[None]:
-    """torch wraps what went wrong on each rank."""
+    """Inside, torch's wrapper of the ranks' errors is taken off an UnpicklingError."""
     try:
         yield
     except CheckpointException as error:
@@ -67,8 +66,8 @@ def _own_failures() -> Iterator[None]:
 
 
 def go_back(directory: Path, before: int, engine: Engine) -> dict[str, Any] | None:
-    """Load the newest whole checkpoint of a step less than `before`, and delete those after it; returns its
-    `progress`, None where there is none: then nothing has changed. All ranks call."""
+    """Load the newest whole checkpoint of a step less than `before` and delete those after it; returns its `progress`.
+    None if there is none; then nothing has changed. All ranks call."""
     try:
         step = newest_whole_checkpoint(directory, before)
     except UserError:  # damaged, all of them
@@ -83,7 +82,7 @@ def go_back(directory: Path, before: int, engine: Engine) -> dict[str, Any] | No
 
 
 def sharded_state(engine: Engine, is_loading: bool, saved_ranks: int | None = None) -> dict[str, Any]:
-    """What this rank saves, or wants to load: model, optimizer and random states."""
+    """This rank's model, optimizer and random states, to save or to load."""
     processes = engine.processes
     # What is stored goes by global names; in which chunk of which stage a layer is does not matter.
     metadata = dict(METADATA)  # Megatron puts its process groups into it

@@ -1,4 +1,4 @@
-"""The training loop, from top to bottom: step, look at it, log, validate, save, stop."""
+"""The training loop: step, guard, log, validate, save, stop."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from qwen_shared.training.saving import Saver
 
 
 class Batches(Protocol):
-    """What the loop asks of data: a pure function of a batch's number, which is its step's. Numbers after the last
-    step are spare (see `guards`)."""
+    """Data as a pure function of a batch's number, which is its step's. Numbers after the last step are spare (see
+    `guards`)."""
 
     def micro_batches(self, number: int, /) -> Iterator[MicroBatch]: ...
 
@@ -38,7 +38,7 @@ class Log(Protocol):
 
 @dataclass(frozen=True)
 class Hooks:
-    """What happens at intervals, given by the job: `validate(step, final)` and `saved(step)`."""
+    """The job's part at intervals: `validate(step, final)` and `saved(step)`."""
 
     validate: Callable[[int, bool], dict[str, float]]
     saved: Callable[[int], None]
@@ -56,11 +56,11 @@ def train(
     padded_vocab_size: int,
     progress: dict[str, Any] | None = None,
 ) -> None:
-    """Train from `start_step` (a checkpoint's, whose `progress` this is, or 0) to the last step. `rate` is the
-    learning rate of a step.
+    """Train from `start_step` (0, or a checkpoint's, with its `progress`) to the last step. `rate` is the learning rate
+    of a step.
 
-    Raises Stopped after a signal, with everything saved, and FloatingPointError where the loss or the gradient is
-    no longer finite, step after step: the last checkpoint is from before.
+    Raises Stopped after a signal, with everything saved, and FloatingPointError if loss or gradient stay non-finite
+    step after step; the last checkpoint is from before.
     """
     steps, interval = recipe.training.steps, recipe.checkpoint.interval
     flops = flops_per_token(recipe.model, padded_vocab_size, recipe.data.seq_length)
@@ -71,7 +71,7 @@ def train(
     guards.load_state((progress or {}).get("guards", {}))
 
     def settle(wait: bool, tell: bool = True) -> None:
-        """What follows a checkpoint once it is whole."""
+        """Prune and report once a checkpoint is whole."""
         saved = saver.finish(wait)
         if saved is not None:
             if engine.processes.rank == 0:
@@ -80,12 +80,12 @@ def train(
                 hooks.saved(saved)
 
     def go_back_from(step: int, loss: float) -> int | None:
-        """Undo steps whose samples may have made the loss jump; returns the step the run is at then, None for none."""
+        """Undo steps whose samples may have made the loss jump; returns the step to go on after, or None."""
         suspect = guards.first_suspect(step)
         if suspect is None:
             return None
         settle(wait=True)
-        # From before the suspects, if that is still there.
+        # From before the suspects, if such a checkpoint is still there.
         found = go_back(checkpoints, suspect, engine) or go_back(checkpoints, step, engine)
         if found is None:
             guards.accept_level(step, "with no checkpoint to go back to")
@@ -98,7 +98,7 @@ def train(
     step = start_step
     with StopRequest() as stop:
         if step < steps:
-            saver.check_room(min(steps, (step // interval + 1) * interval))  # rather now than hours later
+            saver.check_room(min(steps, (step // interval + 1) * interval))  # fail now, not hours later
         while step < steps:
             step += 1
             faults.reach("training", step)
@@ -136,7 +136,7 @@ def train(
             if validating or guards.last_step_skipped or step % recipe.tracking.log_interval == 0:
                 tracker.log(step, {**metrics, "data/samples": batches.digest(number)})
 
-            # A validation may have taken long: what was asked since is heard now, not a step later.
+            # A validation may take long: ask for signals again.
             stopping = step < steps and (stop.agreed() if validating else reports.stop)
             if (step % interval == 0 and not guards.last_step_skipped) or step == steps or stopping:
                 settle(wait=True)

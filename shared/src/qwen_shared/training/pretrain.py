@@ -1,4 +1,4 @@
-"""Pretraining: packed text, and bits per byte of text held out."""
+"""Pretraining: packed text, validated by bits per byte of held-out text."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from qwen_shared.training.validation import validate
 
 @dataclass(frozen=True)
 class Corpus:
-    """Sources of one kind: their share of what is trained on, and held-out text of their own."""
+    """Sources of one kind, with a share of the training data and held-out text of their own."""
 
     name: str
     data: TrainingData
@@ -94,7 +94,7 @@ class _Pretraining:
         return Work(batches, validate, self._describe(prepared), self._say_results, prompts=prompts, results=results)
 
     def _blend(self, prepared: _PreparedCorpora, tokenizer: Tokenizer) -> BlendedDataset:
-        """All sources as streams of samples, each corpus with its share, divided in it by the sources' weights."""
+        """All sources; each corpus has its share, divided by its sources' weights."""
         streams, weights = [], []
         for corpus, sources in zip(self.corpora, prepared.each, strict=True):
             whole = sum(source.weight for source in sources)
@@ -132,7 +132,7 @@ class _Pretraining:
 
 
 class _HeldOut:
-    """What a corpus holds out, all of it and a part for validation at intervals."""
+    """The held-out text of a corpus, whole, and a part of it for validation at intervals."""
 
     def __init__(
         self,
