@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from qwen_shared.evaluation.task import Style
-from qwen_shared.run import Manifest
-from qwen_shared.run.manifest import MANIFEST
+from qwen_shared.run.manifest import RECIPE, is_chat_run
 
 
 def style_of(prompt: Literal["auto", "chat", "base"], directory: Path, run_dir: Path | None) -> Style:
@@ -18,8 +17,8 @@ def style_of(prompt: Literal["auto", "chat", "base"], directory: Path, run_dir: 
     """
     if prompt != "auto":
         return prompt
-    if run_dir and (run_dir / MANIFEST).is_file():
-        return "base" if Manifest.read(run_dir).kind.endswith("-pretrain") else "chat"
+    if run_dir and (run_dir / RECIPE).is_file():
+        return "chat" if is_chat_run(run_dir) else "base"
     return "chat" if _has_template(directory) else "base"
 
 

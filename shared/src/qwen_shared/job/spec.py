@@ -20,6 +20,6 @@ class RunSpec[R: RunRecipe]:
     recipe: R
     layout: Layout
     run_dir: Path
-    command: str  # "qwen-base pretrain", for the manifest and for messages
+    command: str  # program and verb, for the manifest and messages
     kind: str
     parent: ParentModel | None = None  # None: random weights

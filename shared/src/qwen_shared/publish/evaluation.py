@@ -127,7 +127,7 @@ def by_length(checkpoint: Checkpoint) -> dict[str, dict[str, float]]:
 
 
 def _older(report: dict[str, Any]) -> dict[str, Any]:
-    """A report of `qwen-base evaluate` up to version 0.1, in today's shape."""
+    """A report on held-out text in the shape of before version 0.2, in today's."""
     if "lengths" not in report:
         return {}
     task = {"place": ", ".join(report["sources"]), "metrics": {"bytes": report["bytes"]}}
