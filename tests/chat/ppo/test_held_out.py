@@ -2,7 +2,7 @@
 
 import pytest
 
-from qwen_chat.ppo.held_out import figures, gains, read_answers, write_answers
+from qwen_chat.ppo.held_out import gains, metrics, read_answers, write_answers
 
 
 def test_gains_are_paired():
@@ -11,7 +11,7 @@ def test_gains_are_paired():
     found = gains(before, after, ["reward"])
     assert found["gain/reward"] == pytest.approx(1.0)
     assert found["gain/reward_low"] == pytest.approx(found["gain/reward_high"])  # every one by the same
-    assert found["gain_sd/reward"] == pytest.approx(1.0 / figures(before, ["reward"])["val/reward_std"])
+    assert found["gain_sd/reward"] == pytest.approx(1.0 / metrics(before, ["reward"])["val/reward_std"])
 
 
 def test_answers_with_any_separator_come_back(tmp_path):

@@ -28,6 +28,10 @@ def recipe_of(sources, **data) -> RewardRecipe:
     )
 
 
+def load(recipe: RewardRecipe):
+    return load_pairs(recipe.data, recipe.pairs, recipe.seed, TOKENIZER, "finetune")
+
+
 def write(path, rows):
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return str(path)
@@ -40,23 +44,23 @@ def question(ids) -> str:
 def test_no_prompt_is_on_both_sides(tmp_path):
     rows = [{"prompt": f"Question {i % 40}", "chosen": f"yes {i}", "rejected": f"no {i}"} for i in range(200)]
     path = write(tmp_path / "a.jsonl", rows)
-    found = load_pairs(recipe_of([path], validation_fraction=0.3), "finetune", TOKENIZER)
+    found = load(recipe_of([path], validation_fraction=0.3))
     assert len(found.train) + len(found.held_out) == 200
     sides = [{question(pair.chosen) for pair in side} for side in (found.train, found.held_out)]
     assert 4 <= len(sides[1]) <= 20
     assert not sides[0] & sides[1]
     assert len(found.held_out) == 5 * len(sides[1])
-    few = load_pairs(recipe_of([path], validation_fraction=0.3, validation_max_bytes=100), "finetune", TOKENIZER)
+    few = load(recipe_of([path], validation_fraction=0.3, validation_max_bytes=100))
     assert len({question(pair.chosen) for pair in few.held_out}) == 1
-    some = load_pairs(recipe_of([path], validation_fraction=1e-9), "finetune", TOKENIZER)
+    some = load(recipe_of([path], validation_fraction=1e-9))
     assert len({question(pair.chosen) for pair in some.held_out}) == 1
 
 
 def test_pairs_made_here_come_with_tags_and_reasons():
-    found = load_pairs(recipe_of("pairs"), "finetune", TOKENIZER)
+    found = load(recipe_of("pairs"))
     assert (len(found.train), len(found.held_out)) == (60, 20)
     assert all(pair.tag and pair.reason for pair in found.held_out)
-    again = load_pairs(recipe_of("pairs"), "finetune", TOKENIZER)
+    again = load(recipe_of("pairs"))
     assert again.digest() == found.digest()
     again.train[0], again.train[1] = again.train[1], again.train[0]
     assert again.digest() != found.digest()
@@ -118,11 +122,11 @@ def test_dropped_pairs_are_counted_and_too_many_are_refused(tmp_path):
     rows = [{"prompt": f"q {i}", "chosen": "yes", "rejected": "no"} for i in range(50)]
     rows += [{"prompt": "same", "chosen": "a", "rejected": "a"}]
     rows += [{"prompt": "long", "chosen": "word " * 300, "rejected": "a"}]
-    found = load_pairs(recipe_of(write(tmp_path / "a.jsonl", rows)), "finetune", TOKENIZER)
+    found = load(recipe_of(write(tmp_path / "a.jsonl", rows)))
     counts = found.counts
     assert (counts.pairs, counts.identical, counts.too_long) == (52, 1, 1)
     with pytest.raises(UserError, match="1 of 51 pairs are longer than data"):
-        load_pairs(recipe_of(str(tmp_path / "a.jsonl"), max_dropped_share=0.01), "finetune", TOKENIZER)
+        load(recipe_of(str(tmp_path / "a.jsonl"), max_dropped_share=0.01))
 
 
 def test_no_tag_has_more_than_its_share():
@@ -144,4 +148,4 @@ def test_a_broken_line_is_named(tmp_path):
         tmp_path / "a.jsonl", [{"prompt": "q", "chosen": "a", "rejected": "b"}, {"prompt": "q", "chosen": "a"}]
     )
     with pytest.raises(UserError, match=r"a\.jsonl line 2: key 'rejected' is missing"):
-        load_pairs(recipe_of(path), "finetune", TOKENIZER)
+        load(recipe_of(path))

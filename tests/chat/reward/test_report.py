@@ -6,30 +6,30 @@ import math
 import datasets
 import pytest
 
-from qwen_chat.reward.report import calibration, correlation, length_metrics, pair_figures, report
+from qwen_chat.reward.report import calibration, correlation, length_metrics, pair_metrics, report
 from qwen_shared.evaluation.metrics import wilson
 from qwen_shared.tokenizer import load_tokenizer
 
 
 def test_metrics_of_pairs():
-    found = pair_figures([2.0, 0.0, 1.0, 1.0], [0.0, 1.0, 1.0, -1.0])
+    found = pair_metrics([2.0, 0.0, 1.0, 1.0], [0.0, 1.0, 1.0, -1.0])
     margins = [2.0, -1.0, 0.0, 2.0]
     assert found["accuracy"] == 2.5 / 4
     assert (found["accuracy_low"], found["accuracy_high"]) == wilson(2.5, 4)
     assert found["margin"] == pytest.approx(sum(margins) / 4)
     losses = [-math.log(1 / (1 + math.exp(-margin))) for margin in margins]
     assert found["loss"] == pytest.approx(sum(losses) / 4)
-    assert pair_figures([1e6], [-1e6])["loss"] == 0.0
-    assert pair_figures([-1e6], [1e6])["loss"] == 2e6
+    assert pair_metrics([1e6], [-1e6])["loss"] == 0.0
+    assert pair_metrics([-1e6], [1e6])["loss"] == 2e6
 
 
 def test_calibration_compares_confidence_with_accuracy():
     sure = math.log(0.75 / 0.25)  # sigmoid: 0.75
     bins = calibration([sure, sure, sure, -sure, 0.01])
     assert [(b.pairs, round(b.confidence, 2), b.accuracy) for b in bins] == [(1, 0.5, 1.0), (4, 0.75, 0.75)]
-    found = pair_figures([sure] * 4, [0, 0, 0, 2 * sure])
+    found = pair_metrics([sure] * 4, [0, 0, 0, 2 * sure])
     assert found["calibration_error"] == pytest.approx(0.0, abs=1e-9)
-    wrong = pair_figures([-10.0] * 3, [0.0] * 3)
+    wrong = pair_metrics([-10.0] * 3, [0.0] * 3)
     assert wrong["calibration_error"] == pytest.approx(1.0, abs=1e-4)
 
 

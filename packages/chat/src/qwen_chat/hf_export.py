@@ -1,4 +1,4 @@
-"""A model in Hugging Face form into the run's export, with proof."""
+"""Exports a model in Hugging Face form, with proof."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class SavedTokenizer(Protocol):
 
 
 def export_hf(model: PreTrainedModel, tokenizer: SavedTokenizer, run_dir: Path, step: int) -> None:
-    """Write RUN/export from a whole model, and prove it: every tensor comes back bit-equal, with the same outputs.
+    """Writes RUN/export and proves it: every tensor reads back bit-equal, with the same outputs. Rank 0 only.
 
-    Rank 0 calls this. Raises RuntimeError if the proof fails; the run's last export then stays as it was.
+    Raises RuntimeError if the proof fails; the last export then stays.
     """
     target = run_dir / "export"
     temporary = target.with_name(".export.writing")
@@ -37,7 +37,7 @@ def export_hf(model: PreTrainedModel, tokenizer: SavedTokenizer, run_dir: Path, 
     model.save_pretrained(temporary, max_shard_size=_SHARD_BYTES)
     tokenizer.save_hf(temporary)
     for path in temporary.iterdir():
-        path.chmod(0o644)  # safetensors makes files that only their owner reads
+        path.chmod(0o644)  # safetensors makes files private
     certificate = {"checkpoint": f"step-{step:08d}", "step": step} | _prove(model, temporary, tokenizer)
     (temporary / "certificate.json").write_text(json.dumps(certificate, indent=2) + "\n")
     replace_directory(temporary, target)

@@ -8,9 +8,9 @@ from qwen_chat.ppo.recipe import Alarms
 class AlarmBell:
     """Returns new warnings. Its state is part of a checkpoint."""
 
-    def __init__(self, limits: Alarms, watched: str | None):
-        """`watched`: the name of the held-out reward."""
-        self._limits, self._watched = limits, watched
+    def __init__(self, limits: Alarms, held_out_reward: str | None):
+        """`held_out_reward`: the name of the held-out reward."""
+        self._limits, self._held_out_reward = limits, held_out_reward
         self._state: dict[str, float] = {}
         self._said: list[str] = []
 
@@ -30,19 +30,19 @@ class AlarmBell:
 
     def held_out(self, metrics: dict[str, float]) -> list[str]:
         """After an evaluation on held-out prompts."""
-        if self._watched is None:
+        if self._held_out_reward is None:
             return []
-        reward, watched = metrics["val/reward"], metrics[f"val/{self._watched}"]
-        best = self._state.setdefault("best", watched)
-        spread = self._state.setdefault("spread", metrics[f"val/{self._watched}_std"])
+        reward, held_out_reward = metrics["val/reward"], metrics[f"val/{self._held_out_reward}"]
+        best = self._state.setdefault("best", held_out_reward)
+        spread = self._state.setdefault("spread", metrics[f"val/{self._held_out_reward}_std"])
         at_best = self._state.setdefault("reward_at_best", reward)
-        if watched > best:
-            self._state |= {"best": watched, "reward_at_best": reward}
-        elif reward > at_best and best - watched > self._limits.divergence * spread:
+        if held_out_reward > best:
+            self._state |= {"best": held_out_reward, "reward_at_best": reward}
+        elif reward > at_best and best - held_out_reward > self._limits.divergence * spread:
             return self._once(
                 "divergence",
-                f"the reward rises ({at_best:.3f} to {reward:.3f}) while {self._watched} falls ({best:.3f} to "
-                f"{watched:.3f}) on held-out prompts: the policy exploits the reward",
+                f"the reward rises ({at_best:.3f} to {reward:.3f}) while {self._held_out_reward} falls ({best:.3f} to "
+                f"{held_out_reward:.3f}) on held-out prompts: the policy exploits the reward",
             )
         return []
 

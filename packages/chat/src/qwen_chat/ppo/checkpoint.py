@@ -1,5 +1,4 @@
-"""Everything that a run needs to go on exactly where it was, in one directory that is there whole or not at all, with
-the hashes of its files."""
+"""Checkpoints of PPO: engines and states in one directory with hashes, which appears whole."""
 
 from __future__ import annotations
 
@@ -30,9 +29,8 @@ class Stateful(Protocol):
 
 
 def save(run: Run[PpoRecipe], step: int, engines: list[Engine], states: dict[str, Stateful]) -> None:
-    """Every rank calls this. Deletes the checkpoints that the recipe does not keep.
-
-    Raises UserError if the disk does not take it.
+    """A collective call. Deletes the checkpoints that the recipe does not keep. Raises UserError if the
+    disk refuses.
     """
     directory = run.checkpoints
     target, temporary = checkpoint_path(directory, step), writing_path(directory, step)
@@ -62,7 +60,7 @@ def _write(temporary: Path, engines: list[Engine], states: dict[str, Stateful], 
 
 
 def load(directory: Path, step: int, engines: list[Engine], states: dict[str, Stateful], world_size: int) -> None:
-    """Raises UserError if the engines' files hold more than data, or are those of another number of processes."""
+    """Raises UserError if the files hold more than data, or if they are sharded for another number of processes."""
     source = checkpoint_path(directory, step)
     state = json.loads((source / _STATE).read_text())
     if any(engine.sharded for engine in engines):

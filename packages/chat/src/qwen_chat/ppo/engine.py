@@ -12,11 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from qwen_chat.deepspeed_config import know_states
-from qwen_chat.ppo.recipe import Learner
 from qwen_shared.backend import device
 from qwen_shared.log import say
+from qwen_shared.recipe.schema import Optimizer
 
 Groups = list[dict[str, Any]]  # torch's parameter groups
+Config = Callable[..., dict[str, Any]]  # makes DeepSpeed's settings
 
 
 class Engine(Protocol):
@@ -40,15 +41,20 @@ class Engine(Protocol):
 
 
 def make_engine(
-    module: nn.Module, groups: Groups, learner: Learner, precision: str, config: Callable[..., dict] | None, name: str
+    module: nn.Module,
+    groups: Groups,
+    settings: Optimizer,
+    precision: str,
+    config: Callable[..., dict] | None,
+    name: str,
 ) -> Engine:
-    """`config` makes DeepSpeed's settings; None: torch alone. `name` names the files."""
+    """`config` None: torch alone. `name` names the files."""
     optimizer = torch.optim.AdamW(
-        groups, betas=(learner.beta1, learner.beta2), eps=learner.eps, weight_decay=learner.weight_decay
+        groups, betas=(settings.beta1, settings.beta2), eps=settings.eps, weight_decay=settings.weight_decay
     )
     if config is None:
-        return TorchEngine(module, optimizer, learner.clip_grad, precision, name)
-    return DeepSpeedEngine(module, optimizer, config(clip_grad=learner.clip_grad), name)
+        return TorchEngine(module, optimizer, settings.clip_grad, precision, name)
+    return DeepSpeedEngine(module, optimizer, config(clip_grad=settings.clip_grad), name)
 
 
 def autocast(precision: str) -> torch.autocast:
@@ -138,7 +144,7 @@ class DeepSpeedEngine:
             raise RuntimeError(f"{directory}: no DeepSpeed checkpoint of the {self._name}")
 
 
-def frozen(module: nn.Module, config: Callable[..., dict] | None) -> nn.Module:
+def frozen(module: nn.Module, config: Config | None) -> nn.Module:
     """A model without gradients, sharded under ZeRO 3."""
     module = module.eval().requires_grad_(False)
     settings = config() if config else {}

@@ -55,7 +55,7 @@ class HeldOutPrompts:
         return ["reward", *self.functions]
 
 
-def figures(rows: list[Row], measures: list[str]) -> dict[str, float]:
+def metrics(rows: list[Row], measures: list[str]) -> dict[str, float]:
     """Means under val/…, and deviations of scores."""
     found = {f"val/{name}": fmean(row[name] for row in rows) for name in (*measures, "ended", "tokens")}
     return found | {f"val/{name}_std": pstdev(row[name] for row in rows) for name in measures}

@@ -1,4 +1,4 @@
-"""`qwen-chat ppo`: a chat model learns what a reward model, or reward functions, prefer."""
+"""`qwen-chat ppo`: trains a chat model on a reward model or reward functions."""
 
 from __future__ import annotations
 

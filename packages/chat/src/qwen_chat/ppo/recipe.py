@@ -14,6 +14,7 @@ from qwen_shared.recipe.schema import (
     Flag,
     Model,
     Number,
+    Optimizer,
     Parallel,
     Positive,
     Section,
@@ -116,23 +117,18 @@ class Lora(Section):
     bits: Literal[4, 8] | None = Field(None, description="quantise the frozen weights (QLoRA; needs bitsandbytes)")
 
 
-class Learner(Section):
-    """A model trained with AdamW at a constant rate."""
-
+class ConstantAdamW(Optimizer):
     lr: Number = Field(gt=0.0)
-    beta1: Number = Field(0.9, ge=0.0, lt=1.0)
-    beta2: Number = Field(0.95, ge=0.0, lt=1.0)
-    eps: Number = Field(1e-8, gt=0.0)
     weight_decay: Number = Field(0.0, ge=0.0)
     clip_grad: Number = Field(1.0, gt=0.0, description="global norm")
 
 
-class Policy(Learner):
+class Policy(ConstantAdamW):
     lr: Number = Field(1e-6, gt=0.0, description="report, section 3.2.2")
     lora: Lora | None = None
 
 
-class Value(Learner):
+class Value(ConstantAdamW):
     lr: Number = Field(5e-6, gt=0.0, description="report, section 3.2.2")
     init: Literal["reward", "policy"] = Field(
         "reward", description="whose trunk it starts from; always the policy's if there is no reward model"

@@ -1,4 +1,4 @@
-"""A PPO run: prompts, the four models, the steps, and the gain on held-out prompts."""
+"""A PPO run: prompts, four models, steps, and the gain on held-out prompts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ from qwen_chat.ppo import checkpoint
 from qwen_chat.ppo.alarms import AlarmBell
 from qwen_chat.ppo.checkpoint import Stateful
 from qwen_chat.ppo.engine import Engine, frozen, make_engine
-from qwen_chat.ppo.held_out import HeldOutPrompts, Row, figures, gains, read_answers, write_answers
+from qwen_chat.ppo.held_out import HeldOutPrompts, Row, gains, read_answers, write_answers
+from qwen_chat.ppo.held_out import metrics as held_out_metrics
 from qwen_chat.ppo.models import PolicyModel, ValueModel, load_policy, value_of, without_adapters
 from qwen_chat.ppo.prompts import Query, load_queries
 from qwen_chat.ppo.recipe import PpoRecipe, Pretraining
@@ -54,14 +55,14 @@ _BEFORE, _AFTER = "evaluation-before/answers.jsonl", "evaluation/answers.jsonl"
 class PpoData:
     train: list[Query]
     held_out: list[Query]
-    pretraining: list[PreparedSource]  # text for the pretraining gradient, if the recipe has it
+    pretraining: list[PreparedSource]  # text for the pretraining gradient
 
 
 @dataclass(frozen=True)
 class PpoJob:
     recipe: PpoRecipe
     reward: Path | None  # the reward model's directory
-    needs_parent = True  # the reference model, and what is below adapters
+    needs_parent = True  # the reference
 
     def prepare(self, run: Run) -> PpoData:
         recipe, text = self.recipe, []
@@ -97,8 +98,6 @@ class PpoJob:
 
 
 class _PpoRun:
-    """The models of a run, put together; then `train` does what is left of it."""
-
     def __init__(self, run: Run[PpoRecipe], data: PpoData, reward: Path | None):
         self._run, self._recipe = run, run.recipe
         recipe = self._recipe
@@ -113,8 +112,8 @@ class _PpoRun:
         settings = recipe.pretraining
         pretraining = self._pretraining(settings, data.pretraining) if settings else None
         self._trainer = Trainer(recipe, models, data.train, run.rank, run.world_size, run.precision, pretraining)
-        watched = recipe.reward.held_out
-        names = dict.fromkeys([*([watched] if watched else []), *recipe.evaluation.functions])
+        held_out_reward = recipe.reward.held_out
+        names = dict.fromkeys([*([held_out_reward] if held_out_reward else []), *recipe.evaluation.functions])
         self._held_out = HeldOutPrompts(
             _spread(data.held_out, recipe.evaluation.prompts),
             models.scorer,
@@ -123,7 +122,7 @@ class _PpoRun:
             run.rank,
             run.world_size,
         )
-        self._bell = AlarmBell(recipe.alarms, watched)
+        self._bell = AlarmBell(recipe.alarms, held_out_reward)
 
     def train(self) -> None:
         recipe, run, trainer, done = self._recipe, self._run, self._trainer, self._run.resume_step
@@ -135,20 +134,20 @@ class _PpoRun:
         if before is None:
             say(f"asking {len(self._held_out.queries):,} held-out prompts before the first step")
             before = self._answers(_BEFORE)
-            self._bell.held_out(figures(before, self._held_out.measures))
-        # If only the export is left, the answers of the last step are there.
+            self._bell.held_out(held_out_metrics(before, self._held_out.measures))
+        # If only the export is left, these are the answers of the last step.
         rows = (read_answers(run.run_dir / _AFTER) if done == recipe.training.steps else None) or before
         with run.training() as alive, StopRequest() as stop:
             trainer.alive = trainer.models.sampler.alive = alive
             for step in range(done + 1, recipe.training.steps + 1):
                 metrics = trainer.step(step)
                 if not all(math.isfinite(metrics[f"ppo/{name}"]) for name in ("policy_loss", "value_loss", "reward")):
-                    raise FloatingPointError(f"step {step}: a loss or a reward is no number any more")
+                    raise FloatingPointError(f"step {step}: a loss or a reward is not finite")
                 last, stopping = step == recipe.training.steps, stop.agreed()
                 alarms = self._bell.step(metrics)
                 if step % recipe.evaluation.interval == 0 or last:
                     rows = self._answers(_AFTER)
-                    found = figures(rows, self._held_out.measures)
+                    found = held_out_metrics(rows, self._held_out.measures)
                     metrics |= found
                     alarms += self._bell.held_out(found)
                 tracker.log(step, metrics)
@@ -178,7 +177,7 @@ class _PpoRun:
                 merged = lm.merge_and_unload() if isinstance(lm, PeftModel) else lm
                 assert isinstance(merged, PreTrainedModel)
                 export_hf(merged, self._tokenizer, run.run_dir, self._recipe.training.steps)
-        first, now = figures(before, measures), figures(after, measures)
+        first, now = held_out_metrics(before, measures), held_out_metrics(after, measures)
         results = {f"before/{name}": value for name, value in first.items()} | now | gains(before, after, measures)
         results |= {"seconds": run.tracker.seconds, "peak_memory_bytes": peak_memory_bytes()}
         run.keep_results(results)
@@ -192,7 +191,7 @@ class _PpoRun:
             return None
         model = load_reward_model(directory)
         if load_tokenizer(str(directory)).fingerprint != self._tokenizer.fingerprint:
-            raise UserError(f"reward.model={directory}: another tokenizer than the policy's; it reads ids")
+            raise UserError(f"reward.model={directory}: its tokenizer is not the policy's")
         return model
 
     def _models(self, reward: RewardModel | None) -> Models:
@@ -209,8 +208,8 @@ class _PpoRun:
         else:
             reference = frozen(PolicyModel(load_policy(start, torch.float32)), config)
         functions = [(f.name, f.weight, find_function(f.name, "reward.functions")) for f in recipe.reward.functions]
-        watched = recipe.reward.held_out
-        held_out = (watched, find_function(watched, "reward.held_out")) if watched else None
+        held_out_reward = recipe.reward.held_out
+        held_out = (held_out_reward, find_function(held_out_reward, "reward.held_out")) if held_out_reward else None
         return Models(
             policy_engine,
             None if recipe.value.share_trunk else self._value(reward, config),
@@ -220,7 +219,7 @@ class _PpoRun:
         )
 
     def _sampler(self, lm: torch.nn.Module, alone: bool) -> Sampler | VllmSampler:
-        plain = self._recipe.policy.lora is None  # weights under adapters are not the policy's
+        plain = self._recipe.policy.lora is None  # with adapters, the weights alone are not the policy
         share = self._recipe.generation.vllm_memory
         if plain and share and vllm_backend.available():
             return VllmSampler(lm, self._tokenizer, self._parent_dir, share)
@@ -250,13 +249,13 @@ class _PpoRun:
         return reference
 
     def _deepspeed(self) -> Callable[..., dict] | None:
-        """How DeepSpeed's settings are made; None where torch alone will do."""
+        """Makes DeepSpeed's settings; None if torch alone will do."""
         recipe = self._recipe
         if recipe.deepspeed is None and self._run.world_size == 1:
             return None
         name, precision = recipe.deepspeed or "zero0", self._run.precision
         if name.startswith("zero") and self._run.world_size == 1 and not torch.cuda.is_available():
-            return None  # one process has nobody to divide with
+            return None  # nothing to shard
 
         def config(clip_grad: float = 0.0) -> dict[str, Any]:
             return deepspeed_config.load_config(name, recipe.training.micro_batch_size, 1, clip_grad, precision)
@@ -288,13 +287,13 @@ def _describe_reward(directory: Path) -> Parent:
 
 
 def _spread(queries: list[Query], count: int) -> list[Query]:
-    """At most `count`, from all over: kinds of prompts may stand together."""
+    """At most `count`, evenly spaced: kinds of prompts may be grouped."""
     count = min(count, len(queries))
     return [queries[i * len(queries) // count] for i in range(count)]
 
 
 def _shown(before: list[Row], now: list[Row], count: int) -> list[dict[str, Any]]:
-    """Some answers beside those of before, with their rewards."""
+    """Some answers beside those before training, with rewards."""
     every = max(1, len(now) // count)
     return [
         {

@@ -1,4 +1,4 @@
-"""`qwen-chat reward`: a base model learns which of two answers is preferred, in one stage or two."""
+"""`qwen-chat reward`: trains a reward model on pairs of answers, in one stage or two."""
 
 from __future__ import annotations
 

@@ -1,26 +1,25 @@
-"""The rendered pairs of a run, in RUN/pairs, where every rank finds them."""
+"""A run's rendered pairs, in RUN/pairs, for every rank and for resuming."""
 
 from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from datasets import Dataset, Features, Sequence, Value, load_from_disk
 
-from qwen_chat.reward.pairs import EncodedPair, StagePairs, load_pairs
-from qwen_chat.reward.recipe import STAGES, RewardRecipe
+from qwen_chat.reward.pairs import EncodedPair, StagePairs
 from qwen_shared.files import replace_directory
 from qwen_shared.log import say
-from qwen_shared.tokenizer import load_tokenizer
 
 _META = "meta.json"
 
 
 class PairFiles:
-    """`counts` says of each stage how many pairs it has, by what became of them, and their hash."""
+    """`counts`: for each stage, how many pairs were used, cut and dropped, and their hash."""
 
     def __init__(self, run_dir: Path):
         self._directory = run_dir / "pairs"
@@ -31,14 +30,12 @@ class PairFiles:
         return (run_dir / "pairs" / _META).is_file()
 
     @classmethod
-    def write(cls, run_dir: Path, recipe: RewardRecipe) -> PairFiles:
-        """Raises UserError if a source cannot be read."""
-        target, tokenizer, meta = run_dir / "pairs", load_tokenizer(recipe.tokenizer), {}
+    def write(cls, run_dir: Path, pairs: Iterable[tuple[str, StagePairs]]) -> PairFiles:
+        target, meta = run_dir / "pairs", {}
         temporary = run_dir / ".pairs.writing"
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
-        for stage in STAGES[recipe.stage]:
-            found = load_pairs(recipe, stage, tokenizer)
+        for stage, found in pairs:
             for side in ("train", "held_out"):
                 _as_dataset(getattr(found, side)).save_to_disk(temporary / f"{stage}-{side}")
             sizes = {"train": len(found.train), "held_out": len(found.held_out), "sha256": found.digest()}
@@ -62,7 +59,7 @@ class PairFiles:
 def _describe(stage: str, found: StagePairs) -> str:
     counts = found.counts
     remarks = {
-        "with two answers that are the same": counts.identical,
+        "with equal answers": counts.identical,
         "too long": counts.too_long,
         "left out for the balance of tags": counts.balanced,
         "cut at the front": counts.cut,

@@ -13,7 +13,7 @@ from random import Random
 import numpy as np
 
 from qwen_chat.reward.preferences import Preference, preferences_of
-from qwen_chat.reward.recipe import PAIRS, Pairs, PreferenceSource, RewardData, RewardRecipe
+from qwen_chat.reward.recipe import PAIRS, Pairs, PreferenceData, PreferenceSource
 from qwen_shared.data.check import HF, source_files
 from qwen_shared.data.conversations import Messages
 from qwen_shared.data.rows import read_hf_rows, read_rows
@@ -61,14 +61,15 @@ class StagePairs:
         return found.hexdigest()
 
 
-def load_pairs(recipe: RewardRecipe, stage: str, tokenizer: Tokenizer) -> StagePairs:
-    """The pairs of stage pmp or finetune, in a fixed order. Raises UserError, naming file and line."""
-    data = recipe.data
+def load_pairs(data: PreferenceData, made: Pairs, seed: int, tokenizer: Tokenizer, stage: str) -> StagePairs:
+    """The pairs of `data.sources`, in a fixed order; `stage` is for messages. Raises UserError, naming
+    file and line.
+    """
     found = StagePairs()
     longest: list[int] = []
-    for source in data.pmp_sources if stage == "pmp" else data.sources:
+    for source in data.sources:
         train, held_out = list[EncodedPair](), list[EncodedPair]()
-        for preference, held in _split(data, source, recipe.pairs, recipe.seed):
+        for preference, held in _split(data, source, made, seed):
             found.counts.pairs += 1
             if preference.is_identical:
                 found.counts.identical += 1
@@ -85,7 +86,7 @@ def load_pairs(recipe: RewardRecipe, stage: str, tokenizer: Tokenizer) -> StageP
         found.train += train
         found.held_out += held_out
     _check_dropped(data, stage, found.counts, longest)
-    kept = balanced([pair.tag for pair in found.train], data.max_tag_share, recipe.seed)
+    kept = balanced([pair.tag for pair in found.train], data.max_tag_share, seed)
     found.counts.balanced = len(found.train) - len(kept)
     found.train = [found.train[i] for i in kept]
     if not found.train:
@@ -149,7 +150,7 @@ def balanced(tags: list[str | None], max_share: float, seed: int) -> list[int]:
 # ---- reading and dividing
 
 
-def _split(data: RewardData, source: PreferenceSource, made: Pairs, seed: int) -> Iterator[tuple[Preference, bool]]:
+def _split(data: PreferenceData, source: PreferenceSource, made: Pairs, seed: int) -> Iterator[tuple[Preference, bool]]:
     """(preference, held out?) by a hash of the prompt, up to `data.validation_max_bytes` of text; else the prompt with
     the lowest hash of at least two.
     """
@@ -184,7 +185,7 @@ def _embedded(settings: Pairs, seed: int) -> Iterator[tuple[Preference, bool]]:
             yield Preference(dialogues.prompt(pair.dialogue), chosen, rejected, pair.tag, pair.reason), held_out
 
 
-def _read(data: RewardData, source: PreferenceSource) -> Iterator[Preference]:
+def _read(data: PreferenceData, source: PreferenceSource) -> Iterator[Preference]:
     if source.path.startswith(HF):
         rows = read_hf_rows(source.path, source.config, source.split)
     else:
@@ -221,7 +222,7 @@ def _without_first_question(prompt: Messages) -> Messages | None:
     return [*system, *prompt[questions[1] :]] if len(questions) > 1 else None
 
 
-def _check_dropped(data: RewardData, stage: str, counts: Counts, longest: list[int]) -> None:
+def _check_dropped(data: PreferenceData, stage: str, counts: Counts, longest: list[int]) -> None:
     different = counts.pairs - counts.identical
     if not different:
         raise UserError(f"stage {stage}: all {counts.pairs:,} pairs have equal answers")

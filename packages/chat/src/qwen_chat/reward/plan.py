@@ -25,7 +25,10 @@ def plan_reward(invocation: Invocation[RewardRecipe]) -> TextPlan:
     saved = list_checkpoints(i.run_dir / "checkpoints")
     what = f"go on with {i.run_dir} after step {saved[-1]}" if saved else f"make {i.run_dir} from {i.parent}"
 
-    found = {name: load_pairs(recipe, name, tokenizer) for name in STAGES[recipe.stage]}
+    found = {
+        name: load_pairs(recipe.data.of(name), recipe.pairs, recipe.seed, tokenizer, name)
+        for name in STAGES[recipe.stage]
+    }
     batch = recipe.training.global_batch_size
     lines = {
         "model": f"{parameters:,} parameters: {model.num_layers} layers of {model.hidden_size}, "

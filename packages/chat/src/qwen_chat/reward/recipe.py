@@ -42,7 +42,7 @@ Sources = Annotated[
 ]
 
 
-class RewardData(TrainingData):
+class PreferenceData(TrainingData):
     """Prompts are held out with all their pairs."""
 
     builtin: ClassVar[tuple[str, ...]] = (PAIRS,)
@@ -51,7 +51,6 @@ class RewardData(TrainingData):
 
     seq_length: Positive = Field(description="tokens of a conversation; longer ones lose their first turns")
     sources: Sources = Field([], description="of stage finetune; a path alone is short for {path: …}")
-    pmp_sources: Sources = Field([], description="of stage pmp: many comparisons, of any quality")
     validation_fraction: Share = Field(0.05, description="of the prompts, with all their pairs")
     system: str | None = Field(None, description="for conversations without a system turn; default: the template's")
     max_pairs_per_prompt: Positive = Field(16, description="of a ranking or of scores; a random sample of more")
@@ -61,12 +60,19 @@ class RewardData(TrainingData):
     )
     max_dropped_share: Share = Field(0.05, description="refuse to train if more pairs are too long")
 
+
+class RewardData(PreferenceData):
+    pmp_sources: Sources = Field([], description="of stage pmp: many comparisons, of any quality")
+
     @property
     def parts(self) -> dict[str, TrainingData]:
         parts: dict[str, TrainingData] = {"sources": self} if self.sources else {}
         if self.pmp_sources:
-            parts["pmp_sources"] = self.model_copy(update={"sources": self.pmp_sources})
+            parts["pmp_sources"] = self.of("pmp")
         return parts
+
+    def of(self, stage: str) -> PreferenceData:
+        return self.model_copy(update={"sources": self.pmp_sources}) if stage == "pmp" else self
 
 
 class Pairs(Section):

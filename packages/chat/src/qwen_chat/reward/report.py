@@ -36,7 +36,7 @@ class Bin:
     accuracy: float
 
 
-def pair_figures(chosen: Sequence[float], rejected: Sequence[float]) -> dict[str, float]:
+def pair_metrics(chosen: Sequence[float], rejected: Sequence[float]) -> dict[str, float]:
     """Pairs; accuracy with its 95 % interval (a tie counts half); loss, -log sigmoid(margin); margin and its deviation;
     calibration_error over the bins of `calibration`.
     """
@@ -105,7 +105,7 @@ def report(
         _row(tokenizer, dict(zip(columns, values, strict=True)), a, b)
         for *values, a, b in zip(*columns.values(), chosen, rejected, strict=True)
     ]
-    metrics = pair_figures(chosen, rejected)
+    metrics = pair_metrics(chosen, rejected)
     metrics |= length_metrics(chosen, rejected, [(row["chosen_tokens"], row["rejected_tokens"]) for row in rows])
     groups = by_group(
         [{key: str(row[key]) for key in ("tag", "reason") if row[key] is not None} for row in rows],

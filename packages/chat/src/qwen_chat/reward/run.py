@@ -1,4 +1,4 @@
-"""A reward model's run: its stages on trl's trainer, then the export and the report on held-out pairs."""
+"""A run of a reward model: stages on trl, then the export and the report on held-out pairs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import datetime
 import json
 import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,8 +23,9 @@ from qwen_chat.reward.model import RewardModel, length_batches, load_module, rea
 from qwen_chat.reward.order import training_order
 from qwen_chat.reward.padding import PaddedBy, padding_id
 from qwen_chat.reward.pair_files import PairFiles
-from qwen_chat.reward.recipe import RewardRecipe
-from qwen_chat.reward.report import pair_figures, report
+from qwen_chat.reward.pairs import StagePairs, load_pairs
+from qwen_chat.reward.recipe import STAGES, RewardRecipe
+from qwen_chat.reward.report import pair_metrics, report
 from qwen_chat.reward.stages import Stage, stages_of
 from qwen_chat.reward.trainer import PROGRESS, StepCallback, arguments_of, make_trainer
 from qwen_shared.backend import Processes, device, peak_memory_bytes
@@ -36,7 +37,7 @@ from qwen_shared.run.paths import checkpoint_path, list_checkpoints
 from qwen_shared.run.saving import refusing_disk
 from qwen_shared.tokenizer import load_tokenizer
 
-_WRITING = ".writing"  # transformers writes its checkpoints there
+_WRITING = ".writing"  # for checkpoints of transformers
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,13 @@ class RewardJob:
         _quiet()
         exist = PairFiles.exist(run.run_dir)
         if run.rank == 0 and not (exist and list_checkpoints(run.checkpoints)):
-            return PairFiles.write(run.run_dir, self.recipe)
+            return PairFiles.write(run.run_dir, self._load_pairs())
         return PairFiles(run.run_dir)
+
+    def _load_pairs(self) -> Iterator[tuple[str, StagePairs]]:
+        recipe, tokenizer = self.recipe, load_tokenizer(self.recipe.tokenizer)
+        for stage in STAGES[recipe.stage]:
+            yield stage, load_pairs(recipe.data.of(stage), recipe.pairs, recipe.seed, tokenizer, stage)
 
     def data(self, prepared: PairFiles) -> list[dict[str, Any]]:
         return [{"name": stage, **about} for stage, about in prepared.counts.items()]
@@ -77,7 +83,7 @@ class RewardJob:
             return None
         if not torch.cuda.is_available():
             if run.world_size == 1:
-                say(f"deepspeed={recipe.deepspeed}: one process on a CPU has nobody to share with: left out")
+                say(f"deepspeed={recipe.deepspeed}: ignored: one process on a CPU has nothing to shard")
                 return None
             check_compiler()
         micro = recipe.training.micro_batch_size
@@ -94,7 +100,7 @@ class RewardJob:
         stop: StopRequest,
         alive: Callable[[], None],
     ) -> int:
-        """Train from step `done`; returns the last step of the stage. Raises Stopped after a signal."""
+        """Trains from step `done`; returns the last step of the stage. Raises Stopped after a signal."""
         recipe, training, pairs = self.recipe, self.recipe.training, files.train(stage.name)
         tokenizer = load_tokenizer(recipe.tokenizer)
         alive()
@@ -140,25 +146,25 @@ class RewardJob:
     def _validate(
         self, run: Run, module: PreTrainedModel, pad_id: int, pairs: Dataset, alive: Callable[[], None]
     ) -> dict[str, float]:
-        """Accuracy, loss and margin. All ranks call: under ZeRO 3 none has the whole model."""
+        """A collective call: under ZeRO 3 no rank has the whole model."""
         if not len(pairs):
             return {}
         before = module.training
         with torch.autocast(next(module.parameters()).device.type, torch.bfloat16, enabled=run.precision == "bf16"):
             rewards = self._score(run, RewardModel(module, pad_id), pairs, alive)
         module.train(before)
-        metrics = pair_figures(*rewards)
+        metrics = pair_metrics(*rewards)
         return {name: metrics[name] for name in ("accuracy", "loss", "margin")}
 
     def _score(
         self, run: Run, model: RewardModel, pairs: Dataset, alive: Callable[[], None] = lambda: None
     ) -> tuple[list[float], list[float]]:
-        """Rewards of the chosen and of the rejected conversations, on every rank; each scores its part."""
+        """Rewards of chosen and of rejected conversations, on every rank; each scores a part."""
         rows = [*pairs["chosen_ids"], *pairs["rejected_ids"]]
         budget = self.recipe.evaluation.batch_tokens
         batches = length_batches([len(row) for row in rows], budget)
         found: dict[int, float] = {}
-        # Every rank goes through the model as often as the others, the last times perhaps for nothing.
+        # ZeRO 3 needs the same number of forward passes on every rank; some may be repeats.
         for k in range(-(-len(batches) // run.world_size)):
             alive()
             batch = batches[min(k * run.world_size + run.rank, len(batches) - 1)]
@@ -171,7 +177,7 @@ class RewardJob:
         return rewards[: len(pairs)], rewards[len(pairs) :]
 
     def _finish(self, run: Run, stages: list[Stage], files: PairFiles) -> None:
-        """Score all held-out pairs with the last checkpoint, export it, and report."""
+        """Scores all held-out pairs with the last checkpoint, exports it, reports."""
         tokenizer, last = load_tokenizer(self.recipe.tokenizer), stages[-1]
         pad_id = padding_id(tokenizer, files.train(last.name)[0]["chosen_ids"][-1])
         dtype = None if torch.cuda.is_available() else torch.float32
@@ -185,7 +191,7 @@ class RewardJob:
         for stage in stages:
             pairs = files.held_out(stage.name)
             if not len(pairs):
-                say(f"stage {stage.name}: no pair is held out, so nothing is known of what was learned")
+                say(f"stage {stage.name}: no pair is held out, so there is nothing to report")
                 continue
             rewards = self._score(run, model, pairs)
             if run.rank == 0:

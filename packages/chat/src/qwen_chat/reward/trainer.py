@@ -1,5 +1,4 @@
-"""One stage on trl's `RewardTrainer`. What is ours: the order of pairs, the learning rate, what is logged where, and
-checkpoints that are either whole or not there."""
+"""One stage on trl's `RewardTrainer`, with our order of pairs, learning rate, logging and checkpoints."""
 
 from __future__ import annotations
 
@@ -30,7 +29,7 @@ PROGRESS = "progress.json"
 
 
 class Trainer(trl.RewardTrainer):
-    """trl's, with the recipe's schedule; it writes no model cards and calls nobody."""
+    """With the recipe's schedule, without model cards and telemetry."""
 
     def __init__(self, *args, rate: Callable[[int], float], **kwargs):
         self._rate = rate
@@ -39,8 +38,10 @@ class Trainer(trl.RewardTrainer):
 
     def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None):
         if self.lr_scheduler is None:
+            optimizer = optimizer or self.optimizer
+            assert optimizer is not None
             self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(
-                optimizer or self.optimizer, lambda done: self._rate(done + 1) / self.args.learning_rate
+                optimizer, lambda done: self._rate(done + 1) / self.args.learning_rate
             )
             self._created_lr_scheduler = True
         return self.lr_scheduler
@@ -59,7 +60,7 @@ def make_trainer(
     tokenizer,
     callback: StepCallback,
 ) -> Trainer:
-    """`pairs` are in the order of training, `tokenizer` is transformers', with the padding token set."""
+    """`pairs` in the order of training; `tokenizer` is transformers', with the padding token set."""
 
     def rate(step: int) -> float:
         return learning_rate(recipe.schedule, stage.lr, min(step, stage.steps), stage.steps)
@@ -70,7 +71,7 @@ def make_trainer(
 def arguments_of(
     recipe: RewardRecipe, stage: Stage, writing: Path, precision: str, world_size: int, deepspeed: dict | None
 ) -> trl.RewardConfig:
-    """trl's, with everything that it would do on its own turned off. `deepspeed` is for its engine, None for none."""
+    """Turns off everything that trl would do on its own. `deepspeed`: settings, None for none."""
     training, optimizer = recipe.training, recipe.optimizer
     on_gpu = torch.cuda.is_available()
     return trl.RewardConfig(
@@ -93,7 +94,7 @@ def arguments_of(
         ddp_find_unused_parameters=False,
         use_cpu=not on_gpu,
         seed=recipe.seed,
-        # The callback below asks for what is logged and saved.
+        # The callback below logs and saves.
         logging_strategy="no",
         save_strategy="no",
         eval_strategy="no",
@@ -105,7 +106,7 @@ def arguments_of(
 
 
 class StepCallback(TrainerCallback):
-    """After each step: validate, log, save and stop, as the recipe and the user ask for it."""
+    """After each step: validate, log, save and stop."""
 
     def __init__(
         self,
@@ -151,14 +152,15 @@ class StepCallback(TrainerCallback):
         control.should_training_stop = control.should_training_stop or self.stopped
         return control
 
-    def on_log(self, args, state, control, logs, **_):
-        state.log_history.clear()  # metrics.jsonl has it; here it would grow with every checkpoint
+    def on_log(self, args, state, control, **given):
+        logs = given["logs"]
+        state.log_history.clear()  # it would grow with every checkpoint
         if "loss" not in logs:  # trl's own summary, at the end
             return
         if not math.isfinite(logs["loss"]) or not math.isfinite(logs.get("grad_norm", 0.0)):
             raise FloatingPointError(
                 f"step {self.stage.first + state.global_step}: loss {logs['loss']}, gradient norm "
-                f"{logs.get('grad_norm')}; checkpoints are from before. A lower optimizer.lr may help"
+                f"{logs.get('grad_norm')}; the last checkpoint is from before. A lower optimizer.lr may help"
             )
         tokens, self._tokens = logs["num_tokens"] - self._tokens, logs["num_tokens"]
         metrics = {
@@ -174,7 +176,7 @@ class StepCallback(TrainerCallback):
         self._validation = {}
 
     def on_save(self, args, state, control, **_):
-        """What transformers has written file by file appears as a checkpoint by one renaming."""
+        """Makes transformers' files a checkpoint by one rename."""
         written = Path(args.output_dir) / f"checkpoint-{state.global_step}"
         self._all_here()
         if self.run.rank == 0:
