@@ -23,8 +23,8 @@ ours, each with its reason in `recipe`.
     statistics     clip share, approximate KL, explained variance
     moments        mean and variance over masks, ranks and steps
 
-A run is `recipe`, `plan` (what it needs), `prompts` (its data) and `job`, which evaluates on `held_out` prompts, gives
-`alarms` and saves by `checkpoint`.
+A run is `recipe`, `plan` (what it needs), `job` (the command), `prompts` (its data) and `run`, which evaluates on
+`held_out` prompts, gives `alarms` and saves by `checkpoint`.
 
 Two rules hold throughout. **Only masks say what is real**: [B, R] tensors are read where the mask is true; anything
 elsewhere, even NaN, reaches no result and no gradient, so the side and width of the padding do not matter.
