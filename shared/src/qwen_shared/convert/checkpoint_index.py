@@ -1,7 +1,6 @@
 """Safe reading of a Megatron checkpoint's index, `.metadata`, which is a pickle and could run code.
 
-Importing this module makes torch open indices with a reader that only knows the classes of an index. torch reads the
-other pickles of a checkpoint as data alone (`qwen_shared.__init__`).
+Importing this module makes torch read indices with `_Reader`. For other pickles see `qwen_shared.__init__`.
 """
 
 from __future__ import annotations

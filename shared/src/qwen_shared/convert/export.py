@@ -1,7 +1,7 @@
-"""A checkpoint exported as a Hugging Face directory, with proof that it is the same model.
+"""Exports a checkpoint as a Hugging Face directory.
 
-`certificate.json` holds two proofs: every tensor, read back from the files, is bit-equal to the checkpoint's; and the
-logits of both models agree in fp32 on a fixed batch.
+`certificate.json` proves that every tensor, read back, is bit-equal to the checkpoint's, and that the logits of both
+models agree in fp32.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def _write_model(
     )
     hf_model.save_pretrained(directory, max_shard_size=_SHARD_BYTES)
     for path in directory.iterdir():
-        path.chmod(0o644)  # safetensors writes 0600
+        path.chmod(0o644)  # safetensors writes with 0600
 
 
 def prove_tensors(directory: Path, model: Model, whole: dict[str, Tensor]) -> dict:

@@ -1,6 +1,6 @@
-"""Model families: between `Model` and Hugging Face's config.json. Reading one needs neither torch nor transformers.
+"""Model families: `Model` from and to Hugging Face's config.json. Reading needs neither torch nor transformers.
 
-A `Model`'s switches decide its family, and the other way round:
+A `Model`'s switches decide its family:
 
     qwen2   bias on query, key and value    Qwen, Qwen1.5, Qwen2, Qwen2.5
     qwen3   norms on query and key          Qwen3 (dense)

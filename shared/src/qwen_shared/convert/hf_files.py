@@ -1,7 +1,5 @@
-"""The weight files of a Hugging Face directory: only headers are read, without torch.
-
-Pickled checkpoints (`pytorch_model.bin`) can run code when opened and are refused.
-"""
+"""The weight files of a Hugging Face directory: headers only, without torch. Pickled weights can run code and are
+refused."""
 
 from __future__ import annotations
 

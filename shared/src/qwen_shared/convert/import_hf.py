@@ -19,10 +19,9 @@ from qwen_shared.tokenizer import Tokenizer
 
 
 def hf_source(directory: Path) -> WeightSource:
-    """The stored weights, in their stored dtype.
+    """The weights in their stored dtype. Added rows of embedding and output layer are the mean of the stored rows.
 
-    Rows of embedding and output layer beyond the stored ones (for ids added to the tokenizer) are the mean of the
-    stored rows. Raises UserError if `directory` is not a whole model of a known family.
+    Raises UserError if `directory` is not a whole model of a known family.
     """
     model = read_model(directory)
     check_weights(directory, model)

@@ -2,7 +2,7 @@
 
 Megatron joins query, key and value by group: a group's N/G query heads, its key head, its value head
 ([G, N/G + 2, D, H] flattened to [(N + 2·G)·D, H]); and gate and up ([2·F, H]). Everything else only changes its name.
-There is no arithmetic, so both directions are exact. Importing this needs no torch.
+Both directions are exact. Importing this needs no torch.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ class FimDataset:
     Cuts fall between any two characters with equal probability; tokens around a cut are re-encoded. If the tokenizer
     cannot encode both sides (partial characters), the cut moves to the token border before it.
 
-    The result is a function of `seed`, `k` and the dataset's sample.
+    The result depends only on `seed`, `k` and the dataset's sample.
     """
 
     def __init__(self, dataset: TokenDataset, tokenizer: Tokenizer, fim_rate: float, fim_spm_rate: float, seed: int):
@@ -66,7 +66,7 @@ class FimDataset:
         self._bytes = [tokenizer.token_bytes(id) for id in range(tokenizer.vocab_size)]
 
     def sample(self, k: int) -> np.ndarray:
-        """Sample k: int64 [S + 1]."""
+        """int64 [S + 1]."""
         original = self.dataset.sample(k)
         if not self.fim_rate:
             return original

@@ -103,7 +103,6 @@ def find_prepared(
 
 
 def _settings(data: TrainingData, source: Source | ConversationSource, reader: SourceReader) -> dict[str, Any]:
-    """Everything but files that decides the documents and their split."""
     return {
         "path": source.path,
         "validation_share": data.validation_fraction,  # an older name, so that caches stay valid

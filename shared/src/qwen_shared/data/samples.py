@@ -1,7 +1,6 @@
 """Training samples: endless shuffled datasets, packed to seq_length and blended by weight.
 
-A sample is a function of seed, data and its number. There is no state but caches, so every parallel layout and every
-resumed run sees the same samples.
+A sample is a function of seed, data and its number, so every layout and every resumed run sees the same samples.
 """
 
 from __future__ import annotations
@@ -106,7 +105,7 @@ class BlendedDataset:
         return self.datasets[source].sample(index)
 
     def _starts(self, block: int) -> list[int]:
-        """Samples that each dataset gives before this block."""
+        """Samples of each dataset before this block."""
         return [
             (block * _BLOCK * weight + phase) // _ONE for weight, phase in zip(self._weights, self._phases, strict=True)
         ]

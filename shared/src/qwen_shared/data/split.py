@@ -25,7 +25,7 @@ class Split:
     copies_dropped: int = 0
 
     def __call__(self, documents: Iterable[Document]) -> Iterator[tuple[Document, bool]]:
-        """(document, held out?), each once, in the input's order except for documents that wait."""
+        """(document, held out?) in the input's order, except for documents that wait."""
         held: set[int] = set()
         held_bytes = 0
         trained = False

@@ -144,7 +144,7 @@ class TokenFile:
         return len(self.lengths)
 
     def __getitem__(self, i: int) -> np.ndarray:
-        """A view of sequence `i`."""
+        """A view."""
         start = int(self.starts[i])
         return self.tokens[start : start + int(self.lengths[i])]
 

@@ -69,7 +69,6 @@ class ValidationText:
         return tokens, labels, all_mask * (tokens != self.eod_id), all_mask
 
     def text(self) -> str:
-        """The documents, joined by line feeds."""
         targets = self._stream[1:]
         ends = np.flatnonzero(targets == self.eod_id)
         documents = np.split(targets, ends + 1)

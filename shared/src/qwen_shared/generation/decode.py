@@ -53,8 +53,7 @@ def generator(model, tokenizer: Tokenizer, batch_size: int | None = None) -> Gen
 
 @torch.inference_mode()
 def stream(model, tokenizer: Tokenizer, prompt: list[int], sampling: Sampling) -> Iterator[int]:
-    """The ids that `generator` adds to one prompt, one by one, without the stop id. Raises ValueError for an empty
-    prompt."""
+    """The ids of one answer, one by one, without the stop id. Raises ValueError for an empty prompt."""
     if not prompt:
         raise ValueError("a prompt needs at least one token")
     answer = _Answer(0, prompt, _limited(model, sampling))
@@ -106,8 +105,6 @@ def generate(
 
 
 class _Answer:
-    """One prompt and its answer so far."""
-
     def __init__(self, index: int, prompt: list[int], sampling: Sampling):
         self.prompt, self.room = prompt, sampling.room(prompt)
         self.ids: list[int] = []
@@ -169,7 +166,7 @@ def _decode(model, tokenizer: Tokenizer, rows: list[_Answer], sampling: Sampling
 
 
 def _select_rows(cache, rows: list[int], *tensors: torch.Tensor) -> list[torch.Tensor]:
-    """Keeps only these rows of the cache (in place) and of the tensors."""
+    """Keeps these rows of the cache (in place) and of the tensors."""
     index = torch.tensor(rows, device=tensors[0].device)
     cache.batch_select_indices(index)
     return [tensor[index] for tensor in tensors]

@@ -1,4 +1,4 @@
-"""How answers are drawn and when they end: the types that all generation backends share."""
+"""The types that all generation backends share."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 A conversation of n tokens takes n - 1 positions (inputs and shifted labels). A conversation that is too long is cut
 after the last answer that fits, so that every answer keeps its end; if none fits, it is left out. The members of each
-sample depend on lengths alone; each epoch shuffles the samples.
+sample depend on lengths alone.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _SAMPLES = 2  # the random stream's number; `data.samples` has others
 
 @dataclass(frozen=True)
 class PackedSample:
-    """S positions. Padding at the end is a document of its own without loss."""
+    """Padding at the end is a document without loss."""
 
     tokens: np.ndarray  # int64 [S]
     labels: np.ndarray  # int64 [S]
@@ -31,7 +31,7 @@ class PackedSample:
 
 
 class PackedConversations:
-    """An endless sequence of packed samples from a token file's conversations."""
+    """Endless: each epoch shuffles the samples."""
 
     def __init__(
         self,
@@ -59,16 +59,14 @@ class PackedConversations:
 
     @property
     def num_samples(self) -> int:
-        """Of one epoch."""
+        """Per epoch."""
         return len(self._ends)
 
     def sample(self, i: int) -> PackedSample:
-        """Sample i of the endless sequence."""
         epoch, at = divmod(i, self.num_samples)
         return self.epoch_sample(int(self._order(epoch)[at]))
 
     def shuffled(self, seed: int) -> PackedConversations:
-        """The same samples in another order."""
         other = copy.copy(self)
         other._seed = seed
         other._order = lru_cache(maxsize=2)(other._draw_order)
@@ -103,7 +101,7 @@ def _answers_that_fit(stored: np.ndarray, limit: int, stop_ids: Sequence[int]) -
     """The most tokens of a conversation, up to `limit`, that end with an answer's end; 0 if no answer fits."""
     head = np.asarray(stored)[:limit]
     ends = np.flatnonzero(in_loss(head) & np.isin(token_ids(head), stop_ids))
-    # Some masks also put the ends of questions in the loss; only an answer's end follows another token in the loss.
+    # Some masks put the ends of questions in the loss; only an answer's end follows another loss token.
     answers = [at for at in ends if at and in_loss(head)[at - 1]]
     return int(answers[-1]) + 1 if answers else 0
 

@@ -174,12 +174,10 @@ class HfTokenizer:
 
     @cached_property
     def _behind_special(self) -> "FastTokenizer":
-        """For text behind a special token: without the space at the beginning of a whole text."""
         return self._variant(hf_spec.without_first_space)
 
     @cached_property
     def _continued(self) -> "FastTokenizer":
-        """For text that continues text: without added spaces."""
         return self._variant(hf_spec.without_any_space)
 
     def _variant(self, change: Callable[[dict[str, Any]], dict[str, Any]]) -> "FastTokenizer":
@@ -211,7 +209,6 @@ class HfTokenizer:
         return spelled
 
     def _specials(self, chat: hf_mask.RenderedChat) -> list[hf_mask.SpecialToken]:
-        """The special tokens that the template wrote."""
         found = []
         for low, high in chat.template_spans:
             for match in self._special_pattern.finditer(chat.text, low, high):

@@ -46,7 +46,6 @@ def save(
 
 
 def fast_tokenizer(ranks: dict[bytes, int], split_pattern: str, special_tokens: Sequence[str]) -> "FastTokenizer":
-    """Regular tokens have their ranks as ids; special tokens follow."""
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
     names = hf_files.byte_names()

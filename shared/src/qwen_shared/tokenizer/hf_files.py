@@ -53,7 +53,6 @@ class TokenizerFiles:
         return value
 
     def chat_template(self) -> str | None:
-        """The template, or the one named "default"."""
         if TEMPLATE_FILE in self.contents:
             try:
                 return self.contents[TEMPLATE_FILE].decode()

@@ -175,7 +175,7 @@ class _PublicNamespace(Namespace):
 
 
 def _environment() -> ImmutableSandboxedEnvironment:
-    """A sandbox with the functions that Hugging Face gives to templates."""
+    """With the functions that Hugging Face gives to templates."""
 
     def raise_exception(message: str) -> None:
         raise TemplateError(message)

@@ -1,9 +1,7 @@
-"""Guards against bad steps, with a memory on disk so that a resumed run does the same.
+"""Guards against bad steps: loss or gradient not finite (no update), and loss spikes (back to a checkpoint, with other
+samples in the suspect steps).
 
-A step whose loss or gradient is not finite does not update the weights. A loss spike sends the run back to a
-checkpoint, and the suspect steps then get other samples.
-
-A step's samples stay a function of seed, data, step and `checkpoints/skipped.json`: step s trains on batch
+`checkpoints/skipped.json` remembers them, so that a resumed run does the same: step s trains on batch
 s + n·(steps of the run) after its samples were replaced n times. No other step sees these batches.
 """
 
@@ -92,7 +90,7 @@ class Guards:
 
     @property
     def last_step_skipped(self) -> bool:
-        """If so, the step before may have ruined the weights."""
+        """The step before may then have ruined the weights."""
         return self._in_a_row > 0
 
     def is_spike(self, loss: float) -> bool:
@@ -140,7 +138,6 @@ class Guards:
     # ---- memory
 
     def state(self) -> dict[str, Any]:
-        """Plain data, for a checkpoint."""
         return {"losses": self._losses, "in_a_row": self._in_a_row}
 
     def load_state(self, state: dict[str, Any]) -> None:

@@ -25,7 +25,7 @@ HOLES = 0.6
 
 @dataclass(frozen=True)
 class Machine:
-    """A GPU, or a CPU with its whole machine, which its processes share."""
+    """A GPU, or a machine of CPUs that its processes share."""
 
     name: str
     flops: float  # FLOP/s of matrix products

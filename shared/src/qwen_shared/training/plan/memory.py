@@ -1,8 +1,8 @@
 """Bytes that a rank holds in training, calculated without torch.
 
 Weights, gradients and optimizer state are exact. Activations are what operations save for the backward pass. The peak
-is the highest of four moments: the backward pass of the loss, of the output layer, of the stage's last layer, and the
-optimizer's step. `benchmarks/memory_plan.py` compares all this with measured processes.
+is in the backward pass of the loss, of the output layer or of the stage's last layer, or in the optimizer's step.
+`benchmarks/memory_plan.py` compares this with measurements.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def stage_memory(recipe: Recipe, layout: Layout, rows: int, precision: str, cpu:
     if is_last:
         activations += (_norm_bytes(e, cpu) * T * H) // (tp if parallel.sequence_parallel else 1)
 
-    # Temporary, at each of the moments.
+    # Temporary, at each possible peak.
     matrices = _layer_matrices(model, tp)
     layer = 2 * part + e * (2 * T * F + max(matrices)) + (whole - kept)
     messages = stream * (0 if tp == 1 else 4 if parallel.sequence_parallel else 1)
