@@ -48,7 +48,7 @@ def test_no_good_step_any_more_ends_the_run(pretrain, assert_unhurt, tmp_path):
 
 def test_a_spike_is_undone_and_its_samples_are_left_out(pretrain, read, forty_steps, tmp_path):
     said = pretrain(tmp_path / "run", *SPIKING, QWEN_FAULTS="spike@33")
-    assert "back to step 25, and other samples in steps 30 to 33" in said
+    assert "back to step 25, with other samples in steps 30 to 33" in said
     records, clean = read.records(tmp_path / "run"), read.records(forty_steps)
     assert [record["step"] for record in records] == list(range(1, 41))
     same = [a["data/samples"] == b["data/samples"] for a, b in zip(records, clean, strict=True)]

@@ -108,6 +108,11 @@ def test_a_kind_that_no_installed_package_knows_names_its_command(publish, make_
     refused(publish(run), "a run of song-sft", "`song-qwen`")
 
 
+def test_a_run_of_another_package(publish, make_run):
+    run = make_run(kind="chat-ppo", command="qwen-chat ppo", results={"gain/reward": 1.0})
+    assert "would publish chat-ppo/one at step 20" in publish(run, "--plan").stdout
+
+
 def test_the_target_holds_something_else(publish, make_run, tmp_path):
     target = tmp_path / "somewhere"
     target.mkdir()

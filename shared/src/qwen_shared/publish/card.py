@@ -17,7 +17,7 @@ from qwen_shared.recipe.yaml_text import dump_yaml
 
 CARD = "README.md"
 _LEFT_OUT = ("tracking", "checkpoint", "tokenizer")  # keys of a recipe that do not change the model
-_TEXTS = ("prompts", "system")  # keys whose values are never paths
+_TEXTS = ("prompts", "system")  # keys whose values are not paths
 _WEB = re.compile(r"https?://[^\s<>]+")
 
 
@@ -106,7 +106,6 @@ def _head(facts: CardFacts) -> str:
 
 
 def _use(checkpoint: Checkpoint) -> str:
-    """Code that runs as it stands."""
     kind = checkpoint.kind
     if kind.model == "base":
         return fenced(_BASE_CODE, "python")

@@ -79,7 +79,6 @@ def _number(value: float | None) -> str:
 
 
 def _more(results: Results) -> str:
-    """All other results of evaluations, folded."""
     names = [n for n in results if n.startswith("eval/") and not n.endswith(("_low", "_high"))]
     shown = {f"eval/{row.task}/{row.metric}" for row in with_intervals(results)}
     rows = [[code(n), f"{results[n]:g}"] for n in names if n not in shown]

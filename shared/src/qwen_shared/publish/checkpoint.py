@@ -38,13 +38,12 @@ class Checkpoint:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Tells this checkpoint from every other."""
         manifest = self.manifest
         return {"kind": self.kind.name, "name": manifest.name, "created": manifest.created, "step": self.step}
 
 
 def find_checkpoint(text: str) -> Checkpoint:
-    """RUN or RUN@STEP. Raises UserError if there is no such run or checkpoint, or if the run is not finished."""
+    """RUN or RUN@STEP. Raises UserError if it is not a checkpoint of a finished run."""
     place, step = split_step(text, "")
     run_dir = Path(place).expanduser()
     if not run_dir.is_dir():

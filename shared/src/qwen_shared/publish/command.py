@@ -118,13 +118,13 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _has_variants(directory: Path, checkpoint: Checkpoint, names: Sequence[str]) -> bool:
-    """Whether this checkpoint's variants are there already: then there may be nothing to measure."""
+    """Whether this checkpoint's variants are published there already."""
     certificate = read_certificate(directory) or {}
     return certificate.get("run") == checkpoint.identity and all((directory / name).is_dir() for name in names)
 
 
 def _check_held_out(checkpoint: Checkpoint, parents: Sequence[ParentRow]) -> None:
-    """Raises UserError if there is no held-out text to measure quantised variants on."""
+    """Raises UserError if quantised variants cannot be measured."""
     from qwen_shared.publish.held_out import held_out_files
     from qwen_shared.run.paths import cache_dir
 
@@ -140,7 +140,7 @@ def _plan(checkpoint: Checkpoint, target: Target, args: argparse.Namespace) -> s
 
 
 def _sender(target: Target, checkpoint: Checkpoint, replace: bool) -> Callable[[dict[str, Any]], str] | None:
-    """Uploads the directory and returns its address; None for a local target. A refusal comes now, before any work."""
+    """Sends the directory and returns its address; None for a local target. Refusals come now, before any work."""
     if target.hub:
         from qwen_shared.publish import hub
 
@@ -159,7 +159,7 @@ def _sender(target: Target, checkpoint: Checkpoint, replace: bool) -> Callable[[
 
 
 def _assemble(checkpoint: Checkpoint, directory: Path, args: argparse.Namespace) -> dict[str, Any]:
-    """Write the directory; returns its certificate. Files that would come out the same stay."""
+    """Returns the certificate. Files that would come out the same stay."""
     from qwen_shared.convert.hf_files import weights_hash
     from qwen_shared.files import disk_problem, flush, replace_directory
     from qwen_shared.job.parent import exported
@@ -223,7 +223,7 @@ def _assemble(checkpoint: Checkpoint, directory: Path, args: argparse.Namespace)
         replace_directory(writing, directory)
     except UserError:
         raise
-    except Exception as error:  # libraries report a full disk in many ways
+    except Exception as error:  # a full disk has many errors
         problem = disk_problem(error, directory.parent) or (isinstance(error, OSError) and error.strerror)
         if not problem:
             raise
@@ -240,7 +240,7 @@ def _certify(checkpoint: Checkpoint, directory: Path, source: Path, tokenizer: T
 
     try:
         return certify(checkpoint, directory, tokenizer)
-    except Exception as error:  # each library that reads the files has its own errors
+    except Exception as error:  # each library has its own errors
         if isinstance(error, UserError) and str(directory) not in str(error):
             raise  # about the run's checkpoint
         if disk_problem(error, directory):
@@ -277,7 +277,7 @@ def _texts(
 
 
 def _fingerprint(certificate: dict[str, Any], checkpoint: Checkpoint, source: Path, args: argparse.Namespace) -> str:
-    """Of everything that decides the model's files and their proof; card and certificate are compared as text."""
+    """Of all that decides the model's files and their proof."""
     parts = [
         FORMAT,
         [certificate[key] for key in ("run", "hash")],

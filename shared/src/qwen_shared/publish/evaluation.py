@@ -30,8 +30,6 @@ class Measured:
 
 @dataclass(frozen=True)
 class Variant:
-    """A quantised copy in a folder of its own."""
-
     name: str
     bytes: int  # of its weights
     loss: float
@@ -48,7 +46,6 @@ class Quantised:
 
     @classmethod
     def from_json(cls, said: dict[str, Any]) -> Quantised:
-        """The inverse of `dataclasses.asdict`."""
         return cls(**said | {"variants": [Variant(**variant) for variant in said["variants"]]})
 
 
@@ -70,7 +67,6 @@ def tokens_of(checkpoint: Checkpoint) -> int | None:
 
 
 def is_unmeasured(kind: Kind, results: Results) -> bool:
-    """Whether no result says how well the model does what it was trained for."""
     held_out = kind.model == "base" and "val/bits_per_byte" in results
     return not held_out and not any(name.startswith(("eval/", "gain/")) for name in results)
 

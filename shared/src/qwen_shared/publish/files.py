@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 CERTIFICATE, CHECKSUMS = "certificate.json", "SHA256SUMS"
 _GENERATION = "generation_config.json"
-# An export's own files. Others beside them are not published.
+# An export's own files; others are not published.
 _MODEL = re.compile(
     r"(config|generation_config|special_tokens_map|added_tokens|vocab|tokenizer.*|.*\.safetensors\.index)\.json"
     r"|.*\.safetensors|.*\.tiktoken|merges\.txt|tokenizer\.model|chat_template\..*"
@@ -54,7 +54,7 @@ def _link(source: Path, target: Path) -> None:
 
 
 def add_stop_ids(directory: Path, tokenizer: Tokenizer) -> None:
-    """Every id that ends a turn must be in the generation config; a model from elsewhere brought its own config."""
+    """The generation config gets every id that ends a turn: an imported model brought its own."""
     path = directory / _GENERATION
     config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     ends = config.get("eos_token_id")
@@ -66,7 +66,7 @@ def add_stop_ids(directory: Path, tokenizer: Tokenizer) -> None:
 
 
 def replace_file(path: Path, text: str) -> None:
-    """Replace a file of a directory that is being assembled; a hard link to another file is never written through."""
+    """Never writes through a hard link."""
     path.unlink(missing_ok=True)
     path.write_text(text, encoding="utf-8")
 
@@ -82,7 +82,6 @@ def read_checksums(text: str) -> dict[str, str]:
 
 
 def is_whole(directory: Path) -> bool:
-    """Whether every published file is there with its hash."""
     try:
         sums = read_checksums((directory / CHECKSUMS).read_text(encoding="utf-8"))
         return bool(sums) and all(sha256(directory / name) == digest for name, digest in sums.items())
@@ -109,7 +108,6 @@ def read_certificate(directory: Path) -> dict[str, Any] | None:
 
 
 def is_certificate(found: Any) -> bool:
-    """Whether it names its checkpoint."""
     run = found.get("run") if isinstance(found, dict) else None
     if not isinstance(run, dict) or not isinstance(run.get("step"), int):
         return False

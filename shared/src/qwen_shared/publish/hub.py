@@ -31,13 +31,13 @@ class Repository:
 
 
 def find_repository(name: str, identity: dict[str, Any], replace: bool) -> Repository:
-    """Raises UserError if it holds something newer, something that we did not publish, or an edited card."""
+    """Raises UserError if it holds something newer, something that is not ours, or an edited card."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import RepositoryNotFoundError
 
     api = HfApi()
     try:
-        # Fails without a token. Only with one does a private repository differ from none.
+        # Without a token a private repository looks like none; this fails then.
         api.whoami()
         info = api.model_info(name)
     except RepositoryNotFoundError:

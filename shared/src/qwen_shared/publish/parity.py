@@ -24,8 +24,7 @@ from qwen_shared.recipe import TrainedModel
 from qwen_shared.run.manifest import read_recipe
 from qwen_shared.tokenizer import Tokenizer
 
-# Compares the files in a directory with a checkpoint: the certificate's `tensors` and `logits`. Raises RuntimeError if
-# they differ.
+# Returns the certificate's `tensors` and `logits`. Raises RuntimeError if the files differ from the checkpoint.
 Parity = Callable[[Checkpoint, Path, Tokenizer], dict[str, Any]]
 
 _TEXTS = (

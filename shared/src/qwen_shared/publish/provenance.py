@@ -17,8 +17,6 @@ from qwen_shared.run.manifest import MANIFEST, Parent
 
 @dataclass(frozen=True)
 class ParentRow:
-    """A checkpoint that went into the model."""
-
     name: str  # kind/name of a run, a name on the hub, or a directory's name
     step: int | None
     hash: str | None  # of its weights
@@ -55,7 +53,7 @@ def _parent_row(parent: Parent) -> ParentRow:
             manifest = None  # another run is in its place now
         return ParentRow(name, parent.step, parent.hash, True, parent.tokens, manifest, False, None)
     if directory.is_absolute():
-        # Only the last parts of the path: the rest is private.
+        # The rest of the path is private.
         name = "/".join(directory.parts[-2:]) if parent.step else directory.name
         return ParentRow(name, parent.step, parent.hash, False, None, None, False, of_model(directory))
     return ParentRow(parent.run, parent.step, parent.hash, False, None, None, True, of_model(parent.run))
@@ -63,8 +61,6 @@ def _parent_row(parent: Parent) -> ParentRow:
 
 @dataclass(frozen=True)
 class DataRow:
-    """A data source."""
-
     name: str
     amount: str  # trained on, and held out
     sha256: str | None  # of the part trained on

@@ -20,7 +20,7 @@ _WANDB = re.compile(r"wandb://([\w.-]+)/([\w.-]+)/([\w.-]+)/?")
 
 @dataclass(frozen=True)
 class Target:
-    directory: Path  # the published files; also kept after an upload
+    directory: Path  # kept after an upload
     hub: str | None = None  # org/name
     wandb: tuple[str, str, str] | None = None  # entity, project, artifact
 
