@@ -47,9 +47,9 @@ class _Fault:
 def reach(phase: str, step: int) -> None:
     if VARIABLE not in os.environ:
         return
-    faults, told = _read(os.environ[VARIABLE])
-    if told and _rank() == 0:
-        told.write_text(f"{phase} {step}")
+    faults, report = _read(os.environ[VARIABLE])
+    if report and _rank() == 0:
+        report.write_text(f"{phase} {step}")
     for fault in faults:
         if fault.phase == phase and fault.first <= step <= fault.last and fault.rank == _rank():
             if fault.kind == "kill":
@@ -91,13 +91,14 @@ def _rank() -> int:
 
 @lru_cache
 def _read(text: str) -> tuple[list[_Fault], Path | None]:
-    faults, told = [], None
+    faults: list[_Fault] = []
+    report: Path | None = None
     for word in text.split():
         if word.startswith("tell="):
-            told = Path(word.removeprefix("tell="))
+            report = Path(word.removeprefix("tell="))
             continue
         if not (found := _WORD.match(word)):
-            raise ValueError(f"{VARIABLE}: {word}: no fault")
+            raise ValueError(f"{VARIABLE}: {word}: not a fault")
         kind, first, last, rank, phase = found.groups()
         faults.append(_Fault(kind, int(first), int(last or first), int(rank or 0), phase or "training"))
-    return faults, told
+    return faults, report

@@ -6,7 +6,7 @@
     request        from flags to an `Invocation`: run, recipe, parent model, layout
     failure        how a process reports an error, alone or as one of several ranks
     result_names   names of a run's results, known before it starts
-    model_argument, sft_verb, tools   shared by verbs of several packages
+    model_argument, sft_verb, evaluate_verb, tools   shared by several packages
 
 Nothing here imports torch before a verb runs: a user's mistake costs a second and one line.
 """
