@@ -50,11 +50,11 @@ def test_a_run_is_asked_before_and_after(qwen_chat, tmp_path, base_run, results_
     results_are_declared(run_dir)
     rows = [json.loads(line) for line in (run_dir / "evaluation/dialogues.jsonl").read_text().splitlines()]
     assert len(rows) == 12
-    assert rows[0]["prompt"][-1]["role"] == "user"
+    assert rows[0]["messages"][-1]["role"] == "user"
 
 
 def test_mistakes_are_one_line(qwen_chat, tmp_path):
-    for words, said in ((["tasks=dialogue"], "there is: dialogues"), (["export=none"], "leaves no model to ask")):
+    for words, said in ((["tasks=dialogue"], "nearest: dialogues"), (["export=none"], "leaves no model to ask")):
         error = qwen_chat("--run-dir", tmp_path / "run", *words, check=2).stderr
         assert said in error
         assert error.count("\n") == 1

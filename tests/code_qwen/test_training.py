@@ -119,7 +119,6 @@ def test_sft_refuses_to_run_programs_that_it_cannot_isolate(monkeypatch):
     parser = ArgumentParser()
     next(verb for verb in VERBS if verb.name == "sft").options(parser)
     monkeypatch.setattr(sandbox, "require_isolation", refuse)
-    monkeypatch.setattr(sft, "plan", lambda invocation: "")
     monkeypatch.setattr(sft, "readers", lambda recipe: {})
     ran = []
     monkeypatch.setattr(sft, "run_sft", lambda *given: ran.append(given))

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from qwen_chat import dialogues
-from qwen_chat.recipe import _tasks_from_text
+from qwen_chat.recipe import _tasks
 from qwen_shared.errors import UserError
 from qwen_shared.evaluation import find
 from qwen_shared.evaluation.settings import EvaluationSettings
@@ -14,7 +14,7 @@ from qwen_shared.evaluation.task import Conditions
 
 def find_tasks(names):
     """As the recipe reads them: a file alone is a file of prompts."""
-    return find.find_tasks(_tasks_from_text(names), EvaluationSettings(interval=1))
+    return find.find_tasks(_tasks(names), EvaluationSettings(interval=1))
 
 
 def conditions(limit=0):

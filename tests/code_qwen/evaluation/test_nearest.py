@@ -70,13 +70,14 @@ def test_before_and_after(evaluate, tmp_path, capsys):
     assert "after training" in capsys.readouterr().out
 
 
-def test_the_nearest_solutions_answer_the_same_problems(evaluate, tmp_path, monkeypatch):
+def test_the_nearest_solutions_answer_the_same_problems(evaluate, monkeypatch):
     judged = []
     passed = [SimpleNamespace(passed=True)]
-    monkeypatch.setattr(nearest_module, "run_tests_many", lambda jobs, workers: judged.extend(jobs) or passed)
+    monkeypatch.setattr("code_qwen.sandbox.run_tests_many", lambda jobs, workers: judged.extend(jobs) or passed)
     evaluate.recipe.evaluation = CodeEvaluation(interval=1, timeout=5.0, limit=5)
-    after = evaluate(tmp_path / "after", "after", Tracker())
-    assert after["eval/functions/problems"] == len(judged) == 5
+    assert nearest(evaluate.recipe) == {"nearest/functions/pass@1": 1.0}
+    asked = problems.held_out("functions", languages=["en", "zh"])[:5]
+    assert [job.test for job in judged] == [task.test for task in asked]
 
 
 def test_without_a_before_there_are_no_such_results(evaluate, tmp_path):

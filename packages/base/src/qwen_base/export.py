@@ -15,7 +15,7 @@ def main(invocation: Invocation) -> None:
     target = _target(invocation)
     checkpoints, step = invocation.run_dir / "checkpoints", step_of(invocation)
     saved = list_checkpoints(checkpoints)
-    if (step or (saved and saved[-1])) in saved:  # where there is none, `export_run` says so
+    if (step or (saved and saved[-1])) in saved:  # `export_run` reports a step without a checkpoint
         require_whole(checkpoints, step or saved[-1])
 
     from qwen_shared.backend import start_processes, stop_processes
@@ -45,7 +45,7 @@ def plan(invocation: Invocation) -> str:
 
 
 def _target(invocation: Invocation) -> Path:
-    """Where to write. Raises UserError where that would replace something that is not an export, and for no run."""
+    """The target. Raises UserError if it is not an export and would be replaced, and if there is no run."""
     if not is_run(invocation):
         raise UserError(f"--from {invocation.from_model}: not a run, and only runs are exported")
     target = invocation.options.to or export_directory(invocation.run_dir, step_of(invocation))

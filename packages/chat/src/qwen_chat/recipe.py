@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
-from qwen_shared.evaluation.settings import EvaluationSettings
+from qwen_shared.evaluation.settings import EvaluationSettings, task_names
 from qwen_shared.recipe import SftRecipe
 from qwen_shared.recipe.schema import Positive, Section
 from qwen_shared.recipe.sft_schema import SftData
@@ -37,21 +37,20 @@ def training_dialogues(recipe: ChatSftRecipe) -> Iterator[Dialogue]:
     return dialogues.training(recipe.seed, recipe.dialogues.count, tuple(recipe.dialogues.languages))
 
 
-def _tasks_from_text(value: Any) -> Any:
-    tasks = [task.strip() for task in value.split(",") if task.strip()] if isinstance(value, str) else value
-    return [_task(task) for task in tasks] if isinstance(tasks, list) else tasks
-
-
-def _task(text: Any) -> Any:
+def _tasks(value: Any) -> Any:
     """A file alone is short for prompts:FILE."""
-    is_file = isinstance(text, str) and ":" not in text and ("/" in text or text.endswith(SftData.suffixes))
-    return f"prompts:{text}" if is_file else text
+    tasks = task_names(value)
+    return [f"prompts:{task}" if _is_file(task) else task for task in tasks] if isinstance(tasks, list) else tasks
+
+
+def _is_file(text: Any) -> bool:
+    return isinstance(text, str) and ":" not in text and ("/" in text or text.endswith(SftData.suffixes))
 
 
 class ChatSftRecipe(SftRecipe):
     data: ChatData
     dialogues: Dialogues = Dialogues.model_construct()
     evaluation: EvaluationSettings
-    tasks: Annotated[list[str], BeforeValidator(_tasks_from_text)] = Field(
+    tasks: Annotated[list[str], BeforeValidator(_tasks)] = Field(
         [], description="what `evaluate` asks, and `sft` before and after training: a,b or name:FILE"
     )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from code_qwen.corpus.settings import CodeSource, Filters
 from code_qwen.evaluation.settings import CodeEvaluation
+from qwen_shared.evaluation.settings import TaskNames
 from qwen_shared.recipe import PretrainRecipe, SftRecipe
 from qwen_shared.recipe.schema import (
     Data,
@@ -89,14 +90,10 @@ def training_tasks(recipe: CodeSftRecipe) -> Iterator[Task]:
     return problems.training(recipe.seed, settings.count, tuple(settings.languages), tuple(settings.forms))
 
 
-def _tasks_from_text(value: Any) -> Any:
-    return [task.strip() for task in value.split(",") if task.strip()] if isinstance(value, str) else value
-
-
 class CodeSftRecipe(SftRecipe):
     data: FunctionData
     problems: Problems = Problems.model_construct()
     evaluation: CodeEvaluation
-    tasks: Annotated[list[str], BeforeValidator(_tasks_from_text)] = Field(
+    tasks: TaskNames = Field(
         [], description="what `evaluate` asks, and `sft` before and after training: a,b or name:FILE"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from code_qwen.evaluation.command import require_isolation
+from code_qwen.evaluation.nearest import nearest
 from code_qwen.recipe import FUNCTIONS, CodeSftRecipe, training_tasks
 from qwen_shared.cli import Invocation, sft_verb
 from qwen_shared.cli.sft_verb import generated_source, run_sft
@@ -11,13 +12,7 @@ from qwen_shared.data.documents import SourceReader
 
 def main(invocation: Invocation[CodeSftRecipe]) -> None:
     require_isolation(invocation)
-    run_sft(invocation, readers(invocation.recipe), _nearest)
-
-
-def _nearest(recipe: CodeSftRecipe) -> dict[str, float]:
-    from code_qwen.evaluation.nearest import nearest  # brings the sandbox
-
-    return nearest(recipe)
+    run_sft(invocation, readers(invocation.recipe), nearest)
 
 
 def show_batch(invocation: Invocation[CodeSftRecipe], count: int) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from math_qwen.evaluation.settings import MathEvaluation
+from qwen_shared.evaluation.settings import TaskNames
 from qwen_shared.recipe import SftRecipe
 from qwen_shared.recipe.schema import Positive, Section, Share
 from qwen_shared.recipe.sft_schema import SftData
@@ -52,14 +53,10 @@ def training_problems(recipe: MathRecipe) -> Iterator[Problem]:
     return problems.training(recipe.seed, settings.count, settings.mix, tuple(settings.languages))
 
 
-def _tasks_from_text(value: Any) -> Any:
-    return [task.strip() for task in value.split(",") if task.strip()] if isinstance(value, str) else value
-
-
 class MathRecipe(SftRecipe):
     data: MathData
     problems: Problems = Problems.model_construct()
     evaluation: MathEvaluation
-    tasks: Annotated[list[str], BeforeValidator(_tasks_from_text)] = Field(
+    tasks: TaskNames = Field(
         [], description="what `evaluate` asks, and `sft` before and after training: a,b or name:FILE"
     )

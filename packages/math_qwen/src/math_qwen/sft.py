@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math_qwen.evaluation.nearest import nearest
 from math_qwen.recipe import PROBLEMS, MathRecipe, training_problems
 from qwen_shared.cli import Invocation, sft_verb
 from qwen_shared.cli.sft_verb import generated_source, run_sft
@@ -9,13 +10,7 @@ from qwen_shared.data.documents import SourceReader
 
 
 def main(invocation: Invocation[MathRecipe]) -> None:
-    run_sft(invocation, readers(invocation.recipe), _nearest)
-
-
-def _nearest(recipe: MathRecipe) -> dict[str, float]:
-    from math_qwen.evaluation.nearest import nearest  # brings sympy
-
-    return nearest(recipe)
+    run_sft(invocation, readers(invocation.recipe), nearest)
 
 
 def show_batch(invocation: Invocation[MathRecipe], count: int) -> None:

@@ -1,10 +1,10 @@
-"""What the verb `evaluate` is in every package: which model, how it is asked, and where the results go."""
+"""The verb `evaluate` of every package: which model, how it is asked, and where the results go."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,15 +66,17 @@ def evaluate_verb(
 
 @dataclass(frozen=True)
 class Asked:
-    """A model, and how it is asked."""
+    """A model, its tasks, and how it is asked."""
 
     name: str  # as the user wrote it
     run_dir: Path | None  # of the run that made it
     step: int | None  # of RUN@STEP
-    settings: EvaluationSettings
     tasks: list[str]
-    system: str | None = None
-    languages: tuple[str, ...] = Conditions.languages
+    conditions: Conditions  # its style is that of `auto` until the model is known
+
+    @property
+    def settings(self) -> EvaluationSettings:
+        return self.conditions.settings
 
     @property
     def kept_in(self) -> Path | None:
@@ -95,14 +97,6 @@ class Asked:
         return f"{how}{shots}, {drawn}, up to {settings.max_new_tokens} tokens{first}"
 
 
-@dataclass(frozen=True)
-class Evaluated:
-    """Results, and the conditions that they came of."""
-
-    results: dict[str, Result]
-    said: dict[str, Any]  # for `evaluation.json`
-
-
 def main(invocation: Invocation[Any]) -> None:
     asked = as_recipe(invocation)
     output = check(asked, invocation)  # what is wrong shows here, before anything is loaded
@@ -114,10 +108,10 @@ def main(invocation: Invocation[Any]) -> None:
 
     directory = model_argument.hf_directory(invocation)
     style = style_of(asked.settings.prompt, directory, asked.run_dir)
-    found = ask(asked, directory, style, output)
-    Console().print(results_table(found.results, f"{directory} ({asked.described(style)})"))
-    report = report_of(str(directory), found.results, named_metrics(found.results), **found.said)
-    tables = {f"eval/{name}/answers": answer_rows(result) for name, result in found.results.items()}
+    results, said = ask(asked, directory, style, output)
+    Console().print(results_table(results, f"{directory} ({asked.described(style)})"))
+    report = report_of(str(directory), results, named_metrics(results), **said)
+    tables = {f"eval/{name}/answers": answer_rows(result) for name, result in results.items()}
     keep(asked, invocation, output, report, tables, invocation.recipe.tracking)
 
 
@@ -130,18 +124,10 @@ def plan(invocation: Invocation[Any]) -> str:
 
 def as_recipe(invocation: Invocation[Any]) -> Asked:
     """As the run's recipe says, or for a model from elsewhere the verb's."""
-    recipe = invocation.recipe
+    name = invocation.from_model or str(invocation.run_dir)
     run_dir = invocation.run_dir if model_argument.is_run(invocation) else None
-    conditions = Conditions.of(recipe, "chat")
-    return Asked(
-        invocation.from_model or str(invocation.run_dir),
-        run_dir,
-        model_argument.step_of(invocation),
-        recipe.evaluation,
-        recipe.tasks,
-        conditions.system,
-        conditions.languages,
-    )
+    recipe = invocation.recipe
+    return Asked(name, run_dir, model_argument.step_of(invocation), recipe.tasks, Conditions.of(recipe))
 
 
 def check(asked: Asked, invocation: Invocation[Any]) -> Path | None:
@@ -154,16 +140,15 @@ def check(asked: Asked, invocation: Invocation[Any]) -> Path | None:
     return output
 
 
-def ask(asked: Asked, directory: Path, style: Style, output: Path | None) -> Evaluated:
-    """The model in `directory` answers; it is gone again when this returns."""
+def ask(asked: Asked, directory: Path, style: Style, output: Path | None) -> tuple[dict[str, Result], dict[str, Any]]:
+    """Results of the model in `directory`, and what `evaluation.json` says of it. The model is freed at the end."""
     from qwen_shared.evaluation.model import AskedModel
     from qwen_shared.evaluation.run import evaluate
     from qwen_shared.tokenizer import load_tokenizer
 
-    conditions = Conditions(asked.settings, style, asked.system, asked.languages)
+    conditions = replace(asked.conditions, style=style)
     model = AskedModel(directory, load_tokenizer(str(directory)), asked.settings.batch_size)
-    results = evaluate(asked.found_tasks(), model, conditions, output)
-    return Evaluated(results, conditions.as_dict(model.weights))
+    return evaluate(asked.found_tasks(), model, conditions, output), conditions.as_dict(model.weights)
 
 
 def keep(

@@ -1,4 +1,4 @@
-"""How far answering has come: a bar on a terminal, a line every ten seconds elsewhere."""
+"""Progress: a bar on a terminal, a line every ten seconds elsewhere."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _INTERVAL_S = 10.0
 
 @contextlib.contextmanager
 def counting(what: str) -> Iterator[Callable[[int, int], None]]:
-    """The callback takes how many are done and how many there are; `what` is "answering level1" or the like."""
+    """The callback takes the number done and the total; `what` is for example "answering level1"."""
     if not sys.stdout.isatty():
         shown = time.monotonic()
 

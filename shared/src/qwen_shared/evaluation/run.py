@@ -58,11 +58,8 @@ class _Asked:
     items: list[Any]
     prompts: list[list[int]]
     samples: int
+    problems_sha256: str
     facts: dict[str, Any]
-
-    @property
-    def problems_sha256(self) -> str:
-        return hashlib.sha256(json.dumps([asdict(item) for item in self.items], default=str).encode()).hexdigest()
 
 
 def evaluate(
@@ -122,7 +119,8 @@ def as_lines(rows: Sequence[Row]) -> str:
 def _ask(task: Task[Any], conditions: Conditions, tokenizer: Tokenizer) -> _Asked:
     items = task.items(conditions)
     prompts = [task.prompt(item, conditions, tokenizer) for item in items]
-    return _Asked(task, items, prompts, task.samples(conditions.settings), task.facts())
+    sha256 = hashlib.sha256(json.dumps([asdict(item) for item in items], default=str).encode()).hexdigest()
+    return _Asked(task, items, prompts, task.samples(conditions.settings), sha256, task.facts())
 
 
 def _key(asked: _Asked, model: Model, conditions: Conditions) -> str:

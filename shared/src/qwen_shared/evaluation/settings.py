@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from qwen_shared.recipe import schema
 from qwen_shared.recipe.schema import Number, Positive, Whole
+
+
+def task_names(value: Any) -> Any:
+    """Of a recipe's `tasks`: a list, or a text `a,b`."""
+    return [task.strip() for task in value.split(",") if task.strip()] if isinstance(value, str) else value
+
+
+TaskNames = Annotated[list[str], BeforeValidator(task_names)]
 
 
 class EvaluationSettings(schema.Evaluation):
@@ -24,7 +32,7 @@ class EvaluationSettings(schema.Evaluation):
     top_p: Number = Field(1.0, gt=0.0, le=1.0, description="draw from the likeliest tokens that make up this share")
     max_new_tokens: Positive = Field(512, description="an answer that is longer is cut, and counted as such")
     batch_size: Positive | None = Field(
-        None, description="prompts at once; default: 128, on a GPU 512, fewer where memory is short"
+        None, description="prompts at once; default: 128, on a GPU 512, fewer if memory is short"
     )
     limit: Whole = Field(0, ge=0, description="only the first so many problems of each task; 0: all")
     seed: Whole = Field(0, ge=0, le=2**32 - 1, description="of answers that are drawn")

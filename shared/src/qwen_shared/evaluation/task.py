@@ -56,7 +56,7 @@ class Conditions:
     languages: tuple[str, ...] = ("en", "zh")  # of embedded problems
 
     @classmethod
-    def of(cls, recipe: Any, style: Style) -> Self:
+    def of(cls, recipe: Any, style: Style = "chat") -> Self:
         """As a recipe says."""
         problems = getattr(recipe, "problems", None)
         languages = tuple(problems.languages) if problems else cls.languages
@@ -78,7 +78,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Judgement:
-    outcome: str | None  # one of the task's `outcomes`; None if nobody can tell
+    outcome: str | None  # one of the task's `outcomes`; None if it has no right answer
     score: float | None  # 0 to 1; the mean is the task's `measure`
     reason: str = ""
     extras: Row = field(default_factory=dict)  # further keys of the row

@@ -1,4 +1,4 @@
-"""Work that goes on where it was stopped: what is done so far lies beside the file that is to come."""
+"""Work that can be stopped and resumed: its results so far lie beside the target file."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ from qwen_shared.files import write_atomic
 
 
 class Work:
-    """`done` are the JSON values that came of the work so far, in order.
+    """`done` are the JSON values so far, in order. Those of another `fingerprint` (what decides them) are dropped.
 
-    The same command goes on with them; those of another `fingerprint` (all that decides the values) are thrown away.
-    Raises UserError where another process is at the same file.
+    Raises UserError if another process works on the same file.
     """
 
     def __init__(self, target: Path, fingerprint: str):
@@ -25,7 +24,7 @@ class Work:
         self._file = self._locked()
         self.done: list[Any] = []
         key = hashlib.sha256(fingerprint.encode()).hexdigest().encode()
-        lines = self._file.read().split(b"\n")[:-1]  # what follows is torn
+        lines = self._file.read().split(b"\n")[:-1]  # a torn line at the end is dropped
         kept = lines if lines[:1] == [key] else []
         self._file.truncate(sum(len(line) + 1 for line in kept))
         for line in kept[1:]:
@@ -35,20 +34,19 @@ class Work:
             self._file.flush()
 
     def add(self, values: list[Any]) -> None:
-        """Some more are done; they are on file when this returns."""
+        """The values are on disk when this returns."""
         self.done += values
         self._file.write(json.dumps(values).encode() + b"\n")
         self._file.flush()
 
     def finish(self, text: str) -> None:
-        """All is done: the file is written, and what lay beside it is no longer needed."""
+        """Writes the target and removes the values beside it."""
         write_atomic(self._target, text)
         self._path.unlink()
         self._file.close()
 
     def _locked(self) -> BinaryIO:
-        """The file of what is done, to be read from its start and added to; nobody else has it until this process ends
-        or lets go of it."""
+        """The open file of values, locked until this process closes it or ends."""
         while True:
             file = self._path.open("a+b")
             try:
@@ -58,9 +56,9 @@ class Work:
                 raise UserError(
                     f"{self._target}: another process is at work on it; wait for it, or write to another directory"
                 ) from None
-            except OSError:  # a file system without locks: better to work than to refuse
+            except OSError:  # a file system without locks: work anyway
                 pass
             if self._path.exists() and os.path.samestat(os.fstat(file.fileno()), self._path.stat()):
                 file.seek(0)
                 return file
-            file.close()  # whoever had it has finished and taken it away in between
+            file.close()  # its owner finished and removed it in the meantime

@@ -1,1 +1,1 @@
-"""How a chat model does on dialogues whose answers a program can check."""
+"""Evaluation of chat models: tasks, pairs of models, reward models."""

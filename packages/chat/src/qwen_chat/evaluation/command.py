@@ -48,10 +48,10 @@ def main(invocation: Invocation[Any]) -> None:
     for model, directory in zip(asked, directories, strict=True):
         if theirs:
             shared.say(f"asking {model.name}")
-        evaluated = shared.ask(model, directory, _style(model), output if model is ours else None)
+        results, about = shared.ask(model, directory, _style(model), output if model is ours else None)
         gc.collect()  # a GPU may hold one model at a time only
-        found.append(evaluated.results)
-        said.append(evaluated.said)
+        found.append(results)
+        said.append(about)
     if reward:
         score = load_scorer(reward)
         found = [

@@ -19,9 +19,9 @@ _Z95 = 1.959963984540054
 
 @dataclass(frozen=True)
 class Comparison:
-    """`metrics` by measure: wins, ties and losses (of pairs of answers); win_rate, ties counting half, with the ends of
-    its 95 % interval, win_rate_low and win_rate_high; difference (ours less theirs, mean over prompts) with its own,
-    difference_low and difference_high; difference_in_std, in standard deviations of their answers.
+    """`metrics` by measure: `wins`, `ties`, `losses` (pairs); `win_rate` (a tie is half a win) with its 95 %
+    interval `win_rate_low`, `win_rate_high`; `difference` (ours minus theirs, mean over prompts) with `difference_low`,
+    `difference_high`; `difference_in_std`, in standard deviations of their answers.
 
     `rows`: both answers to every prompt.
     """
@@ -69,7 +69,7 @@ def samples(comparison: Comparison, count: int) -> list[Row]:
 
 
 def named(task: str, other: str, comparison: Comparison) -> dict[str, float]:
-    """The metrics under the names that the manifest and W&B have; `other` is short for the other model."""
+    """Metrics by their names in the manifest and W&B; `other` is a short name of the other model."""
     return {
         f"eval/{task}/against/{other}/{measure}/{key}": value
         for measure, metrics in comparison.metrics.items()
@@ -79,10 +79,10 @@ def named(task: str, other: str, comparison: Comparison) -> dict[str, float]:
 
 def _metrics(pairs: list[tuple[Row, Row]], key: str, samples: int) -> dict[str, float]:
     signs = [_sign(a, b, key) for a, b in pairs]
-    # The answers to one prompt are no independent trials: the intervals count prompts.
+    # Several answers to one prompt are not independent: intervals count prompts.
     rates = [fmean((1 + sign) / 2 for sign in part) for part in parts(signs, samples)]
     differences = [fmean(a[key] - b[key] for a, b in part) for part in parts(pairs, samples)]
-    # A tie counts as half a win and half a loss, and varies less than either: Wilson's interval is rather too wide.
+    # A tie varies less than a win or a loss: Wilson's interval is slightly too wide.
     low, high = wilson(sum(rates), len(rates))
     half = _Z95 * stdev(differences) / math.sqrt(len(differences)) if len(differences) > 1 else math.inf
     difference, spread = fmean(differences), pstdev(b[key] for _, b in pairs)

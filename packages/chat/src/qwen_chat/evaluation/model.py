@@ -14,6 +14,7 @@ from qwen_shared.cli.evaluate_verb import Asked
 from qwen_shared.cli.model_argument import is_run, step_of
 from qwen_shared.errors import UserError
 from qwen_shared.evaluation.settings import EvaluationSettings
+from qwen_shared.evaluation.task import Conditions
 from qwen_shared.job import parent as job_parent
 from qwen_shared.recipe.schema import Tracking
 from qwen_shared.run.manifest import MANIFEST, RECIPE, Manifest, read_recipe
@@ -49,6 +50,10 @@ class AnyRecipe(BaseModel):
 @dataclass(frozen=True)
 class AskedChat(Asked):
     kind: str | None = None  # of the run that made the model
+
+    @property
+    def system(self) -> str | None:
+        return self.conditions.system
 
     @property
     def kept_in(self) -> Path | None:
@@ -96,8 +101,8 @@ def asked(invocation: Invocation[Any]) -> AskedChat:
         own = {key: getattr(recipe.evaluation, key) for key in fields if f"evaluation.{key}" in keys}
         settings = settings.model_copy(update=own)
         system = recipe.data.system if {"data", "data.system"} & keys else says.data.system
-    tasks = recipe.tasks or _DEFAULT_TASKS
-    return AskedChat(name, run_dir, step_of(invocation), settings, tasks, system, kind=kind)
+    conditions = replace(Conditions.of(recipe), settings=settings, system=system)
+    return AskedChat(name, run_dir, step_of(invocation), recipe.tasks or _DEFAULT_TASKS, conditions, kind)
 
 
 def other(text: str, like: AskedChat, overrides: Sequence[str]) -> AskedChat:
@@ -110,7 +115,8 @@ def other(text: str, like: AskedChat, overrides: Sequence[str]) -> AskedChat:
     system = run_recipe(run_dir).data.system if run_dir else None
     if {"data", "data.system"} & _keys(overrides):
         system = like.system
-    return replace(like, name=text, run_dir=run_dir, step=step, system=system, kind=kind_of(run_dir))
+    conditions = replace(like.conditions, system=system)
+    return AskedChat(text, run_dir, step, like.tasks, conditions, kind_of(run_dir))
 
 
 def kind_of(run_dir: Path | None) -> str | None:

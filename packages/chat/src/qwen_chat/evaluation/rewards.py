@@ -32,7 +32,7 @@ def with_rewards(result: Result, score: Scorer, settings: EvaluationSettings) ->
 
 
 def reward_directory(place: str) -> Path:
-    """The reward model of a run of `qwen-chat reward`, or one in Hugging Face form. Raises UserError for others."""
+    """The reward model of a run of `qwen-chat reward`, or one in Hugging Face form. Raises UserError."""
     path = Path(place).expanduser()
     if not path.is_dir():
         raise UserError(f"--reward {place}: no such directory; `qwen-chat reward` makes a reward model")
@@ -47,7 +47,7 @@ def reward_directory(place: str) -> Path:
 
 
 def load_scorer(place: str) -> Scorer:
-    """Rewards by the model that `reward_directory` finds, read at each answer's end token."""
+    """Rewards by the model in `reward_directory(place)`, read at each answer's end token."""
     from qwen_chat.reward.model import load_reward_model
     from qwen_shared.evaluation.progress import counting
     from qwen_shared.tokenizer import load_tokenizer
@@ -70,10 +70,10 @@ def load_scorer(place: str) -> Scorer:
 
 
 def judged_ids(conversation: Messages, system: str | None, tokenizer: Tokenizer) -> list[int]:
-    """A conversation up to the end token of its last turn, an assistant's, as a reward model reads it.
+    """A conversation up to the end token of its last answer, as a reward model reads it; a cut answer gets one,
+    too.
 
-    An answer that was cut gets its end token too: what it lacks, the reward model is to see. Raises UserError for a
-    template whose answers have no end.
+    Raises UserError if the template's answers have no end token.
     """
     turns = conversation
     if system is not None and conversation[0]["role"] != "system":

@@ -15,16 +15,16 @@ def words(text: str) -> list[str]:
 
 
 def distinct(answers: Sequence[Sequence[str]], n: int) -> float:
-    """distinct-n (Li et al. 2016): different n-grams of words in proportion to all, over all answers together.
+    """distinct-n (Li et al. 2016): the share of different n-grams of words among all n-grams of all answers.
 
-    It falls as there is more text: compare sets of answers to the same prompts. 0 where no answer has n words.
+    It falls with more text: compare answers to the same prompts. 0 if no answer has n words.
     """
     grams = [gram for answer in answers for gram in _grams(answer, n)]
     return len(set(grams)) / len(grams) if grams else 0.0
 
 
 def repeated(answer: Sequence[str], n: int) -> float:
-    """The share of an answer's n-grams that it has said before (seq-rep-n, Welleck et al. 2020)."""
+    """The share of an answer's n-grams that occur earlier in it (seq-rep-n, Welleck et al. 2020)."""
     grams = _grams(answer, n)
     return 1 - len(set(grams)) / len(grams) if grams else 0.0
 

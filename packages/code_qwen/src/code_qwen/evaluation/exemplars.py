@@ -1,4 +1,4 @@
-"""Worked examples of MBPP's form (text, tests, code), where a file does not bring the benchmark's own.
+"""Worked examples in MBPP's form (text, tests, code), for files without the benchmark's own.
 
 They are this project's; the published figures were measured with problems 2, 3 and 4 of MBPP.
 """

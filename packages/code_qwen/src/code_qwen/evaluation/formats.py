@@ -1,4 +1,4 @@
-"""How the benchmarks put their problems into words, and where a base model's answer to them ends."""
+"""The benchmarks' prompts, and the texts that end a base model's answer."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ import ast
 import inspect
 from collections.abc import Sequence
 
-# A function is over where the next thing begins at the margin (Chen et al. 2021). A base model would go on for ever.
+# A function ends where the next statement begins at the margin (Chen et al. 2021); a base model would not stop.
 STOPS = ("\nclass", "\ndef", "\n#", "\nif", "\nprint")
 MBPP_STOPS = ("[DONE]",)
 
-# What HumanEvalPack puts before an answer when it is run: models were not asked to import these. Its list has numpy
-# too, which no solution needs and every program would wait for.
+# HumanEvalPack's imports before an answer. Ours leave out numpy, which no solution needs and every program would load.
 PACK_IMPORTS = """\
 import math, re, sys, copy, datetime, itertools, collections, heapq, statistics, functools, hashlib, string
 from typing import *
@@ -20,7 +19,7 @@ from collections import *
 
 
 def mbpp(text: str, tests: Sequence[str], code: str | None = None) -> str:
-    """MBPP's form (Austin et al. 2021, section 3.1); with `code` it is a worked example, without it asks for one."""
+    """MBPP's form (Austin et al. 2021, section 3.1); with `code` it is a worked example."""
     listed = "\n".join(tests)
     question = f"You are an expert Python programmer, and here is your task: {text}"
     asked = f"{question} Your code should pass these tests:\n\n{listed}\n[BEGIN]\n"
@@ -28,20 +27,19 @@ def mbpp(text: str, tests: Sequence[str], code: str | None = None) -> str:
 
 
 def mbpp_chat(text: str, tests: Sequence[str]) -> str:
-    """The same question to a chat model, which needs no marks around its answer."""
+    """The same for a chat model, without marks around the answer."""
     return mbpp(text, tests).removesuffix("\n[BEGIN]\n")
 
 
 def synthesize(instruction: str, prompt: str) -> str:
-    """HumanEvalPack's HumanEvalSynthesize, and so the report's HumanEval for chat models: words, then the function's
-    head."""
+    """HumanEvalSynthesize of HumanEvalPack, the report's HumanEval for chat models: words, then the function's head."""
     return f"{instruction.strip()}\n\n{prompt}".strip()
 
 
 def instruction_of(prompt: str, entry_point: str) -> str:
-    """The words of HumanEvalSynthesize for a head that has none: signature and docstring, taken out of it.
+    """The words of HumanEvalSynthesize, made from a head's signature and docstring.
 
-    Raises ValueError where the head is no Python, or has no such function.
+    Raises ValueError if the head is no Python or has no such function.
     """
     try:
         nodes = ast.parse(prompt).body
@@ -61,11 +59,11 @@ def instruction_of(prompt: str, entry_point: str) -> str:
 
 
 def commented(request: str, entry_point: str) -> str:
-    """A request as a base model may meet it in a file: a comment, and the function begins."""
+    """A request as in a source file: a comment, then the beginning of the function."""
     lines = "".join(f"# {line}".rstrip() + "\n" for line in request.strip().splitlines())
     return f"{lines}def {entry_point}"
 
 
 def fix(declaration: str, buggy: str, test: str, entry_point: str) -> str:
-    """HumanEvalPack's HumanEvalFix, with tests: the function with its bug, its tests, the request, its head again."""
+    """HumanEvalFix of HumanEvalPack: the function with its bug, its tests, the request, its head again."""
     return f"{declaration}{buggy}\n{test}\nFix bugs in {entry_point}.\n\n{declaration}".strip()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from code_qwen import problems
 from code_qwen.recipe import FUNCTIONS, CodeSftRecipe, training_tasks
-from code_qwen.sandbox import Submission, run_tests_many
 
 
 def nearest(recipe: CodeSftRecipe) -> dict[str, float]:
     """`nearest/<task>/pass@1` of the embedded tasks, if all training data is embedded too."""
+    from code_qwen import problems
+    from code_qwen.sandbox import Submission, run_tests_many
+
     metrics = {}
     if all(source.path == FUNCTIONS for source in recipe.data.sources):
         known = list(training_tasks(recipe))

@@ -1,1 +1,1 @@
-"""Accuracy on math problems: prompts as in the report, greedy answers or votes, judged by sympy."""
+"""Math tasks: prompts as in the report, greedy answers or votes, judged by the verifier."""

@@ -1,4 +1,4 @@
-"""Worked examples that stand before a question in a few-shot prompt, in the form of each benchmark (question, answer).
+"""Worked examples for few-shot prompts, in the form of each benchmark (question, answer).
 
 They are this project's own; a published figure was measured with other examples of the same form and number.
 """

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from math_qwen import problems
 from math_qwen.recipe import PROBLEMS, MathRecipe, training_problems
 
 
 def nearest(recipe: MathRecipe) -> dict[str, float]:
     """`nearest/<task>/accuracy` of the embedded tasks, if all training data is embedded too."""
+    from math_qwen import problems  # brings sympy
+
     metrics = {}
     if all(source.path == PROBLEMS for source in recipe.data.sources):
         known = list(training_problems(recipe))

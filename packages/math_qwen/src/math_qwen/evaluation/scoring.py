@@ -10,7 +10,7 @@ _NUMBER = re.compile(r"(?:(?<![0-9A-Za-z)])[-+])?(?:\d[\d,]*(?:\.\d+)?|\.\d+)(?:
 
 
 def last_number(text: str) -> float | None:
-    """The last number written in digits, signed, with or without thousands commas; None where there is none."""
+    """The last number in digits, signed, with or without thousands commas; None if there is none."""
     found = _NUMBER.findall(text)
     return float(found[-1].replace(",", "")) if found else None
 

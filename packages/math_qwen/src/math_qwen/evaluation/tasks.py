@@ -43,8 +43,8 @@ class Format:
 
     examples: list[exemplars.Exemplar]
     ask: str  # with {question}; what an answer follows
-    stop_texts: tuple[str, ...]  # where a base model goes on to the next problem
-    gap: str = ""  # between the two; a prompt that ended with a space would be cut into tokens as no text is
+    stop_texts: tuple[str, ...]  # a base model goes on to the next problem with these
+    gap: str = ""  # between the two; not part of the prompt, whose last space would be a token of its own
 
     def text(self, question: str, shots: int) -> str:
         shown = [f"{self.ask.format(question=q)}{self.gap}{a}" for q, a in self.examples[:shots]]
@@ -204,13 +204,13 @@ def read_item(row: dict[str, Any], where: str, id: str) -> Item:
     return item
 
 
-# Forms that give an answer and no solution: the columns of both.
+# Forms with an answer and no solution: (question, answer).
 _SHORT_FORMS = (("query", "response"), ("original_text", "ans"), ("segmented_text", "ans"), ("problem", "answer"))
 
 
 def gold_answer(solution: str) -> str:
     """The final answer of a worked solution: the text after `####`, else in the last box, else all of it."""
-    from math_qwen.prepare.boxed import last_box  # brings sympy, which a plan needs not
+    from math_qwen.prepare.boxed import last_box  # brings sympy, which a plan does not need
 
     _, marked, rest = solution.rpartition("####")
     if marked:

@@ -1,4 +1,4 @@
-"""Several answers to one problem vote: which of them are the same, and whether the most frequent one is right."""
+"""Majority votes: which answers to a problem are the same, and whether the most frequent one is right."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from itertools import combinations
 
 from math_qwen.evaluation.scoring import last_number
 
-_COMPARED = 8  # of the most frequent spellings of one problem, with each other
+_COMPARED = 8  # most frequent spellings of a problem that are compared with each other
 
-Vote = tuple[str, bool]  # what a model said, and whether the verifier found it right
+Vote = tuple[str, bool]  # an answer, and whether the verifier found it right
 
 
 def majority_right(problems: Sequence[Sequence[Vote]]) -> list[bool]:
     """For each problem whether the answer with most votes is right; of two with as many, the one given first.
 
-    Right answers are one answer. Wrong ones are the same where they are spelled the same or the verifier says so; what
-    gives no answer does not vote.
+    All right answers are one answer. Wrong ones are the same if their spelling is or the verifier says so. A text
+    without an answer does not vote.
     """
     spelled = [["right" if right else final_answer(text) for text, right in votes] for votes in problems]
     same = _same_spellings(spelled)
@@ -30,7 +30,7 @@ def majority_right(problems: Sequence[Sequence[Vote]]) -> list[bool]:
 
 
 def _same_spellings(spelled: list[list[str]]) -> list[dict[str, str]]:
-    """For each problem the spellings that stand for another, more frequent one."""
+    """For each problem: spelling ► the more frequent spelling of the same answer."""
     from math_qwen.verify import verify_many
 
     asked: list[tuple[int, str, str]] = []
@@ -47,11 +47,11 @@ def _same_spellings(spelled: list[list[str]]) -> list[dict[str, str]]:
 
 
 def final_answer(text: str) -> str:
-    """The answer that a response gives, in one spelling; "" where it gives none.
+    """The answer in a response, in one spelling; "" if there is none.
 
-    The last box, else what follows the last `####` or "answer is", else the last number.
+    The last box, else the text after the last `####` or "answer is", else the last number.
     """
-    from math_qwen.prepare.boxed import last_box  # brings sympy, which a plan needs not
+    from math_qwen.prepare.boxed import last_box  # brings sympy, which a plan does not need
 
     answer = last_box(text)
     if answer is None:
