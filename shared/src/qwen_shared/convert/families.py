@@ -145,15 +145,15 @@ def _check_supported(config: dict[str, Any], name: str, where: str) -> None:
         raise UserError(f"{where}: weights quantized by {method} cannot be trained; take the unquantized checkpoint")
     for key in ("num_experts", "num_local_experts", "n_routed_experts"):
         if config.get(key):
-            raise UserError(f"{where}: {key}={config[key]}: mixtures of experts are not trained by this suite")
+            raise UserError(f"{where}: {key}={config[key]}: this suite does not train mixtures of experts")
     for key in ("attention_bias", "mlp_bias"):
         if config.get(key):
-            raise UserError(f"{where}: {key}=true: no biases but Qwen2's on query, key and value are trained")
+            raise UserError(f"{where}: {key}=true: this suite trains no biases except Qwen2's on query, key and value")
     if config["hidden_act"] != "silu":
         raise UserError(f"{where}: hidden_act={config['hidden_act']}: only silu (SwiGLU) is trained")
     if config.get("partial_rotary_factor") not in (None, 1, 1.0):
         raise UserError(
-            f"{where}: partial_rotary_factor={config['partial_rotary_factor']}: whole heads are rotated here"
+            f"{where}: partial_rotary_factor={config['partial_rotary_factor']}: this suite rotates whole heads only"
         )
     if name == "llama":
         return
@@ -162,7 +162,7 @@ def _check_supported(config: dict[str, Any], name: str, where: str) -> None:
     if (layers := config.get("layer_types")) is not None:
         windowed = any(kind != "full_attention" for kind in layers)
     if window is not None and windowed:
-        raise UserError(f"{where}: sliding_window={window} is in use: every layer here attends to all that came before")
+        raise UserError(f"{where}: sliding_window={window} is in use, but this suite trains full attention only")
 
 
 def _rope(config: dict[str, Any], where: str) -> tuple[float, RopeScaling | None]:
@@ -174,7 +174,9 @@ def _rope(config: dict[str, Any], where: str) -> tuple[float, RopeScaling | None
     kind = rope.get("rope_type") or rope.get("type") or "default"
     base = rope.get("rope_theta") or config.get("rope_theta") or 10_000.0
     if rope.get("partial_rotary_factor") not in (None, 1, 1.0):
-        raise UserError(f"{where}: partial_rotary_factor={rope['partial_rotary_factor']}: whole heads are rotated here")
+        raise UserError(
+            f"{where}: partial_rotary_factor={rope['partial_rotary_factor']}: this suite rotates whole heads only"
+        )
     if kind == "default":
         return base, None
     if kind != "llama3":

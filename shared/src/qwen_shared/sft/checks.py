@@ -42,7 +42,9 @@ def check_conversations(
         )
     count, some = counted(DOUBLE_SPECIALS)
     if count:
-        raise UserError(f"{where}: {some} have a special token twice in a row: the chat template adds what is there")
+        raise UserError(
+            f"{where}: {some} have a special token twice in a row: the chat template adds one that the text already has"
+        )
     count, some = counted(SPELLED_SPECIALS)
     if count > _MAX_SPELLED_SHARE * total:
         raise UserError(
