@@ -124,7 +124,7 @@ def test_a_damaged_checkpoint_proves_nothing(own_copy, call):
 def test_an_export_is_never_replaced_by_an_earlier_step(own_copy, call):
     (own_copy / "checkpoints/step-00000002").rename(own_copy / "checkpoints/step-00000001")
     before = (own_copy / "export/certificate.json").read_text()
-    assert "its last step, 2, is not there" in call(own_copy, code=2).stderr
+    assert "its last step, 2, is gone" in call(own_copy, code=2).stderr
     call(f"{own_copy}@1", "--without-evaluation")
     assert (own_copy / "export/certificate.json").read_text() == before
 
