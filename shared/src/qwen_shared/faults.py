@@ -32,7 +32,9 @@ class Batch(Protocol):
     """A dataclass with labels, int64 [B, S]."""
 
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
-    labels: Tensor
+
+    @property
+    def labels(self) -> Tensor: ...
 
 
 @dataclass(frozen=True)

@@ -127,8 +127,8 @@ def test_what_may_differ_and_what_not(llama, recipe_of):
     for override, said in (
         ("model.num_layers=2", r"model.num_layers=2 contradicts --from .*, which has 1"),
         ("model.qkv_bias=true", "model.qkv_bias=True contradicts"),
-        ("model.padded_vocab_size=8064", "8192 rows, and more can be had"),
-        ("model.padded_vocab_size=null", "8192 rows, and more can be had"),
+        ("model.padded_vocab_size=8064", "8192 rows; there may be more, not fewer"),
+        ("model.padded_vocab_size=null", "8192 rows; there may be more, not fewer"),
         ("tokenizer=default", "--from brings its own tokenizer"),
         ("data.seq_length=65", r"more than the 64 positions .*set model.max_positions=65"),
     ):

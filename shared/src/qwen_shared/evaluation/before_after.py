@@ -16,7 +16,7 @@ from qwen_shared.evaluation.run import evaluate, named_metrics
 from qwen_shared.evaluation.task import Conditions, Metrics
 from qwen_shared.log import say
 from qwen_shared.tokenizer import load_tokenizer
-from qwen_shared.tracking import Tracker
+from qwen_shared.tracking import NoTracker, Tracker
 
 BEFORE, AFTER = "evaluation-before", "evaluation"  # folders of the run
 
@@ -30,7 +30,7 @@ class BeforeAfter:
     # By `nearest/<task>/<metric>`: what repeating the answer of the nearest training problem would get.
     nearest: Callable[[Any], Metrics] | None = None
 
-    def __call__(self, directory: Path, when: str, tracker: Tracker) -> Metrics:
+    def __call__(self, directory: Path, when: str, tracker: Tracker | NoTracker) -> Metrics:
         """Metrics by name; after training also those of before, as `before/…`, and `nearest/…`."""
         output, recipe = self.run_dir / (AFTER if when == "after" else BEFORE), self.recipe
         say(f"asking the model {when} training: {', '.join(recipe.tasks)}")

@@ -49,6 +49,10 @@ class ParentModel:
     model: Model  # `padded_vocab_size` covers all ids of the tokenizer
     tokenizer: str  # for `load_tokenizer`
 
+    @property
+    def rows(self) -> int:
+        return self.model.padded_vocab_size or 0
+
     def __str__(self) -> str:
         return f"{self.name}@{self.step}" if self.step else self.name
 
@@ -128,12 +132,13 @@ def resolve_parent(text: str) -> ParentModel:
         name, directory = place, _from_hub(place, _HUB_FILES)
         model = read_model(directory)
     ids = load_tokenizer(str(directory)).vocab_size
-    if ids > model.padded_vocab_size + _ADDED_IDS:
+    rows = model.padded_vocab_size or 0
+    if ids > rows + _ADDED_IDS:
         raise UserError(
-            f"--from {text}: its tokenizer has {ids:,} ids and its embedding {model.padded_vocab_size:,} rows: they "
-            "are not of one model; put the right tokenizer beside it"
+            f"--from {text}: its tokenizer has {ids:,} ids and its embedding {rows:,} rows: they are not of one model; "
+            "put the right tokenizer beside it"
         )
-    if ids > model.padded_vocab_size:  # tokens were added
+    if ids > rows:  # tokens were added
         model = model.model_copy(update={"padded_vocab_size": -(-ids // 128) * 128})
     return ParentModel(name, None, model, str(directory))
 
@@ -155,11 +160,10 @@ def recipe_from[R: RunRecipe](
         ours, theirs = getattr(recipe.model, key), getattr(parent.model, key)
         if ours != theirs and key not in _CHANGEABLE:
             raise UserError(f"model.{key}={ours} contradicts --from {parent}, which has {theirs}; leave it out")
-    if (recipe.model.padded_vocab_size or 0) < parent.model.padded_vocab_size:
-        rows = recipe.model.padded_vocab_size
+    rows = recipe.model.padded_vocab_size
+    if (rows or 0) < parent.rows:
         raise UserError(
-            f"model.padded_vocab_size={rows}: --from {parent} has {parent.model.padded_vocab_size} rows, "
-            "and more can be had"
+            f"model.padded_vocab_size={rows}: --from {parent} has {parent.rows} rows; there may be more, not fewer"
         )
     positions = recipe.model.max_positions or recipe.data.seq_length
     # In a packed sample each conversation has its own positions, so only pretraining needs the check.
@@ -168,7 +172,11 @@ def recipe_from[R: RunRecipe](
             f"data.seq_length={recipe.data.seq_length} is more than the {positions} positions of --from {parent}; "
             f"to stretch them, set model.max_positions={recipe.data.seq_length}"
         )
-    if carries_optimizer(recipe) and not list_checkpoints(run_dir / "checkpoints"):
+    if (
+        isinstance(recipe, PretrainRecipe)
+        and carries_optimizer(recipe)
+        and not list_checkpoints(run_dir / "checkpoints")
+    ):
         _check_carried(parent, recipe)
     return recipe.model_copy(update={"tokenizer": str(run_dir / TOKENIZER)})
 
@@ -187,9 +195,9 @@ def _check_carried(parent: ParentModel, recipe: PretrainRecipe) -> None:
     if parent.step not in saved:
         there = ", ".join(map(str, saved)) or "none"
         raise UserError(f"{said}: that run's checkpoint is not there any more (there: {there})")
-    rows, needed = parent.model.padded_vocab_size, recipe.model.padded_vocab_size
-    if rows != needed:
-        raise UserError(f"{said} has {rows} embedding rows, and so has its optimizer's state: not {needed}")
+    needed = recipe.model.padded_vocab_size
+    if parent.rows != needed:
+        raise UserError(f"{said} has {parent.rows} embedding rows, and so has its optimizer's state: not {needed}")
     ours, theirs = recipe.training.precision, Manifest.read(run_dir).precision
     if ours not in ("auto", theirs):
         raise UserError(f"{said} was trained in {theirs}, and its optimizer's state is of that; leave out {ours}")
@@ -205,9 +213,9 @@ def prove_import(parent: ParentModel, directory: Path, run_dir: Path, digest: st
         say(f"reading {parent}, and proving the import")
         in_own_process(write_import_certificate, directory, parent.tokenizer, digest, run_dir / CERTIFICATE)
         certificate = _certificate(run_dir)
-    stored_rows = read_model(directory).padded_vocab_size
-    if stored_rows < parent.model.padded_vocab_size:
-        say(f"model  {stored_rows:,} embedding rows grow to {parent.model.padded_vocab_size:,} for the tokenizer's ids")
+    stored_rows = read_model(directory).padded_vocab_size or 0
+    if stored_rows < parent.rows:
+        say(f"model  {stored_rows:,} embedding rows grow to {parent.rows:,} for the tokenizer's ids")
     tensors, logits = certificate["tensors"], certificate["logits"]
     say(
         f"from   {parent}: {tensors['compared']} tensors bit-equal there and back, logits of {logits['layers']} layers "

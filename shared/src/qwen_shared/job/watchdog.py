@@ -28,7 +28,8 @@ class Watchdog:
     """
 
     def __init__(self, timeout: float | None, logs: Path, rank: int, failed: Callable[[str], None]):
-        self._timeout, self._path, self._failed = timeout, logs / f"stacks-rank-{rank}.txt", failed
+        self._enabled, self._timeout = timeout is not None, timeout or 0.0
+        self._path, self._failed = logs / f"stacks-rank-{rank}.txt", failed
         self._count, self._done = 0, threading.Event()
 
     def alive(self) -> None:
@@ -36,7 +37,7 @@ class Watchdog:
         self._count += 1
 
     def __enter__(self) -> Watchdog:
-        if self._timeout is not None:
+        if self._enabled:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self._path.open("a", encoding="utf-8")
             self._arm()
@@ -45,7 +46,7 @@ class Watchdog:
         return self
 
     def __exit__(self, *_) -> None:
-        if self._timeout is None:
+        if not self._enabled:
             return
         self._done.set()
         self._thread.join()

@@ -26,7 +26,7 @@ from qwen_shared.run import read_metrics
 from qwen_shared.run.integrity import require_whole
 from qwen_shared.run.paths import list_checkpoints
 from qwen_shared.tokenizer import Tokenizer, load_tokenizer
-from qwen_shared.tracking import Tracker, data_progress
+from qwen_shared.tracking import NoTracker, Tracker, data_progress
 from qwen_shared.training.checkpoint import load_checkpoint
 from qwen_shared.training.engine import Engine
 from qwen_shared.training.loop import Batches, Hooks, train
@@ -35,7 +35,7 @@ from qwen_shared.training.sampling import Prompt, continue_prompts
 from qwen_shared.training.schedule import lr_schedule
 
 Results = dict[str, float]
-Evaluate = Callable[[Path, str, Tracker], Results]  # takes a model's directory and "before" or "after"
+Evaluate = Callable[[Path, str, Tracker | NoTracker], Results]  # takes a model's directory and "before" or "after"
 
 
 @dataclass(frozen=True)
