@@ -28,7 +28,7 @@ from qwen_shared.errors import UserError
 from qwen_shared.evaluation.settings import EvaluationSettings
 from qwen_shared.generation.sampling import Sampling
 from qwen_shared.run import Manifest
-from qwen_shared.terminal import escape_control_characters
+from qwen_shared.text import escape_control_characters
 from qwen_shared.tokenizer import load_tokenizer
 
 TOKENIZER = load_tokenizer("default")

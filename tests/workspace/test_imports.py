@@ -5,7 +5,7 @@ from collections import defaultdict
 
 # Low to high. A room imports from its own line and the lines above it here; two rooms never import each other.
 ROOMS = [
-    ["errors", "entry", "gpus", "launched", "files", "terminal", "faults", "text"],
+    ["errors", "entry", "gpus", "launched", "files", "text", "faults"],
     ["log", "recipe"],
     ["backend", "launch"],
     ["tokenizer", "model", "run"],

@@ -324,7 +324,7 @@ REACHES = {
     ),
     "limits of others": "import os, resource\nresource.prlimit(os.getppid(), resource.RLIMIT_CPU, (1, 1)); print('GOT')",
     "cores of others": "import os\nos.sched_setaffinity(os.getppid(), {{0}}); print('GOT')",
-    "terminal": "print('GOT', open('/dev/tty'))",
+    "text": "print('GOT', open('/dev/tty'))",
     "disks": "import glob\nprint('GOT' if glob.glob('/dev/[sv]d*') + glob.glob('/dev/mem') else '')",
 }
 NETWORK = [name for name in REACHES if name.startswith(("tcp", "udp", "raw", "packets", "netlink", "unix"))]

@@ -11,7 +11,7 @@ import pytest
 from wandb.util import get_core_path
 
 from qwen_shared.run import Manifest, read_metrics
-from qwen_shared.tracking.wandb_steps import last_step
+from qwen_shared.tracking.wandb_run import last_step
 
 pytestmark = pytest.mark.slow  # four processes, each with a W&B of its own
 
@@ -22,7 +22,7 @@ from pathlib import Path
 from qwen_shared.recipe.schema import Tracking
 from qwen_shared.run import Manifest
 from qwen_shared.tracking import Tracker
-from qwen_shared.tracking.wandb_steps import last_step
+from qwen_shared.tracking.wandb_run import last_step
 
 run_dir, resume, last, ending = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
 if (run_dir / "manifest.json").exists():

@@ -5,12 +5,16 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from qwen_base.kinds import PRETRAIN
 from qwen_shared.cli import PUBLISH, REPORT, Tool, Verb, result_names, run
 from qwen_shared.cli.evaluate_verb import evaluate_verb
+from qwen_shared.publish.kind import Kind
 from qwen_shared.recipe import PretrainRecipe
 
 RECIPES = Path(__file__).parents[2] / "recipes"
+
+# What `publish` says of this package's runs.
+PRETRAIN = Kind("base-pretrain", "A base language model: it continues text.", "base")
+KINDS = (PRETRAIN,)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -5,14 +5,40 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from qwen_chat.kinds import PPO, REWARD, SFT
+from qwen_chat.parity import policy_parity, reward_parity
 from qwen_chat.ppo.recipe import PpoRecipe
-from qwen_chat.recipe import ChatSftRecipe
-from qwen_chat.reward.recipe import STAGES, RewardRecipe
+from qwen_chat.recipe import DIALOGUES, ChatSftRecipe
+from qwen_chat.reward.recipe import PAIRS, STAGES, RewardRecipe
 from qwen_shared.cli import PUBLISH, REPORT, Tool, Verb, result_names, run
 from qwen_shared.cli.evaluate_verb import OWN_KEYS, evaluate_verb
+from qwen_shared.publish.kind import Kind
 
 RECIPES = Path(__file__).parents[2] / "recipes"
+
+# What `publish` says of this package's runs.
+_GREETING = "Good evening, it is me, Ed."
+_CHECKED = "A dialogue counts if the answer passes the dialogue's check."
+
+SFT = Kind("chat-sft", "A language model that converses.", "chat", example=_GREETING, counts=_CHECKED)
+REWARD = Kind(
+    "chat-reward",
+    "A reward model: it gives a conversation one number, higher for a better last answer.",
+    "reward",
+    counts="A pair counts if the preferred answer gets the higher number; a tie is half right.",
+    parity=reward_parity,
+    generated_sources=(PAIRS,),
+)
+PPO = Kind(
+    "chat-ppo",
+    "A language model that converses, taught by PPO what a reward model or reward functions prefer.",
+    "chat",
+    example=_GREETING,
+    counts=_CHECKED,
+    method="PPO",
+    parity=policy_parity,
+    generated_sources=(DIALOGUES,),
+)
+KINDS = (SFT, REWARD, PPO)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -5,12 +5,27 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from code_qwen.kinds import PRETRAIN, SFT
 from code_qwen.recipe import CodePretrainRecipe, CodeSftRecipe
 from qwen_shared.cli import PUBLISH, REPORT, Tool, Verb, result_names, run
 from qwen_shared.cli.evaluate_verb import evaluate_verb
+from qwen_shared.publish.kind import Kind
 
 RECIPES = Path(__file__).parents[2] / "recipes"
+
+# What `publish` says of this package's runs.
+PRETRAIN = Kind(
+    "code-pretrain",
+    "A base language model that went on with code: it continues programs and text.",
+    "base",
+)
+SFT = Kind(
+    "code-sft",
+    "A language model that writes functions as they are described.",
+    "chat",
+    example="Implement scale_value(x). It should return 9 times x, plus 15.",
+    counts="A problem counts if the program passes all its tests, run in a sandbox.",
+)
+KINDS = (PRETRAIN, SFT)
 
 
 def main(argv: list[str] | None = None) -> int:

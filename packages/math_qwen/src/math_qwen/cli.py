@@ -5,12 +5,22 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from math_qwen.kinds import SFT
 from math_qwen.recipe import MathRecipe
 from qwen_shared.cli import PUBLISH, REPORT, Tool, Verb, result_names, run
 from qwen_shared.cli.evaluate_verb import OWN_KEYS, evaluate_verb
+from qwen_shared.publish.kind import Kind
 
 RECIPES = Path(__file__).parents[2] / "recipes"
+
+# What `publish` says of this package's runs.
+SFT = Kind(
+    "math-sft",
+    "A language model that answers questions of mathematics step by step.",
+    "chat",
+    example="Mia found 20 pears and Rosa found 11. How many fewer did Rosa find?",
+    counts="A problem counts if the answer is proved equal to the known one.",
+)
+KINDS = (SFT,)
 
 
 def main(argv: list[str] | None = None) -> int:

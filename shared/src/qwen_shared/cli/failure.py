@@ -15,7 +15,7 @@ import traceback
 
 from qwen_shared.errors import EXIT_FAILED, EXIT_USER_ERROR, UserError
 from qwen_shared.launched import LAUNCHER_PID, is_launched, is_shown, leave_failure
-from qwen_shared.terminal import escape_control_characters
+from qwen_shared.text import escape_control_characters
 
 TURN_S = 5.0  # a rank waits for another to report the same
 _FILE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.ENAMETOOLONG)

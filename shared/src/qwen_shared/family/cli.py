@@ -12,7 +12,7 @@ from qwen_shared.errors import EXIT_FAILED, EXIT_FINISHED, EXIT_STOPPED, EXIT_US
 from qwen_shared.family.schema import Family, Stage
 from qwen_shared.launch.launchers import Launch
 from qwen_shared.recipe import load_recipe
-from qwen_shared.terminal import escape_control_characters
+from qwen_shared.text import escape_control_characters
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -16,7 +16,7 @@ from types import FrameType
 
 from qwen_shared.errors import EXIT_FINISHED, EXIT_STOPPED, UserError
 from qwen_shared.launched import ERROR_FILE, LAUNCHER_PID, TIME_IS_UP, Failure, read_failure
-from qwen_shared.terminal import escape_control_characters
+from qwen_shared.text import escape_control_characters
 
 POLL_S = 0.05
 STOP_GRACE_S = 120.0  # after the first has stopped: others may still save

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from qwen_shared.terminal import escape_control_characters
+from qwen_shared.text import escape_control_characters
 
 _MARKUP = re.compile(r"[\\`*\[\]~$!]|(?<!\w)_|_(?!\w)")
 _NAME = re.compile(r"[\w .,:/=@+-]+")

@@ -2,8 +2,7 @@
 
 from qwen_shared.recipe.keys import nearest
 from qwen_shared.recipe.layout import Layout, check_layout
-from qwen_shared.recipe.load import differing_keys, load_recipe, recipe_name, recipe_text, validate
-from qwen_shared.recipe.paths import check_tokenizer
+from qwen_shared.recipe.load import check_tokenizer, differing_keys, load_recipe, recipe_name, recipe_text, validate
 from qwen_shared.recipe.schema import RESULT_NEUTRAL, PretrainRecipe, Recipe, RunRecipe, TrainedModel
 from qwen_shared.recipe.sft_schema import SftRecipe
 

@@ -13,6 +13,8 @@ from qwen_shared.errors import UserError
 from qwen_shared.recipe.keys import field_at, inner_section, is_text, leaf_fields, leaf_keys, nearest, whole_number
 from qwen_shared.recipe.yaml_text import dump_yaml, parse_yaml
 
+_TOKENIZERS = ("default", "dashscope")
+
 # Old → new. An old key is refused, except in a run's stored recipe.
 RENAMED = {
     "data.validation_share": "data.validation_fraction",
@@ -314,3 +316,14 @@ def _short(value: Any) -> str:
         return {True: "true", False: "false", None: "null"}[value]
     text = str(value)
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def check_tokenizer(tokenizer: str) -> None:
+    """Raises UserError unless `tokenizer` is a known name or an existing path."""
+    if tokenizer in _TOKENIZERS or Path(tokenizer).exists():
+        return
+    near = nearest(tokenizer, _TOKENIZERS)
+    raise UserError(
+        f"tokenizer={tokenizer}: no such file or directory; the names are {' and '.join(_TOKENIZERS)}"
+        + (f"; nearest: '{near}'" if near else "")
+    )

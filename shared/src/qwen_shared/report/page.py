@@ -17,7 +17,7 @@ from markupsafe import Markup
 from qwen_shared.report import samples, summary
 from qwen_shared.report.charts import charts
 from qwen_shared.report.record import Record
-from qwen_shared.terminal import escape_control_characters
+from qwen_shared.text import escape_control_characters
 
 
 def render(record: Record) -> str:

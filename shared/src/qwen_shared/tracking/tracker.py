@@ -12,7 +12,7 @@ from qwen_shared.log import say
 from qwen_shared.recipe.schema import Tracking
 from qwen_shared.run.manifest import Manifest
 from qwen_shared.run.metrics_file import MetricsFile, read_metrics
-from qwen_shared.terminal import escape_control_characters
+from qwen_shared.text import escape_control_characters
 from qwen_shared.tracking.console import ConsoleProgress
 from qwen_shared.tracking.results import result_rows
 from qwen_shared.tracking.tensorboard import TensorBoard

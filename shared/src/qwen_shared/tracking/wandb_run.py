@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
+import queue
+import subprocess
+import threading
 import uuid
 from collections.abc import Callable
 from functools import partial
@@ -18,15 +22,15 @@ from qwen_shared.log import say
 from qwen_shared.recipe.schema import Tracking
 from qwen_shared.run.lineage import family
 from qwen_shared.run.manifest import Manifest
-from qwen_shared.terminal import escape_control_characters
-from qwen_shared.tracking.background import BackgroundQueue
+from qwen_shared.text import escape_control_characters
 from qwen_shared.tracking.wandb_artifacts import log_model, use_models
-from qwen_shared.tracking.wandb_steps import last_step
 
 if TYPE_CHECKING:
     from wandb import Run, Settings
 
 INIT_TIMEOUT_S = 10
+READ_TIMEOUT_S = 60
+_MAX_WAITING = 10_000  # calls
 FINISH_TIMEOUT_S = 30
 
 _log = logging.getLogger("qwen.wandb")
@@ -219,3 +223,56 @@ def has_key() -> bool:
     except Exception as error:  # a malformed key, or another version of W&B
         _log.warning(f"W&B credentials: {error}")
         return False
+
+
+class BackgroundQueue:
+    """Calls in a background thread, in order. They must not raise."""
+
+    def __init__(self, name: str):
+        self._calls: queue.Queue[Callable[[], None] | None] = queue.Queue(_MAX_WAITING)
+        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
+        self._thread.start()
+
+    def put(self, call: Callable[[], None] | None) -> bool:
+        """None ends the thread. Returns False if the queue is full."""
+        try:
+            self._calls.put_nowait(call)
+        except queue.Full:
+            return False
+        return True
+
+    def close(self, timeout: float) -> bool:
+        """Waits at most `timeout` seconds; returns whether all calls are done."""
+        if not self.put(None):
+            return False
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def _work(self) -> None:
+        while (call := self._calls.get()) is not None:
+            call()
+
+
+def last_step(run_dir: Path, wandb_id: str) -> int:
+    """The last step in W&B's files; -1 if there is none."""
+    return max(map(_last_step, run_dir.glob(f"wandb/*run-*-{wandb_id}/run-{wandb_id}.wandb")), default=-1)
+
+
+def _last_step(file: Path) -> int:
+    """By W&B's own reader, which copes with a torn end."""
+    from wandb.util import get_core_path
+
+    command = [get_core_path(), "leet", "inspect", "--summary", "--json", "--no-observability"]
+    try:
+        done = subprocess.run(
+            [*command, "--run-file", str(file), str(file.parent)],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=True,
+            timeout=READ_TIMEOUT_S,
+        )
+        state = json.loads(done.stdout)
+        return int(state["step"]) if "_step" in state["summary"] else -1
+    except Exception as error:  # a W&B without this reader: some steps may then occur twice
+        _log.warning(f"{file}: cannot tell its last step: {error}")
+        return -1

@@ -10,7 +10,7 @@ from qwen_chat.evaluation.compare import MEASURES, Comparison, samples
 from qwen_shared.evaluation.metrics import percent
 from qwen_shared.evaluation.results import TABLE_ROWS, cells_table, flat
 from qwen_shared.evaluation.task import Cells, Metrics, Row
-from qwen_shared.terminal import escape_control_characters
+from qwen_shared.text import escape_control_characters
 
 _SHOWN = 4  # pairs of answers on the console
 _LONGEST = 600  # characters of an answer there

@@ -20,13 +20,12 @@ from transformers import AutoTokenizer, PreTrainedModel
 from qwen_chat.deepspeed_config import check_compiler, check_world_size, join_ranks, know_states, load_config
 from qwen_chat.hf_export import export_hf
 from qwen_chat.reward.model import RewardModel, length_batches, load_module, read_at_end
-from qwen_chat.reward.order import training_order
 from qwen_chat.reward.padding import PaddedBy, padding_id
 from qwen_chat.reward.pair_files import PairFiles
 from qwen_chat.reward.pairs import StagePairs, load_pairs
 from qwen_chat.reward.recipe import STAGES, RewardRecipe
 from qwen_chat.reward.report import pair_metrics, report
-from qwen_chat.reward.stages import Stage, stages_of
+from qwen_chat.reward.stages import Stage, stages_of, training_order
 from qwen_chat.reward.trainer import PROGRESS, StepCallback, arguments_of, make_trainer
 from qwen_shared.backend import Processes, device, peak_memory_bytes
 from qwen_shared.job.frame import Run

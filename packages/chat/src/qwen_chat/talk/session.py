@@ -15,7 +15,7 @@ from qwen_chat.talk.interrupts import Interrupts
 from qwen_shared.errors import UserError
 from qwen_shared.files import write_atomic
 from qwen_shared.recipe import nearest
-from qwen_shared.terminal import escape_control_characters
+from qwen_shared.text import escape_control_characters
 
 HELP = """\
 /system TEXT   set the system prompt; without TEXT: the model's own

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from qwen_chat.reward.order import training_order
+from qwen_chat.reward.stages import training_order
 
 LENGTHS = np.random.default_rng(0).integers(10, 400, 1000)
 
