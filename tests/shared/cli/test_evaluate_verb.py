@@ -59,7 +59,7 @@ def invocation(tmp_path, monkeypatch, sums):
     """A finished run whose model knows no answer, asked two problems."""
     run, directory = tmp_path / "run", tmp_path / "model"
     run.mkdir()
-    (run / "recipe.yaml").write_text("name: tiny\n")
+    (run / "recipe.yaml").write_text("name: tiny\ndata: {system: null}\n")
     Manifest.create("toy sft", "toy-sft", "tiny").write(run)
     load_tokenizer("default").save_hf(directory)
     recipe = SimpleNamespace(

@@ -37,7 +37,11 @@ class Job:
 
 
 @pytest.fixture
-def run(changed, tmp_path):
+def run(changed, tmp_path, monkeypatch):
+    from qwen_shared.job import frame
+
+    monkeypatch.setattr(frame, "stop_processes", lambda: None)  # other tests of this process have groups
+
     def run(job, **changes):
         run_job(RunSpec(changed(**changes), ONE_PROCESS, tmp_path / "run", "toy train", "toy"), job)
 
