@@ -1,4 +1,4 @@
-"""Extracts the program from a model's answer, by lines only: the answer is neither parsed nor run here."""
+"""Extracts the program from a model's answer by lines only: the answer is neither parsed nor run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 _FENCE = re.compile(r"^([ \t]*)(`{3,}|~{3,})([^`\n]*)$")
 _PYTHON = ("", "python", "python3", "py", "py3", "pycon")
-# Beginnings of program lines without indentation; prose seldom begins so.
+# Program lines without indentation begin with these; prose seldom does.
 _STATEMENT = re.compile(
     r"(?:from\s+[\w.]+\s+import\b|import\s+[\w.]+\s*(?:,|;|#|$|as\b)|(?:async\s+)?def\s+\w+\s*[(\[]|class\s+\w+\s*[(:\[]|@\w"
     r"|(?:if|elif|for|while|with|except|match)\b.*:\s*(?:#.*)?$|(?:else|try|finally|except)\s*:|return\b|raise\b|assert\b"
@@ -72,7 +72,7 @@ def split(program: str, prompt: str, entry_point: str) -> tuple[str, str]:
 
 
 def _blocks(text: str) -> tuple[list[_Block], str]:
-    """The fenced blocks and the text without them. The last block may be unclosed."""
+    """The last block may be unclosed."""
     blocks: list[_Block] = []
     bare: list[str] = []
     fence: re.Match[str] | None = None
@@ -95,7 +95,6 @@ def _blocks(text: str) -> tuple[list[_Block], str]:
 
 
 def _block(fence: re.Match[str], lines: list[str], closed: bool) -> _Block:
-    """Removes the indentation of a fence in a list from its lines."""
     margin = fence[1]
     code = textwrap.dedent("\n".join(line.removeprefix(margin) for line in lines)) + "\n"
     words = fence[3].split()
@@ -107,7 +106,7 @@ def _defines(code: str, name: str) -> bool:
 
 
 def _definition(code: str, name: str) -> re.Match[str] | None:
-    """The last unindented definition of `name`: a function, class or assignment."""
+    """The last unindented function, class or assignment of this name."""
     name = re.escape(name)
     pattern = rf"^(?:(?:async[ \t]+)?def[ \t]+{name}[ \t]*[(\[]|class[ \t]+{name}\b|{name}[ \t]*(?::[^=\n]*)?=(?!=))"
     found = list(re.finditer(pattern, code, re.MULTILINE))
@@ -115,9 +114,7 @@ def _definition(code: str, name: str) -> re.Match[str] | None:
 
 
 def _joined(before: str, code: str) -> str:
-    """`__future__` imports must come first. The line written there is ours, never the answer's: it counts as the
-    prompt's part.
-    """
+    """`__future__` imports must come first. The added line is ours, so it counts as the prompt's part."""
     if not before.strip():
         return code
     future = _ANNOTATIONS if _FUTURE.search(code) else ""
@@ -125,7 +122,7 @@ def _joined(before: str, code: str) -> str:
 
 
 def _program(text: str, entry_point: str) -> str:
-    """The lines of code around a definition, up to prose on both sides."""
+    """The lines of code around a definition, up to prose."""
     lines = text.split("\n")
     definition = _definition(text, entry_point)
     assert definition is not None
@@ -169,7 +166,7 @@ def _body_indent(prompt: str, entry_point: str) -> str:
 
 
 def _as_body(text: str, indent: str) -> str:
-    """`text` indented as a function's body. Often only the first line lost its indentation."""
+    """Often only the first line lost its indentation."""
     lines = text.strip("\n").rstrip().split("\n")
     if lines[0][:1] in (" ", "\t"):
         return textwrap.indent(textwrap.dedent("\n".join(lines)), indent) + "\n"

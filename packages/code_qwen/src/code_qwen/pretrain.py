@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from code_qwen.recipe import CodePretrainRecipe
 from qwen_shared.cli import Invocation
 from qwen_shared.log import say
-from qwen_shared.training.plan import plan_run
+from qwen_shared.training.plan import RunPlan, plan_run
 
 if TYPE_CHECKING:
     from qwen_shared.training.pretrain import Corpus
 
 
-def main(invocation: Invocation) -> None:
+def main(invocation: Invocation[CodePretrainRecipe]) -> None:
     plan(invocation)  # reports problems of tokenizer and layout before heavy imports
     say("loading torch and Megatron")
 
@@ -25,14 +25,14 @@ def main(invocation: Invocation) -> None:
     pretrain(invocation, corpora(invocation.recipe))
 
 
-def plan(invocation: Invocation) -> str:
-    i = invocation
-    if i.recipe.data.fim_rate:
+def plan(invocation: Invocation[CodePretrainRecipe]) -> RunPlan:
+    if invocation.recipe.data.fim_rate:
         from qwen_shared.data.fim import fim_token_ids
         from qwen_shared.tokenizer import load_tokenizer
 
-        fim_token_ids(load_tokenizer(i.parent.tokenizer))
-    return plan_run(i, i.options)
+        assert invocation.parent is not None  # the verb has a default parent
+        fim_token_ids(load_tokenizer(invocation.parent.tokenizer))
+    return plan_run(invocation, invocation.options)
 
 
 def corpora(recipe: CodePretrainRecipe) -> list[Corpus]:

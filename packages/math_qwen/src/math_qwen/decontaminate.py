@@ -1,6 +1,6 @@
 """Training problems that share a 13-gram with an evaluation set (report section 2, GPT-3's method).
 
-For data from elsewhere. Problems from templates share n-grams by design; `problems` keeps their texts apart instead.
+Problems from templates share n-grams by design; `problems` keeps their texts apart instead.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 N = 13
-SHORTEST = 8  # words; shorter texts are too common to search inside others
+SHORTEST = 8  # words; shorter texts are too common to search in others
 
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]|[^\W_\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]+")
 _APOSTROPHE = re.compile(r"(?<=\w)['’](?=\w)")
@@ -42,7 +42,7 @@ class EvaluationNgrams:
     def __init__(self, n: int = N):
         self.n = n
         self._ids: list[str] = []
-        self._grams: dict[int, int] = {}  # hash to the first problem's index
+        self._grams: dict[int, int] = {}  # hash → first problem's index
         self._short: set[int] = set()  # problem lengths below n
         self._tiny: dict[int, int] = {}
 
@@ -50,7 +50,7 @@ class EvaluationNgrams:
         return len(self._ids)
 
     def add(self, problem_id: str, text: str) -> None:
-        """Adds a question. Solutions are left out: their stock phrases are no sign of a shared problem."""
+        """Without solutions: their stock phrases are no sign of a shared problem."""
         found = words(text)
         if not found:
             return
@@ -66,7 +66,7 @@ class EvaluationNgrams:
             self._grams.setdefault(_hash(found[start : start + size]), index)
 
     def match(self, training_id: str, *texts: str) -> Match | None:
-        """The first n-gram that one of a sample's texts shares with a problem, or None."""
+        """The first n-gram that a text of the sample shares with a problem, or None."""
         for text in texts:
             found = words(text)
             if len(found) < SHORTEST:
@@ -90,5 +90,5 @@ def matches(training: Iterable[tuple[str, str]], evaluation: Iterable[tuple[str,
 
 
 def _hash(gram: list[str]) -> int:
-    # With the length, so that a short problem does not match part of a longer n-gram.
+    # The length keeps a short problem from matching part of a longer n-gram.
     return int.from_bytes(hashlib.blake2b(f"{len(gram)} {' '.join(gram)}".encode(), digest_size=8).digest(), "big")

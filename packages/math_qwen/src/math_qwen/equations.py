@@ -1,4 +1,4 @@
-"""The equations of a worked solution, `<<48/2=24>>`: a small parser, and sympy's rational numbers to decide."""
+"""The equations of a worked solution, `<<48/2=24>>`: a small parser, decided by sympy's rational numbers."""
 
 from __future__ import annotations
 
@@ -40,11 +40,9 @@ _TOKEN = re.compile(
 
 @dataclass(frozen=True)
 class Check:
-    """The result for one equation.
-
-    `reason`: for a true one "exact", "rounded" or "within 0.001", perhaps with ", % as a unit"; for a false one, such
-    as "false: 5*4 is 20, not 21"; otherwise "not arithmetic: …". `value`: of the leftmost side, None if it cannot be
-    read. `corrected`: the right side that would be true, if there is one.
+    """`reason`: if true "exact", "rounded" or "within 0.001", perhaps with ", % as a unit"; if false for example
+    "false: 5*4 is 20, not 21"; else "not arithmetic: …". `value`: of the leftmost side, None if unreadable.
+    `corrected`: the right side that would be true, if there is one.
     """
 
     equation: str
@@ -55,7 +53,7 @@ class Check:
 
 
 class NotArithmetic(ValueError):
-    """Also beyond a limit; the message says why."""
+    """Also beyond a limit. The message says why."""
 
 
 def equations(solution: str) -> list[str]:
@@ -66,9 +64,9 @@ def equations(solution: str) -> list[str]:
 def check(equation: str) -> Check:
     """Whether an equation is true: every link of a chain `a=b=c` must be.
 
-    A link is true if its sides are equal as rational numbers ("exact"), if its right side is a decimal with at least
-    one digit after the point to which the left side rounds ("rounded"), or if they differ by at most 0.001. An integer
-    is never a rounded value: 10/3=3.3 is true, 10/3=3 is not. `20%` is 1/5, but 30/60*100=50% is true with % as a unit.
+    A link is true if its sides are equal as rational numbers ("exact"), its right side is a decimal with digits after
+    the point to which the left side rounds ("rounded"), or they differ by at most 0.001. An integer is never a rounded
+    value: 10/3=3.3 is true, 10/3=3 is not. `20%` is 1/5, but 30/60*100=50% is true with % as a unit.
     """
     try:
         tokens = _tokens(equation)
@@ -112,7 +110,7 @@ def value(expression: str) -> Rational:
 
 
 def decimal_text(number: Rational, like: list[str] | None) -> str:
-    """A number in digits: exact if six decimals suffice, else rounded to the decimals of the side `like`, or to 2."""
+    """Exact if six decimals suffice, else rounded to the decimals of the side `like`, or to 2."""
     if number.q == 1:
         return str(number.p)
     sign, size = ("-" if number < 0 else ""), abs(number)
@@ -127,7 +125,7 @@ def decimal_text(number: Rational, like: list[str] | None) -> str:
 
 
 def distinct_key(solution: str) -> tuple[str, ...]:
-    """A solution's equations as a key; solutions with one key are one path to the answer (RFT, report section 2).
+    """A solution's equations; solutions with one key are one path to the answer (RFT, report section 2).
 
     Spaces, the sign for times, currency signs, thousands commas and trailing zeros do not count.
     """
@@ -149,7 +147,7 @@ def _spelled(token: str) -> str:
 
 
 def _link(left: Rational, right: Rational, side: list[str]) -> str | None:
-    """Why a link is true, or None."""
+    """Why the link is true, or None."""
     readings = [(right, side, "")]
     if side[-1] == "%" and len(side) <= 3:  # a number and its sign, perhaps negative
         readings.append((right * 100, side[:-1], ", % as a unit"))
@@ -167,13 +165,13 @@ def _link(left: Rational, right: Rational, side: list[str]) -> str | None:
 
 
 def _decimals(side: list[str]) -> int:
-    """Digits after the point if the side is one decimal number, else 0."""
+    """After the point if the side is one decimal number, else 0."""
     numbers = [t for t in side if t not in ("-", "+", "%")]
     return len(numbers[0].partition(".")[2]) if len(numbers) == 1 and len(side) <= 3 else 0
 
 
 def _tokens(text: str) -> list[str]:
-    """Numbers without thousands commas, and `+ - * / ^ % ( ) =`; currency signs are dropped. Raises NotArithmetic."""
+    """Numbers without thousands commas, and `+ - * / ^ % ( ) =`. Drops currency signs. Raises NotArithmetic."""
     if len(text) > MAX_LENGTH:
         raise NotArithmetic(f"longer than {MAX_LENGTH} characters")
     text = _VULGAR.sub(lambda m: f"({m[1] or 0}+{unicodedata.normalize('NFKC', m[2])})", text)

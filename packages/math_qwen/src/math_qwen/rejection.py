@@ -1,7 +1,7 @@
-"""`math-qwen sample`: rejection sampling (RFT, report section 2). A model's right answers become training data.
+"""`math-qwen sample`: rejection sampling (RFT, report section 2): right answers of a model become training data.
 
-An answer is kept if the verifier finds it right and all its `<<…>>` equations are true; of answers with the same
-equations one is kept.
+The verifier must find an answer right, and all its `<<…>>` equations true. Of answers with the same equations one is
+kept.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _EMBEDDED = 1000  # problems by default
 
 @dataclass(frozen=True)
 class SampledAnswers:
-    """One problem's answers: how many were drawn, right, and also sound (all equations true); and those kept."""
+    """How many answers were drawn, right, and sound (right, all equations true); and those kept."""
 
     sampled: int
     verified: int
@@ -42,9 +42,8 @@ class SampledAnswers:
 
 
 def select(answers: Sequence[str], right: Sequence[bool]) -> SampledAnswers:
-    """One answer for each distinct list of equations among the right and sound ones.
-
-    Of two with the same equations, the one farther from the other kept answers wins (sum of edit distances).
+    """One answer for each distinct list of equations among the right and sound ones: the farthest from the other kept
+    answers (sum of edit distances).
     """
     sound = [a for a, good in zip(answers, right, strict=True) if good and all(check(e).ok for e in equations(a))]
     paths: dict[tuple[str, ...], str] = {}
@@ -61,7 +60,7 @@ def _distance_to(others: list[str], answer: str) -> int:
 
 
 def edit_distance(a: str, b: str) -> int:
-    """Levenshtein distance by Myers' bit vectors."""
+    """Levenshtein, by Myers' bit vectors."""
     if not a or not b:
         return len(a) + len(b)
     places: dict[str, int] = {}
@@ -122,7 +121,7 @@ def main(invocation: Invocation) -> None:
     tokenizer = load_tokenizer(str(directory))
     run_dir = invocation.run_dir if is_run(invocation) else None
     conditions = Conditions.of(invocation.recipe, style_of(settings.prompt, directory, run_dir))
-    # GSM8K's few-shot text, if the model is no chat model.
+    # A base model gets GSM8K's few-shot text.
     prompts = [GSM8K.prompt(item, conditions, tokenizer) for _, item in problems]
     golds = [item.gold for _, item in problems]
     sampling = Sampling(
@@ -160,7 +159,7 @@ def _draw(
     while (first := len(work.done)) < len(prompts):
         part = slice(first, first + _AT_ONCE)
         asked = [prompt for prompt in prompts[part] for _ in range(k)]
-        # A seed for each part, so that a restart draws the same.
+        # A restart draws the same from each part's seed.
         own = replace(sampling, seed=(seed << 24) + first // _AT_ONCE)
         completions = generate(asked, own, _progress(progress, first, k, len(prompts)))
         yield part, [truncate_at(tokenizer.decode(c.ids), sampling.stop_texts).strip() for c in completions]

@@ -13,9 +13,9 @@ _COLUMNS = ("answer", "gold", "solution")
 def verified(prompts: Sequence[Any], completions: Sequence[Any], **columns: Sequence[Any]) -> list[float]:
     """1.0 for each completion whose answer is right, else 0.0.
 
-    `completions`: texts, or lists of messages whose last one counts. Gold answers stand in the column `answer`, `gold`
-    or `solution`: bare (`72`), or a worked solution that ends in `#### 72` or a box. Prompts are not read. Raises
-    ValueError if there is no such column or lengths differ.
+    `completions`: texts, or lists of messages whose last one counts. Prompts are not read. The column `answer`, `gold`
+    or `solution` holds gold: bare (`72`), or a solution that ends in `#### 72` or a box. Raises ValueError if there is
+    no such column or lengths differ.
     """
     name = next((column for column in _COLUMNS if column in columns), None)
     if name is None:

@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from code_qwen.corpus.settings import CodeSource
     from code_qwen.recipe import CodeData
     from qwen_shared.data.documents import SourceReader
+    from qwen_shared.recipe.schema import Source
 
 
-def corpus(data: CodeData) -> dict[CodeSource, SourceReader]:
+def corpus(data: CodeData) -> dict[Source, SourceReader]:
     """A reader for each of `data.sources`, for `qwen_shared.data.prepare(data, …, readers=corpus(data))`.
 
     Raises UserError for a directory without code.

@@ -1,8 +1,8 @@
 """Replaces keys, passwords, e-mail addresses and public IP addresses with placeholders.
 
-Each pattern of the table has literal words without which it cannot match, so most texts cost only a few substring
-searches. Placeholders: <KEY>, <PASSWORD>, <EMAIL>, and an IP address reserved for documentation, so that code stays
-valid. Names of people and IPv6 addresses stay.
+Each pattern has literal words without which it cannot match, so most texts cost a few substring searches. The
+placeholder of an IP address is one reserved for documentation, so that code stays valid. Names of people and IPv6
+addresses stay.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ KEY, PASSWORD, EMAIL, IP_ADDRESS = "<KEY>", "<PASSWORD>", "<EMAIL>", "192.0.2.1"
 @dataclass(frozen=True)
 class Rule:
     name: str
-    words: tuple[str, ...]  # in lower case; without one of them there is no match
+    words: tuple[str, ...]  # in lower case; one must occur
     pattern: re.Pattern[str]
     placeholder: str
     is_secret: Callable[[re.Match[str]], bool] = lambda match: True
-    core: re.Pattern[str] | None = None  # a faster pattern without which there is no match
+    core: re.Pattern[str] | None = None  # a faster pattern that must match too
 
 
 def scrubbed(text: str) -> tuple[str, dict[str, int]]:
@@ -40,7 +40,7 @@ def scrubbed(text: str) -> tuple[str, dict[str, int]]:
             if not rule.is_secret(match):
                 return match[0]
             counts[rule.name] += 1
-            # If the pattern has a group, only the group is secret.
+            # A group holds the secret.
             start, end = match.span(match.re.groups and 1)
             return match[0][: start - match.start()] + rule.placeholder + match[0][end - match.start() :]
 
@@ -63,7 +63,7 @@ _LOOKS_LIKE_WORDS = re.compile(r"[a-z]+(?:[_.\-/][a-z]+)*|[A-Z]+(?:_[A-Z]+)*|[A-
 
 
 def _is_secret_value(match: re.Match[str]) -> bool:
-    """A value of high entropy, assigned to a name such as secret, token or key."""
+    """High entropy, assigned to a name such as secret, token or key."""
     value = match[1]
     if not (any(c.isdigit() for c in value) and any(c.isalpha() for c in value)):
         return False
@@ -77,9 +77,9 @@ def _entropy(value: str) -> float:
     return -sum(n / len(value) * math.log2(n / len(value)) for n in Counter(value).values())
 
 
-# Addresses of nobody: reserved for examples.
+# Reserved for examples.
 _NOBODY = re.compile(r"@(?:[\w-]+\.)*(?:example\.(?:com|org|net|edu)|\w+\.(?:example|invalid|test|localhost))$", re.I)
-# Not addresses: a picture's size, a matrix product.
+# A picture's size, a matrix product.
 _CODE = re.compile(r"@(?:[1-9]x|self|cls)\.")
 _SERVICE = re.compile(r"^(?:git|noreply|no-reply|hg|svn|user|username|root)@", re.I)
 
@@ -109,7 +109,7 @@ _KEY_LINE = re.compile(r"[A-Za-z0-9+/]{40}")
 
 
 def _is_key_body(match: re.Match[str]) -> bool:
-    """Code that handles keys contains their first line, but no line of key data."""
+    """Code that handles keys has their first line, but no key data."""
     return _KEY_LINE.search(match[1]) is not None
 
 

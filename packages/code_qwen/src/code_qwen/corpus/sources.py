@@ -1,4 +1,4 @@
-"""Sources of code as files. Sets `held_out` if more than the text's hash decides the split."""
+"""Sources of code as files. They set `held_out` if the text's hash alone does not decide the split."""
 
 from __future__ import annotations
 
@@ -32,8 +32,9 @@ ByName = Callable[[CodeFile], Dropped | None]
 
 
 class StandardLibrary:
-    """The source of Python's standard library without tests and site-packages. Holds out the same modules as the text
-    corpus `stdlib` at the same `validation_fraction`."""
+    """Python's standard library without tests and site-packages. Holds out the same modules as the text corpus `stdlib`
+    at the same `validation_fraction`.
+    """
 
     splits_by_text = True  # text near a held-out module leaves training
 
@@ -64,8 +65,9 @@ class StandardLibrary:
 
 
 class Tree:
-    """A directory tree or git checkout. Holds out whole repositories, or whole files if there is only one repository or
-    none is small enough: by a hash of the name, within `validation_fraction` and `validation_max_bytes`."""
+    """A directory tree or git checkout. Holds out whole repositories, or files if there is one repository or none is
+    small enough, by a hash of the name, within `validation_fraction` and `validation_max_bytes`.
+    """
 
     splits_by_text = False
 
@@ -91,8 +93,9 @@ class Tree:
 
 
 class Rows:
-    """A dataset. Up to `_KNOWN_BYTES` it is split like a tree; a larger one by a hash of the repository's name, or of
-    the file's name if there are few repositories. Rows without a repository are split by the hash of their text."""
+    """A dataset. Up to `_KNOWN_BYTES` it is split like a tree; beyond, by a hash of the repository's name, or of the
+    file's name if repositories are few. Rows without a repository are split by the hash of their text.
+    """
 
     splits_by_text = False
 
@@ -117,7 +120,7 @@ class Rows:
         else:
             yield from _split(first, share, max_bytes)
             return
-        # Enough repositories for some to be held out; else split by files.
+        # Hold out repositories if there are enough, else files.
         whole = share * len({file.repository for file in first}) >= 1
         held_out: set[str] = set()
         held_bytes = 0
@@ -139,7 +142,7 @@ class Rows:
 
 
 def open_source(data: CodeData, source: CodeSource) -> StandardLibrary | Tree | Rows:
-    """A directory without source code but with files of rows is a dataset. Raises UserError if it cannot be read."""
+    """A directory without code but with files of rows is a dataset. Raises UserError if it cannot be read."""
     if source.path == STDLIB:
         return StandardLibrary(data)
     path = Path(source.path).expanduser()
@@ -174,7 +177,7 @@ def _filtered(files: Iterable[CodeFile], by_name: ByName, drop: Drop) -> list[Co
 
 
 def _split(files: list[CodeFile], share: float, max_bytes: int) -> list[CodeFile]:
-    """The files in order with `held_out` set, except for files without a repository."""
+    """Sets `held_out`, except for files without a repository."""
     largest = float("inf") if share >= 1 else 0.25
     repositories: dict[str, int] = {}
     names: dict[str, int] = {}
@@ -191,12 +194,12 @@ def _split(files: list[CodeFile], share: float, max_bytes: int) -> list[CodeFile
 
 
 def _name(file: CodeFile) -> str:
-    """A name that does not depend on the source's place; a row without a path is named by its text."""
+    """Independent of the source's place; the text names a row without a path."""
     return f"{file.repository}/{file.path or file.text}"
 
 
 def _held_out_first(files: list[CodeFile]) -> list[CodeFile]:
-    """Held-out files first, so that their near copies leave training, not the other way round."""
+    """So that their near copies leave training, not the other way round."""
     return sorted(files, key=lambda file: not file.held_out)
 
 

@@ -1,6 +1,6 @@
-"""Lists the source files of a directory tree, without ignored, vendored and generated files, by their names alone.
+"""Lists the source files of a directory tree by name, without ignored, vendored and generated files.
 
-Opens only .gitignore files and licences, follows no symbolic links, and has the same order everywhere.
+Opens only .gitignore files and licences and follows no symbolic links; the order is the same everywhere.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from qwen_shared.errors import UserError
 if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
 
-# Folders of vendored or built files.
 _VENDORED = """
     node_modules bower_components jspm_packages vendor vendors _vendor third_party third-party thirdparty 3rdparty
     3rd_party extern external externals site-packages dist-packages venv virtualenv __pycache__ Pods Carthage
@@ -47,16 +46,16 @@ class Listing:
     root: Path
     files: list[CodeFile] = field(default_factory=list)
     dropped: list[Dropped] = field(default_factory=list)
-    data_files: int = 0  # .jsonl, .parquet; a tree with nothing else is a dataset
+    data_files: int = 0  # a tree with nothing but .jsonl or .parquet is a dataset
     identities: list[FileIdentity] = field(default_factory=list)
 
 
 def list_tree(root: Path, data_suffixes: tuple[str, ...] = ()) -> Listing:
-    """The files below `root` that a person wrote in a programming language, judged by name.
+    """The files below `root` that a person wrote in a programming language, by their names.
 
-    A repository is a folder with `.git`; other files belong to one named like the root. A file has the licence of the
-    nearest LICENSE or COPYING above it in its repository. Every .gitignore on the path and .git/info/exclude hold, for
-    tracked files too.
+    A repository is a folder with `.git`; other files belong to one named like the root. The nearest LICENSE or COPYING
+    above a file in its repository holds for it. Every .gitignore on the path and .git/info/exclude hold, also for
+    tracked files.
 
     Raises UserError if the root cannot be read.
     """
@@ -80,11 +79,11 @@ class _Folder:
     inside: str  # path within the repository, "" or with a final /
     repository: str
     licence: str | None
-    rules: tuple[tuple[str, GitIgnoreSpec], ...]  # (folder in the repository, its .gitignore), outer first
+    rules: tuple[tuple[str, GitIgnoreSpec], ...]  # (folder, its .gitignore), outer first
 
 
 def _scan(folder: _Folder, listing: Listing, data_suffixes: tuple[str, ...]) -> Iterator[_Folder]:
-    """Add a folder's files to the listing; yield the subfolders to scan."""
+    """Adds a folder's files to the listing; yields its subfolders."""
     try:
         with os.scandir(folder.path) as found:
             entries = sorted(found, key=lambda entry: entry.name)
@@ -153,7 +152,7 @@ def _file(entry: os.DirEntry[str], folder: _Folder, listing: Listing, data_suffi
 
 
 def _is_text(name: str) -> bool:
-    """False for a file name that is not UTF-8: Python gives it lone surrogates."""
+    """Python gives other names lone surrogates."""
     try:
         name.encode("utf-8")
     except UnicodeEncodeError:
@@ -178,7 +177,7 @@ def _file_reason(name: str) -> str | None:
 
 
 def _ignored(folder: _Folder, path: str) -> bool:
-    """Whether the repository ignores this path; the innermost .gitignore with a matching rule decides."""
+    """The innermost .gitignore with a matching rule decides."""
     for where, spec in reversed(folder.rules):
         said = spec.check_file(path.removeprefix(where)).include
         if said is not None:
@@ -210,7 +209,7 @@ def _is_pattern(line: str) -> bool:
 
 
 def _small_text(path: Path, listing: Listing) -> str | None:
-    """The start of a .gitignore or licence, which becomes part of the listing's identity."""
+    """The start of a .gitignore or licence; it becomes part of the listing's identity."""
     try:
         if not stat.S_ISREG(path.lstat().st_mode):  # no links; a pipe would block
             return None

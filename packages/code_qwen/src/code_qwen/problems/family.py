@@ -1,4 +1,4 @@
-"""A family of tasks: its parameter values, solution, reference and wordings."""
+"""A family of tasks."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Space:
 
     @property
     def recombines(self) -> bool:
-        """Whether a new tuple can consist of known values: at least two slots have a choice."""
+        """Whether new combinations of known values exist: at least two slots have a choice."""
         return sum(len(values) > 1 for values in self.slots.values()) > 1
 
 
@@ -68,10 +68,10 @@ class Family:
                 return parameters
 
     def is_held_out(self, parameters: Parameters) -> bool:
-        """Whether no training task has these parameters: true for one tuple in ten, by a hash of family and parameters.
+        """Whether no training task has these parameters: one tuple in ten, by a hash of family and parameters.
 
-        Each single value is also trained, in other tuples: held-out tasks test new combinations of known values. So a
-        space without combinations has no held-out tuple.
+        Each value is trained in other tuples: held-out tasks test new combinations. A space without combinations has no
+        held-out tuple.
         """
         if not any(space.recombines for space in self.spaces if parameters in space):
             return False
@@ -104,5 +104,5 @@ _BORDER = re.compile(r'(?<=[\u4e00-\u9fff])(?=[A-Za-z"])|(?<=[A-Za-z")\]])(?=[\u
 
 
 def spaced(text: str) -> str:
-    """Chinese text with spaces around names and strings, which gives these the same tokens as in code."""
+    """Chinese text with spaces around names and strings, which then have the same tokens as in code."""
     return _BORDER.sub(" ", text)

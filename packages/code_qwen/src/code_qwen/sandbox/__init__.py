@@ -56,10 +56,10 @@ __all__ = [
 
 
 def run(program: str, stdin: str = "", limits: Limits = Limits()) -> Execution:  # noqa: B008 (frozen)
-    """Run `program`, Python source, to its end or to a limit. Never raises for what the program does.
+    """Run `program` (Python source) to its end or to a limit; never raises for what it does.
 
-    The program sees the standard library, `stdin` and an empty working directory. Raises TypeError if an argument is
-    not a str, UserError if this machine has no sandbox at all.
+    It sees the standard library, `stdin` and an empty working directory. Raises TypeError if an argument is not a str,
+    UserError if this machine has no sandbox.
     """
     return run_many([Program(program, stdin, limits)], workers=1)[0]
 

@@ -1,4 +1,4 @@
-"""One confined process and its descendants, as the supervisor starts, measures, ends and removes them."""
+"""One confined process and its descendants: started, measured, ended and removed by the supervisor."""
 
 # Between fork and exec.
 # ruff: noqa: PTH123, PTH208
@@ -60,8 +60,8 @@ class ExitStatus:
 
 
 class Box:
-    """Runs `work(temporary)` confined in a new process, which has `descriptors` as 0, 1, 2, … and no others. `work` may
-    call exec or return. `temporary` is its private directory and holds `files`.
+    """Runs `work(temporary)`, which may call exec or return, confined in a new process with `descriptors` as 0, 1, 2, …
+    and no others. `temporary` is its private directory and holds `files`.
     """
 
     def __init__(
@@ -143,13 +143,13 @@ class Box:
         return ending
 
     def remove(self) -> None:
-        """Remove its directory. Call it after the last process that can write there has ended."""
+        """Call it after the last process that can write to the directory has ended."""
         if self._temporary:
             folders.remove(self._temporary, self._folder)
 
 
 def usage(boxes: list[Box]) -> list[tuple[int, int]]:
-    """(processes, resident bytes) of each box. Adopted orphans count for the first."""
+    """(processes, resident bytes) of each box; adopted orphans count for the first."""
     below = _families()
     roots = [[one.pid] for one in boxes]
     own = {one.pid for one in boxes}
@@ -167,7 +167,7 @@ def close(boxes: list[Box]) -> None:
 
 
 def _sweep() -> None:
-    """Kill and reap until this process has no children; the orphans of a killed one become children in turn."""
+    """Kill and reap until this process has no children: the orphans of a killed one become children in turn."""
     deadline = time.monotonic() + _SWEEP_SECONDS
     while time.monotonic() < deadline:
         with contextlib.suppress(ChildProcessError):
@@ -210,7 +210,7 @@ def _with_descendants(children: dict[int, list[int]], roots: list[int]) -> list[
 
 
 def _resident(pid: int) -> int:
-    """Resident bytes without mapped files."""
+    """Without mapped files."""
     try:
         with open(f"/proc/{pid}/status", "rb") as file:
             lines = [line.split() for line in file if line.startswith((b"RssAnon:", b"RssShmem:"))]
@@ -240,11 +240,11 @@ def _volunteer_for_oom() -> None:
 
 
 def _init(status: int, start: Callable[[], None]) -> None:
-    """Process 1 of the box: starts the program and reaps orphans. When it ends, the kernel ends all the others."""
+    """Process 1 of the box. When it ends, the kernel ends all the others."""
     kernel.hide_memory()
     kernel.die_with_parent(signal.SIGKILL)
     for number in range(1, signal.NSIG):
-        # Process 1 without handlers ignores every signal from inside, SIGKILL included.
+        # Without handlers process 1 ignores every signal from inside, even SIGKILL.
         with contextlib.suppress(OSError, ValueError):
             signal.signal(number, signal.SIG_DFL)
     program = os.fork()
@@ -287,8 +287,8 @@ def _confine(
 
 @functools.cache
 def _visible() -> tuple[list[str], list[str]]:
-    """(readable paths, folders that can only be listed): `namespaces.visible` without `namespaces.hidden`, because
-    Landlock's rules can only add. An import lists its folder.
+    """(readable paths, folders that can only be listed, as an import does): `namespaces.visible` without
+    `namespaces.hidden`, because Landlock's rules only add.
     """
     hidden = set(namespaces.hidden())
     readable, listable = list(namespaces.DEVICES), []

@@ -1,6 +1,6 @@
-"""Removes directories that programs leave, also if hostile: deep, unreadable, or replaced by a link."""
+"""Removes directories that programs leave, even hostile ones: deep, unreadable, or replaced by a link."""
 
-# Works by descriptors and the working directory: paths may be too deep for any path string.
+# By descriptors and the working directory: no path string is long enough for every path.
 # ruff: noqa: PTH101, PTH106, PTH108, PTH110
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import tempfile
 
 
 def open_folder(path: str) -> int:
-    """A descriptor that stays valid if a program renames the folder. Raises OSError, also for a link."""
+    """Stays valid if a program renames the folder. Raises OSError, also for a link."""
     return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
 
 
 def remove(path: str, folder: int) -> None:
-    """Empty the open folder and remove what is at `path`: the folder, or a link that replaced it."""
+    """Empty the open folder; remove what is at `path`: the folder, or a link in its place."""
     with contextlib.suppress(OSError):
         _empty(folder)
     os.chdir("/")
@@ -40,8 +40,8 @@ def remove_stale() -> None:
 
 
 def _empty(top: int) -> None:
-    """Empty the folder of descriptor `top` by changing into each subfolder: any depth, without recursion or long paths.
-    Changes the working directory of the process, which must have one thread.
+    """Changes into each subfolder: any depth, without recursion or long paths. The process, whose working directory
+    changes, must have one thread.
     """
     os.fchmod(top, 0o700)
     os.fchdir(top)

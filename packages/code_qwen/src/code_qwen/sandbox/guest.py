@@ -1,12 +1,12 @@
 """Runs in the box with the program under test: loads it and calls its functions as the tester asks.
 
-Once loaded, the program controls this code. Nothing depends on it: the tests and the expected values are in another
-process, and a program can forge only what its functions return anyway.
+Once loaded, the program controls this code. Nothing depends on it: tests and expected values are in another process,
+and a program can forge only what its functions return anyway.
 
-Started as a file next to `wire`, without the package; reads requests from descriptor 3 and answers on 4.
+Started as a file next to `wire`, without the package. Requests: descriptor 3; answers: 4.
 """
 
-# Importing pathlib would take half of the start.
+# Importing pathlib takes half of the start.
 # ruff: noqa: PTH100, PTH120
 
 from __future__ import annotations
@@ -49,10 +49,10 @@ class Guest:
         self.things = []
         self.numbers = {}  # id() → index in `things`
         self.shared = set()
-        self.calling = _thread.RLock()  # the program's threads may call the tester's functions
+        self.calling = _thread.RLock()  # the program's threads may call the tester
 
     def serve(self):
-        """Answer requests; return at the tester's reply to a callback, with its value."""
+        """Returns at the tester's reply to a callback, with its value."""
         while True:
             data = wire.receive(INCOMING)
             if data is None:
@@ -97,7 +97,7 @@ class Guest:
         return type(thing).__name__ in self.shared
 
     def plain(self, arguments):
-        """Their encoding, to detect a change; None if they cannot be encoded."""
+        """The encoding, to detect a change; None if there is none."""
         try:
             return self.encode(arguments)
         except (wire.Unplain, RecursionError):

@@ -17,7 +17,7 @@ class Guarantee:
 
 
 def isolation() -> list[Guarantee]:
-    """All guarantees in a fixed order. Probes the machine once in a process."""
+    """In a fixed order. Probes the machine once in a process."""
     mechanisms = pool.available_mechanisms()
     boxed, landlock, filtered = mechanisms["namespaces"], mechanisms["landlock"], mechanisms["seccomp"]
     other = mechanisms["user"] is not None
@@ -97,7 +97,7 @@ def isolation() -> list[Guarantee]:
 
 
 def require_isolation() -> None:
-    """Raises UserError if this machine lacks a guarantee that untrusted programs need."""
+    """Raises UserError if a guarantee that untrusted programs need is missing."""
     missing = [guarantee for guarantee in isolation() if guarantee.needed and not guarantee.held]
     if missing:
         from qwen_shared.errors import UserError

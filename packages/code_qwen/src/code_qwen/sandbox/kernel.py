@@ -131,7 +131,7 @@ _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRI
 MACHINE = platform.machine()
 KNOWN = sys.platform == "linux" and MACHINE in ("x86_64", "aarch64") and sys.maxsize > 1 << 32
 _column = 1 if MACHINE == "aarch64" else 0
-# PyDLL keeps the GIL during the call: after clone() the child must own it.
+# PyDLL keeps the GIL: after clone() the child must own it.
 _libc = ctypes.PyDLL(None, use_errno=True) if KNOWN else None
 
 
@@ -167,7 +167,7 @@ def die_with_parent(signal: int) -> None:
 
 
 def hide_memory() -> None:
-    """Processes of the same user cannot trace this one or read its memory and environment."""
+    """Other processes of this user cannot trace this one or read its memory and environment."""
     _prctl(_PR_SET_DUMPABLE, 0)
 
 

@@ -27,8 +27,7 @@ def version() -> int:
 
 def apply(readable: Iterable[str], listable: Iterable[str], writable: Iterable[str]) -> None:
     """From now on this process and its children can open files below `readable` and `writable`, list folders below
-    `listable`, and open nothing else. Newer kernels also deny TCP, abstract sockets and signals to others. Raises
-    OSError.
+    `listable`, and nothing else. Newer kernels also deny TCP, abstract sockets and signals to others. Raises OSError.
     """
     kernel.no_new_privileges()
     known = version()

@@ -1,8 +1,8 @@
 """A private file system and process table for each program, by user namespaces.
 
-The supervisor builds one root directory in its own mount namespace: the interpreter, its standard library, the system's
-libraries and a few devices, all read-only. Each box is cloned into new namespaces and takes it as its root, with an
-empty /tmp that disappears with the box.
+The supervisor builds one read-only root directory in its own mount namespace: interpreter, standard library, system
+libraries, a few devices. Each box is cloned into new namespaces with this root and an empty /tmp that disappears with
+it.
 """
 
 # ruff: noqa: PTH102, PTH110, PTH112, PTH114, PTH115, PTH120, PTH211
@@ -20,7 +20,7 @@ FLAGS = (
     if kernel.KNOWN
     else 0
 )
-ROOT = "/dev"  # the supervisor builds it over its own /dev, which every machine has
+ROOT = "/dev"  # every machine has it; the supervisor builds over its own
 USER = 1000
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 _FIXED = kernel.MOUNT_ATTR_RDONLY | kernel.MOUNT_ATTR_NOSUID
@@ -80,7 +80,7 @@ def build_root() -> None:
 
 
 def enter(temporary_bytes: int) -> None:
-    """In a newly cloned process with mapped users: take the root directory."""
+    """In a newly cloned process with mapped users."""
     os.setresgid(USER, USER, USER)
     os.setresuid(USER, USER, USER)
     kernel.mount(ROOT, ROOT, "", kernel.MS_BIND | kernel.MS_REC)  # pivot_root needs a mount of this namespace

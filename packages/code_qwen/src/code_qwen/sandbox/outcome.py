@@ -10,7 +10,7 @@ MB = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a program may use. Beyond it, the program ends or its call fails."""
+    """Beyond a limit, the program ends or its call fails."""
 
     cpu_seconds: float = 10.0  # of each process
     wall_seconds: float = 10.0  # of all of them
@@ -64,8 +64,8 @@ class Verdict:
 class Submission:
     """A program, `prompt + completion`, and its tests. `prompt` and `test` are trusted, `completion` is not.
 
-    HumanEval's form: `test` defines `check(candidate)`, and `entry_point` names the candidate. MBPP's form:
-    `entry_point` is empty, and `test` is statements that call the program's names. `timeout`: seconds.
+    HumanEval's form: `test` defines `check(candidate)`, `entry_point` names the candidate. MBPP's form: no
+    `entry_point`, and `test` is statements that call the program's names. `timeout`: seconds.
     """
 
     prompt: str

@@ -1,4 +1,4 @@
-"""Runs lists of programs and tests on supervisor processes: the caller's side."""
+"""The caller's side: distributes programs and tests to supervisor processes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _LONGEST_POLL = 1e5  # seconds; poll() takes milliseconds in 32 bits
 
 
 class SupervisorProcess:
-    """One supervisor. Not thread-safe."""
+    """Not thread-safe."""
 
     def __init__(self, mechanisms: dict[str, Any] | None):
         self.mechanisms = mechanisms
@@ -133,7 +133,7 @@ class _Idle:
             supervisor.close()
 
     def forget(self) -> None:
-        """In a forked child: all supervisors are the parent's. Close only this process's copies of the sockets."""
+        """In a forked child, which only closes its copies of the parent's sockets."""
         self.lock = threading.Lock()
         for supervisor in list(_all):
             supervisor.process.returncode = 0  # else its destructor would wait for another process's child
@@ -155,8 +155,8 @@ def run_many(
 ) -> list[Execution]:
     """One execution for each program, in order.
 
-    `workers`: programs at a time (default: one for each core). `limits` hold for programs given as str.
-    `progress(done, all)` is called in this thread after each program. Raises as `run`, before any work.
+    `workers`: programs at a time (default: the cores). `limits`: for programs given as str. `progress(done, all)` is
+    called in this thread. Raises as `run`, before any work.
     """
     jobs = [program if isinstance(program, Program) else Program(program, "", limits) for program in programs]
     for job in jobs:
@@ -176,7 +176,7 @@ def run_tests_many(
     """One verdict for each submission, in order. `workers` and `progress` as in `run_many`.
 
     Raises, before any work: TypeError if a text is not a str, ValueError if a timeout is not positive, UserError if
-    this machine has no sandbox at all.
+    this machine has no sandbox.
     """
     submissions = list(submissions)
     for one in submissions:
@@ -199,7 +199,7 @@ def _work(
     workers: int | None,
     progress: Callable[[int, int], None] | None,
 ) -> list[dict[str, Any]]:
-    """Answers in the order of the requests. If a supervisor dies, its request is tried once more, then is a crash."""
+    """In order. If a supervisor dies, its request is tried once more, then is a crash."""
     if not requests:
         return []
     mechanisms = available_mechanisms()
@@ -269,7 +269,7 @@ def _ready_supervisor(mechanisms: dict[str, Any]) -> SupervisorProcess:
 
 @functools.cache
 def available_mechanisms() -> dict[str, Any]:
-    """The result of `probe`, found once in a process."""
+    """The result of `probe`, once in a process."""
     if sys.platform != "linux":
         from qwen_shared.errors import UserError
 
@@ -295,12 +295,12 @@ def _readable(supervisors: Iterable[SupervisorProcess], seconds: float) -> list[
 
 
 def _python() -> str:
-    """The base interpreter: a virtual environment has packages that no program needs."""
+    """The base interpreter: a virtual environment adds packages that no program needs."""
     return os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable)
 
 
 def _temporary() -> str:
-    """For boxes without a file system of their own; open to other users if possible."""
+    """For boxes without their own file system; open to other users if possible."""
     if os.access("/tmp", os.W_OK | os.X_OK):
         return "/tmp"
     try:

@@ -1,4 +1,4 @@
-"""Finds what this machine offers to confine a program, by confining one; versions and names prove nothing."""
+"""Finds what confines a program on this machine by trying; versions and names prove nothing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SECONDS = 30.0
 
 
 def probe() -> dict:
-    """The fields of `Mechanisms` for the strongest box in which an interpreter starts, or {"error": why not}."""
+    """The fields of `Mechanisms` for the strongest box that starts an interpreter, or {"error": why not}."""
     if not Path("/proc/self/stat").exists():
         return {"error": "/proc is not mounted"}
     for mechanisms in _from_the_strongest():
@@ -43,7 +43,7 @@ def _from_the_strongest() -> Iterator[Mechanisms]:
 
 
 def _other_users() -> list[int]:
-    """User ids that no account should have, if this process may change its user."""
+    """User ids that no account should have; none if this process may not change its user."""
     if os.geteuid() != 0:
         return []
     return [1_900_000_000, 61_000]
@@ -74,7 +74,7 @@ def _apply_filter() -> bool:
 
 
 def _in_child(attempt: Callable[[], bool]) -> bool:
-    """Whether `attempt` works, tried in a child so that its effects stay there."""
+    """Whether `attempt` works in a child, where its effects stay."""
     pid = os.fork()
     if pid == 0:
         try:

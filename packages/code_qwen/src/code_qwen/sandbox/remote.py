@@ -12,14 +12,14 @@ from code_qwen.sandbox.write_back import write_back
 
 
 class ProgramEnded(BaseException):
-    """The program has ended or sent no valid answer. Not an Exception, so that tests do not catch it."""
+    """It ended or sent no valid answer. Not an Exception, so that tests do not catch it."""
 
 
 class Remote:
     """A proxy of an object of the program.
 
-    Comparison and arithmetic with values of the tests are refused: they would give the program the expected value and
-    trust its answer. Two objects of the program may be compared: it could have returned any two plain values instead.
+    Comparison and arithmetic with values of the tests are refused: the program would see the expected value and decide
+    the answer. Two of its objects may be compared: it could have returned any two plain values.
     """
 
     __slots__ = ("_channel", "_kind", "_number")
@@ -117,7 +117,7 @@ for _name in wire.OPERATORS:
     setattr(Remote, f"__{_name.strip('_')}__", _operator(_name))
     if _name not in ("eq", "ne", "lt", "le", "gt", "ge"):
         setattr(Remote, f"__r{_name.strip('_')}__", Remote._refuse)
-# Types that `isinstance` of a test may ask for.
+# A test's `isinstance` may ask for these.
 _ITERATORS = {kind.__name__: kind for kind in (types.GeneratorType, map, filter, zip, enumerate, reversed)}
 
 
@@ -125,10 +125,10 @@ class Channel:
     def __init__(self, incoming: int, outgoing: int):
         self._incoming = incoming
         self._outgoing = outgoing
-        self._functions: list[Any] = []  # functions of the tests that the program has received
+        self._functions: list[Any] = []  # that the program has received
         self._remotes: dict[int, Remote] = {}
         self.writes_back: Callable[[], bool] = bool  # changed arguments, although the program returned a value
-        self.shared: dict[str, type] = {}  # classes of the prompt: both sides have them
+        self.shared: dict[str, type] = {}  # classes of the prompt, which both sides have
         self.has_ended = False
 
     def wait_ready(self) -> None:

@@ -1,5 +1,5 @@
-"""A filter of system calls: no network, tracing, mounts or new namespaces. Without a PID namespace also no processes,
-no signals to others, and no changes of file attributes.
+"""Denies system calls: network, tracing, mounts, new namespaces. Without a PID namespace also processes, signals to
+others, and changes of file attributes.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _SET_FILTER = 1
 
 
 def apply(is_alone: bool) -> None:
-    """Filter this process from now on. `is_alone`: it is in a PID namespace. Raises OSError."""
+    """`is_alone`: in a PID namespace. Raises OSError."""
     kernel.no_new_privileges()
     program = _program(is_alone, os.getpid())
     code = ctypes.create_string_buffer(program, len(program))
@@ -61,7 +61,7 @@ def _program(is_alone: bool, own_pid: int) -> bytes:
         number = kernel.number(name)
         if number is not None:
             lines += [_line(_EQUAL, number, 0, 1), _line(_RETURN, _ERRNO | _EPERM)]
-    # A filter cannot read clone3's flags, which are in memory; without clone3 the C library uses clone.
+    # The flags of clone3 are in memory, where a filter cannot read; without it the C library uses clone.
     lines += [_line(_EQUAL, _number("clone3"), 0, 1), _line(_RETURN, _ERRNO | _ENOSYS)]
     lines += _if("clone", 0, [_line(_ANY_BIT, _NEW_NAMESPACES, 0, 1)])
     lines += _if(
@@ -79,7 +79,7 @@ def _program(is_alone: bool, own_pid: int) -> bytes:
 
 
 def _if(name: str, argument: int, *tests: list[bytes]) -> list[bytes]:
-    """Deny a call if the low half of its argument meets one of the tests. A test skips one line if it fails."""
+    """Deny a call if the low half of its argument meets a test. A failed test skips one line."""
     body = [_line(_LOAD, 16 + 8 * argument)]
     for test in tests:
         body += [*test, _line(_RETURN, _ERRNO | _EPERM)]

@@ -1,8 +1,7 @@
 """The trusted process that runs the boxes: a fresh interpreter with one thread and an empty environment.
 
-It takes one request at a time from standard input and answers on standard output; a message is JSON after its length
-in four bytes. It watches the boxes, ends them and removes what they leave. If its parent dies, it ends its boxes and
-itself.
+Takes one request at a time from standard input, answers on standard output; a message is its length in four bytes, then
+JSON. Watches and ends the boxes and removes what they leave. If its parent dies, it ends its boxes and itself.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from code_qwen.sandbox import box, folders, kernel, probe, tester, wire
 from code_qwen.sandbox.box import Box, ExitStatus, Mechanisms
 from code_qwen.sandbox.outcome import Limits, Outcome, Submission
 
-START_SECONDS = 20.0  # for an interpreter to start on a busy machine, before the program's own time
+START_SECONDS = 20.0  # for an interpreter on a busy machine, before the program's own time
 _WATCH_SECONDS = 0.1
 _LAST_WORDS = 0.2  # for a dying program to be reaped, so that its end is known
 _SOURCES = {name: Path(__file__).with_name(f"{name}.py") for name in ("guest", "wire")}
@@ -35,7 +34,7 @@ class Orphaned(Exception):
 class Supervisor:
     def __init__(self, mechanisms: Mechanisms):
         if mechanisms.user is not None and not mechanisms.namespaces:
-            # Another user id for each supervisor: processes are counted apart and cannot signal one another.
+            # Own user ids: processes are counted apart and cannot signal one another.
             mechanisms = dataclasses.replace(mechanisms, user=mechanisms.user + os.getpid() % 4000)
         self.mechanisms = mechanisms
         self.null = os.open(os.devnull, os.O_RDWR)
@@ -166,7 +165,7 @@ class Watch:
         self._next_measurement = time.monotonic() + _WATCH_SECONDS
 
     def wait(self, descriptors: list[int]) -> tuple[list[int], Outcome | None]:
-        """The ready descriptors, and the limit that was exceeded, if any."""
+        """The ready descriptors, and the exceeded limit if any."""
         now = time.monotonic()
         poll = select.poll()
         for descriptor in (0, *descriptors):

@@ -1,9 +1,8 @@
 """Runs the tests of a program that is in another process.
 
-The tests, the expected values and the verdict are here; the program and its code are not. Its names are proxies here
-(`remote`), and its results arrive as plain data of exact types (`wire`). So a program can pass only by returning what
-the tests expect: there is no assert to patch, no comparison to override and no frame to climb, and a program that ends
-early leaves its tests unfinished.
+Tests, expected values and verdict are here; the program is not. Its names are proxies (`remote`), its results plain
+data of exact types (`wire`). So it can pass only by returning what the tests expect: there is no assert to patch, no
+comparison to override and no frame to climb, and a program that ends early leaves its tests unfinished.
 """
 
 from __future__ import annotations
@@ -29,11 +28,11 @@ PROGRAM_ENDED = "ended"
 
 
 class NotTestable(Exception):
-    """The tests cannot run on this program; the message is the reason."""
+    """The message is the reason."""
 
 
 def _test(submission: Submission, channel: Channel) -> tuple[Outcome | str, str]:
-    """Outcome and reason; `PROGRAM_ENDED` if the program ended before its tests did."""
+    """`PROGRAM_ENDED` if the program ended before its tests did."""
     try:
         namespace = _prompt_names(submission)
         channel.shared = {
@@ -57,8 +56,8 @@ def _test(submission: Submission, channel: Channel) -> tuple[Outcome | str, str]
 
 
 def _prompt_names(submission: Submission) -> dict[str, Any]:
-    """Names that the prompt defines, if it is a program by itself. Tests take its helpers from here, because the
-    program could have replaced its own. Names that the completion fills in are left to the program.
+    """Names of the prompt, if it is a program by itself. Tests take its helpers from here, because the program could
+    have replaced them. Names that the completion fills in are the program's.
     """
     module = types.ModuleType("tests")
     sys.modules["tests"] = module

@@ -1,8 +1,8 @@
-"""The format of values that cross between two processes without trust.
+"""Values that cross between two processes without trust.
 
-Decoding builds exact types of the standard library, so no code of the sender's arrives: no `__eq__`, no subclass, no
-pickle. It runs nothing and takes memory in proportion to the message. Values that are not plain data (functions,
-iterators, instances of a program's own classes) cross as handles; their owner keeps the object.
+Decoding builds exact types of the standard library and runs nothing, so no `__eq__`, subclass or pickle of the sender
+arrives; memory is in proportion to the message. Other values (functions, iterators, instances of the program's classes)
+cross as handles; their owner keeps the object.
 """
 
 from __future__ import annotations
@@ -22,8 +22,7 @@ MAX_BYTES = 32 << 20
 MAX_DEPTH = 200
 _INLINE_DEPTH = 40  # up to this depth an instance's members follow it directly
 
-# Types of the standard library whose values cross; the types themselves cross too. By name, because a module is
-# imported only when a value of it arrives: this halves the start.
+# By name: a module is imported only when a value of it arrives, which halves the start. The types cross too.
 _PLAIN_TYPES = (
     *(bool, int, float, complex, str, bytes, bytearray, list, tuple, dict, set, frozenset, range, object, type(None)),
 )
@@ -44,7 +43,7 @@ _SEQUENCES: dict[type, bytes] = {list: b"l", tuple: b"t", set: b"e", frozenset: 
 _VIEWS: dict[type, bytes] = {type({}.keys()): b"k", type({}.values()): b"u", type({}.items()): b"m"}
 _FACTORIES = (int, float, str, bool, list, tuple, dict, set)
 
-# Operations of the tests on two objects of the program, as named in the module operator.
+# The tests may apply these functions of the module operator to two objects of the program.
 OPERATORS = (
     *("eq", "ne", "lt", "le", "gt", "ge", "add", "sub", "mul", "matmul", "truediv", "floordiv", "mod", "pow"),
     *("and_", "or_", "xor", "lshift", "rshift"),
@@ -55,7 +54,7 @@ EXCEPTIONS: dict[str, type[Exception]] = {
 
 
 class Unplain(TypeError):
-    """The value is not plain data and cannot cross. Reasons of verdicts show this name."""
+    """The value is not plain data and cannot cross. Verdicts show this name."""
 
 
 class DecodeError(ValueError):
@@ -63,7 +62,7 @@ class DecodeError(ValueError):
 
 
 class Row(tuple):
-    """A named tuple from the other side: a tuple whose items also have names."""
+    """A named tuple of the other side."""
 
     _fields: tuple[str, ...] = ()
 
@@ -76,8 +75,8 @@ class Row(tuple):
 def encode(
     value: Any, handle: Callable[[Any], bytes] | None = None, is_shared: Callable[[Any], bool] | None = None
 ) -> bytes:
-    """One value as bytes. `handle(value)` encodes a value that is not plain data, or raises Unplain.
-    `is_shared(value)` says if the other side has a class of the same name.
+    """`handle(value)` encodes a value that is not plain data, or raises Unplain. `is_shared(value)`: the other side has
+    a class of this name.
     """
     encoder = _Encoder(handle, is_shared)
     encoder.add(value, 0)
@@ -87,14 +86,14 @@ def encode(
 
 
 def encode_handle(tag: bytes, number: int, name: str) -> bytes:
-    """A handle: tag `H` if the sender owns the object, `G` if the receiver does."""
+    """Tag `H` if the sender owns the object, `G` if the receiver does."""
     return tag + _number(number) + _text(name)
 
 
 class _Encoder:
     def __init__(self, handle: Callable[[Any], bytes] | None, is_shared: Callable[[Any], bool] | None):
         self.out = bytearray()
-        self.waiting: list[Any] = []  # instances of shared classes whose members come at the end
+        self.waiting: list[Any] = []  # shared instances whose members come at the end
         self._handle = handle
         self._is_shared = is_shared or (lambda value: False)
         self._numbers: dict[int, int] = {}
@@ -178,8 +177,8 @@ class _Encoder:
             self._add_handle(value)
 
     def _add_subclass(self, value: Any, depth: int) -> None:
-        """An instance of another class: of a shared class it stays one, a named tuple keeps its names, others become
-        the plain type they inherit from. An enum member never becomes its value.
+        """A shared class stays, a named tuple keeps its names, others become the plain type they inherit from. An enum
+        member never becomes its value.
         """
         enum = sys.modules.get("enum")
         if enum is not None and isinstance(value, enum.Enum):
@@ -213,7 +212,7 @@ class _Encoder:
             self._add_handle(value)
 
     def _add_instance(self, value: Any, depth: int) -> None:
-        """Members at the first occurrence, then the number. Deep ones wait, so that long chains and rings can cross."""
+        """Members once, then a number. Deep ones wait, so that long chains and rings can cross."""
         head = _text(type(value).__name__)
         number = self._numbers.get(id(value))
         if number is not None:
@@ -268,8 +267,8 @@ def _count(value: Any) -> bytes:
 
 
 class Decoder:
-    """Decodes one message. `other(tag, number, name)` returns the object for a handle, `shared(name)` the class that
-    both sides have. Raises only DecodeError, for any bytes.
+    """`other(tag, number, name)` returns the object for a handle, `shared(name)` the class that both sides have. Raises
+    only DecodeError, for any bytes.
     """
 
     def __init__(
@@ -305,7 +304,7 @@ class Decoder:
         return self._data[self._at - count : self._at]
 
     def _count(self) -> int:
-        """The number of following items; each has at least one byte."""
+        """How many items follow; each has at least one byte."""
         count = struct.unpack("=I", self._take(4))[0]
         if count > len(self._data) - self._at:
             raise DecodeError("cut short")
@@ -443,14 +442,14 @@ def _date(name: str, numbers: list[int]) -> Any:
 
 
 def send(descriptor: int, data: bytes) -> None:
-    """One message. Raises OSError if nobody reads, Unplain if it is too large."""
+    """Raises OSError if nobody reads, Unplain if it is too large."""
     if len(data) > MAX_BYTES:
         raise Unplain(f"larger than {MAX_BYTES >> 20} MB")
     write_all(descriptor, struct.pack("=I", len(data)) + data)
 
 
 def receive(descriptor: int) -> bytes | None:
-    """One message, or None at the end. Raises DecodeError if it is too large."""
+    """None at the end. Raises DecodeError if it is too large."""
     head = read_exactly(descriptor, 4)
     if len(head) < 4:
         return None

@@ -1,8 +1,7 @@
 """Copies a program's changes of its arguments back to the tests' own values.
 
-A program works on copies. If it returns None, its changes are written back: it works in place. If it also returns a
-value, they are written back only if they cannot make a comparison of the tests true: a program that empties x and
-returns [] would pass `f(x) == sorted(x)`.
+If the program returns None, it works in place: its changes are written back. If it also returns a value, only if they
+cannot make a comparison true: a program that empties x and returns [] would pass `f(x) == sorted(x)`.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from typing import Any, TypeGuard
 
 def is_safe_to_write_back(tree: ast.Module, theirs: set[str]) -> bool:
     """Whether no comparison and no other call in the tests `tree` takes two values that the program returned or may
-    have changed. `theirs`: the program's names. Conservative: a name means the same everywhere, and all names in one
+    have changed. `theirs`: the program's names. Conservative: a name means the same everywhere, and names in one
     assignment or call may share parts.
     """
     theirs = {*theirs, *(node.args.args[0].arg for node in tree.body if _is_check(node))}
@@ -30,7 +29,7 @@ def is_safe_to_write_back(tree: ast.Module, theirs: set[str]) -> bool:
 
 
 def write_back(ours: Any, theirs: Any) -> Any:
-    """Change our argument as the program changed its copy. Returns the new value: the same object if possible."""
+    """Change our argument as the program changed its copy. Returns the same object if possible."""
     if type(ours) is not type(theirs):
         return theirs
     if isinstance(ours, list):

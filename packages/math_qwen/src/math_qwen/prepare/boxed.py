@@ -11,7 +11,7 @@ _BOX = re.compile(r"\\f?boxed\s*(\{|[^\s{$])")
 
 
 def last_box(solution: str) -> str | None:
-    """None without a box, or if its braces do not close."""
+    """None without a box that closes."""
     boxes = list(_BOX.finditer(solution))
     if not boxes:
         return None

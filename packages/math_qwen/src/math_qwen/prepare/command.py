@@ -127,7 +127,6 @@ def _evaluation(args: argparse.Namespace) -> EvaluationNgrams:
 
 @contextmanager
 def _progress(args: argparse.Namespace) -> Iterator[tuple[Any, Iterator[Sample]]]:
-    """A bar on a terminal."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     bar = Progress(

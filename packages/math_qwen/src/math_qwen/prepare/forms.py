@@ -19,8 +19,8 @@ _HF = "hf:"
 
 @dataclass(frozen=True)
 class Sample:
-    """A problem with a worked solution. `where`: file and line; `messages`: the turns before the solution; `gold`: an
-    answer given apart from it; `extra`: columns that are kept.
+    """`where`: file and line; `messages`: turns before the solution; `gold`: a separate answer; `extra`: columns to
+    keep.
     """
 
     where: str

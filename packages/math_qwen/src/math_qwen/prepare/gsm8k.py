@@ -1,6 +1,6 @@
 """One worked solution of GSM8K's format: are its equations true, and does the answer follow from them?
 
-A repair is made only if the text itself shows what was meant; anything that would take a guess is rejected.
+A repair is made only if the text shows what was meant; anything to guess is rejected.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ _ROUNDING = re.compile(
 
 @dataclass
 class CheckedSolution:
-    """`reasons`: the repairs, or the one cause of rejection; each is a short kind, a colon and details. `support`: what
-    the answer follows from.
+    """`reasons`: the repairs, or the cause of rejection; each is a short kind, a colon and details. `support`: what the
+    answer follows from.
     """
 
     solution: str
@@ -49,7 +49,7 @@ class Rejected(Exception):
 
 
 def check_solution(solution: str, gold: str | None = None, question: str = "") -> CheckedSolution:
-    """`gold`: the answer that it must give, if known from elsewhere."""
+    """`gold`: the required answer, if known from elsewhere."""
     result = CheckedSolution(solution, "")
     try:
         body, result.answer = _divide(solution.strip(), result.reasons)
@@ -102,7 +102,7 @@ def _divide(solution: str, repairs: list[str]) -> tuple[str, str]:
 
 
 def _checked_line(line: str, answer: str | None, repairs: list[str]) -> str:
-    """With missing annotations added; `answer` for the last line only. Raises Rejected."""
+    """Adds missing annotations. `answer`: for the last line only. Raises Rejected."""
     line = _whole_marks(line, repairs)
     pieces: list[str] = []
     at = 0
@@ -117,7 +117,7 @@ def _checked_line(line: str, answer: str | None, repairs: list[str]) -> str:
 
 
 def _whole_marks(line: str, repairs: list[str]) -> str:
-    """`<5*4=20>` and the like as `<<5*4=20>>`, if that is true."""
+    """`<5*4=20>` and the like as `<<5*4=20>>`, if true."""
 
     def whole(match: re.Match[str]) -> str:
         marked = f"<<{match[1].strip()}>>"
@@ -134,7 +134,7 @@ def _whole_marks(line: str, repairs: list[str]) -> str:
 
 
 def _true_annotation(equation: str, before: str, after: str, repairs: list[str]) -> str:
-    """The equation, or the one that the text around it shows."""
+    """The equation, or the one of the text around it."""
     result = check(equation)
     shown = _AFTER.match(after)
     number = re.sub(r"[$£€¥,\s]", "", shown[1]) if shown else None
@@ -191,9 +191,8 @@ def _same_number(right: str, shown: str) -> bool:
 
 
 def _marked(text: str, answer: str | None, repairs: list[str]) -> str:
-    """Text between annotations, with missing ones added.
-
-    A false equation is mended if it is the last one and its left side gives the answer; else raises Rejected.
+    """Text between annotations, with missing ones added. A false equation is mended if it is the last one and its left
+    side gives the answer; else raises Rejected.
     """
     if "=" not in text:
         return text

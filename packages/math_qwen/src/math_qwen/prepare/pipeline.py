@@ -77,7 +77,7 @@ def prepare(
     workers: int | None = None,
     seen: Callable[[int], None] | None = None,
 ) -> Prepared:
-    """`seen` is called with the number of samples checked so far."""
+    """`seen` gets the number of samples checked so far."""
     result = Prepared()
     first_with: dict[str, str] = {}
     pending: list[tuple[int, tuple[str, str]]] = []

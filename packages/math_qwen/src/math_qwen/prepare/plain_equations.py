@@ -1,7 +1,4 @@
-"""Equations without annotation in a solution's text: `So he has 260 - 60 = 200 dogs`.
-
-The scanner reads every character once, so no text makes it slow.
-"""
+"""Equations without annotation in a solution's text: `So he has 260 - 60 = 200 dogs`. Reads every character once."""
 
 from __future__ import annotations
 
@@ -33,8 +30,8 @@ _MIXED = re.compile(r"(\d+)(?: and)? \(?(\d+/\d+)\)?")
 
 @dataclass(frozen=True)
 class PlainEquation:
-    """An equation at `start:end` of a text. `annotation`: its `<<…>>` form, to be inserted at `right`, where the last
-    number begins; None for percentages and mixed numbers, which have none.
+    """At `start:end` of a text. `annotation`: its `<<…>>` form, to be inserted at `right`, where the last number
+    begins; None for percentages and mixed numbers, which have none.
     """
 
     start: int
@@ -58,8 +55,8 @@ def plain_equations(text: str) -> list[PlainEquation]:
     """The checked equations of a text without `<<…>>`.
 
     Up to three words between numbers are units and skipped ("2 hours * 30 miles = 60 miles"). `3x + 5 = 20`, with a
-    letter, is no equation here. Without spaces, both readings of `2 / 1/6` are tried; `$1 / 2 = 50 cents` is true, and
-    13 / 6 = 2 is true beside the word "remainder".
+    letter, is none. Without spaces, both readings of `2 / 1/6` are tried; `$1 / 2 = 50 cents` is true, and 13 / 6 = 2
+    is true beside the word "remainder".
     """
     tokens = [
         _Token(m.lastgroup or "", m.group(), m.start(), m.end())
@@ -82,7 +79,7 @@ def plain_equations(text: str) -> list[PlainEquation]:
 
 
 def _run(tokens: list[_Token], start: int) -> tuple[int, bool]:
-    """(end, whether it holds an equation) of the numbers, signs and units from `start`."""
+    """(end, whether it holds an equation)."""
     end, depth, words, equals = start, 0, 0, 0
     operand = False
     at = start
@@ -113,7 +110,7 @@ def _run(tokens: list[_Token], start: int) -> tuple[int, bool]:
 
 
 def _leads_on(tokens: list[_Token], at: int) -> bool:
-    """Whether the words at `at` are units: a sign or `=` follows within three words."""
+    """Words are units if a sign or `=` follows within three words."""
     for token in tokens[at : at + 4]:
         if token.kind != "word":
             return token.kind in ("sign", "equals")
@@ -153,7 +150,7 @@ def _equation(text: str, tokens: list[_Token]) -> PlainEquation | None:
     pieces = [_MIXED.sub(r"(\1+\2)", t.text) for t in tokens]
     pieces = [p.replace(" ", "") for p in pieces]  # 100 000
     bare = "".join(p.lstrip("$£€¥") for p in pieces)
-    # If signs have spaces around them, an unspaced 1/6 is one number.
+    # With spaces around signs, an unspaced 1/6 is one number.
     spaced = "".join(text[a.end : b.start][:1] + p for a, b, p in zip(tokens, tokens[1:], pieces[1:], strict=False))
     checked = _checked(bare, pieces[0] + spaced, text[end:], text)
     links = bare.split("=")

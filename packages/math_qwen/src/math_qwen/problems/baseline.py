@@ -14,8 +14,7 @@ _WORD = re.compile(r"\d+(?:\.\d+)?|[\u3400-\u9fff]|[^\W\d]+|[^\w\s]")
 
 
 def nearest_training_answers(questions: Sequence[str], training_problems: Sequence[Problem]) -> list[str]:
-    """For each question, the answer of the training problem with the highest TF-IDF cosine similarity; the first of
-    equals.
+    """For each question, the answer of the first training problem with the highest TF-IDF cosine similarity.
 
     Terms are the words, numbers, signs and Chinese characters of the normalised text.
     """

@@ -1,7 +1,7 @@
 """Problems from a seed: endless training problems, and held-out sets that share no text with them.
 
-The split depends on no seed. A problem is held out if a hash of its normalised text says so (1 in 20). A pair of
-operands is reserved if a hash of operation and pair says so (1 in 10); then no training problem has it, in any step.
+The split depends on no seed. A hash of the normalised text holds out 1 problem in 20. A hash of operation and operands
+reserves 1 pair in 10, which no training problem has in any step.
 """
 
 from __future__ import annotations
@@ -18,16 +18,15 @@ from qwen_shared.errors import UserError
 
 HELD_OUT = ("level1", "level1_unseen_pairs", "level2", "level3")
 MIX = {1: 0.8, 2: 0.15, 3: 0.05}
-# How often a family comes in training, if not once: calculations are short and exercise the steps; products, quotients
-# and equations are harder to learn than sums.
+# Families that come more often in training: calculations are short and exercise the steps; products, quotients and
+# equations are harder to learn than sums.
 PRACTICE = {"calculation": 3, "groups": 2, "sharing": 2, "equation_sum": 2, "equation_product": 2}
 
 _TEXTS_HELD_OUT = 20  # one in 20
 _PAIRS_RESERVED = 10
 _TRIES = 1000
 
-# A small model confuses 11 and 1 long after it copies all other numbers: this share of the level 1 training problems
-# has one of the two.
+# A small model confuses 11 and 1 for long: this share of the level 1 training problems has one of the two.
 _COPYING_SHARE = 0.2
 
 Operation = tuple[str, int, int]
@@ -36,8 +35,7 @@ Operation = tuple[str, int, int]
 def training(
     seed: int, count: int, mix: Mapping[int, float] | None = None, languages: tuple[str, ...] = ("en", "zh")
 ) -> Iterator[Problem]:
-    """`count` training problems with distinct texts, the same on every machine, without held-out texts or reserved
-    pairs.
+    """`count` training problems with distinct texts, without held-out texts or reserved pairs, the same everywhere.
 
     `mix`: the share of each level (default MIX). Languages are equally frequent, families as in PRACTICE. A longer
     sequence starts with the shorter one of the same seed.
@@ -51,7 +49,7 @@ def training(
 
 
 def held_out(name: str, count: int = 400, seed: int = 0, languages: tuple[str, ...] = ("en", "zh")) -> list[Problem]:
-    """A held-out set; no training sequence has a text of it, and all families are equally frequent.
+    """A held-out set; no training sequence has a text of it, and families are equally frequent.
 
     `level1`: operands ≤ 20 (products ≤ 100), one step, pairs that training has too. `level1_unseen_pairs`: pairs that
     no training problem has, in either order for sums and products. `level2`: two-digit operands, one step. `level3`:
@@ -69,14 +67,14 @@ def held_out(name: str, count: int = 400, seed: int = 0, languages: tuple[str, .
 
 
 def is_reserved(sign: str, a: int, b: int) -> bool:
-    """Whether training never has this operation on these operands."""
+    """Whether training lacks this operation on these operands."""
     if sign in "+*":
         a, b = sorted((a, b))
     return hashlib.sha256(f"{sign} {a} {b}".encode()).digest()[0] * _PAIRS_RESERVED < 256
 
 
 def is_held_out(question: str) -> bool:
-    """Whether training never has this text."""
+    """Whether training lacks this text."""
     return question_hash(question) % _TEXTS_HELD_OUT == 0
 
 
@@ -109,7 +107,6 @@ def _draw(
 
 @cache
 def _by_family(level: int, language: str, practice: bool) -> list[list[Template]]:
-    """For `practice`, families as often as PRACTICE says."""
     families: dict[str, list[Template]] = {}
     for template in ONE_STEP if level < 3 else TWO_STEP:
         if template.language == language:
@@ -141,7 +138,6 @@ def _pairs(sign: str, level: int, reserved: bool) -> list[tuple[int, int]]:
 def _numbers(
     rng: Random, template: Template, level: int, reserved: bool
 ) -> tuple[tuple[Operation, ...], dict[str, int]] | None:
-    """None if a draw fails."""
     sign = template.signs[0]
     a, b = rng.choice(_pairs(sign, level, reserved))
     if level < 3:

@@ -10,10 +10,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A problem of the embedded generator.
-
-    `operations`: the arithmetic in order, as (sign, left, right) with sign one of `+-*/`: one on levels 1 and 2, two on
-    level 3. `solution`: GSM8K's format, lines with `<<a+b=c>>c`, then `#### answer`.
+    """`operations`: in order, (sign, left, right) with sign one of `+-*/`; two on level 3, else one. `solution`:
+    GSM8K's format, lines with `<<a+b=c>>c`, then `#### answer`.
     """
 
     id: str
@@ -38,7 +36,7 @@ _SPACE_OR_PUNCTUATION = re.compile(r"[^\w+\-*/=<>^%.]+|(?<!\d)\.|\.(?!\d)|_")
 
 
 def normalise(question: str) -> str:
-    """A question in one spelling; questions that share it are one problem.
+    """Questions with the same result are one problem.
 
     Lower case, one spelling of widths and signs, single spaces for punctuation; digits, decimal points and signs of
     arithmetic stay.

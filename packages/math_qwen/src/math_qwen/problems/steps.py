@@ -1,8 +1,8 @@
 """Worked steps: every operation is reduced, always in the same way, to facts about single digits and tens.
 
-A model that only sees 17+8 learns it by heart; one that sees 7+8=15, 15+10=25 can also do 37+8. The steps are a
-child's: ones before tens, borrowing as 15-8 for 5-8, products by tens and ones, division by way of multiplication. They
-are short because every token costs training time.
+A model that only sees 17+8 learns it by heart; one that sees 7+8=15, 15+10=25 can also do 37+8. Steps are a child's:
+ones before tens, borrowing as 15-8 for 5-8, products by tens and ones, division by multiplication. They are short
+because every token costs training time.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ def result(sign: str, a: int, b: int) -> int:
 
 @lru_cache(maxsize=1 << 16)
 def steps(sign: str, a: int, b: int) -> tuple[str, ...]:
-    """The equations that lead to `a sign b`; the last right side is the result. Operands 0 to 999, results integers ≥
-    0. Sympy has checked every equation and the whole.
+    """The equations that lead to `a sign b`, checked by sympy; the last right side is the result. Operands 0 to 999,
+    results integers ≥ 0.
     """
     found = {"+": _sum, "-": _difference, "*": _product, "/": _quotient}[sign](a, b)
     whole = f"{a}{sign}{b}={result(sign, a, b)}"

@@ -1,8 +1,8 @@
-"""The texts: families of problems in English and Chinese, with the operation that each phrasing asks for.
+"""Families of problems in English and Chinese, and the operation of each phrasing.
 
 `{a}` and `{b}` are the operands, `{c}` the number of a second step; `{A}` and `{B}` people, `{o}` things, `{m}` their
-Chinese measure word, `{t}` and `{u}` things to buy, `{x}` an unknown. Except in equations, the operands stand in the
-order of the operation: finding the numbers is the last thing a small model learns.
+Chinese measure word, `{t}` and `{u}` things to buy, `{x}` an unknown. Except in equations, operands stand in the
+operation's order: finding the numbers is the last thing a small model learns.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ UNKNOWNS = "xynmtzabk"
 
 @dataclass(frozen=True)
 class Template:
-    """One phrasing. `signs`: one, or on level 3 two; the second applies to the first's result and c, `r-` is c minus
-    the result.
+    """One phrasing. `signs`: one, or two on level 3; the second applies to the first result and c, `r-` is c minus the
+    result.
     """
 
     family: str

@@ -48,15 +48,15 @@ from math_qwen.verify.verdict import Outcome, Verdict
 __all__ = ["Outcome", "Verdict", "same_answer", "verify", "verify_many"]
 
 
-# Any exception of the grader, above all NeedsProof, sends the pair to a worker, where a fault costs one verdict.
+# Any exception, above all NeedsProof, sends the pair to a worker, where a fault costs one verdict.
 
 
 def verify(gold: str, prediction: str, timeout: float = 5.0) -> Verdict:
     """Whether `prediction` gives the answer `gold`; each may be a bare answer or a whole solution.
 
-    `timeout`: seconds from the moment a ready worker takes the pair. Works from any thread and from a forked process.
-    Raises TypeError if a text is no str, ValueError if `timeout` is not positive or longer than a day, RuntimeError if
-    no worker can be started; nothing for the content of the texts.
+    `timeout`: seconds from when a ready worker takes the pair. Works from any thread and from a forked process. Raises
+    TypeError if a text is no str, ValueError if `timeout` is not positive or longer than a day, RuntimeError if no
+    worker can be started; nothing for the content of the texts.
     """
     _check(gold, prediction, timeout)
     try:
@@ -66,7 +66,7 @@ def verify(gold: str, prediction: str, timeout: float = 5.0) -> Verdict:
 
 
 def same_answer(gold: str, prediction: str) -> bool:
-    """Whether two bare answers are the same; nothing is extracted from them. Raises as `verify`."""
+    """As `verify`, for two bare answers: nothing is extracted."""
     _check(gold, prediction, 5.0)
     try:
         return grade_answer(gold, prediction).right
@@ -80,7 +80,7 @@ def verify_many(
     timeout: float = 5.0,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Verdict]:
-    """The verdicts on (gold, prediction) pairs, one for each, in order.
+    """The verdicts on (gold, prediction) pairs, in order.
 
     `workers`: processes for pairs that need sympy (default: one per core). `timeout`: seconds for each pair.
     `progress(done, all)` is called in this thread, at most a few hundred times. Raises as `verify`.

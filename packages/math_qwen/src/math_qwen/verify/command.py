@@ -32,7 +32,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """0 if every pair is right, 1 otherwise. Raises UserError."""
+    """0 if every pair is right, else 1. Raises UserError."""
     if not 0 < args.timeout <= LONGEST:
         raise UserError(f"--timeout must be positive and at most {LONGEST:,} seconds, not {args.timeout:g}")
     if args.workers is not None and args.workers < 1:
@@ -88,7 +88,7 @@ def _check_target(to: Path, read: Path) -> None:
 
 
 def read_pairs(path: Path) -> list[tuple[str, str, dict[str, Any]]]:
-    """(gold, prediction, whole row) of every line that is not empty. Raises UserError with file and line."""
+    """(gold, prediction, row) of every line that is not empty. Raises UserError with file and line."""
     rows = []
     try:
         with path.open(encoding="utf-8-sig") as file:
@@ -132,7 +132,7 @@ def _row(line: str, where: str) -> tuple[str, str, dict[str, Any]]:
 
 
 def _with_bar(work):
-    """`work(progress)`, with a bar on a terminal."""
+    """A bar on a terminal."""
     if not sys.stderr.isatty():
         return work(None)
     from rich.console import Console

@@ -1,6 +1,5 @@
-"""The verdict on one pair, from two texts. Works in any process.
-
-The answer is extracted, parsed and compared. Without a prover `NeedsProof` is raised if only sympy can tell.
+"""The verdict on two texts, in any process: extract, parse, compare. If only sympy can tell and there is no prover,
+raises `NeedsProof`.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ _SENTENCE_LIKE = re.compile(
 
 
 def grade_response(gold: str, prediction: str, prover: Prover | None = None, shortcuts: bool = True) -> Verdict:
-    """Whether a response gives the answer of `gold`; both may be whole solutions."""
+    """Both may be whole solutions."""
     budget.left = STEPS if prover is None else WORKER_STEPS
     if not prediction.strip():
         return Verdict(Outcome.WRONG, "empty response")
@@ -54,7 +53,7 @@ def grade_response(gold: str, prediction: str, prover: Prover | None = None, sho
 
 
 def grade_answer(gold: str, prediction: str, prover: Prover | None = None, shortcuts: bool = True) -> Verdict:
-    """As `grade_response`, for two bare answers: nothing is extracted."""
+    """Nothing is extracted."""
     budget.left = STEPS if prover is None else WORKER_STEPS
     gold, prediction = normalised(gold), normalised(prediction)
     if not gold.strip() or not prediction.strip():
@@ -108,7 +107,7 @@ def _compare(gold_final: Final, answer_final: Final, rules: Rules) -> Verdict:
 
 
 def _readings(final: Final, is_gold: bool) -> tuple[list[Tree], str, str]:
-    """The trees of the first candidate that is mathematics, its text, else the error."""
+    """The trees and text of the first candidate that is mathematics, and the error if there is none."""
     trouble = ""
     fallback: tuple[list[Tree], str] | None = None
     for candidate in final.candidates:

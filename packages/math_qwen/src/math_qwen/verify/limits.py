@@ -1,7 +1,6 @@
-"""The limits of the verifier, and the two ways in which reading can fail.
+"""The verifier's limits, independent of the machine's speed, and the two ways in which reading can fail.
 
-None depends on the speed of the machine: they bound the work in the caller's process, and a pair that needs sympy goes
-to a worker with a time limit.
+They bound the work in the caller's process; a pair that needs sympy goes to a worker with a time limit.
 """
 
 from __future__ import annotations

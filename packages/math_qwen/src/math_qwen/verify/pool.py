@@ -1,7 +1,7 @@
 """Killable worker processes for the pairs that need sympy.
 
-A worker is a fresh interpreter that shares nothing with its parent: no threads, no secrets from the environment, no
-modules. What ends a worker costs the verdict on one pair. Idle workers are kept for the next call.
+A worker is a fresh interpreter without its parent's threads, modules and environment (secrets). Its end costs the
+verdict on one pair. Idle workers wait for the next call.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from pathlib import Path
 
 from math_qwen.verify.verdict import Outcome, Verdict
 
-START_SECONDS = 60.0  # for one start of an interpreter with sympy; never part of a pair's time
-_GRACE = 10.0  # seconds after a pair's time before the parent kills a worker; the kernel has long ended the pair
+START_SECONDS = 60.0  # of a start with sympy; never part of a pair's time
+_GRACE = 10.0  # after a pair's time, before the parent kills the worker; the kernel has long ended the pair
 _KEPT_IDLE = 4
 
 Pair = tuple[int, str, str]  # number, gold, prediction
 
 
 class Worker:
-    """One process, for one thread at a time. `deadline` is when its parent gives up on it."""
+    """For one thread at a time. At `deadline` its parent gives up."""
 
     def __init__(self) -> None:
         package = Path(__file__).parents[2]
@@ -58,7 +58,7 @@ class Worker:
         return self._stdout.fileno()
 
     def ask(self, gold: str, prediction: str, seconds: float, bare: bool) -> None:
-        """Send a pair. A dead worker shows at the next `fill`."""
+        """A dead worker shows at the next `fill`."""
         self._asked += 1
         self.deadline = time.monotonic() + seconds + _GRACE
         data = json.dumps([self._asked, gold, prediction, seconds, bare]).encode()
@@ -66,7 +66,7 @@ class Worker:
             _write(self._stdin.fileno(), struct.pack(">I", len(data)) + data, self.deadline)
 
     def fill(self) -> bool:
-        """Read what the pipe holds. False at its end."""
+        """False at the pipe's end."""
         try:
             data = os.read(self.fileno(), 1 << 16)
         except OSError:
@@ -75,7 +75,7 @@ class Worker:
         return bool(data)
 
     def message(self) -> list[str] | None:
-        """["ready"], or [outcome, reason] of the last pair; messages about earlier pairs are dropped."""
+        """["ready"], or [outcome, reason] of the last pair. Drops messages about earlier pairs."""
         while len(self._buffer) >= 4:
             end = 4 + struct.unpack(">I", self._buffer[:4])[0]
             if len(self._buffer) < end:
@@ -104,8 +104,6 @@ class Worker:
 
 
 class _Idle:
-    """Ready workers of this process."""
-
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.workers: list[Worker] = []
@@ -132,10 +130,10 @@ class _Idle:
                 self.workers.pop().kill()
 
     def forget(self) -> None:
-        """In a forked child: the workers are the parent's, only the pipe ends are ours."""
+        """In a forked child, which owns only its pipe ends."""
         self.lock = threading.Lock()
         for worker in self.workers:
-            worker.process.returncode = 0  # so that no destructor waits for another process's child
+            worker.process.returncode = 0  # else its destructor would wait for another process's child
             worker.close()
         self.workers = []
 
@@ -145,7 +143,7 @@ def _new_slots() -> threading.BoundedSemaphore:
 
 
 _idle = _Idle()
-_slots = _new_slots()  # limits the workers that threads calling `prove` hold at once
+_slots = _new_slots()  # workers that threads calling `prove` hold at once
 atexit.register(_idle.kill_all)
 
 
@@ -159,7 +157,7 @@ os.register_at_fork(after_in_child=_after_fork)
 
 
 def prove(gold: str, prediction: str, timeout: float, bare: bool = False) -> Verdict:
-    """A worker's verdict. Raises RuntimeError as `run`."""
+    """Raises RuntimeError as `run`."""
     with _slots:
         [(_, verdict)] = run([(0, gold, prediction)], 1, timeout, bare)
     return verdict
@@ -168,8 +166,8 @@ def prove(gold: str, prediction: str, timeout: float, bare: bool = False) -> Ver
 def run(pairs: Iterable[Pair], workers: int, timeout: float, bare: bool = False) -> Iterator[tuple[int, Verdict]]:
     """(number, verdict) of every pair, as they come.
 
-    A pair's time starts when a ready worker takes it. Raises RuntimeError if more than three starts in a row per
-    worker fail: a start that fails says nothing about an answer.
+    A pair's time starts when a ready worker takes it. Raises RuntimeError if more than three starts in a row per worker
+    fail: that says nothing about an answer.
     """
     source = iter(pairs)
     again: list[Pair] = []  # their worker never became ready
@@ -228,7 +226,7 @@ def _take(free: list[Worker]) -> Worker:
 
 
 def _readable(workers: Iterable[Worker], seconds: float) -> list[Worker]:
-    poll = select.poll()  # select.select fails in a process with more than 1,024 open files
+    poll = select.poll()  # select.select fails beyond 1,024 open files
     by_descriptor = {worker.fileno(): worker for worker in workers}
     for descriptor in by_descriptor:
         poll.register(descriptor, select.POLLIN)
@@ -241,7 +239,7 @@ def _why_no_start(worker: Worker, died: bool) -> str:
 
 
 def _write(descriptor: int, data: bytes, deadline: float) -> None:
-    """For a reader that may have stopped. Raises OSError at the deadline."""
+    """Raises OSError at the deadline: the reader may have stopped."""
     view = memoryview(data)
     os.set_blocking(descriptor, False)
     while view:

@@ -9,7 +9,7 @@ class Outcome(StrEnum):
     WRONG = "wrong"
     UNPARSABLE = "unparsable"  # gold or prediction is no known mathematics, or too large to compute
     TIMEOUT = "timeout"
-    CRASH = "crash"  # the process that graded the pair died or ran out of memory or stack
+    CRASH = "crash"  # the grading process died or ran out of memory or stack
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,8 @@
 """The program of one worker: pairs come on standard input, verdicts leave on standard output.
 
-A message is four bytes of length, big-endian, and JSON of that length. In: [number, gold, prediction, seconds, bare].
-Out: [number, outcome, reason], with number -1 if the grading process died. The first message out is ["ready"].
-The kernel ends a pair when its time is up, also inside a long C call and after the parent's death, or when it exceeds
-its memory.
+A message is a length in four bytes, big-endian, and JSON. In: [number, gold, prediction, seconds, bare]. Out: ["ready"]
+first, then [number, outcome, reason], with number -1 if the grading process died. The kernel ends a pair at its time or
+memory limit, also inside a long C call and after the parent's death.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ def main() -> int:
     _limit()
     global _source, _sink
     _source, _sink = os.dup(0), os.dup(1)
-    # Nothing that a library prints may mix with the messages.
+    # Prints of libraries must not mix with the messages.
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)
     os.dup2(null, 1)
@@ -40,7 +39,7 @@ def main() -> int:
     prover = Sympy()
     send(["ready"])
     while True:
-        # A child grades: its death costs a fork, not another start of sympy.
+        # A child grades: its death costs a fork, not a start of sympy.
         child = os.fork()
         if child == 0:
             os._exit(_serve(prover))
@@ -55,7 +54,7 @@ def main() -> int:
 
 
 def _serve(prover: Prover) -> int:
-    """Grade pairs until the input ends (0), or a crash may have left sympy's caches in disorder (1)."""
+    """Until the input ends (0), or a crash may have spoilt sympy's caches (1)."""
     while (message := receive()) is not None:
         number, gold, prediction, seconds, is_bare = message
         signal.signal(signal.SIGALRM, signal.SIG_DFL)

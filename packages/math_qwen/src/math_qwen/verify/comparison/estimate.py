@@ -1,4 +1,4 @@
-"""Floating-point values of trees. They may show that two expressions differ, never that they are equal."""
+"""Floating-point values of trees: they may show that two expressions differ, never that they are equal."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class IllConditioned(ArithmeticError):
 
 
 def differ(a: Tree, b: Tree) -> bool:
-    """True if the two differ at some point; False proves nothing."""
+    """False proves nothing."""
     for k in range(3):
         try:
             x, y = estimate(a, k), estimate(b, k)
@@ -65,7 +65,7 @@ def _value(tree: Tree, point: int) -> complex:
     if kind == "sym":
         if point < 0:
             raise IllConditioned
-        # The point depends on the name alone, not on the other symbols.
+        # The point depends on the name alone.
         seed = (hash_name(tree[1]) * (point + 1) * 7919) % 9973
         return complex((0.37 + seed / 9973 * 2.1) * (1, 1, -1)[point])
     if kind == "const":

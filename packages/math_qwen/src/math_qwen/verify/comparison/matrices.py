@@ -9,7 +9,7 @@ _ENTRY_PARTS = 20_000  # tree nodes in a product of matrices
 
 
 def matrix(tree: Tree) -> tuple[tuple[Tree, ...], ...] | None:
-    """The entries of a matrix, or of a sum, product or small power of matrices; else None."""
+    """The entries of a matrix, or of a sum, product or small power; else None."""
     kind = tree[0]
     if kind == "mat":
         return tree[1]
@@ -51,7 +51,7 @@ def matrix(tree: Tree) -> tuple[tuple[Tree, ...], ...] | None:
                     )
                     for row in total
                 )
-                _check_size(total)  # each product multiplies the size of the entries
+                _check_size(total)  # products multiply the entries' sizes
         if total is None:
             return None
         return tuple(tuple(("mul", (*scalars, x)) for x in row) for row in total) if scalars else total

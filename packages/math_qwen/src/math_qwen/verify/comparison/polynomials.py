@@ -1,8 +1,8 @@
 """Exact fractions of polynomials with rational coefficients.
 
-The unknowns are symbols, √n for square-free n, π, e, i, and any other expression as one atom (sin x, 2^n, ∛5). Equal
-cross products prove equality. Symbols, π (or e, not both), i and square roots are independent, so between them unequal
-cross products prove a difference. Otherwise the question stays open, for sympy.
+Unknowns are symbols, √n for square-free n, π, e, i, and any other expression as an atom (sin x, 2^n, ∛5). Equal cross
+products prove equality. Symbols, π (or e, not both), i and square roots are independent, so there unequal ones prove a
+difference. Else the question stays open, for sympy.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ def _reduced(above: Poly, below: Poly) -> Ratio:
 
 
 def _joined(m: Monomial, n: Monomial) -> tuple[Monomial, int]:
-    """The product of two monomials and its factor: i² = -1, √a·√b = g·√(ab/g²) with g = gcd(a, b)."""
+    """The product and its factor: i² = -1, √a·√b = g·√(ab/g²) with g = gcd(a, b)."""
     powers = dict(m)
     factor = 1
     surd = 1
@@ -304,7 +304,7 @@ def _square_free(n: int) -> tuple[int, int]:
 
 
 def _independent(p: Poly) -> bool:
-    """Whether no relation holds between the unknowns, so that only the polynomial 0 is 0."""
+    """No relation holds between the unknowns, so that only the polynomial 0 is 0."""
     constants = set()
     for monomial in p:
         for atom, _ in monomial:

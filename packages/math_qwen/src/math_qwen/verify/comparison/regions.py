@@ -34,7 +34,7 @@ EMPTY = Region(None, ())
 
 
 def is_region(tree: Tree) -> bool:
-    """Whether the tree means a set of reals, even if it could be a point or a list."""
+    """Whether the tree means a set of reals, even if it could also be a point or a list."""
     kind = tree[0]
     if kind in ("union", "inter", "minus", "builder"):
         return True
@@ -50,7 +50,7 @@ def is_region(tree: Tree) -> bool:
 
 
 def region(tree: Tree) -> Region | None:
-    """None if the tree is no set of reals that can be laid out on the line."""
+    """None if the tree is no such set."""
     kind = tree[0]
     try:
         if kind == "seq" and len(tree[2]) == 2:
@@ -311,7 +311,7 @@ def _same_end(a: Tree, b: Tree, same: Callable[[Tree, Tree], bool]) -> bool:
 
 
 def _sorted(variable: str | None, intervals: list[Interval]) -> Region:
-    """In order; intervals that touch are joined, empty ones dropped."""
+    """Joins intervals that touch, drops empty ones."""
     intervals = [
         i
         for i in intervals

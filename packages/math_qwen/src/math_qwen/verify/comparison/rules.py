@@ -289,7 +289,7 @@ class Rules(ValueRules):
         return len(a) == len(b) and all(self.same(x, y) for x, y in zip(a, b, strict=True))
 
     def _lists(self, a: list[Tree], b: list[Tree], as_sets: bool = False) -> bool:
-        """Compared without order. In sets, repeated items count once."""
+        """Without order. In sets, repeated items count once."""
         a, b = flattened(a), flattened(b)
         if as_sets:
             a, b = self._distinct(a), self._distinct(b)

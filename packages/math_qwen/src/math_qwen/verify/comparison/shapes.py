@@ -222,7 +222,7 @@ def congruence(tree: Tree) -> tuple[Tree, Tree | None]:
 
 
 def explicit_cases(cases: tuple) -> list[tuple[Tree, Tree]]:
-    """With `otherwise` as the condition that it stands for, if that can be computed."""
+    """`otherwise` becomes the condition that it stands for, if that can be computed."""
     known = [region(condition) for _, condition in cases if condition != ("text", "otherwise")]
     found = []
     for value, condition in cases:

@@ -1,6 +1,6 @@
 """Proofs by sympy that two trees are equal. Only workers import this: sympy knows no time limit.
 
-sympy objects are built from trees; no text reaches sympy's parser. Symbols are real.
+No text reaches sympy's parser. Symbols are real.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _FUNCTIONS = {
     "ln": sympy.log, "abs": sympy.Abs, "floor": sympy.floor, "ceil": sympy.ceiling, "sign": sympy.sign, "Re": sympy.re,
     "Im": sympy.im, "arg": sympy.arg,
 }  # fmt: skip
-_SIMPLIFY_OPS = 120  # with more operations sympy's simplify may take minutes
+_SIMPLIFY_OPS = 120  # beyond, sympy's simplify may take minutes
 _POINTS = 8
 _STEPS = (
     sympy.floor,
@@ -35,7 +35,7 @@ _STEPS = (
 
 
 class Sympy:
-    """The prover that workers use."""
+    """The workers' prover."""
 
     def equal(self, a: Tree, b: Tree) -> bool:
         """Whether two values are equal, and real at the same points.
@@ -223,7 +223,7 @@ def _numbers_agree(left: Expr, right: Expr) -> bool | None:
 
 
 def _coordinate(name: str, k: int) -> sympy.Rational:
-    """The symbol's value at the k-th point: of any size and sign, never a special number."""
+    """Of any size and sign, never a special number."""
     seed = (hash_name(name) * 104729 + (k + 1) * 7919 * (k + 3)) % 99991
     scale = (1, 1, 3, 3, 11, 1, 40, 5)[k]
     sign = 1 if k in (0, 2, 4) else -1 if k in (1, 3) else (1 if seed % 2 else -1)

@@ -1,6 +1,5 @@
-"""Whether two expressions have the same value: exact algebra, then floating point to tell them apart, then sympy.
-
-Sympy runs in a worker. Without a prover `NeedsProof` is raised, and the caller sends the pair to a worker.
+"""Whether two expressions have the same value: exact algebra, then floating point to tell them apart, then sympy in a
+worker. Without a prover raises `NeedsProof`: the caller asks a worker.
 """
 
 from __future__ import annotations

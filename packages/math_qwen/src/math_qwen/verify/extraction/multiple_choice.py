@@ -31,9 +31,8 @@ _COMMANDS = re.compile(r"\\(?:text|mathrm|textbf|mathbf|mbox|textit|textnormal|b
 
 
 def letters(text: str, any_case: bool = False) -> frozenset[str] | None:
-    """The letters of a text that is only a choice: `(C)`, `\\text{C}`, `A and C`, `option B`; else None.
-
-    A single small letter is a variable unless `any_case`.
+    """The letters of a text that is only a choice: `(C)`, `\\text{C}`, `A and C`, `option B`; else None. A single
+    small letter is a variable unless `any_case`.
     """
     text = _COMMANDS.sub("", text).strip().rstrip(".")
     if len(text) > 40:

@@ -105,7 +105,7 @@ _TRIM = ' \t\r\n*。，；;,`"“”_'
 
 
 def final_answer(text: str) -> Final:
-    """Linear in the text; only the end of a very long one is read."""
+    """Linear in the text; of a very long one only the end is read."""
     text = text[-RESPONSE_CHARS:] if len(text) > RESPONSE_CHARS else text
     if "<" in text:
         text = _visible(text)
@@ -160,7 +160,7 @@ def _visible(text: str) -> str:
 
 
 def _sentence(text: str) -> str:
-    """The first sentence; it does not end inside mathematics, braces or a number."""
+    """Does not end inside mathematics, braces or a number."""
     text = text.lstrip(" \t\r\n*:：")
     text = _LEAD.sub("", text)
     inside = False
@@ -202,7 +202,7 @@ def _ends_sentence(text: str, k: int) -> bool:
 
 
 def _candidates(sentence: str, cut_at: re.Pattern[str] = _CUT) -> tuple[str, ...]:
-    """Candidates in an answering sentence: all of it, the part before a reason, its mathematics, its last value."""
+    """The whole sentence, the part before a reason, its mathematics, its last value."""
     found: list[str] = []
     add = _adder(found)
     add(sentence)
@@ -270,7 +270,7 @@ def _add_value(text: str, match: re.Match[str], add: Callable[[str], None]) -> N
 
 
 def _last_value(text: str) -> Final:
-    """Without box, `####` or phrase: the text if it is short, and its last value."""
+    """Of a text without box, `####` or phrase; a short text also counts as a whole."""
     stripped = text.strip()
     if not stripped:
         return Final((), "empty")

@@ -39,7 +39,7 @@ _DERIVATIVE = re.compile(
 
 
 def lex_latex(text: str, place: int, found: list[Token], spaced: bool, again: Again) -> int:
-    """Append the tokens of the command at `place`; return its end. `again` lexes the inside of a text command."""
+    """Append the tokens at `place`; return their end. `again` lexes the inside of a text command."""
     match = _COMMAND.match(text, place)
     if match is None:
         following = text[place + 1 : place + 2]

@@ -29,7 +29,7 @@ _BESIDE_WORD = re.compile(r"[ ,]+(?:[A-Za-z]{2}|[aI]\b|\d|\$)")
 
 
 def lex_letters(text: str, place: int, run: str, found: list[Token], spaced: bool, integral: bool, again: Again) -> int:
-    """Append a run of letters as tokens; return its end. `again` lexes number words that became digits."""
+    """Append the tokens of a run of letters; return its end. `again` lexes number words that became digits."""
     end = place + len(run)
     after_value = bool(found) and (found[-1].kind in ("num", "close", "words") or found[-1].value in ("deg", "%"))
     lower = run.lower()

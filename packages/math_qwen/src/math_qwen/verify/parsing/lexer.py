@@ -20,7 +20,7 @@ _LONG_OPERATORS = re.compile(r"\*\*|<=|>=|==|!=|<>|=<|=>|:=|->|~=|/=|\+/-|-/\+")
 
 
 def tokens(text: str, thousands: bool = True, decimal_comma: bool = False) -> list[Token]:
-    """The tokens of `text`, which is `normalised`. `thousands`: `1,234` is one number, not two.
+    """The tokens of a `normalised` text. `thousands`: `1,234` is one number, not two.
 
     Raises Unparsable for a character foreign to mathematics, TooLarge beyond the limits.
     """

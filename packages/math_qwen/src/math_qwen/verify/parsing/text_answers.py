@@ -36,13 +36,12 @@ _TEXT_COMMAND = re.compile(
 
 
 def is_known_text(text: str) -> bool:
-    """A stock answer such as `DNE`."""
     key = text_key(text)
     return key in _STOCK or _ORDINAL.fullmatch(key) is not None
 
 
 def text_key(text: str) -> str:
-    """Equal for answers that mean the same: letters and digits, lower case, no articles."""
+    """Answers that mean the same have one key: letters and digits, lower case, no articles."""
     text = _TEXT_COMMAND.sub("", text)
     key = _NOISE.sub(" ", text).strip().lower()
     key = _REMAINDER.sub(" r ", _ARTICLE.sub("", key))
