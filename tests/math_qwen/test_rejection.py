@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from math_qwen import rejection
-from math_qwen.evaluation.settings import MathEvaluation
+from math_qwen.recipe import MathEvaluation
 from math_qwen.rejection import edit_distance, select
 from qwen_shared.errors import UserError
 from qwen_shared.generation import decode

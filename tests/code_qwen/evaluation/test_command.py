@@ -9,8 +9,7 @@ from stand_in import Always, ask
 from code_qwen import sandbox
 from code_qwen.cli import RECIPES, VERBS
 from code_qwen.evaluation import command, tasks
-from code_qwen.evaluation.settings import CodeEvaluation
-from code_qwen.recipe import CodeSftRecipe
+from code_qwen.recipe import CodeEvaluation, CodeSftRecipe
 from code_qwen.sandbox import Guarantee
 from qwen_shared.cli import evaluate_verb
 from qwen_shared.errors import UserError

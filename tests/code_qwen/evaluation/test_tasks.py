@@ -7,9 +7,9 @@ import sys
 import pytest
 
 from code_qwen.evaluation import exemplars
-from code_qwen.evaluation.settings import CodeEvaluation
 from code_qwen.evaluation.tasks import HUMANEVAL as HUMANEVAL_TASK
 from code_qwen.evaluation.tasks import MBPP as MBPP_TASK
+from code_qwen.recipe import CodeEvaluation
 from qwen_shared.data import rows as data_rows
 from qwen_shared.errors import UserError
 from qwen_shared.evaluation import find

@@ -8,8 +8,8 @@ import pytest
 from rich.console import Console
 from stand_in import TOKENIZER, Always, Says, ask
 
-from code_qwen.evaluation.settings import CodeEvaluation
 from code_qwen.evaluation.tasks import CodeTask
+from code_qwen.recipe import CodeEvaluation
 from qwen_shared.errors import UserError
 from qwen_shared.evaluation.results import answer_rows, results_table
 from qwen_shared.evaluation.run import named_metrics

@@ -6,9 +6,9 @@ import json
 import pytest
 
 from math_qwen.evaluation import exemplars, tasks
-from math_qwen.evaluation.settings import MathEvaluation
 from math_qwen.evaluation.tasks import GSM8K, Item, MathTask, gold_answer, read_item
 from math_qwen.evaluation.votes import final_answer
+from math_qwen.recipe import MathEvaluation
 from qwen_shared.errors import UserError
 from qwen_shared.evaluation import find
 from qwen_shared.evaluation.task import Conditions

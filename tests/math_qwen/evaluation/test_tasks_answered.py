@@ -8,8 +8,8 @@ import pytest
 from rich.console import Console
 from stand_in import TOKENIZER, Always, Says, ask
 
-from math_qwen.evaluation.settings import MathEvaluation
 from math_qwen.evaluation.tasks import LEVEL1
+from math_qwen.recipe import MathEvaluation
 from qwen_shared.errors import UserError
 from qwen_shared.evaluation.results import answer_rows, results_table
 from qwen_shared.evaluation.run import named_metrics

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from code_qwen.corpus.settings import CodeSource, Filters
-from code_qwen.evaluation.settings import CodeEvaluation
-from qwen_shared.evaluation.settings import TaskNames
+from qwen_shared.evaluation.settings import EvaluationSettings, TaskNames
 from qwen_shared.recipe import PretrainRecipe, SftRecipe
 from qwen_shared.recipe.schema import (
     Data,
     Flag,
+    Number,
     Positive,
     Section,
     Share,
@@ -81,6 +81,15 @@ class Problems(Section):
     count: Positive = Field(40_000, description="training tasks, all different")
     languages: list[Literal["en", "zh"]] = Field(["en", "zh"], min_length=1)
     forms: list[Literal["instruction", "docstring"]] = Field(["instruction", "docstring"], min_length=1)
+
+
+class CodeEvaluation(EvaluationSettings):
+    """How a model is asked for a program, how its answers are drawn, and for how long they may run."""
+
+    k: list[Positive] = Field([1, 10, 100], description="pass@k for each of these that is no more than samples")
+    top_p: Number = Field(0.95, gt=0.0, le=1.0, description="draw from the likeliest tokens that make up this share")
+    timeout: Number = Field(10.0, gt=0.0, le=86_400.0, description="seconds that one program with its tests may take")
+    workers: Positive | None = Field(None, description="programs that run side by side; default: one for each core")
 
 
 def training_tasks(recipe: CodeSftRecipe) -> Iterator[Task]:

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from math_qwen.evaluation.settings import MathEvaluation
-from qwen_shared.evaluation.settings import TaskNames
+from qwen_shared.evaluation.settings import EvaluationSettings, TaskNames
 from qwen_shared.recipe import SftRecipe
-from qwen_shared.recipe.schema import Positive, Section, Share
+from qwen_shared.recipe.schema import Number, Positive, Section, Share
 from qwen_shared.recipe.sft_schema import SftData
 
 if TYPE_CHECKING:
@@ -43,6 +42,15 @@ class Problems(Section):
     @property
     def mix(self) -> dict[int, float]:
         return {1: self.level1, 2: self.level2, 3: self.level3}
+
+
+class MathEvaluation(EvaluationSettings):
+    """How a question is shown and answers are drawn. Metrics compare only if these are the same."""
+
+    samples: Positive = Field(1, description="answers to each problem; 1 is greedy, more are drawn and vote")
+    temperature: Number = Field(
+        0.7, ge=0.0, le=2.0, description="of answers that are drawn (report, section 2) and of samples in training"
+    )
 
 
 def training_problems(recipe: MathRecipe) -> Iterator[Problem]:

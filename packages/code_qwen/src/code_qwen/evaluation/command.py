@@ -1,4 +1,4 @@
-"""`code-qwen evaluate`: the shared command, which may refuse to run programs that this machine cannot isolate."""
+"""`code-qwen evaluate`, which can refuse to run if this machine cannot isolate programs."""
 
 from __future__ import annotations
 

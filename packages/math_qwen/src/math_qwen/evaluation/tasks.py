@@ -1,4 +1,4 @@
-"""The evaluation tasks: where problems come from, how they are asked, and by what rule an answer is also compared.
+"""The evaluation tasks: their problems, how they are asked, and by which rules answers are compared.
 
 `gsm8k`: embedded problems or a dataset on the hub. `gsm8k:PATH`: a file or a dataset's directory of GSM8K's, MATH's,
 Math401's or Math23K's form, or of conversations. No torch here.
@@ -39,12 +39,12 @@ class Item:
 
 @dataclass(frozen=True)
 class Format:
-    """How worked examples and a question become one text (report, section 9); the model writes what follows it."""
+    """How worked examples and a question become one text (report, section 9)."""
 
     examples: list[exemplars.Exemplar]
     ask: str  # with {question}; what an answer follows
-    stop_texts: tuple[str, ...]  # a base model goes on to the next problem with these
-    gap: str = ""  # between the two; not part of the prompt, whose last space would be a token of its own
+    stop_texts: tuple[str, ...]  # where a base model goes on to the next problem
+    gap: str = ""  # not part of the prompt, whose last space would be a token of its own
 
     def text(self, question: str, shots: int) -> str:
         shown = [f"{self.ask.format(question=q)}{self.gap}{a}" for q, a in self.examples[:shots]]
@@ -59,13 +59,11 @@ _CHINESE = Format(exemplars.CHINESE, "问题：{question}\n解答：", ("\n\n", 
 
 @dataclass(frozen=True)
 class MathTask(Task[Item]):
-    """Answers are judged by the verifier."""
-
     format: Format = _GSM8K
     base_shots: int = 4
-    loose: Callable[[str, str], bool] | None = loosely_equal  # the benchmark's published rule, beside the verifier's
+    loose: Callable[[str, str], bool] | None = loosely_equal  # the benchmark's rule, beside the verifier's
 
-    outcomes: ClassVar[tuple[str, ...]] = ("right", "wrong", "unparsable", "timeout", "crash")  # the verifier's
+    outcomes: ClassVar[tuple[str, ...]] = ("right", "wrong", "unparsable", "timeout", "crash")  # of the verifier
     part_size: ClassVar[int | None] = None
 
     def read(self, conditions: Conditions) -> Iterator[Item]:
@@ -89,7 +87,7 @@ class MathTask(Task[Item]):
         return chat_prompt([turn], conditions.system, tokenizer)
 
     def shots(self, style: Style, given: int | None) -> int:
-        """How many worked examples. Raises UserError if there are fewer than `given`."""
+        """Raises UserError if there are fewer worked examples than `given`."""
         shots = given if given is not None else self.base_shots if style == "base" else 0
         if shots > len(self.format.examples):
             raise UserError(
@@ -112,7 +110,6 @@ class MathTask(Task[Item]):
         ]
 
     def outcomes_of(self, items: Sequence[Item], answers: Sequence[Answer]) -> list[tuple[str, str]]:
-        """Outcome and reason of every answer."""
         from math_qwen.verify import verify_many
 
         verdicts = verify_many([(item.gold, answer.text) for item, answer in zip(items, answers, strict=True)])
@@ -148,7 +145,7 @@ class MathTask(Task[Item]):
 
 @dataclass(frozen=True)
 class ArithmeticTask(MathTask):
-    """Math401: judged by its own rule, |difference| < 1e-3, and measured by the relative error."""
+    """Math401: judged by its own rule, |difference| < 1e-3, with the relative error."""
 
     format: Format = _ARITHMETIC
     loose: Callable[[str, str], bool] | None = None
@@ -219,7 +216,7 @@ def gold_answer(solution: str) -> str:
 
 
 def _math23k_number(text: str) -> str:
-    """`1(3/4)` and `((1)/(3))`, as Math23K writes numbers, as 1 3/4 and 1/3."""
+    """`1(3/4)` and `((1)/(3))` of Math23K as 1 3/4 and 1/3."""
     mixed = re.fullmatch(r"\s*(\d*)\(+(\d+)\)?/\(?(\d+)\)+\s*", text)
     return f"{mixed[1]} {mixed[2]}/{mixed[3]}".strip() if mixed else text
 
@@ -238,7 +235,7 @@ def _begins_with_object(path: Path) -> bool:
 
 
 def _objects(path: Path) -> Iterator[tuple[dict[str, Any], str]]:
-    """Objects that follow each other in a .json file, with or without line breaks in them."""
+    """Objects that follow each other in a .json file, with or without line breaks."""
     decoder, at, number = json.JSONDecoder(), 0, 0
     try:
         text = path.read_text(encoding="utf-8-sig").strip()

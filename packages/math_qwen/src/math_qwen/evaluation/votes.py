@@ -1,4 +1,4 @@
-"""Majority votes: which answers to a problem are the same, and whether the most frequent one is right."""
+"""Majority votes: which answers are the same, and whether the most frequent one is right."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Vote = tuple[str, bool]  # an answer, and whether the verifier found it right
 
 
 def majority_right(problems: Sequence[Sequence[Vote]]) -> list[bool]:
-    """For each problem whether the answer with most votes is right; of two with as many, the one given first.
+    """For each problem whether the answer with most votes is right (of equals, the first).
 
     All right answers are one answer. Wrong ones are the same if their spelling is or the verifier says so. A text
     without an answer does not vote.
@@ -30,14 +30,14 @@ def majority_right(problems: Sequence[Sequence[Vote]]) -> list[bool]:
 
 
 def _same_spellings(spelled: list[list[str]]) -> list[dict[str, str]]:
-    """For each problem: spelling ► the more frequent spelling of the same answer."""
+    """For each problem: spelling → the more frequent spelling of the same answer."""
     from math_qwen.verify import verify_many
 
     asked: list[tuple[int, str, str]] = []
     for problem, names in enumerate(spelled):
         common = [name for name, _ in Counter(names).most_common(_COMPARED) if name not in ("", "right")]
         pairs = combinations(common, 2)
-        # Two numbers in one spelling each are never the same.
+        # Two numbers in their one spelling are never the same.
         asked += [(problem, a, b) for a, b in pairs if not (_is_number(a) and _is_number(b))]
     same: list[dict[str, str]] = [{} for _ in spelled]
     for (problem, a, b), verdict in zip(asked, verify_many([(a, b) for _, a, b in asked]), strict=True):
@@ -47,9 +47,8 @@ def _same_spellings(spelled: list[list[str]]) -> list[dict[str, str]]:
 
 
 def final_answer(text: str) -> str:
-    """The answer in a response, in one spelling; "" if there is none.
-
-    The last box, else the text after the last `####` or "answer is", else the last number.
+    """The answer in a response, in one spelling, or "": the last box, else the text after the last `####` or "answer
+    is", else the last number.
     """
     from math_qwen.prepare.boxed import last_box  # brings sympy, which a plan does not need
 

@@ -6,10 +6,8 @@ from types import SimpleNamespace
 import pytest
 from stand_in import Says
 
-from code_qwen import problems
-from code_qwen.evaluation import nearest as nearest_module
-from code_qwen.evaluation.nearest import nearest
-from code_qwen.evaluation.settings import CodeEvaluation
+from code_qwen import problems, sft
+from code_qwen.recipe import CodeEvaluation
 from qwen_shared.evaluation import model
 from qwen_shared.evaluation.before_after import BeforeAfter
 
@@ -35,9 +33,7 @@ def evaluate(tmp_path, monkeypatch):
     held_out = problems.held_out
     monkeypatch.setattr(problems, "held_out", lambda name, languages: held_out(name, languages=languages)[:SHOWN])
     monkeypatch.setattr(model, "weights_hash", str)
-    monkeypatch.setattr(
-        nearest_module, "training_tasks", lambda recipe: problems.training(1, 50, ("en", "zh"), problems.FORMS)
-    )
+    monkeypatch.setattr(sft, "training_tasks", lambda recipe: problems.training(1, 50, ("en", "zh"), problems.FORMS))
 
     def load(directory, tokenizer, batch_size):
         texts = [problems.messages(task)[-1]["content"] for task in held_out("functions")[:SHOWN]]
@@ -52,7 +48,7 @@ def evaluate(tmp_path, monkeypatch):
         tokenizer="default",
     )
     (tmp_path / "run").mkdir()
-    return BeforeAfter(recipe, tmp_path / "run", nearest)
+    return BeforeAfter(recipe, tmp_path / "run", sft.nearest)
 
 
 def test_before_and_after(evaluate, tmp_path, capsys):
@@ -75,7 +71,7 @@ def test_the_nearest_solutions_answer_the_same_problems(evaluate, monkeypatch):
     passed = [SimpleNamespace(passed=True)]
     monkeypatch.setattr("code_qwen.sandbox.run_tests_many", lambda jobs, workers: judged.extend(jobs) or passed)
     evaluate.recipe.evaluation = CodeEvaluation(interval=1, timeout=5.0, limit=5)
-    assert nearest(evaluate.recipe) == {"nearest/functions/pass@1": 1.0}
+    assert sft.nearest(evaluate.recipe) == {"nearest/functions/pass@1": 1.0}
     asked = problems.held_out("functions", languages=["en", "zh"])[:5]
     assert [job.test for job in judged] == [task.test for task in asked]
 
