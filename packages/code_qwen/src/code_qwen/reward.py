@@ -19,11 +19,11 @@ def passed(
 ) -> list[float]:
     """1.0 for each completion whose program passes its tests within `timeout` seconds, else 0.0.
 
-    `completions`: texts, or lists of messages, of which the last counts. Prompts are not read. Columns:
+    `completions`: texts, or lists of messages whose last one counts. Prompts are not read. Columns:
 
-    - `test` (or `tests`, `test_list`): the tests, a text or a list of assert statements
+    - `test` (or `tests`, `test_list`): a text or a list of assert statements
     - `entry_point` (optional): the requested function; default: the first one that the tests call
-    - `setup` (optional): trusted code before the program, for it and its tests
+    - `setup` (optional): trusted code before the program and its tests
 
     Raises ValueError if there is no column of tests, lengths differ, a value has another type, or tests define
     `check(candidate)` without `entry_point`.

@@ -15,10 +15,7 @@ if TYPE_CHECKING:
 
 
 def corpus(data: CodeData) -> dict[Source, SourceReader]:
-    """A reader for each of `data.sources`, for `qwen_shared.data.prepare(data, …, readers=corpus(data))`.
-
-    Raises UserError for a directory without code.
-    """
+    """For `qwen_shared.data.prepare(data, …, readers=corpus(data))`. Raises UserError for a directory without code."""
     from code_qwen.corpus.reading import CodeReader  # imports numpy, which a recipe does not need
 
     return {source: CodeReader(data, source).as_source_reader() for source in data.sources}

@@ -43,7 +43,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Returns the exit code. Raises UserError, before anything is written, for a user's mistake."""
+    """Raises UserError, before anything is written, for a user's mistake."""
     from rich.console import Console
 
     from qwen_shared.files import atomic_file, write_atomic

@@ -18,7 +18,7 @@ _WEB = ("JavaScript", "TypeScript", "CSS", "HTML")
 
 
 def decoded(content: bytes) -> tuple[str | None, str | None]:
-    """(text with line feeds, None), or (None, the reason why it is not text)."""
+    """(text with line feeds, None), or (None, why it is not text)."""
     if b"\0" in content:
         return None, "binary"
     try:

@@ -1,11 +1,10 @@
 """Finds copies and near copies of earlier files.
 
 Copies: by a hash of the text without white space. Near copies: by MinHash over 5-grams of words (StarCoder 2, Lozhkov
-et al. 2024), 120 hashes in 20 bands. Two files that share 70 % of their 5-grams meet in a band with probability 0.9,
-with 80 % in all but one case of 300; then their estimated similarity decides.
+et al. 2024), 120 hashes in 20 bands. Files that share 70 % of their 5-grams meet in a band with probability 0.9, with
+80 % in 299 of 300 cases; then their estimated similarity decides.
 
-Memory: about 2.5 kB for each kept file. The index holds at most `INDEX_FILES` files; later files are compared with
-these only.
+Memory: about 2.5 kB for each kept file. Files after the first `INDEX_FILES` are compared with these only.
 """
 
 from __future__ import annotations
@@ -25,12 +24,12 @@ _WORD = re.compile(r"\w+")
 
 
 def fingerprint(text: str) -> int:
-    """64-bit hash of the text without white space."""
+    """64 bits, without white space."""
     return int.from_bytes(hashlib.blake2b("".join(text.split()).encode(), digest_size=8).digest(), "big")
 
 
 def signature(text: str) -> RMinHash | None:
-    """MinHash of 5-grams of words; None for a shorter text."""
+    """None for a text shorter than a 5-gram."""
     from rensa import RMinHash
 
     words = _WORD.findall(text)
@@ -42,7 +41,7 @@ def signature(text: str) -> RMinHash | None:
 
 
 class Duplicates:
-    """The files kept so far. With a threshold of 1 only exact copies count."""
+    """The files kept so far. A threshold of 1 means exact copies only."""
 
     def __init__(self, threshold: float):
         from rensa import RMinHashDeduplicator
@@ -52,7 +51,7 @@ class Duplicates:
         self._index = RMinHashDeduplicator(threshold, HASHES, True, BANDS, SEED)
 
     def reason_to_drop(self, name: str, fingerprint: int, signature: RMinHash | None) -> str | None:
-        """Why to drop this file, or None: then later files are compared with it."""
+        """None if the file is kept; later files are then compared with it."""
         if fingerprint in self._fingerprints:
             return "copy"
         if self.is_near and signature is not None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class CodeFile:
-    """A file of a tree or a row of a dataset. If `text` is None, it is still to be read from the path `where`."""
+    """A file of a tree or a row of a dataset. Without `text`, it is still to be read from the path `where`."""
 
     path: str  # within the repository, separated by /
     repository: str  # "" if unknown

@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
 _BATCH_BYTES = 1 << 20
 _BATCH_FILES = 256
-_POOL_FROM = 4 << 20  # bytes; for less, starting workers takes longer than the work
+_POOL_FROM = 4 << 20  # bytes; for less, starting workers takes longer
 
 
 @dataclass(frozen=True, slots=True)
 class FilteredFile:
-    """A file with its scrubbed text that passed every filter except for duplicates."""
+    """A scrubbed file that passed every filter except for duplicates."""
 
     file: CodeFile
     fingerprint: int
@@ -59,7 +59,7 @@ class Filter:
         return self._by_licence(file)
 
     def apply(self, file: CodeFile) -> FilteredFile | Dropped:
-        """Read the file if needed and apply the filters after `by_name`. A licence header replaces the folder's."""
+        """Apply the filters after `by_name`, reading the file if needed. A licence header replaces the folder's."""
         text = file.text
         if text is None:
             try:
@@ -101,8 +101,9 @@ class Filter:
 def filter_files(
     files: Iterable[CodeFile], filters: Filters, workers: int | None = None
 ) -> Iterator[tuple[FilteredFile | Dropped, int]]:
-    """Each file's result and size, in order, whatever the number of `workers` (default: the CPUs of this process).
-    Holds about 4 MB of files for each worker in memory."""
+    """Each file's result and size, in order for any number of `workers` (default: the CPUs of this process), with about
+    4 MB of files in memory for each.
+    """
     batches = _batches(files)
     workers = workers or _cpus()
     first: list[list[CodeFile]] = []
@@ -165,7 +166,7 @@ def _start_worker(filters: Filters) -> None:
 
 
 def _end_with_parent() -> None:
-    """A killed parent cannot end its workers; without this they would wait forever."""
+    """Without this, workers would wait forever for a killed parent."""
     parent = multiprocessing.parent_process()
     if parent:
         parent.join()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from pathlib import PurePosixPath
 
-# An extension of several languages counts as the most common one. No data, markup or prose.
+# An extension of several languages counts as the most common. No data, markup or prose.
 _EXTENSIONS = {
     "Ada": "adb ads",
     "Assembly": "asm s nasm",
@@ -98,14 +98,13 @@ LANGUAGES |= _ALIASES
 
 
 def language_of(path: str) -> str | None:
-    """The language of a file with this name, or None."""
     name = PurePosixPath(path).name
     stem, dot, extension = name.rpartition(".")
     return _BY_NAME.get(name) or (_BY_EXTENSION.get(extension.lower()) if stem and dot else None)
 
 
 def language_named(name: str) -> str:
-    """The table's spelling of a language; an unknown one as it is."""
+    """In the table's spelling; an unknown name as it is."""
     return LANGUAGES.get(name.lower(), name)
 
 

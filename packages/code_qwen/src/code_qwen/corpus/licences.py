@@ -7,7 +7,6 @@ from collections.abc import Collection, Iterable
 
 UNKNOWN = "unknown"  # a licence text that matches none below
 
-# Permissive licences: the common ones of the Blue Oak Council's list.
 _PERMISSIVE = """
     0BSD AFL-2.1 AFL-3.0 Apache-1.1 Apache-2.0 Artistic-2.0 BSD-2-Clause BSD-2-Clause-Patent BSD-3-Clause
     BSD-3-Clause-Clear BSD-4-Clause BSL-1.0 BlueOak-1.0.0 CC-BY-3.0 CC-BY-4.0 CC0-1.0 ECL-2.0 FTL HPND ISC Libpng MIT
@@ -18,7 +17,7 @@ PERMISSIVE = frozenset(_PERMISSIVE.lower().split())
 
 _ALIASES = {"bsd-2": "bsd-2-clause", "bsd-3": "bsd-3-clause", "apache-2": "apache-2.0", "apache2": "apache-2.0"}
 
-# Words that identify a licence's text. The earliest match decides, as GNU licences name each other further down.
+# The earliest match decides: GNU licences name each other further down.
 _ISC = (
     "Permission to use, copy, modify, and(?:/or)? distribute this software for any purpose with or without fee "
     "is hereby granted"
@@ -56,14 +55,13 @@ _TEXTS = {
     "BSD-2-Clause": r"Redistribution and use in source and binary forms, with or without modification, are permitted",
 }
 _PATTERNS = {name: re.compile(pattern.replace(" ", r"\s+"), re.I | re.S) for name, pattern in _TEXTS.items()}
-# Comment signs and rulers around a licence's text.
 _DECORATION = re.compile(r"^[\s#*/;%-]+", re.M)
 _SPDX = re.compile(r"SPDX-License-Identifier:\s*([A-Za-z0-9.+() -]*[A-Za-z0-9.+)])")
 LICENCE_FILE = re.compile(r"(licen[cs]e|copying|unlicen[cs]e)([-_.].*)?", re.I)
 
 
 def licence_of(text: str) -> str | None:
-    """The SPDX expression of a licence text or of an SPDX header; None if unknown."""
+    """The SPDX expression of a licence text or an SPDX header; None if unknown."""
     return spdx_header(text) or _recognised(text[:20_000])
 
 
@@ -86,7 +84,7 @@ def licences_named(names: Iterable[str]) -> frozenset[str]:
 
 
 def is_allowed(expression: str, allowed: Collection[str]) -> bool:
-    """Whether `allowed` (lower case) covers this SPDX expression: A OR B needs one, A AND B both, brackets all."""
+    """Whether `allowed` (lower case) covers an SPDX expression: A OR B needs one, A AND B both, brackets all."""
     if "(" in expression:
         expression = re.sub(r"[()]", " ", expression).replace(" OR ", " AND ")
     return any(
@@ -104,4 +102,4 @@ def _name(licence: str) -> str:
 def _recognised(text: str) -> str | None:
     text = _DECORATION.sub("", text)
     found = {name: match.start() for name, pattern in _PATTERNS.items() if (match := pattern.search(text))}
-    return min(found, key=found.__getitem__) if found else None  # at the same place, the first in the table
+    return min(found, key=found.__getitem__) if found else None  # of equals the first in the table

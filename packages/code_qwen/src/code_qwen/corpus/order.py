@@ -15,7 +15,7 @@ _SOURCE_FOLDERS = ("src", "lib", "python")
 
 
 def python_imports(text: str, path: str) -> list[str]:
-    """Modules that a Python file may import, by their names in the repository: `a.b` for a/b.py."""
+    """Modules that a file may import, by their names in the repository: `a.b` for a/b.py."""
     package = PurePosixPath(path).parent.parts
     found: dict[str, None] = {}
     for match in _IMPORT.finditer(text):
@@ -37,7 +37,7 @@ def python_imports(text: str, path: str) -> list[str]:
 def imports_first[T](
     files: Sequence[T], path_of: Callable[[T], str], imports_of: Callable[[T], Iterable[str]]
 ) -> list[T]:
-    """The files in order, each after the files that it imports; in a cycle the first stays first."""
+    """Each file comes after the files that it imports; in a cycle the first stays first."""
     modules: dict[str, int] = {}
     for i, file in enumerate(files):
         for name in _module_names(path_of(file)):

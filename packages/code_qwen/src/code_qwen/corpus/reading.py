@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from code_qwen.corpus.settings import CodeSource
     from code_qwen.recipe import CodeData
 
-_REPOSITORY_BYTES = 32 << 20  # of one repository's files that are ordered together
+_REPOSITORY_BYTES = 32 << 20  # of a repository's files that are ordered together
 
 
 class CodeReader:
-    """Reads one source, each time the same; `report` describes the last time."""
+    """Reads one source, each time the same. `report`: of the last time."""
 
     def __init__(self, data: CodeData, source: CodeSource, workers: int | None = None):
         self.data = data
@@ -42,7 +42,7 @@ class CodeReader:
         return self._opened.identity()
 
     def settings(self) -> dict[str, Any]:
-        """What decides the documents, besides the files: settings and the code of this package."""
+        """What decides the documents besides the files: settings and this package's code."""
         code = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))))
         source = self.source
         keys = ("config", "split", "data_dir") if source.path.startswith(HF) else ()
@@ -54,7 +54,7 @@ class CodeReader:
         }
 
     def documents(self, meter: Meter) -> Iterator[Document]:
-        """A document is one file, or several of a repository with FILE_END between them. Held-out files stay alone.
+        """One file, or several of a repository with FILE_END between them; held-out files stay alone.
 
         Raises UserError if no file is kept.
         """
@@ -73,7 +73,7 @@ class CodeReader:
         """The kept files in the source's order."""
         self.report = report = Report(self._opened.root)
         duplicates = Duplicates(self.data.filters.near_duplicate_threshold)
-        held_out_shingles: set[int] = set()  # shingles of held-out text, if the source splits by text
+        held_out_shingles: set[int] = set()  # if the source splits by text
         files = self._opened.files(Filter(self.data.filters).by_name, report.drop, meter)
         done = 0
         for result, size in filter_files(files, self.data.filters, self.workers):
@@ -105,7 +105,7 @@ class CodeReader:
         return isinstance(self._opened, Rows)
 
     def _together(self, files: list[FilteredFile]) -> Iterator[Document]:
-        """Documents of about `repository_span` bytes from files of one repository and one side of the split."""
+        """About `repository_span` bytes from one repository and one side of the split."""
         span = self.data.filters.repository_span
         ordered = imports_first(files, lambda file: file.file.path, lambda file: file.imports)
         run: list[FilteredFile] = []

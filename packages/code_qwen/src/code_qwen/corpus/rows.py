@@ -27,7 +27,7 @@ _LICENCE = ("max_stars_repo_licenses", "detected_licenses", "licenses", "license
 
 
 def read_code_rows(data: TrainingData, source: CodeSource, meter: Meter) -> Iterator[CodeFile]:
-    """The files of a dataset in order. A row of The Stack 2 may be a whole repository and gives several.
+    """In order. A row of The Stack 2 may be a whole repository with several files.
 
     Raises UserError, with file and line, for a row without code.
     """
@@ -84,7 +84,7 @@ def _text(row: Mapping[str, Any], keys: Sequence[str]) -> str:
 
 
 def _licence(row: Mapping[str, Any]) -> str | None:
-    """A list of licences means that each holds for some file of the repository: all are needed."""
+    """Of several licences each holds for some file of the repository: all are needed."""
     for key in _LICENCE:
         value = row.get(key)
         if isinstance(value, str) and value:

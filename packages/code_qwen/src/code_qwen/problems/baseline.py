@@ -12,12 +12,12 @@ import numpy as np
 from code_qwen.problems.task import Task, normalise
 
 _TERM = re.compile(r"\d+|[\u3400-\u9fff]|[^\W\d_]+|[^\w\s]")
-_BATCH = 4096  # training tasks; limits memory to some tens of MB
+_BATCH = 4096  # limits memory to some tens of MB
 
 
 def nearest_training_solutions(asked: Sequence[Task], known: Sequence[Task]) -> list[str]:
-    """For each task the solution of the known task with the most similar prompt (the first if several are), with its
-    function renamed to `entry_point`.
+    """For each task the solution of the first known task with the most similar prompt, its function renamed to
+    `entry_point`.
 
     Similarity: TF-IDF cosine over words, numbers, signs and Chinese characters of the normalised prompt.
     """
@@ -42,7 +42,7 @@ def nearest_training_solutions(asked: Sequence[Task], known: Sequence[Task]) -> 
 
 
 def _unit_rows(counts: Sequence[Counter[str]], columns: dict[str, int], idf: np.ndarray) -> np.ndarray:
-    """TF-IDF vectors of unit length, float32 [texts, terms]; terms without a column are ignored."""
+    """Unit length, float32 [texts, terms]; ignores terms without a column."""
     rows = np.zeros((len(counts), len(columns)), np.float32)
     for i, count in enumerate(counts):
         for term, times in count.items():

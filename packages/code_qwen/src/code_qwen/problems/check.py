@@ -21,9 +21,7 @@ def check_text(family: Family, parameters: Parameters) -> str:
 
 
 def run_check(solution: str, entry_point: str, test: str) -> None:
-    """Run a generated solution against its test, without a sandbox: never pass text of a model. Raises AssertionError
-    if it fails.
-    """
+    """Runs without a sandbox: never pass text of a model. Raises AssertionError if the solution fails its test."""
     names: dict[str, object] = {}
     exec(compile(solution, "<solution>", "exec"), names)
     _compiled(test)(names[entry_point])

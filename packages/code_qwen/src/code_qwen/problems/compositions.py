@@ -1,4 +1,4 @@
-"""Compositions of two trained families. They are never trained, so a model must combine what it learnt."""
+"""Compositions of two trained families, never trained: a model must combine what it learnt."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ REPLACE_WRAP = Family(
             "{x}中所有{old}换成{new}后，前面加{before}，后面加{after}的结果",
         ),
     },
-    # Else the text would be ambiguous: the order of the two steps would matter.
+    # Else the order of the two steps would matter, which the text does not tell.
     valid=lambda before, after, old, new: old != new and old not in before + after,
 )
 

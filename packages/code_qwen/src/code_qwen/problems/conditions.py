@@ -86,7 +86,7 @@ def operation(n: int, op: str, k: int) -> int:
 
 
 def numbers_near(op: str, v: int | None) -> list[int]:
-    """Numbers that distinguish a condition from one with another operator or number."""
+    """They distinguish a condition from one with another operator or number."""
     if v is None:
         return [1, 2, 3, 4, 7, 10]
     divisors = [d for d in range(1, v) if v % d == 0] if op == "%" else []
@@ -94,7 +94,7 @@ def numbers_near(op: str, v: int | None) -> list[int]:
 
 
 def lists_near(rng: Random, op: str, v: int | None) -> list[list[int]]:
-    """Lists that do so: single border values, which no larger number hides, mixed lists, and the empty list."""
+    """Likewise: single border values, which no larger number hides, mixed lists, and the empty list."""
     near = numbers_near(op, v)
     alone: Sequence[int] = near[:3] if v is None else (v - 1, v, v + 1)
     mixed = [rng.sample(near, len(near)), [rng.randrange(2 * (v or 10)) for _ in range(7)]]

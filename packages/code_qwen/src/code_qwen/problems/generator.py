@@ -1,7 +1,6 @@
 """Generates training tasks from a seed, and held-out sets that share no prompt and no parameters with them.
 
-The split depends on no seed or wording: a hash of family and parameters decides (`Family.is_held_out`), and
-compositions are never trained.
+The split depends on no seed or wording, only on family and parameters (`Family.is_held_out`).
 """
 
 from __future__ import annotations
@@ -48,10 +47,10 @@ def _training(seed: int, count: int, languages: Sequence[str], forms: Sequence[s
 
 
 def held_out(name: str, per_family: int = 24, languages: Sequence[str] = LANGUAGES) -> list[Task]:
-    """A held-out set by name: `per_family` tasks of each family, languages and forms equally frequent.
+    """A held-out set: `per_family` tasks of each family, languages and forms equally frequent.
 
-    `functions`: trained families with parameters that no training task has. `compositions`: programs that combine two
-    trained families. Raises UserError for an unknown name or language.
+    `functions`: trained families with parameters that no training task has. `compositions`: combinations of two trained
+    families. Raises UserError for an unknown name or language.
     """
     if name not in HELD_OUT:
         raise UserError(f"held-out set '{name}': there are {', '.join(HELD_OUT)}")

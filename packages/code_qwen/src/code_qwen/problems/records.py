@@ -71,7 +71,7 @@ def sort_reference(x: list[Row], kind: str, first: str, second: str | None, orde
 
 
 def rows_of(rng: Random, fields: tuple[str, ...], length: int) -> list[Row]:
-    """Rows whose first field has few values, so that the second field and the input order matter."""
+    """The first field has few values, so that the second field and the input order matter."""
     return [{name: rng.randint(1, 3 if i == 0 else 9) for i, name in enumerate(fields)} for _ in range(length)]
 
 

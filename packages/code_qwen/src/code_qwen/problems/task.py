@@ -13,10 +13,10 @@ Value = int | str | float | None
 class Task:
     """A small function to write.
 
-    `form`: "instruction" (the prompt is a request) or "docstring" (the prompt is a signature with a docstring, valid
-    Python). `solution`: the whole function with a final newline; it may follow the prompt of a docstring task, as the
-    second definition replaces the first. `test` defines `check(candidate)` (HumanEval's form). `parameters`: values of
-    the family's slots in order; with `family` they decide the split.
+    `form`: "instruction" (the prompt is a request) or "docstring" (a signature with a docstring, valid Python).
+    `solution`: the whole function with a final newline; after the prompt of a docstring task, this second definition
+    replaces the first. `test` defines `check(candidate)` (HumanEval's form). `parameters`: of the family's slots in
+    order; with `family` they decide the split.
     """
 
     family: str
@@ -30,7 +30,7 @@ class Task:
 
 
 def messages(task: Task) -> list[dict[str, str]]:
-    """A conversation of one turn. The answer to an instruction is a fenced block, to a docstring bare code."""
+    """One turn. The answer to an instruction is a fenced block, to a docstring bare code."""
     code = f"```python\n{task.solution}```" if task.form == "instruction" else task.solution.rstrip("\n")
     return [{"role": "user", "content": task.prompt}, {"role": "assistant", "content": code}]
 
@@ -39,7 +39,7 @@ _SPACE = re.compile(r"\s+")
 
 
 def normalise(prompt: str) -> str:
-    """Lower case, one spelling of widths, single spaces. Signs stay, as they carry meaning. Two prompts with the same
-    result are the same task.
+    """Prompts with the same result are one task. Lower case, one spelling of widths, single spaces; signs stay, as they
+    carry meaning.
     """
     return _SPACE.sub(" ", unicodedata.normalize("NFKC", prompt).lower()).strip()

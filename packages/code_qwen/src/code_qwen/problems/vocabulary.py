@@ -24,7 +24,7 @@ NOUNS = {
 }
 PLAIN_NAMES = _words("solve solution compute process convert func run helper handle task apply work")
 
-# Few of each, so that a small model sees each often enough to learn to copy it; most are common in source code.
+# Few of each, so that a small model sees each often enough to learn to copy it; most are common in code.
 LETTERS = tuple("abcdefghklmnprst")
 STRINGS = _words(
     "open close left right up down new old first last on off top low high long red blue green good bad yes no small"
