@@ -1,4 +1,4 @@
-"""The same tasks put to the model that a fine-tuning starts from and to the one it makes."""
+"""Asks a model the same tasks before and after its fine-tuning."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ BEFORE, AFTER = "evaluation-before", "evaluation"  # folders of the run
 
 @dataclass(frozen=True)
 class BeforeAfter:
-    """Called with the directory of a model and "before" or "after"."""
+    """Called with a model's directory and "before" or "after"."""
 
     recipe: Any  # with `tasks`, `evaluation`, `data`, `tokenizer`
     run_dir: Path
-    # By `nearest/<task>/<metric>`: what repeating the answer of the nearest training problem would get.
+    # `nearest/<task>/<metric>`: the score of repeating the nearest training problem's answer.
     nearest: Callable[[Any], Metrics] | None = None
 
     def __call__(self, directory: Path, when: str, tracker: Tracker | NoTracker) -> Metrics:
-        """Metrics by name; after training also those of before, as `before/…`, and `nearest/…`."""
+        """Metrics by name; "after" adds those of before training (`before/…`) and `nearest/…`."""
         output, recipe = self.run_dir / (AFTER if when == "after" else BEFORE), self.recipe
         say(f"asking the model {when} training: {', '.join(recipe.tasks)}")
-        # Both models are asked alike, in the form that training teaches.
+        # Before and after use the prompt form that training teaches.
         conditions = Conditions.of(recipe, "chat" if recipe.evaluation.prompt == "auto" else recipe.evaluation.prompt)
         model = AskedModel(directory, load_tokenizer(recipe.tokenizer), recipe.evaluation.batch_size)
         results = evaluate(find_tasks(recipe.tasks, recipe.evaluation), model, conditions, output)

@@ -1,6 +1,6 @@
-"""Tasks of multiple choice: the model's choice is the one of the highest log-likelihood after the prompt. No torch.
+r"""Multiple choice by log-likelihood. No torch.
 
-`accuracy` compares log-likelihoods, `acc_norm` those divided by the choice's length in characters, as lm-eval does.
+`accuracy` compares log-likelihoods; `acc_norm` divides them by the choice's length in characters, as lm-eval does.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from qwen_shared.tokenizer import Tokenizer
 @dataclass(frozen=True)
 class ChoiceItem:
     id: str
-    question: str  # with its choices if the model is to see them; without white space at its end
-    choices: tuple[str, ...]  # texts that follow the question; a space before a choice belongs to the choice
-    gold: int  # the place of the right choice
+    question: str  # with its choices if the model is to see them; no white space at the end
+    choices: tuple[str, ...]  # a space before a choice belongs to the choice
+    gold: int  # index of the right choice
     groups: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class ChoiceTask[I: ChoiceItem](Task[I]):
-    """A subclass gives `read`; with worked examples also `examples`, `default_shots` and `max_shots`."""
+    """A subclass defines `read`; if it has worked examples, also `examples`, `default_shots` and `max_shots`."""
 
     outcomes: ClassVar[tuple[str, ...]] = ("right", "wrong", "too_long")
     default_shots: ClassVar[int] = 0
     max_shots: ClassVar[int] = 0
 
     def examples(self, item: I, shots: int) -> str:
-        """The text before the question."""
+        """Text before the question."""
         return ""
 
     def check(self, settings: EvaluationSettings) -> None:
@@ -53,7 +53,7 @@ class ChoiceTask[I: ChoiceItem](Task[I]):
         return chat_prompt([{"role": "user", "content": text}], conditions.system, tokenizer)
 
     def choices(self, item: I, conditions: Conditions) -> Sequence[str]:
-        """As the model writes them: an answer in the chat form begins without a space."""
+        """In the chat form an answer begins without a space."""
         return item.choices if conditions.style == "base" else [choice.lstrip() for choice in item.choices]
 
     def samples(self, settings: EvaluationSettings) -> int:
@@ -85,5 +85,5 @@ class ChoiceTask[I: ChoiceItem](Task[I]):
 
 
 def likeliest(values: Sequence[float]) -> int:
-    """The place of the highest value; the first of several."""
+    """Index of the highest value; the first if several are equal."""
     return max(range(len(values)), key=lambda i: values[i])

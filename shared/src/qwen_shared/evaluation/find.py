@@ -1,4 +1,4 @@
-"""Tasks by name, from the entry-point group `qwen.tasks`, and the rows of their problems. No torch."""
+"""Finds tasks by name (entry points `qwen.tasks`) and reads their rows. No torch."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _GROUP = "qwen.tasks"
 
 
 def find_tasks(names: Sequence[str], settings: EvaluationSettings) -> list[Task[Any]]:
-    """The tasks of a recipe's `tasks`: `gsm8k` (the hub or embedded problems) or `gsm8k:PATH`.
+    r"""The tasks of a recipe's `tasks`: `gsm8k` (hub or embedded) or `gsm8k:PATH`.
 
-    Raises UserError for an unknown name, a duplicate, a missing path, and for settings that a task refuses.
+    Raises UserError for unknown names, duplicates, missing paths, and settings that a task refuses.
     """
     known = _known()
     tasks: list[Task[Any]] = []
@@ -43,7 +43,7 @@ def find_tasks(names: Sequence[str], settings: EvaluationSettings) -> list[Task[
 
 
 def task_named(text: str) -> Task[Any] | None:
-    """The task of one word of `tasks`, before its path is looked at; None if there is no such task."""
+    """None if there is no such task. Does not check the path."""
     name, colon, path = text.partition(":")
     point = _known().get(name)
     if point is None:
@@ -63,7 +63,7 @@ def _load(point: EntryPoint) -> Task[Any]:
 
 
 def rows_of(task: Task[Any]) -> Iterator[tuple[dict[str, Any], str]]:
-    """(row, name for errors) of a task's file, directory or dataset on the hub. Raises UserError."""
+    """(row, name for errors) from a file, directory or hub dataset. Raises UserError."""
     if task.path:
         return local_rows(task.path, task.hub.config if task.hub else None, task.hub.split if task.hub else "test")
     if task.hub:
@@ -72,7 +72,7 @@ def rows_of(task: Task[Any]) -> Iterator[tuple[dict[str, Any], str]]:
 
 
 def local_rows(place: str, config: str | None, split: str) -> Iterator[tuple[dict[str, Any], str]]:
-    """(row, name) of a file, or of a dataset in a directory. Raises UserError if it cannot be read."""
+    """(row, name) from a file or a dataset's directory. Raises UserError."""
     from qwen_shared.data.rows import read_hf_rows, read_rows
 
     path = Path(place).expanduser()
@@ -84,7 +84,7 @@ def local_rows(place: str, config: str | None, split: str) -> Iterator[tuple[dic
 
 
 def hub_rows(task: str, hub: Hub) -> Iterator[tuple[dict[str, Any], str]]:
-    """(row, name) of a dataset. Raises UserError, which says what to do, if it cannot be read."""
+    """(row, name). Raises UserError, with advice, if the dataset cannot be read."""
     from qwen_shared.data.rows import read_hf_rows
 
     try:

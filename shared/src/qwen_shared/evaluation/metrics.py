@@ -8,11 +8,11 @@ from statistics import fmean
 from typing import Any
 
 _Z95 = 1.959963984540054
-_GROUPS = 40  # a breakdown by more values than this says nothing
+_GROUPS = 40  # more values make no useful breakdown
 
 
 def wilson(right: float, count: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of the share `right` of `count`; (0, 1) if nothing was counted."""
+    """Wilson's 95 % interval of `right` of `count`; (0, 1) if `count` is 0."""
     if not count:
         return 0.0, 1.0
     share, z2 = right / count, _Z95**2
@@ -22,26 +22,23 @@ def wilson(right: float, count: int) -> tuple[float, float]:
 
 
 def share_with_interval(name: str, rows: Sequence[Mapping[str, Any]], samples: int) -> dict[str, float]:
-    """The mean `score` of rows as `name`, with the ends of its 95 % interval, `name_low` and `name_high`.
-
-    Several answers to one problem are not independent: the interval counts problems.
-    """
+    """The mean `score` as `name`, its 95 % interval as `name_low` and `name_high`. The interval counts problems."""
     shares = [fmean(row["score"] for row in part) for part in parts(rows, samples)]
     low, high = wilson(sum(shares), len(shares))
     return {name: fmean(shares), f"{name}_low": low, f"{name}_high": high}
 
 
 def parts[T](rows: Sequence[T], samples: int) -> list[Sequence[T]]:
-    """The rows of each problem, if `samples` rows of a problem lie side by side."""
+    """The rows of each problem; `samples` rows of a problem are adjacent."""
     return [rows[i : i + samples] for i in range(0, len(rows), samples)]
 
 
 def by_group[T, M](
     groups: Sequence[Mapping[str, str]], members: Sequence[T], metrics: Callable[[list[T]], M]
 ) -> dict[str, dict[str, M]]:
-    """`metrics` of the members with one value of a group: {"family": {"sums": …}}. `groups` are those of each member.
+    r"""`metrics` by group and value: {"family": {"sums": …}}. `groups`: those of each member.
 
-    A group with one value, or with very many, is left out.
+    Leaves out groups with one value or more than 40.
     """
     grouped: dict[str, dict[str, list[T]]] = {}
     for of_member, member in zip(groups, members, strict=True):

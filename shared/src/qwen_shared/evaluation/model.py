@@ -1,4 +1,4 @@
-"""A model that is asked: answers and log-likelihoods, loaded when they are first needed."""
+"""Answers and log-likelihoods of a model that is loaded when first needed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from qwen_shared.tokenizer import Tokenizer
 
 
 class AskedModel:
-    """The model in a Hugging Face directory. What is passed to the constructor need not be loaded."""
+    """The model in a Hugging Face directory."""
 
     def __init__(self, directory: Path, tokenizer: Tokenizer, batch_size: int | None = None):
         self.directory, self.tokenizer, self._batch_size = directory, tokenizer, batch_size
@@ -24,7 +24,7 @@ class AskedModel:
 
     @cached_property
     def generate(self) -> Generate:
-        self.__dict__.pop("log_likelihoods", None)  # its memory: vLLM takes the GPU for itself
+        self.__dict__.pop("log_likelihoods", None)  # frees memory: vLLM takes the whole GPU
         return decode.load_generator(self.directory, self.tokenizer, self._batch_size)
 
     @cached_property

@@ -14,7 +14,7 @@ _INTERVAL_S = 10.0
 
 @contextlib.contextmanager
 def counting(what: str) -> Iterator[Callable[[int, int], None]]:
-    """The callback takes the number done and the total; `what` is for example "answering level1"."""
+    """The callback takes (done, total); `what`: for example "answering level1"."""
     if not sys.stdout.isatty():
         shown = time.monotonic()
 

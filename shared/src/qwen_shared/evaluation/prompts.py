@@ -11,13 +11,13 @@ from qwen_shared.tokenizer.interface import Message
 
 
 def chat_prompt(turns: Sequence[Message], system: str | None, tokenizer: Tokenizer) -> list[int]:
-    """Turns up to the opening of the answer. `system` is a turn before them; None: the template's own."""
+    """`system` is a turn before the others; None: the template's own."""
     first = [{"role": "system", "content": system}] if system is not None else []
     return tokenizer.render([*first, *turns], add_generation_prompt=True)[0]
 
 
 def shown(ids: Sequence[int], tokenizer: Tokenizer) -> str:
-    """The text of ids, with the names of special tokens, which `decode` leaves out."""
+    """Text of ids, with names of special tokens."""
     names = {id: name for name, id in tokenizer.special_tokens.items()}
     text = ""
     plain: list[int] = []
@@ -30,7 +30,7 @@ def shown(ids: Sequence[int], tokenizer: Tokenizer) -> str:
 
 
 def check_room(task: str, prompts: Sequence[Sequence[int]], completions: Sequence[Completion]) -> None:
-    """Raises UserError if no answer got a single token because the prompts fill the model's positions."""
+    """Raises UserError if every prompt fills the model's positions."""
     if not any(c.ids or c.stopped for c in completions):
         shortest = min(map(len, prompts))
         raise UserError(

@@ -1,4 +1,4 @@
-"""Where results go: tables for people, `evaluation.json`, the run's manifest and W&B."""
+"""Writes results: tables, `evaluation.json`, the run's manifest and W&B."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ TABLE_ROWS = 1000  # of a W&B table
 
 
 def report_of(model: str, results: Mapping[str, Result], named: Metrics, **said: Any) -> dict[str, Any]:
-    """`evaluation.json` of any verb.
+    r"""`evaluation.json` of any verb.
 
-    `model`; what `said` adds about it (weights, style, system, settings, …); `tasks`: of each one where its problems
-    are from, its metrics, and its metrics by group and value; `results`: metrics by the names in the run's manifest.
+    Keys: `model`; `said` (weights, style, system, settings, …); `tasks`: per task its source, metrics, and metrics by
+    group and value; `results`: metrics by their names in the manifest.
     """
     facts: dict[str, Any] = {}
     for result in results.values():
@@ -46,7 +46,7 @@ def write_report(directory: Path, report: Mapping[str, Any]) -> None:
 
 
 def read_report(directory: Path) -> dict[str, Any]:
-    """A directory's `evaluation.json`; {} if there is none that can be read."""
+    """A directory's `evaluation.json`; {} if it cannot be read."""
     try:
         return json.loads((directory / REPORT).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -54,17 +54,17 @@ def read_report(directory: Path) -> dict[str, Any]:
 
 
 def read_results(directory: Path) -> Metrics:
-    """Metrics by their names in the manifest, from a directory's `evaluation.json`; {} if there is none."""
+    """Metrics by their names in the manifest; {} if there is no report."""
     report = read_report(directory)
     if "results" in report:
         return report["results"]
-    # Older reports: flat names of before training, or metrics beside a task's `by`.
+    # Older reports have flat names of before training, or metrics beside a task's `by`.
     named = {f"eval/{task}/{key}": v for task, old in report.get("tasks", {}).items() for key, v in old.items()}
     return {name: value for name, value in (report | named).items() if isinstance(value, int | float)}
 
 
 def tell_run(run_dir: Path, tracking: Tracking, named: Metrics, tables: Mapping[str, list[Row]]) -> None:
-    """Metrics of the last checkpoint go into the run's manifest and its W&B run, with tables of answers."""
+    """Puts metrics of the last checkpoint into the run's manifest and W&B run, with tables of answers."""
     from qwen_shared.report import refresh_report
     from qwen_shared.run import Manifest
     from qwen_shared.run.manifest import own_recipe
@@ -78,7 +78,7 @@ def tell_run(run_dir: Path, tracking: Tracking, named: Metrics, tables: Mapping[
         wandb.table(None, name, rows)
     wandb.table(None, "eval/results", result_rows(manifest.results | named))
     wandb.finish(failed=False)
-    manifest = Manifest.read(run_dir)  # again: the upload may have taken a while
+    manifest = Manifest.read(run_dir)  # read again: the upload may have taken long
     manifest.results = manifest.results | named
     manifest.wandb_run_id, manifest.wandb_url = wandb.id, wandb.url
     manifest.write(run_dir)
@@ -86,18 +86,18 @@ def tell_run(run_dir: Path, tracking: Tracking, named: Metrics, tables: Mapping[
 
 
 def answer_rows(result: Result) -> list[Row]:
-    """The first rows, flat, for a W&B table."""
+    """The first rows, flat, for W&B."""
     return [flat(row) for row in result.rows[:TABLE_ROWS]]
 
 
 def flat(row: Row) -> Row:
-    """A row with its groups as columns, and without lists and objects."""
+    """Groups become columns; lists and objects are dropped."""
     columns = {key: value for key, value in row.items() if not isinstance(value, list | dict)}
     return columns | {key: value for key, value in row["groups"].items() if key not in columns}
 
 
 def results_table(results: Mapping[str, Result], title: str) -> Group:
-    """Tables for people in 80 columns: metrics and outcomes of each kind of task, then metrics by logged group."""
+    """80 columns wide: metrics and outcomes per kind of task, then metrics by logged group."""
     from rich.console import Group
 
     kinds: dict[Any, dict[str, list[Cells]]] = {}
@@ -118,7 +118,7 @@ def results_table(results: Mapping[str, Result], title: str) -> Group:
 
 
 def cells_table(rows: Mapping[str, Cells], title: str | None, first: str = "task") -> Table:
-    """A row for each name. A column that a row lacks is empty there."""
+    """One row per name; missing cells are empty."""
     from rich.box import SIMPLE_HEAD
     from rich.markup import escape
     from rich.table import Table

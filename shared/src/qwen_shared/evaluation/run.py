@@ -21,12 +21,12 @@ from qwen_shared.generation.sampling import Generate, Sampling, truncate_at
 from qwen_shared.generation.score import LogLikelihoods
 from qwen_shared.tokenizer import Tokenizer
 
-# They decide answers and outcomes; the others do not, or decide prompts, which are compared themselves.
+# Settings that decide answers and outcomes. Other settings do not, or decide prompts, which are compared themselves.
 _DECISIVE = ("samples", "temperature", "top_p", "seed", "max_new_tokens", "timeout")
 
 
 class Model(Protocol):
-    """What an evaluation needs of a model; see `model.AskedModel`."""
+    """See `model.AskedModel`."""
 
     tokenizer: Tokenizer
 
@@ -42,14 +42,14 @@ class Model(Protocol):
 
 @dataclass(frozen=True)
 class Result:
-    """The evaluation of one task: metrics, metrics by group and value, and a row for each answer (see `task.Task`)."""
+    """One task's metrics, metrics by group and value, and a row per answer (see `task.Task`)."""
 
     task: Task[Any]
     metrics: Metrics
     groups: dict[str, dict[str, Metrics]]
     rows: list[Row]
-    problems_sha256: str = ""  # which problems they were
-    facts: dict[str, Any] = field(default_factory=dict)  # the task's
+    problems_sha256: str = ""
+    facts: dict[str, Any] = field(default_factory=dict)  # `Task.facts`
 
 
 @dataclass(frozen=True)
@@ -65,18 +65,17 @@ class _Asked:
 def evaluate(
     tasks: Sequence[Task[Any]], model: Model, conditions: Conditions, output: Path | None = None
 ) -> dict[str, Result]:
-    """Results by task.
+    r"""Results by task.
 
-    With `output`, <task>.jsonl there has every answer at the end. Until then the answers so far lie beside it, and the
-    same call with the same model goes on with them. Raises UserError before any answer if the problems of a task
-    cannot be read, and if none of its prompts fits the model.
+    `output`/<task>.jsonl holds every answer at the end. Until then answers are kept beside it, and the same call with
+    the same model resumes. Raises UserError before any answer if problems cannot be read or no prompt fits the model.
     """
     asked = [_ask(task, conditions, model.tokenizer) for task in tasks]
     with tempfile.TemporaryDirectory() as scratch:
         directory = output or Path(scratch)
         directory.mkdir(parents=True, exist_ok=True)
         works = {}
-        # Choices first: `generate` may take all of the GPU's memory.
+        # Choices first: `generate` may take the whole GPU.
         for each in sorted(asked, key=lambda each: not isinstance(each.task, ChoiceTask)):
             works[each.task.name] = work = Work(directory / f"{each.task.name}.jsonl", _key(each, model, conditions))
             for part, answers in _answers(each, model, conditions, len(work.done)):
@@ -91,7 +90,6 @@ def evaluate(
 
 
 def count(task: Task[Any], rows: list[Row], settings: EvaluationSettings) -> Result:
-    """Metrics of all rows of a task and of its groups."""
     problems = parts(rows, task.samples(settings))
     groups = by_group(
         [of_problem[0]["groups"] for of_problem in problems],
@@ -102,7 +100,7 @@ def count(task: Task[Any], rows: list[Row], settings: EvaluationSettings) -> Res
 
 
 def named_metrics(results: dict[str, Result]) -> Metrics:
-    """By the names in the manifest and W&B: `eval/<task>/accuracy`, `eval/<task>/<family>/pass@1`."""
+    """Names in the manifest and W&B: `eval/<task>/accuracy`, `eval/<task>/<family>/pass@1`."""
     named: Metrics = {}
     for name, result in results.items():
         named |= {f"eval/{name}/{key}": value for key, value in result.metrics.items()}
@@ -124,14 +122,14 @@ def _ask(task: Task[Any], conditions: Conditions, tokenizer: Tokenizer) -> _Aske
 
 
 def _key(asked: _Asked, model: Model, conditions: Conditions) -> str:
-    """All that decides a task's rows."""
+    """Everything that decides a task's rows."""
     settings = {key: getattr(conditions.settings, key, None) for key in _DECISIVE}
     decisive = [model.weights, model.tokenizer.fingerprint, conditions.style, asked.prompts, asked.problems_sha256]
     return json.dumps([*decisive, settings])
 
 
 def _answers(asked: _Asked, model: Model, conditions: Conditions, done: int) -> Iterator[tuple[range, list[Answer]]]:
-    """Answers to a range of the problems at a time, `samples` to a problem side by side; `done` are there already."""
+    """Answers to a range of problems at a time; a problem's `samples` are adjacent. `done` exist already."""
     count, samples = len(asked.prompts), asked.samples
     size = count if asked.task.part_size is None else max(1, asked.task.part_size // samples)
     for first in range(done // samples, count, size):
@@ -139,7 +137,7 @@ def _answers(asked: _Asked, model: Model, conditions: Conditions, done: int) -> 
         if isinstance(asked.task, ChoiceTask):
             yield part, _choose(asked, asked.task, model, part, conditions)
         else:
-            # Each part has a seed of its own, so that a restart draws what the whole would have drawn.
+            # Each part has its own seed, so a resumed evaluation draws the same answers.
             seed = conditions.settings.seed
             seed = seed if asked.task.part_size is None else (seed << 24) + first // size
             yield part, _generate(asked, model, part, conditions, seed)

@@ -11,7 +11,7 @@ from qwen_shared.recipe.schema import Number, Positive, Whole
 
 
 def task_names(value: Any) -> Any:
-    """Of a recipe's `tasks`: a list, or a text `a,b`."""
+    """A recipe's `tasks`: a list, or a text `a,b`."""
     return [task.strip() for task in value.split(",") if task.strip()] if isinstance(value, str) else value
 
 
@@ -19,7 +19,7 @@ TaskNames = Annotated[list[str], BeforeValidator(task_names)]
 
 
 class EvaluationSettings(schema.Evaluation):
-    """How a model is shown a question and how its answers are drawn. Metrics compare if these are the same."""
+    """Prompts and sampling. Metrics compare only if these are equal."""
 
     prompt: Literal["auto", "chat", "base"] = Field(
         "auto", description="chat: the tokenizer's template; base: worked examples as text; auto: by the kind of model"
@@ -47,11 +47,11 @@ class EvaluationSettings(schema.Evaluation):
 
     @classmethod
     def of(cls, settings: EvaluationSettings) -> Self:
-        """`settings` with this class's defaults for what they lack: any package's verb may ask any task."""
+        """`settings`, with this class's defaults for missing fields: any verb may ask any task."""
         if isinstance(settings, cls):
             return settings
         return cls(**{key: value for key, value in settings if key in cls.model_fields})
 
     def of_answers(self) -> dict[str, Any]:
-        """What decides answers and metrics: all fields but those of validation in training."""
+        """All fields that decide answers and metrics, without those of validation in training."""
         return self.model_dump(mode="json", exclude=set(schema.Evaluation.model_fields) - {"temperature"})

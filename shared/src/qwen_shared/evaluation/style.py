@@ -1,4 +1,4 @@
-"""How a model is asked if `evaluation.prompt` is `auto`. No torch."""
+"""The prompt style if `evaluation.prompt` is `auto`. No torch."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from qwen_shared.run.manifest import RECIPE, is_chat_run
 
 
 def style_of(prompt: Literal["auto", "chat", "base"], directory: Path, run_dir: Path | None) -> Style:
-    """`auto`: plain text for a pretrained model and for one without a chat template, else its template.
+    r"""`auto`: plain text for pretrained models and models without a chat template, else the template.
 
-    `run_dir` is that of the model in `directory`; None: it is from elsewhere.
+    `run_dir`: the run that made the model in `directory`, if any.
     """
     if prompt != "auto":
         return prompt

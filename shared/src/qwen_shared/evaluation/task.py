@@ -1,7 +1,7 @@
-"""What a task is: its problems, how they are put to a model, and how the answers are judged. No torch.
+r"""A task: problems, prompts, and how answers are judged. No torch.
 
-A task is one file with a subclass of `Task` (or of `choices.ChoiceTask`) and an instance of it, which a package
-registers in the entry-point group `qwen.tasks`.
+To add one, write a file with a subclass of `Task` (or `choices.ChoiceTask`) and an instance, and register it in the
+entry-point group `qwen.tasks`.
 """
 
 from __future__ import annotations
@@ -19,15 +19,13 @@ from qwen_shared.evaluation.metrics import decimals, percent, share_with_interva
 from qwen_shared.evaluation.settings import EvaluationSettings
 from qwen_shared.tokenizer import Tokenizer
 
-Style = Literal["chat", "base"]  # the tokenizer's chat template, or plain text that the model continues
+Style = Literal["chat", "base"]  # the tokenizer's chat template, or plain text to continue
 Row = dict[str, Any]
 Metrics = dict[str, float]
-Cells = dict[str, str]  # of a table: column ► text
+Cells = dict[str, str]  # column ► text
 
 
 class Hub(NamedTuple):
-    """A dataset on the Hugging Face hub."""
-
     dataset: str
     config: str | None = None
     split: str = "test"
@@ -35,82 +33,79 @@ class Hub(NamedTuple):
 
 
 class Item(Protocol):
-    """One problem."""
-
     @property
     def id(self) -> str: ...
 
     @property
     def groups(self) -> Mapping[str, str]:
-        """Metrics are also counted by these: {"family": "sums"}."""
+        """{"family": "sums"}: metrics are also counted per value."""
         ...
 
 
 @dataclass(frozen=True)
 class Conditions:
-    """How a task is put to a model. Metrics compare if these are the same."""
+    """How a model is asked. Metrics compare only if these are equal."""
 
     settings: EvaluationSettings
     style: Style = "chat"
-    system: str | None = None  # for prompts without a system turn; None: the template's own
+    system: str | None = None  # if a prompt has no system turn; None: the template's own
     languages: tuple[str, ...] = ("en", "zh")  # of embedded problems
 
     @classmethod
     def of(cls, recipe: Any, style: Style = "chat") -> Self:
-        """As a recipe says."""
         problems = getattr(recipe, "problems", None)
         languages = tuple(problems.languages) if problems else cls.languages
         return cls(recipe.evaluation, style, getattr(recipe.data, "system", None), languages)
 
     def as_dict(self, weights: str) -> dict[str, Any]:
-        """For `evaluation.json`. `weights` is the model's hash."""
+        """For `evaluation.json`. `weights`: the model's hash."""
         settings = self.settings.of_answers()
         return {"weights": weights, "style": self.style, "system": self.system, "settings": settings}
 
 
 @dataclass(frozen=True)
 class Answer:
-    text: str  # without what follows a stop text; of a choice task the likeliest choice
+    text: str  # cut before a stop text; the likeliest choice of a choice task
     tokens: int
     stopped: bool  # False: cut by max_new_tokens or by the model's positions
-    log_likelihoods: tuple[float, ...] = ()  # of the choices; empty if they do not fit the model's positions
+    log_likelihoods: tuple[float, ...] = ()  # of the choices; empty if they exceed the model's positions
 
 
 @dataclass(frozen=True)
 class Judgement:
-    outcome: str | None  # one of the task's `outcomes`; None if it has no right answer
-    score: float | None  # 0 to 1; the mean is the task's `measure`
+    outcome: str | None  # one of `Task.outcomes`; None: there is no right answer
+    score: float | None  # 0 to 1; the mean is `Task.measure`
     reason: str = ""
-    extras: Row = field(default_factory=dict)  # further keys of the row
+    extras: Row = field(default_factory=dict)  # more keys of the row
 
 
 @dataclass(frozen=True)
 class Task[I: Item](ABC):
-    """A row of a task's answers: `task_id`, `sample`, `prompt`, `completion`, `outcome`, `score`, `reason`, `tokens`,
-    `stopped`, `groups`, then the judgement's extras."""
+    """Keys of a row: `task_id`, `sample`, `prompt`, `completion`, `outcome`, `score`, `reason`, `tokens`, `stopped`,
+    `groups`, and the judgement's extras."""
 
     name: str
     hub: Hub | None = None
-    path: str | None = None  # of `tasks=NAME:PATH`: a file or a dataset's directory in place of the hub
-    embedded: bool = False  # problems are made by the package
+    path: str | None = None  # `tasks=NAME:PATH`: a file or directory instead of the hub
+    embedded: bool = False  # the package makes the problems
 
     measure: ClassVar[str] = "accuracy"
     outcomes: ClassVar[tuple[str, ...]] = ("right", "wrong")
-    logged_groups: ClassVar[Mapping[str, Sequence[str]]] = {}  # group ► its metrics that are logged
-    shown_groups: ClassVar[Sequence[str]] = ()  # in tables for people
-    part_size: ClassVar[int | None] = 512  # answers between two saves; None: all, drawn with the seed as it is
-    strips: ClassVar[bool] = True  # white space around answers means nothing
+    logged_groups: ClassVar[Mapping[str, Sequence[str]]] = {}  # group ► its logged metrics
+    shown_groups: ClassVar[Sequence[str]] = ()  # in tables
+    part_size: ClassVar[int | None] = 512  # answers between saves, with a seed of their own; None: all, one seed
+    strips: ClassVar[bool] = True  # white space around answers is removed
 
     @abstractmethod
     def read(self, conditions: Conditions) -> Iterator[I]:
-        """All problems. Raises UserError if they cannot be read."""
+        """Raises UserError if problems cannot be read."""
 
     @abstractmethod
     def prompt(self, item: I, conditions: Conditions, tokenizer: Tokenizer) -> list[int]: ...
 
     @abstractmethod
     def judge(self, items: Sequence[I], answers: Sequence[Answer], conditions: Conditions) -> list[Judgement]:
-        """One judgement for each answer; an item with several answers appears several times."""
+        """One judgement per answer; an item with several answers appears several times."""
 
     def items(self, conditions: Conditions) -> list[I]:
         """The first `settings.limit` problems (0: all). Raises UserError if there are none."""
@@ -120,32 +115,31 @@ class Task[I: Item](ABC):
         return items
 
     def check(self, settings: EvaluationSettings) -> None:
-        """Raises UserError for settings and paths that the task cannot be asked with. Reads no problem."""
+        """Raises UserError for settings or paths that do not fit the task. Reads no problem."""
         if self.path and self.embedded:
             raise UserError(f"tasks={self.name}:{self.path}: {self.name} is made here and is read from nowhere")
 
     def at(self, path: str) -> Self:
-        """The task with the problems of a file or directory."""
         return replace(self, path=path)
 
     @property
     def place(self) -> str:
-        """Where the problems are, in words."""
+        """The problems' source, for messages."""
         return self.path or ("made here" if self.embedded else str(self.hub and self.hub.dataset))
 
     def stop_texts(self) -> tuple[str, ...]:
-        """Where a base model's answer ends."""
+        """Texts that end a base model's answer."""
         return ()
 
     def samples(self, settings: EvaluationSettings) -> int:
-        """Answers to each problem."""
+        """Answers per problem."""
         return settings.samples
 
     def facts(self) -> dict[str, Any]:
-        """What else `evaluation.json` says, for example how programs are isolated. Asked before any answer."""
+        """More for `evaluation.json`, such as how programs are isolated. Called before any answer."""
         return {}
 
-    # Metrics. `rows` are those of whole problems, `samples` to a problem, side by side.
+    # Metrics. `rows` are those of whole problems; a problem's `samples` are adjacent.
 
     def metrics(self, rows: Sequence[Row], settings: EvaluationSettings) -> Metrics:
         samples = self.samples(settings)
@@ -167,17 +161,17 @@ class Task[I: Item](ABC):
         return {"problems": len(rows) // self.samples(settings), self.measure: metrics[self.measure]}
 
     def metric_names(self, settings: EvaluationSettings) -> list[str]:
-        """The names in `metrics`, known before any answer."""
+        """Names in `metrics`, known before any answer."""
         ends = [f"{self.measure}{end}" for end in ("", "_low", "_high")]
         return ["problems", *ends, *self.outcomes, *self.own_metric_names(settings), "tokens", "cut"]
 
     def own_metric_names(self, settings: EvaluationSettings) -> Sequence[str]:
         return ()
 
-    # Tables for people: one row for a task in each.
+    # Tables: each has one row per task.
 
     def cells(self, metrics: Metrics) -> list[Cells]:
-        """The columns of each table."""
+        """Columns of each table."""
         low, high = metrics[f"{self.measure}_low"], metrics[f"{self.measure}_high"]
         shown = {
             self.measure: percent(metrics[self.measure]),

@@ -1,4 +1,4 @@
-"""Work that can be stopped and resumed: its results so far lie beside the target file."""
+"""Work that can be resumed: its results so far lie beside the target file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from qwen_shared.files import write_atomic
 
 
 class Work:
-    """`done` are the JSON values so far, in order. Those of another `fingerprint` (what decides them) are dropped.
+    r"""`done`: JSON values so far, in order. Values of another `fingerprint` (all that decides them) are dropped.
 
     Raises UserError if another process works on the same file.
     """
@@ -24,7 +24,7 @@ class Work:
         self._file = self._locked()
         self.done: list[Any] = []
         key = hashlib.sha256(fingerprint.encode()).hexdigest().encode()
-        lines = self._file.read().split(b"\n")[:-1]  # a torn line at the end is dropped
+        lines = self._file.read().split(b"\n")[:-1]  # without a torn last line
         kept = lines if lines[:1] == [key] else []
         self._file.truncate(sum(len(line) + 1 for line in kept))
         for line in kept[1:]:
@@ -34,19 +34,19 @@ class Work:
             self._file.flush()
 
     def add(self, values: list[Any]) -> None:
-        """The values are on disk when this returns."""
+        """Returns when the values are on disk."""
         self.done += values
         self._file.write(json.dumps(values).encode() + b"\n")
         self._file.flush()
 
     def finish(self, text: str) -> None:
-        """Writes the target and removes the values beside it."""
+        """Writes the target and removes the partial file."""
         write_atomic(self._target, text)
         self._path.unlink()
         self._file.close()
 
     def _locked(self) -> BinaryIO:
-        """The open file of values, locked until this process closes it or ends."""
+        """The file stays locked until it is closed or the process ends."""
         while True:
             file = self._path.open("a+b")
             try:
@@ -56,9 +56,9 @@ class Work:
                 raise UserError(
                     f"{self._target}: another process is at work on it; wait for it, or write to another directory"
                 ) from None
-            except OSError:  # a file system without locks: work anyway
+            except OSError:  # a file system without locks
                 pass
             if self._path.exists() and os.path.samestat(os.fstat(file.fileno()), self._path.stat()):
                 file.seek(0)
                 return file
-            file.close()  # its owner finished and removed it in the meantime
+            file.close()  # another process finished and removed it meanwhile

@@ -1,6 +1,6 @@
-"""Batched decoding with transformers' forward and `DynamicCache`; finished answers leave the batch.
+r"""Batched decoding with transformers' forward and `DynamicCache`; finished answers leave the batch.
 
-transformers' `generate` computes every row until the longest ends, which takes twice as long if lengths differ.
+transformers' `generate` computes every row until the longest ends: twice the time if lengths differ.
 """
 
 from __future__ import annotations
@@ -18,24 +18,21 @@ from qwen_shared.generation.load import load_model
 from qwen_shared.generation.sampling import Completion, Generate, Progress, Sampling
 from qwen_shared.tokenizer import Tokenizer
 
-# Prompts per batch. On CPU, larger batches bring no speed.
+# Prompts per batch. Larger ones bring no speed on CPU.
 _ON_CPU, _ON_GPU = 128, 512
 _CPU_CACHE_BYTES = 2 << 30
 
 
 def load_generator(directory: Path, tokenizer: Tokenizer, batch_size: int | None = None) -> Generate:
-    """The model in a Hugging Face directory, with vLLM if it is available, else with `generate`.
-
-    Raises UserError if there is no model.
-    """
+    """The model in a Hugging Face directory, with vLLM if available, else `generate`. Raises UserError if there is
+    none."""
     if vllm_backend.available():
         return vllm_backend.VllmGenerator(directory, tokenizer)
     return generator(load_decoder(directory), tokenizer, batch_size)
 
 
 def load_decoder(directory: Path):
-    """The model; fp32 weights are rounded to bf16 if the hardware is faster in bf16. Raises UserError if there is
-    none."""
+    """fp32 weights become bf16 if the hardware is faster in bf16. Raises UserError if there is no model."""
     model = load_model(directory)
     if model.dtype == torch.float32 and resolve_precision("auto") == "bf16":
         model = model.to(torch.bfloat16)
@@ -43,7 +40,7 @@ def load_decoder(directory: Path):
 
 
 def generator(model, tokenizer: Tokenizer, batch_size: int | None = None) -> Generate:
-    """`generate` with a loaded model; answers end at the model's last position."""
+    """`generate` with a loaded model."""
 
     def complete(prompts: list[list[int]], sampling: Sampling, progress: Progress | None = None) -> list[Completion]:
         return generate(model, tokenizer, prompts, _limited(model, sampling), batch_size, progress)
@@ -53,7 +50,7 @@ def generator(model, tokenizer: Tokenizer, batch_size: int | None = None) -> Gen
 
 @torch.inference_mode()
 def stream(model, tokenizer: Tokenizer, prompt: list[int], sampling: Sampling) -> Iterator[int]:
-    """The ids of one answer, one by one, without the stop id. Raises ValueError for an empty prompt."""
+    """The ids of one answer, without the stop id. Raises ValueError for an empty prompt."""
     if not prompt:
         raise ValueError("a prompt needs at least one token")
     answer = _Answer(0, prompt, _limited(model, sampling))
@@ -66,7 +63,7 @@ def stream(model, tokenizer: Tokenizer, prompt: list[int], sampling: Sampling) -
 
 
 def _limited(model, sampling: Sampling) -> Sampling:
-    """`sampling` with `max_length` at most the model's positions."""
+    """`max_length` is at most the model's positions."""
     positions = getattr(model.config, "max_position_embeddings", None) or 2**62
     return replace(sampling, max_length=min(sampling.max_length or positions, positions))
 
@@ -80,15 +77,15 @@ def generate(
     batch_size: int | None = None,
     progress: Progress | None = None,
 ) -> list[Completion]:
-    """Completions, in the order of the prompts. Raises ValueError for an empty prompt.
+    r"""Completions in the order of the prompts. Raises ValueError for an empty prompt.
 
-    A batch holds at most `batch_size` prompts (default: 128, on a GPU 512), fewer if keys and values would not fit.
-    Padded vocabulary rows are never drawn. A prompt that leaves no room gets an empty completion.
+    A batch has at most `batch_size` prompts (default 128, GPU 512), fewer if keys and values would not fit. Padded
+    vocabulary rows are never drawn. A prompt that leaves no room gets an empty completion.
     """
     if not all(prompts):
         raise ValueError("a prompt needs at least one token")
     answers = [_Answer(i, prompt, sampling) for i, prompt in enumerate(prompts)]
-    # The longest first, to run out of memory early if at all; equal prompts side by side.
+    # Longest first, so that memory runs out early if at all; equal prompts become neighbours.
     waiting = sorted((a for a in answers if a.room > 0), key=lambda a: (-len(a.prompt), a.prompt))
     cache_tokens = _cache_tokens(model)
     size = batch_size or (_ON_GPU if model.device.type == "cuda" else _ON_CPU)
@@ -110,13 +107,13 @@ class _Answer:
         self.ids: list[int] = []
         self.stopped = False
         self.stop_id: int | None = None
-        self._tail = b""  # the end of the text, long enough for any stop text
+        self._tail = b""  # end of the text, long enough for any stop text
         if sampling.temperature:
             stream = np.random.Philox(key=np.array([sampling.seed, sampling.first + index], dtype=np.uint64))
             self.draws = np.random.Generator(stream).random(max(0, self.room))  # [0, 1)
 
     def add(self, token: int, tokenizer: Tokenizer, stops: list[bytes]) -> bool:
-        """Adds a token; returns whether the answer continues."""
+        """Returns whether the answer continues."""
         if token in tokenizer.stop_ids:
             self.stopped, self.stop_id = True, token
             return False
@@ -129,7 +126,7 @@ class _Answer:
 
 
 def _decode(model, tokenizer: Tokenizer, rows: list[_Answer], sampling: Sampling):
-    """Answers a batch; yields after each step the number of answers that ended."""
+    """After each step, yields the number of answers that ended."""
     from transformers import DynamicCache
 
     stops = [text.encode() for text in sampling.stop_texts]
@@ -166,19 +163,19 @@ def _decode(model, tokenizer: Tokenizer, rows: list[_Answer], sampling: Sampling
 
 
 def _select_rows(cache, rows: list[int], *tensors: torch.Tensor) -> list[torch.Tensor]:
-    """Keeps these rows of the cache (in place) and of the tensors."""
+    """Keeps these rows of the cache (in place) and tensors."""
     index = torch.tensor(rows, device=tensors[0].device)
     cache.batch_select_indices(index)
     return [tensor[index] for tensor in tensors]
 
 
 def _choose(logits: torch.Tensor, rows: list[_Answer], sampling: Sampling) -> torch.Tensor:
-    """The next ids [B] from fp32 logits [B, V]."""
+    """Next ids [B] from fp32 logits [B, V]."""
     if not sampling.temperature:
         return logits.argmax(dim=-1)
     step = len(rows[0].ids)
     draws = torch.tensor([row.draws[step] for row in rows], dtype=torch.float32, device=logits.device)[:, None]
-    # Below 1e-6 sampling is greedy anyway, and the quotient would overflow.
+    # Smaller temperatures are greedy anyway, and the quotient would overflow.
     probabilities = (logits / max(sampling.temperature, 1e-6)).softmax(dim=-1)
     ids = None
     if sampling.top_p < 1:
@@ -186,13 +183,13 @@ def _choose(logits: torch.Tensor, rows: list[_Answer], sampling: Sampling) -> to
         probabilities = probabilities.where(probabilities.cumsum(dim=-1) - probabilities < sampling.top_p, 0.0)
     cumulative = probabilities.cumsum(dim=-1)
     total = cumulative[:, -1:]
-    # The clamp and `right=True` never choose an id of probability 0, even after rounding.
+    # The clamp and `right=True` never choose an id of probability 0, despite rounding.
     at = torch.searchsorted(cumulative, (draws * total).clamp(max=total.nextafter(torch.zeros_like(total))), right=True)
     return (at if ids is None else ids.gather(1, at))[:, 0]
 
 
 def _cache_tokens(model) -> int:
-    """How many tokens' keys and values fit into half of the free GPU memory, or into 2 GiB on CPU."""
+    """Tokens whose keys and values fit half of the free GPU memory, or 2 GiB on CPU."""
     config = model.config
     heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
     size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads

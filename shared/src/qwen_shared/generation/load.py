@@ -9,9 +9,9 @@ from qwen_shared.errors import UserError
 
 
 def load_model(directory: Path):
-    """The causal language model in `directory` (safetensors only), on this process's device, in its stored dtype.
+    r"""The causal language model in `directory` (safetensors only), on this process's device, in its stored dtype.
 
-    Code in the directory is never run. Raises UserError if there is no model, or one that needs such code.
+    Never runs code from the directory. Raises UserError if there is no model or it needs such code.
     """
     from transformers import AutoModelForCausalLM
 

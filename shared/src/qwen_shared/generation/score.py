@@ -1,4 +1,4 @@
-"""Loss of held-out text and log-likelihoods of continuations, under a model in Hugging Face form."""
+"""Loss of held-out text and log-likelihoods of continuations."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from qwen_shared.generation.sampling import Progress
 
 _TOKENS_AT_ONCE = 8192
 
-Pair = tuple[Sequence[int], Sequence[int]]  # a prompt and what may follow it, as ids
-# The log-likelihood of each continuation; None if it does not fit the model's positions.
+Pair = tuple[Sequence[int], Sequence[int]]  # prompt and continuation, as ids
+# Per continuation; None if it exceeds the model's positions.
 LogLikelihoods = Callable[[Sequence[Pair], Progress | None], list[float | None]]
 
 
@@ -30,8 +30,8 @@ def score_text(
     isolate_documents: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, float]:
-    """loss (nats per token, masked as in training), perplexity, bits_per_byte (over every token), as in the trainer's
-    validation. `progress(done, total)` counts windows."""
+    """loss (nats per token, masked as in training), perplexity, bits_per_byte (over every token), as in validation.
+    `progress(done, total)` counts windows."""
     sums = torch.zeros(2, 2, dtype=torch.float64)
     size = max(1, _TOKENS_AT_ONCE // text.seq_length)
     for first in range(0, text.num_windows, size):
@@ -39,7 +39,7 @@ def score_text(
         tokens, labels, loss_mask, all_mask = (
             torch.from_numpy(np.stack(column)).to(device()) for column in zip(*windows, strict=True)
         )
-        # transformers isolates documents whose positions restart, if it has no cache.
+        # Without a cache, transformers isolates documents whose positions restart.
         positions = {"position_ids": _positions(tokens, text.eod_id), "use_cache": False} if isolate_documents else {}
         logits = model(tokens, **positions).logits.float()  # [B, S, V]
         losses = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none").view(labels.shape)
@@ -56,21 +56,21 @@ def score_text(
 
 
 def load_log_likelihoods(directory: Path) -> LogLikelihoods:
-    """`log_likelihoods` of the model in a Hugging Face directory. Raises UserError if there is none."""
+    """Raises UserError if there is no model."""
     model = load_decoder(directory)
     return partial(log_likelihoods, model)
 
 
 @torch.inference_mode()
 def log_likelihoods(model, pairs: Sequence[Pair], progress: Progress | None = None) -> list[float | None]:
-    """The sum of log p(continuation | prompt) in nats, in batches, in the order of the pairs.
+    r"""Sums of log p(continuation | prompt) in nats, in the order of the pairs.
 
     Raises ValueError for an empty prompt or continuation.
     """
     if not all(prompt and continuation for prompt, continuation in pairs):
         raise ValueError("a prompt and a continuation need at least one token each")
     positions = getattr(model.config, "max_position_embeddings", None) or 2**62
-    # The last token is only predicted. Pairs with the same input, as those of choices of one token, are computed once.
+    # The last token is only predicted. Equal inputs (choices of one token) are computed once.
     rows: dict[tuple[int, ...], list[int]] = {}
     for i, (prompt, continuation) in enumerate(pairs):
         rows.setdefault((*prompt, *continuation[:-1]), []).append(i)
@@ -82,7 +82,7 @@ def log_likelihoods(model, pairs: Sequence[Pair], progress: Progress | None = No
         batch, waiting = waiting[:size], waiting[size:]
         longest = len(batch[0])
         kept = max(len(pairs[i][1]) for row in batch for i in rows[row])
-        # Filled up on the left: the continuations end in one column, and only their logits are computed.
+        # Left padding: continuations end in one column, and only their logits are computed.
         tokens = torch.tensor([[0] * (longest - len(row)) + list(row) for row in batch], device=model.device)
         mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in batch], device=model.device)
         logits = model(
@@ -104,7 +104,7 @@ def log_likelihoods(model, pairs: Sequence[Pair], progress: Progress | None = No
 
 
 def _positions(tokens: torch.Tensor, eod_id: int) -> torch.Tensor:
-    """Each token's position in its document: [B, S]."""
+    """Each token's position in its document [B, S]."""
     at = torch.arange(tokens.shape[1], device=tokens.device).expand_as(tokens)
     begins = torch.zeros_like(at)
     begins[:, 1:] = torch.where(tokens[:, :-1] == eod_id, at[:, 1:], 0)

@@ -1,4 +1,4 @@
-"""Generation with vLLM, on token ids. vLLM is optional."""
+"""Generation with vLLM (optional), on token ids."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import torch
 from qwen_shared.generation.sampling import Completion, Progress, Sampling
 from qwen_shared.tokenizer import Tokenizer
 
-_PROMPTS_PER_CALL = 4096  # vLLM batches them; several calls let progress be shown
+_PROMPTS_PER_CALL = 4096  # several calls, so that progress is shown
 
 
 def available() -> bool:
@@ -23,32 +23,32 @@ def available() -> bool:
 
 
 class VllmGenerator:
-    """A `Generate`. The weights stay on the GPU as long as this object lives.
+    r"""A `Generate`. Its weights stay on the GPU while this object lives.
 
-    Greedy answers equal those of `decode.generate` except for ties in floating point. Sampled answers differ, but are
-    as reproducible: each prompt has its own seed.
+    Greedy answers equal those of `decode.generate` except for floating-point ties. Sampled answers differ but are
+    reproducible: each prompt has its own seed.
     """
 
     def __init__(self, directory: Path, tokenizer: Tokenizer, memory_share: float | None = None):
-        """`memory_share`: the share of the GPU to take beside a model in training, which then updates the weights by
-        `load_weights`; vLLM runs in this process, on this rank's GPU. By default vLLM takes the whole GPU."""
+        """`memory_share`: share of the GPU beside a model in training, which updates the weights by `load_weights`;
+        vLLM then runs in this process, on this rank's GPU. Default: vLLM takes the whole GPU."""
         beside: dict[str, Any] = {}
         if memory_share is not None:
             os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"  # read when the engine is made
             beside["gpu_memory_utilization"] = memory_share
             if torch.distributed.is_initialized():
-                beside["distributed_executor_backend"] = "external_launcher"  # the ranks run already
+                beside["distributed_executor_backend"] = "external_launcher"  # the ranks exist already
         self._vllm = importlib.import_module("vllm")  # not a declared dependency
         self._tokenizer = tokenizer
-        # `generation_config="vllm"`: no sampling defaults from the directory.
+        # "vllm": no sampling defaults from the directory.
         self._llm = self._vllm.LLM(model=str(directory), trust_remote_code=False, generation_config="vllm", **beside)
         config = self._llm.llm_engine.model_config
         self._positions = config.max_model_len
-        # Padded vocabulary rows must not be drawn.
+        # Never draw padded vocabulary rows.
         self._bias = dict.fromkeys(range(tokenizer.vocab_size, config.get_vocab_size()), -100.0) or None
 
     def load_weights(self, weights: Iterable[tuple[str, torch.Tensor]]) -> None:
-        """Takes these weights, by Hugging Face names, and drops the prefix cache, which the old ones computed."""
+        """Loads weights by Hugging Face names; drops the prefix cache of the old ones."""
         weights = list(weights)
         self._llm.apply_model(lambda model: model.load_weights(weights))
         self._llm.reset_prefix_cache()
@@ -96,5 +96,5 @@ class VllmGenerator:
 
 
 def _seed(seed: int, index: int) -> int:
-    """The prompt's seed, in vLLM's range."""
+    """In vLLM's range."""
     return int(np.random.SeedSequence([seed, index]).generate_state(1, np.uint64)[0] >> np.uint64(1))

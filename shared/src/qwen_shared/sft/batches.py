@@ -18,14 +18,12 @@ from qwen_shared.training.validation import held_out_sums
 
 
 class ConversationBatches(BlendBatches):
-    """Packed conversations."""
-
     def collate(self, samples: list[PackedSample]) -> MicroBatch:
         return conversation_batch(samples)
 
 
 def conversation_batch(samples: Sequence[PackedSample], real: Sequence[bool] | None = None) -> MicroBatch:
-    """Samples as one micro-batch. A sample that is not `real` has no loss."""
+    """Samples that are not `real` have no loss."""
     tokens, labels, masks, starts = (
         np.stack([getattr(sample, name) for sample in samples])
         for name in ("tokens", "labels", "mask", "document_starts")
@@ -38,10 +36,10 @@ def conversation_batch(samples: Sequence[PackedSample], real: Sequence[bool] | N
 
 
 def _loss_positions(masks: np.ndarray) -> np.ndarray:
-    """The positions of B·S whose logits are computed: int64 [T]. About half the positions carry no loss.
+    r"""The positions of B·S whose logits are computed: int64 [T]. About half the positions carry no loss.
 
-    Padded with other positions to a multiple of 256: each new size of a matrix product takes time to prepare kernels,
-    and memory that is not freed.
+    Padded with other positions to a multiple of 256: each new matrix size costs kernel preparation and memory that is
+    not freed.
     """
     order = np.argsort(masks.ravel() == 0, kind="stable")  # positions with loss first
     count = max(1, int(np.count_nonzero(masks)))
@@ -49,9 +47,9 @@ def _loss_positions(masks: np.ndarray) -> np.ndarray:
 
 
 def held_out_loss(engine: Engine, sources: Sequence[PackedConversations], max_tokens: int | None) -> dict[str, float]:
-    """val/loss (nats per token in the loss) and val/perplexity of held-out conversations, of about `max_tokens`."""
+    """val/loss (nats per token in the loss) and val/perplexity of about `max_tokens` held-out tokens."""
     samples = [(source, j) for source in sources for j in range(source.num_samples)]
-    if max_tokens:  # evenly spaced: samples are ordered by source, then from long to short conversations
+    if max_tokens:  # evenly spaced: samples are ordered by source, then length
         samples = samples[:: -(-len(samples) // max(1, max_tokens // sources[0].seq_length))]
     size = engine.recipe.training.micro_batch_size
     batches = held_out_indices(len(samples), engine.layout, engine.processes.data_rank, size)

@@ -1,4 +1,4 @@
-"""Checks of conversations before training: mistakes that a falling loss would hide."""
+"""Finds data mistakes that a falling loss would hide."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from qwen_shared.recipe.sft_schema import SftData
 from qwen_shared.sft.packing import PackedConversations
 from qwen_shared.tokenizer import Tokenizer
 
-_MAX_SPELLED_SHARE = 0.2  # with more special tokens spelled in texts, a template was applied before
+_MAX_SPELLED_SHARE = 0.2  # a larger share of spelled special tokens means that a template was applied before
 
 
 def check_conversations(
     data: SftData, source: PreparedSource, packed: PackedConversations, tokenizer: Tokenizer
 ) -> Iterator[str]:
-    """Remarks for the user on a source's training part.
+    r"""Remarks for the user on a source's training part.
 
-    Raises UserError for answers without an end, text that a template was applied to before, doubled special tokens,
-    and if more than `data.max_dropped_share` of the conversations are too long or have no answer.
+    Raises UserError for answers without an end, texts with a template already applied, doubled special tokens, and if
+    over `data.max_dropped_share` of the conversations are too long or have no answer.
     """
     meta = source.meta["train"]
     total = meta["documents"]

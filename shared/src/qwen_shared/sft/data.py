@@ -1,4 +1,4 @@
-"""From a recipe to the packed samples of its sources."""
+"""A recipe's conversations as packed samples."""
 
 from __future__ import annotations
 
@@ -19,26 +19,24 @@ from qwen_shared.tokenizer import Tokenizer, load_tokenizer
 
 @dataclass(frozen=True)
 class Conversations:
-    """A recipe's conversations as packed samples."""
-
     sources: list[PreparedSource]
     train: list[PackedConversations]  # one per source
-    held_out: list[PackedConversations]  # of sources with held-out conversations
+    held_out: list[PackedConversations]  # of sources that hold some out
 
     def blend(self, recipe: SftRecipe, stage: int = 0) -> BlendedDataset:
-        """A stage's training data, mixed by weight; without weights every sample is seen equally often."""
+        """A stage's data mixed by weight; without weights every sample is seen equally often."""
         chosen = recipe.stages[stage].sources if recipe.stages else None
         datasets, weights = [], []
         for source, packed in zip(recipe.data.sources, self.train, strict=True):
             if chosen is None or source.path in chosen:
-                # Another order per stage, so that a stage does not repeat what the last one has just seen.
+                # Each stage has its own order, so that it does not repeat the samples just seen.
                 datasets.append(packed.shuffled(recipe.seed + stage))
                 weights.append(packed.num_samples if source.weight is None else source.weight)
         return BlendedDataset(datasets, weights, recipe.seed + stage)
 
     @property
     def real_share(self) -> float:
-        """The share of training positions that are not padding."""
+        """Share of training positions that are not padding."""
         return sum(p.num_tokens for p in self.train) / sum(p.num_samples * p.seq_length for p in self.train)
 
 
@@ -48,8 +46,8 @@ def load_conversations(
     readers: Mapping[str, SourceReader],
     progress: Progress | None = None,
 ) -> Conversations:
-    """Tokenises what is not in the cache. With `progress`, also runs `check_conversations` and prints its remarks.
-    Raises UserError if a source cannot be read or fails the checks."""
+    """Tokenises what the cache lacks. With `progress`, also prints the remarks of `check_conversations`. Raises
+    UserError if a source cannot be read or fails the checks."""
     prepared = prepare(recipe.data, tokenizer_source, cache_dir(), progress, readers=readers)
     tokenizer = load_tokenizer(tokenizer_source)
     train = [_packed(recipe, source.train, tokenizer) for source in prepared]

@@ -1,4 +1,4 @@
-"""Supervised fine-tuning: packed conversations, and the loss of conversations held out."""
+"""Supervised fine-tuning on packed conversations."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from qwen_shared.training.sampling import Prompt
 def fine_tune[R: SftRecipe](
     spec: RunSpec[R], readers: Mapping[str, SourceReader] | None = None, evaluate: Evaluate | None = None
 ) -> None:
-    """Run the whole job, or what is left of it.
+    r"""Runs the whole job, or the rest of it.
 
-    `readers` are the conversations that a package makes itself. `evaluate(model directory, "before" or "after",
-    tracker)` gives final numbers; rank 0 calls it for the model that training starts from and for the one it makes.
-    Every process calls this; raises Stopped after a signal.
+    `readers`: conversations that a package generates. `evaluate(model directory, "before" or "after", tracker)` returns
+    final results; rank 0 calls it for the parent and the trained model. Every process calls this. Raises Stopped after
+    a signal.
     """
     train_on_megatron(spec, _FineTuning(spec.recipe, readers or {}, evaluate))
 

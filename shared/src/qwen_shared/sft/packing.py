@@ -1,8 +1,7 @@
-"""Conversations packed into samples of one length, padded only at the end; no conversation sees another.
+r"""Conversations packed into samples of one length, padded at the end; no conversation sees another.
 
-A conversation of n tokens takes n - 1 positions (inputs and shifted labels). A conversation that is too long is cut
-after the last answer that fits, so that every answer keeps its end; if none fits, it is left out. The members of each
-sample depend on lengths alone.
+A conversation of n tokens takes n - 1 positions (inputs and shifted labels). If too long, it is cut after the last
+answer that fits, or left out if none fits. A sample's members depend on lengths alone.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ import numpy as np
 from qwen_shared.data.samples import permutation
 from qwen_shared.data.token_file import TokenFile, in_loss, token_ids
 
-_SAMPLES = 2  # the random stream's number; `data.samples` has others
+_SAMPLES = 2  # random stream; `data.samples` has others
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,7 @@ class PackedSample:
     tokens: np.ndarray  # int64 [S]
     labels: np.ndarray  # int64 [S]
     mask: np.ndarray  # float32 [S]
-    document_starts: np.ndarray  # bool [S]: true at the first token of a document
+    document_starts: np.ndarray  # bool [S]: first tokens of documents
 
 
 class PackedConversations:
@@ -42,7 +41,7 @@ class PackedConversations:
         seed: int,
         max_positions: int | None = None,
     ):
-        """A conversation takes at most `max_positions`, if that is less than `seq_length`."""
+        """A conversation takes at most min(`seq_length`, `max_positions`)."""
         self._file, self.seq_length, self._pad_id, self._seed = file, seq_length, pad_id, seed
         self.max_length = min(seq_length, max_positions or seq_length)
         lengths = np.asarray(file.lengths).astype(np.int64)
@@ -73,7 +72,7 @@ class PackedConversations:
         return other
 
     def epoch_sample(self, j: int) -> PackedSample:
-        """Sample j of one epoch, before shuffling."""
+        """Sample j of an epoch, before shuffling."""
         S = self.seq_length
         tokens, labels = np.full(S, self._pad_id, np.int64), np.full(S, self._pad_id, np.int64)
         mask, begins = np.zeros(S, np.float32), np.zeros(S, bool)
@@ -90,7 +89,7 @@ class PackedConversations:
         return PackedSample(tokens, labels, mask, begins)
 
     def conversations_of(self, j: int) -> list[int]:
-        """The conversations in sample j of an epoch, from left to right."""
+        """From left to right."""
         return self._members[self._ends[j - 1] if j else 0 : self._ends[j]].tolist()
 
     def _draw_order(self, epoch: int) -> np.ndarray:
@@ -98,26 +97,26 @@ class PackedConversations:
 
 
 def _answers_that_fit(stored: np.ndarray, limit: int, stop_ids: Sequence[int]) -> int:
-    """The most tokens of a conversation, up to `limit`, that end with an answer's end; 0 if no answer fits."""
+    """The most tokens, up to `limit`, that end with an answer's end; 0 if no answer fits."""
     head = np.asarray(stored)[:limit]
     ends = np.flatnonzero(in_loss(head) & np.isin(token_ids(head), stop_ids))
-    # Some masks put the ends of questions in the loss; only an answer's end follows another loss token.
+    # Some masks include the ends of questions; only an answer's end follows another loss token.
     answers = [at for at in ends if at and in_loss(head)[at - 1]]
     return int(answers[-1]) + 1 if answers else 0
 
 
 def pack(lengths: np.ndarray, capacity: int) -> tuple[np.ndarray, np.ndarray]:
-    """(members, ends): bin j holds items members[ends[j-1]:ends[j]], of at most `capacity` in total. Items of length 0
-    are left out. The better of two methods, each linear in the items."""
+    """(members, ends): bin j holds items members[ends[j-1]:ends[j]], at most `capacity` in total. Leaves out items
+    of length 0. Takes the better of two linear methods."""
     bins = min(_best_fit(lengths, capacity), _exact_fit(lengths, capacity), key=len)
     members = np.array([i for members in bins for i in members], np.int64)
     return members, np.cumsum([len(members) for members in bins], dtype=np.int64)
 
 
 def _best_fit(lengths: np.ndarray, capacity: int) -> list[list[int]]:
-    """Best fit decreasing: each item, longest first, goes into the fullest bin that has room."""
+    """Best fit decreasing: each item, longest first, goes into the fullest bin with room."""
     waiting: list[list[int]] = [[] for _ in range(capacity + 1)]  # bins by free space
-    rooms = 0  # bit r: a bin with r free positions waits
+    rooms = 0  # bit r: a bin with r free positions
     bins: list[list[int]] = []
     for i in np.argsort(-lengths, kind="stable").tolist():
         length = int(lengths[i])
@@ -141,8 +140,7 @@ def _best_fit(lengths: np.ndarray, capacity: int) -> list[list[int]]:
 
 
 def _exact_fit(lengths: np.ndarray, capacity: int) -> list[list[int]]:
-    """Fills one bin after another: with one or two items that fill it exactly, if there are any, else with the longest
-    item that fits."""
+    """Fills bins in turn: with one or two items that fill it exactly, else with the longest item that fits."""
     waiting: list[list[int]] = [[] for _ in range(capacity + 1)]
     for i in np.flatnonzero(lengths)[::-1].tolist():
         waiting[int(lengths[i])].append(i)

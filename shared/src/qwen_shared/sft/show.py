@@ -1,4 +1,4 @@
-"""`--show-batch`: samples token by token, without torch."""
+"""`--show-batch`: samples token by token. No torch."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SPECIAL, _PADDING = "bold", "dim strike"
 
 
 def show_batch(recipe: SftRecipe, tokenizer_source: str, readers: Mapping[str, SourceReader], count: int) -> None:
-    """Prints the first `count` samples of the first step."""
+    """The first `count` samples of the first step."""
     with data_progress() as progress:
         conversations = load_conversations(recipe, tokenizer_source, readers, progress)
     tokenizer = load_tokenizer(tokenizer_source)
@@ -51,13 +51,13 @@ def _described(k: int, sample: PackedSample) -> str:
 
 
 def padding_length(sample: PackedSample) -> int:
-    """The length of the last document if nothing in it is in the loss, else 0."""
+    """The length of the last document if it has no loss, else 0."""
     last = int(np.flatnonzero(sample.document_starts)[-1])
     return 0 if sample.mask[last:].any() else len(sample.tokens) - last
 
 
 def sample_text(sample: PackedSample, tokenizer: Tokenizer) -> Iterable[Text]:
-    """A text per document: its tokens and its last label, coloured by whether they are in the loss."""
+    """A text per document: tokens and its last label, coloured by loss."""
     names = {id: name for name, id in tokenizer.special_tokens.items()}
     starts = [*np.flatnonzero(sample.document_starts).tolist(), len(sample.tokens)]
     padding = padding_length(sample)
@@ -79,7 +79,7 @@ def sample_text(sample: PackedSample, tokenizer: Tokenizer) -> Iterable[Text]:
 
 
 def _token_texts(ids: list[int], names: Mapping[int, str], tokenizer: Tokenizer) -> list[str]:
-    """The text of each token, or its bytes if it is not whole characters."""
+    """Text of each token; bytes if it is not whole characters."""
     texts = []
     for id in ids:
         raw = tokenizer.token_bytes(id)

@@ -1,4 +1,4 @@
-"""Stages of a run, each with its own data and learning rate. A run without stages is one stage."""
+"""Stages of a run, each with its data and learning rate. A run without stages is one stage."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def stages_of(recipe: SftRecipe) -> list[Stage]:
 
 
 def stage_at(stages: Sequence[Stage], step: int) -> tuple[int, int]:
-    """The stage (from 0) of a step of the run (from 1), and the step's number in it (from 1)."""
+    """(stage from 0, step in it from 1) of a run's step (from 1)."""
     for i, stage in enumerate(stages):
         if step <= stage.steps:
             return i, step
@@ -28,7 +28,7 @@ def stage_at(stages: Sequence[Stage], step: int) -> tuple[int, int]:
 
 
 def staged_lr_schedule(recipe: SftRecipe) -> Callable[[int], float]:
-    """Each stage has a schedule from its first step to its last."""
+    """Each stage has its own schedule."""
     stages = stages_of(recipe)
 
     def rate(step: int) -> float:
@@ -40,8 +40,8 @@ def staged_lr_schedule(recipe: SftRecipe) -> Callable[[int], float]:
 
 
 class StagedBatches:
-    """The batches of each stage in turn. Numbers after the last step are spare batches (see `training.guards`) from the
-    stage of the step that they replace."""
+    """The batches of each stage in turn. Numbers after the last step are spare batches (see `training.guards`) from
+    the replaced step's stage."""
 
     def __init__(self, stages: Sequence[Stage], batches: Sequence[Batches]):
         self._stages, self._batches = stages, batches
