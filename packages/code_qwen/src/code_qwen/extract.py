@@ -131,15 +131,15 @@ def _program(text: str, entry_point: str) -> str:
     for i in range(at - 1, -1, -1):
         if in_string or _is_code(lines[i]):
             first = i
-            in_string ^= _toggles(lines[i])
+            in_string ^= _toggles_string(lines[i])
         elif lines[i].strip():
             break
     last = at + 1
-    in_string = _toggles(lines[at])
+    in_string = _toggles_string(lines[at])
     for i in range(at + 1, len(lines)):
         if in_string or _is_code(lines[i]):
             last = i + 1
-            in_string ^= _toggles(lines[i])
+            in_string ^= _toggles_string(lines[i])
         elif lines[i].strip():
             break
     while first < at and lines[first][:1].isspace():
@@ -151,7 +151,7 @@ def _is_code(line: str) -> bool:
     return bool(line.strip()) and (line[0] in " \t" or _STATEMENT.match(line) is not None)
 
 
-def _toggles(line: str) -> bool:
+def _toggles_string(line: str) -> bool:
     """Whether a multi-line string begins or ends in this line."""
     return (line.count('"""') + line.count("'''")) % 2 == 1
 

@@ -45,7 +45,7 @@ def passed(
 
 
 def _job(text: str, test: str, entry_point: str, setup: str, timeout: float) -> Submission:
-    name = entry_point or _called(test)
+    name = entry_point or _called_function(test)
     prompt, completion = split(extract(text, name, setup), setup, name)
     return Submission(prompt, completion, test, name if _has_check(test) else "", timeout)
 
@@ -62,7 +62,7 @@ def _entry_point(value: Any, test: Any, k: int) -> str:
     return value or ""
 
 
-def _called(test: str) -> str:
+def _called_function(test: str) -> str:
     """The first called function that the tests do not define; builtins count last."""
     try:
         nodes = list(ast.walk(ast.parse(test)))

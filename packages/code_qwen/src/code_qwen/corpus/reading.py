@@ -63,11 +63,11 @@ class CodeReader:
         for file in self.files(meter):
             same = waiting and _group(waiting[0]) == _group(file)
             if waiting and (not same or size >= _REPOSITORY_BYTES):
-                yield from self._together(waiting)
+                yield from self._repository_documents(waiting)
                 waiting, size = [], 0
             waiting.append(file)
             size += len(file.file.text or "")
-        yield from self._together(waiting)
+        yield from self._repository_documents(waiting)
 
     def files(self, meter: Meter) -> Iterator[FilteredFile]:
         """The kept files in the source's order."""
@@ -104,7 +104,7 @@ class CodeReader:
 
         return isinstance(self._opened, Rows)
 
-    def _together(self, files: list[FilteredFile]) -> Iterator[Document]:
+    def _repository_documents(self, files: list[FilteredFile]) -> Iterator[Document]:
         """About `repository_span` bytes from one repository and one side of the split."""
         span = self.data.filters.repository_span
         ordered = imports_first(files, lambda file: file.file.path, lambda file: file.imports)

@@ -260,7 +260,7 @@ def mbpp_item(row: Row, where: str) -> Item:
     """
     text, tests = _mbpp_question(row, where)
     setup = row.get("test_setup_code") or "\n".join(row.get("test_imports") or ())
-    entry_point = _called(tests, row.get("code"))
+    entry_point = _called_function(tests, row.get("code"))
     if entry_point is None:
         raise UserError(f"{where}: no function that the tests call: {tests[0][:80]!r}")
     question, chat = formats.mbpp(text, tests), formats.mbpp_chat(text, tests)
@@ -282,7 +282,7 @@ def _mbpp_question(row: Row, where: str) -> tuple[str, list[str]]:
     return text.strip(), tests
 
 
-def _called(tests: Sequence[str], code: Any) -> str | None:
+def _called_function(tests: Sequence[str], code: Any) -> str | None:
     """The function under test: the first called one that the reference defines, else the first called name that Python
     does not know.
     """

@@ -23,7 +23,7 @@ from code_qwen.sandbox.outcome import Limits, Outcome, Submission
 
 START_SECONDS = 20.0  # for an interpreter on a busy machine, before the program's own time
 _WATCH_SECONDS = 0.1
-_LAST_WORDS = 0.2  # for a dying program to be reaped, so that its end is known
+_REAP_SECONDS = 0.2  # for a dying program, so that its end is known
 _SOURCES = {name: Path(__file__).with_name(f"{name}.py") for name in ("guest", "wire")}
 
 
@@ -140,13 +140,13 @@ class Supervisor:
                 return Outcome.CRASH, f"no interpreter started in {START_SECONDS:g} seconds"
             return _explained(guest.end(), limits, why)
         if lines[-1:] in ([], [[tester.STARTED]]):
-            ending = tests.end(_LAST_WORDS)
+            ending = tests.end(_REAP_SECONDS)
             outcome, reason = _explained(ending, limits, None)
             return (Outcome.CRASH if outcome is Outcome.FINISHED else outcome), f"the tests: {reason}"
         outcome, reason = lines[-1]
         if outcome != tester.PROGRAM_ENDED:
             return Outcome(outcome), reason
-        ending = guest.end(_LAST_WORDS)
+        ending = guest.end(_REAP_SECONDS)
         outcome, how = _explained(ending, limits, None)
         was_killed = ending.signal == signal.SIGKILL and (
             reason or not lines[:-1]

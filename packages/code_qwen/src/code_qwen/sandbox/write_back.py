@@ -18,7 +18,7 @@ def is_safe_to_write_back(tree: ast.Module, theirs: set[str]) -> bool:
     """
     theirs = {*theirs, *(node.args.args[0].arg for node in tree.body if _is_check(node))}
     nodes = list(ast.walk(tree))
-    groups = [_together(node, theirs) for node in nodes]
+    groups = [_names_that_share(node, theirs) for node in nodes]
     names, before = set(theirs), -1
     while before < len(names):
         before = len(names)
@@ -59,7 +59,7 @@ def _is_check(node: ast.AST) -> TypeGuard[ast.FunctionDef]:
     return isinstance(node, ast.FunctionDef) and node.name == "check" and len(node.args.args) > 0
 
 
-def _together(node: ast.AST, theirs: set[str]) -> set[str]:
+def _names_that_share(node: ast.AST, theirs: set[str]) -> set[str]:
     """Names whose values may share parts after a statement or a call."""
     if isinstance(node, ast.Assign | ast.AugAssign | ast.NamedExpr | ast.AnnAssign | ast.For | ast.comprehension):
         parts = [getattr(node, name, None) for name in ("target", "value", "iter")] + getattr(node, "targets", [])

@@ -103,7 +103,7 @@ def _divide(solution: str, repairs: list[str]) -> tuple[str, str]:
 
 def _checked_line(line: str, answer: str | None, repairs: list[str]) -> str:
     """Adds missing annotations. `answer`: for the last line only. Raises Rejected."""
-    line = _whole_marks(line, repairs)
+    line = _double_marks(line, repairs)
     pieces: list[str] = []
     at = 0
     for match in ANNOTATION.finditer(line):
@@ -116,7 +116,7 @@ def _checked_line(line: str, answer: str | None, repairs: list[str]) -> str:
     return "".join(pieces)
 
 
-def _whole_marks(line: str, repairs: list[str]) -> str:
+def _double_marks(line: str, repairs: list[str]) -> str:
     """`<5*4=20>` and the like as `<<5*4=20>>`, if true."""
 
     def whole(match: re.Match[str]) -> str:
@@ -226,9 +226,9 @@ def _support(body: str, answer: str, question: str) -> str:
     if any(_gives(text, expected, percent, exactly=True) for text in found_last):
         return "the last line's equation"
     rounding = bool(_ROUNDING.search(question + body))
-    if found and _gives(found[-1], expected, percent, exactly=False) and (rounding or _says(last, expected)):
+    if found and _gives(found[-1], expected, percent, exactly=False) and (rounding or _states(last, expected)):
         return "the last equation, rounded"
-    if _says(last, expected):
+    if _states(last, expected):
         return "the last line's words"
     if any(_gives(text, expected, percent, exactly=True) for text in found):
         if found_last:
@@ -249,7 +249,7 @@ def _gives(text: str, expected: Rational, percent: bool, exactly: bool) -> bool:
     return any(abs(reading - expected) <= near if exactly else abs(reading - expected) < near for reading in readings)
 
 
-def _says(line: str, expected: Rational) -> bool:
+def _states(line: str, expected: Rational) -> bool:
     """Whether the line states the number outside its equations' operands."""
     text = re.sub(r"(?<=\d) (?=\d{3}(?!\d))", "", ANNOTATION.sub("", line))  # 100 000
     for equation in reversed(plain_equations(text)):

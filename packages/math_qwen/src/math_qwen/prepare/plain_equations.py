@@ -97,7 +97,7 @@ def _run(tokens: list[_Token], start: int) -> tuple[int, bool]:
         elif operand and token.kind in ("sign", "equals") and not (depth and token.kind == "equals"):
             operand = False
             equals += token.kind == "equals"
-        elif operand and token.kind == "word" and words < 3 and not depth and _leads_on(tokens, at):
+        elif operand and token.kind == "word" and words < 3 and not depth and _are_units(tokens, at):
             words += 1
             at += 1
             continue
@@ -109,7 +109,7 @@ def _run(tokens: list[_Token], start: int) -> tuple[int, bool]:
     return end, bool(equals) and end > start
 
 
-def _leads_on(tokens: list[_Token], at: int) -> bool:
+def _are_units(tokens: list[_Token], at: int) -> bool:
     """Words are units if a sign or `=` follows within three words."""
     for token in tokens[at : at + 4]:
         if token.kind != "word":
