@@ -29,7 +29,7 @@ def test_the_export_is_the_model_in_plain_transformers(finished_run, megatron):
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from qwen_shared.convert.checkpoint_tensors import read_checkpoint
+    from qwen_shared.convert.checkpoint import read_checkpoint
     from qwen_shared.model.builder import build_model
     from qwen_shared.model.weights import fill
     from qwen_shared.recipe import PretrainRecipe, load_recipe

@@ -83,7 +83,7 @@ class _Program:
 
 @pytest.mark.parametrize("where", ["the index", "an object"])
 def test_a_program_in_a_checkpoint_whose_hashes_fit_is_not_run(make_engine, tmp_path, where):
-    from qwen_shared.convert.checkpoint_tensors import read_checkpoint
+    from qwen_shared.convert.checkpoint import read_checkpoint
     from qwen_shared.run.integrity import damage, write_hashes
     from qwen_shared.training.checkpoint import load_checkpoint
     from qwen_shared.training.saving import save_checkpoint

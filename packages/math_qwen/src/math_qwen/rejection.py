@@ -20,7 +20,7 @@ from qwen_shared.cli import Invocation
 from qwen_shared.cli.model_argument import hf_directory, is_run
 from qwen_shared.errors import UserError
 from qwen_shared.evaluation.progress import counting
-from qwen_shared.evaluation.style import style_of
+from qwen_shared.evaluation.prompts import style_of
 from qwen_shared.evaluation.task import Conditions
 from qwen_shared.evaluation.work import Work
 from qwen_shared.generation.sampling import Generate, Progress, Sampling, truncate_at

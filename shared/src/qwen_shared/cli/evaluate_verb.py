@@ -12,8 +12,8 @@ from qwen_shared.cli import model_argument
 from qwen_shared.cli.verb import Invocation, Verb
 from qwen_shared.errors import UserError
 from qwen_shared.evaluation.find import find_tasks
+from qwen_shared.evaluation.prompts import style_of
 from qwen_shared.evaluation.settings import EvaluationSettings
-from qwen_shared.evaluation.style import style_of
 from qwen_shared.evaluation.task import Conditions, Row, Style, Task
 from qwen_shared.log import say
 from qwen_shared.recipe import RunRecipe

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from qwen_shared.convert.checkpoint_tensors import read_checkpoint
+from qwen_shared.convert.checkpoint import read_checkpoint
 from qwen_shared.convert.families import hf_config
 from qwen_shared.convert.import_hf import hf_tensors
 from qwen_shared.convert.names import HF_EMBEDDING, HF_OUTPUT, megatron_names, to_hf, to_megatron

@@ -1,11 +1,16 @@
-"""Prompts as ids, and as text to be read."""
+"""Prompts as ids and as text, and how a model is asked if `evaluation.prompt` is `auto`. No torch."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
 
 from qwen_shared.errors import UserError
+from qwen_shared.evaluation.task import Style
 from qwen_shared.generation.sampling import Completion
+from qwen_shared.run.manifest import RECIPE, is_chat_run
 from qwen_shared.tokenizer import Tokenizer
 from qwen_shared.tokenizer.interface import Message
 
@@ -37,3 +42,24 @@ def check_room(task: str, prompts: Sequence[Sequence[int]], completions: Sequenc
             f"task {task}: its prompts ({shortest:,} tokens and more) leave no room in the model's positions; "
             "evaluation.shots=0 leaves out worked examples"
         )
+
+
+def style_of(prompt: Literal["auto", "chat", "base"], directory: Path, run_dir: Path | None) -> Style:
+    r"""`auto`: plain text for pretrained models and models without a chat template, else the template.
+
+    `run_dir`: the run that made the model in `directory`, if any.
+    """
+    if prompt != "auto":
+        return prompt
+    if run_dir and (run_dir / RECIPE).is_file():
+        return "chat" if is_chat_run(run_dir) else "base"
+    return "chat" if _has_template(directory) else "base"
+
+
+def _has_template(directory: Path) -> bool:
+    if (directory / "chat_template.jinja").is_file():
+        return True
+    try:
+        return bool(json.loads((directory / "tokenizer_config.json").read_text(encoding="utf-8")).get("chat_template"))
+    except (OSError, ValueError, AttributeError):
+        return False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -32,3 +34,16 @@ class _CrossEntropy(torch.autograd.Function):
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """-log p of each label, computed in fp32: [T] fp32 from logits [T, V] of any float dtype and labels [T]."""
     return _CrossEntropy.apply(logits, labels)
+
+
+# From losses [B, S] fp32 and masks [K, B, S]: the sum to minimise, and a report, fp64 [2, K], of the sums of losses and
+# of masks. The engine divides by the first mask's sum over the global batch.
+Loss = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+
+
+def token_loss(losses: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
+    """The sum over the tokens of the first mask."""
+    total = (losses * masks[0]).sum()
+    with torch.no_grad():
+        report = torch.stack(((losses * masks).sum((1, 2)), masks.sum((1, 2)))).double()
+    return total, report

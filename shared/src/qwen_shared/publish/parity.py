@@ -66,7 +66,7 @@ def megatron_parity(checkpoint: Checkpoint, directory: Path, tokenizer: Tokenize
 
     with quick_import():
         from qwen_shared.backend import start_processes, stop_processes
-        from qwen_shared.convert.checkpoint_tensors import read_checkpoint
+        from qwen_shared.convert.checkpoint import read_checkpoint
         from qwen_shared.convert.export import prove_tensors
         from qwen_shared.convert.proof import prove_logits
 

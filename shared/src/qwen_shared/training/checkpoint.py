@@ -17,7 +17,7 @@ from megatron.core.dist_checkpointing.mapping import ShardedObject
 from torch.distributed.checkpoint.api import CheckpointException
 
 from qwen_shared.backend import capture_rng, restore_rng
-from qwen_shared.convert.checkpoint_index import check_index
+from qwen_shared.convert.checkpoint import check_index
 from qwen_shared.errors import UserError
 from qwen_shared.run.integrity import data_alone, newest_whole_checkpoint
 from qwen_shared.run.paths import checkpoint_path, list_checkpoints

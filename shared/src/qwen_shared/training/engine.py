@@ -19,10 +19,10 @@ from qwen_shared.backend import Event, Processes, device
 from qwen_shared.model.builder import build_model, unwrap
 from qwen_shared.model.context import context_slice, gather_sequence
 from qwen_shared.model.documents import Documents
+from qwen_shared.model.loss import Loss, token_loss
 from qwen_shared.model.sizes import parameter_count
 from qwen_shared.model.weights import fill
 from qwen_shared.recipe import Layout, Recipe
-from qwen_shared.training.loss import Loss, token_loss
 from qwen_shared.training.optimizer import build_optimizer
 from qwen_shared.training.plan.memory import checkpoint_bytes
 

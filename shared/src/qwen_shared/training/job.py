@@ -19,6 +19,7 @@ from qwen_shared.job.frame import Run, run_job
 from qwen_shared.job.parent import carries_optimizer, prove_import
 from qwen_shared.job.spec import RunSpec
 from qwen_shared.log import say
+from qwen_shared.model.loss import Loss, token_loss
 from qwen_shared.model.sizes import pad_vocab_size, parameter_count
 from qwen_shared.model.weights import random_source
 from qwen_shared.recipe import Layout, Recipe
@@ -30,7 +31,6 @@ from qwen_shared.tracking import NoTracker, Tracker, data_progress
 from qwen_shared.training.checkpoint import load_checkpoint
 from qwen_shared.training.engine import Engine
 from qwen_shared.training.loop import Batches, Hooks, train
-from qwen_shared.training.loss import Loss, token_loss
 from qwen_shared.training.sampling import Prompt, continue_prompts
 from qwen_shared.training.schedule import lr_schedule
 

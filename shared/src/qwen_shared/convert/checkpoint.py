@@ -1,4 +1,4 @@
-"""Safe reading of a Megatron checkpoint's index, `.metadata`, which is a pickle and could run code.
+"""Reading Megatron checkpoints: the index, `.metadata`, which is a pickle and could run code, and the model weights.
 
 Importing this module makes torch read indices with `_Reader`. For other pickles see `qwen_shared.__init__`.
 """
@@ -7,14 +7,20 @@ from __future__ import annotations
 
 import importlib
 import pickle
+import re
 import types
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
+import torch
+import torch.distributed.checkpoint as dcp
+from torch import Tensor
 from torch.distributed.checkpoint import filesystem
-from torch.distributed.checkpoint.metadata import Metadata
+from torch.distributed.checkpoint.metadata import Metadata, TensorStorageMetadata
 
+from qwen_shared.convert.names import megatron_names
 from qwen_shared.errors import UserError
+from qwen_shared.recipe.schema import Model
 
 INDEX = ".metadata"
 
@@ -62,3 +68,20 @@ def check_index(checkpoint: Path) -> None:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
     except Exception as error:  # broken pickles raise nearly any exception
         raise UserError(f"{path} is not the index of a checkpoint ({error}): it is not opened") from None
+
+
+def read_checkpoint(path: Path, model: Model) -> dict[str, Tensor]:
+    """Whole tensors by global name, whatever layout wrote them, in their training dtype, on the CPU.
+
+    Raises UserError as `check_index` does. The checkpoint stacks layers: `decoder.layers.mlp.linear_fc2.weight` is
+    [L, H, F].
+    """
+    check_index(path)
+    reader = dcp.FileSystemReader(path)
+    stored = cast(dict[str, TensorStorageMetadata], reader.read_metadata().state_dict_metadata)
+    layers = re.compile(r"layers\.(\d+)\.")
+    places = {name: layers.search(name) for name in megatron_names(model)}
+    stacked = {name: name.replace(m[0], "layers.") if m else name for name, m in places.items()}
+    tensors = {key: torch.empty(stored[key].size, dtype=stored[key].properties.dtype) for key in set(stacked.values())}
+    dcp.load(tensors, storage_reader=reader, no_dist=True)
+    return {name: tensors[key][int(m[1])] if (m := places[name]) else tensors[key] for name, key in stacked.items()}

@@ -2,7 +2,7 @@
 
 import json
 
-from qwen_shared.evaluation.style import style_of
+from qwen_shared.evaluation.prompts import style_of
 
 
 def test_prompts_by_the_kind_of_model(tmp_path):

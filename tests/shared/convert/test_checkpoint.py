@@ -12,7 +12,7 @@ import torch.distributed.checkpoint as dcp
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.metadata import Metadata
 
-from qwen_shared.convert.checkpoint_index import INDEX, check_index
+from qwen_shared.convert.checkpoint import INDEX, check_index
 from qwen_shared.errors import UserError
 
 
