@@ -159,8 +159,9 @@ def _prepare[P](run: Run, job: Job[P], manifest: Manifest) -> P:
         keep_parent(parent, weights, run.run_dir, manifest)
         manifest.write(run.run_dir)
     prepared = job.prepare(run)
-    _check_unchanged(run, manifest, job.data(prepared))
-    manifest.data = job.data(prepared)
+    data = job.data(prepared)
+    _check_unchanged(run, manifest, data)
+    manifest.data = data
     manifest.tokenizer = load_tokenizer(run.recipe.tokenizer).fingerprint
     if not manifest.precision and parent and carries_optimizer(run.recipe):
         manifest.precision = Manifest.read(Path(parent.name)).precision  # its optimizer's state is of that
