@@ -94,6 +94,18 @@ def test_metrics_show_the_warm_up(unbroken):
 
 
 @pytest.mark.slow
+def test_a_run_that_hangs_ends_and_goes_on(command, qwen_chat, environment, unbroken, tmp_path):
+    words = ["--run-dir", str(tmp_path / "run"), "guards.step_timeout=20"]
+    done = forked.run(
+        [*command, *words], env=environment | {"QWEN_FAULTS": "hang@4"}, capture_output=True, text=True, timeout=240
+    )
+    assert done.returncode == 1 and "no progress for 20 s (guards.step_timeout)" in done.stdout + done.stderr
+    assert json.loads((tmp_path / "run/manifest.json").read_text())["status"] == "failed"
+    qwen_chat(*words)
+    assert metrics(tmp_path / "run") == metrics(unbroken)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_run_that_was_stopped_goes_on_exactly(number, unbroken, command, qwen_chat, environment, tmp_path):
     run_dir = tmp_path / "run"

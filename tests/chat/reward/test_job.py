@@ -110,6 +110,20 @@ def test_a_run_leaves_a_reward_model_and_a_report(finished, results_are_declared
 
 
 @pytest.mark.slow
+def test_a_run_that_hangs_ends_and_goes_on(command, reward, environment, finished, tmp_path):
+    run_dir = tmp_path / "run"
+    words = ("--run-dir", run_dir, "guards.step_timeout=20")
+    done = forked.run(
+        command(*words), env=environment | {"QWEN_FAULTS": "hang@6"}, capture_output=True, text=True, timeout=280
+    )
+    assert done.returncode == 1 and "no progress for 20 s (guards.step_timeout)" in done.stdout + done.stderr
+    assert json.loads((run_dir / "manifest.json").read_text())["status"] == "failed"
+    assert "on_step_begin" in (run_dir / "logs/stacks-rank-0.txt").read_text()
+    reward(*words)
+    assert losses(run_dir) == losses(finished)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("blow", [signal.SIGTERM, signal.SIGKILL])
 def test_a_run_goes_on_exactly(command, reward, environment, finished, tmp_path, blow):
     run_dir = tmp_path / "run"

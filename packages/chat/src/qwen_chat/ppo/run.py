@@ -32,6 +32,7 @@ from qwen_chat.ppo.rollout import Sampler, VllmSampler
 from qwen_chat.ppo.scorer import Scorer, find_function
 from qwen_chat.ppo.trainer import Models, Trainer
 from qwen_chat.reward.model import RewardModel, load_reward_model
+from qwen_shared import faults
 from qwen_shared.backend import Processes, device, peak_memory_bytes
 from qwen_shared.convert.hf_files import weights_hash
 from qwen_shared.data import PreparedSource, collate, prepare, training_blend
@@ -140,6 +141,8 @@ class _PpoRun:
         with run.training() as alive, StopRequest() as stop:
             trainer.alive = trainer.models.sampler.alive = alive
             for step in range(done + 1, recipe.training.steps + 1):
+                alive()
+                faults.reach("training", step)
                 metrics = trainer.step(step)
                 if not all(math.isfinite(metrics[f"ppo/{name}"]) for name in ("policy_loss", "value_loss", "reward")):
                     raise FloatingPointError(f"step {step}: a loss or a reward is not finite")

@@ -16,6 +16,7 @@ from transformers import PrinterCallback, TrainerCallback
 
 from qwen_chat.reward.recipe import RewardRecipe
 from qwen_chat.reward.stages import Stage
+from qwen_shared import faults
 from qwen_shared.errors import UserError
 from qwen_shared.files import flush
 from qwen_shared.job.frame import Run
@@ -131,6 +132,7 @@ class StepCallback(TrainerCallback):
 
     def on_step_begin(self, args, state, control, **_):
         self.alive()
+        faults.reach("training", self.stage.first + state.global_step + 1)
         self._began = time.perf_counter()
 
     def on_substep_end(self, *_, **__):
